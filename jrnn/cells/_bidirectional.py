@@ -1,0 +1,66 @@
+"""Both directions of a sequence: a description only; `jrnn.unroll` gives it its meaning."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells._advance import check_cell, output_size
+from jrnn.cells._base import static_cell
+from jrnn.types import Array, Params, Shape, State
+
+
+class BidirectionalState(NamedTuple):
+    """The states of the two directions; `backward` reads the sequence from its (valid) end."""
+
+    forward: State
+    backward: State
+
+
+@static_cell
+class Bidirectional:
+    """One cell forwards and one backwards over the valid steps; outputs side by side on the last axis, forward first.
+
+    Not a cell (it is not causal): `unroll` and `stack` take it, `step` refuses it, instruments analyse each direction.
+
+    Args:
+      forward: the cell that reads from the start.
+      backward: the cell that reads from the end; None for one equal to `forward` (with parameters of its own).
+
+    Parameters: {"forward": ..., "backward": ...}. State: `BidirectionalState(forward, backward)`.
+    """
+
+    forward: Any
+    backward: Any = None
+
+    causal = False
+
+    def __post_init__(self):
+        if self.backward is None:
+            object.__setattr__(self, "backward", self.forward)
+        check_cell(self.forward, "forward")
+        check_cell(self.backward, "backward")
+
+    @property
+    def input_ndim(self) -> int:
+        return getattr(self.forward, "input_ndim", 1)
+
+    def output_size(self, input_size: int | None, params: Params) -> int:
+        return sum(output_size(getattr(self, side), input_size, params[side]) for side in ("forward", "backward"))
+
+    def init(self, key: Array, input_size: int | None) -> dict[str, Params]:
+        one, other = jax.random.split(key)
+        return {"forward": self.forward.init(one, input_size), "backward": self.backward.init(other, input_size)}
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> BidirectionalState:
+        return BidirectionalState(
+            self.forward.initial_state(params["forward"], batch_shape),
+            self.backward.initial_state(params["backward"], batch_shape),
+        )
+
+
+def merge(forward: Any, backward: Any) -> Any:
+    """Outputs of both directions, side by side on the last axis."""
+    return jax.tree.map(lambda f, b: jnp.concatenate([f, b], axis=-1), forward, backward)

@@ -1,0 +1,83 @@
+"""Dropout, its kinds named: on outputs, variational on the recurrent state, between layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells._advance import check_cell, draw_noise
+from jrnn.cells._base import static_cell
+from jrnn.cells._bidirectional import Bidirectional
+from jrnn.cells._stack import Stack
+from jrnn.cells._wrappers import Wrapper
+from jrnn.types import Array, InputError, Params, Shape, State, hidden_part, with_hidden
+
+
+@static_cell
+class Dropout(Wrapper):
+    """See `dropout`."""
+
+    cell: Any
+    outputs: float
+    recurrent: float
+
+    def noise(self, params: Params, key: Array, t: Any, batch_shape: Shape) -> tuple[Any, Array, Array]:
+        of_cell, of_state, of_output = jax.random.split(key, 3)
+        # one key for the whole sequence on the recurrent state, a new one every step on the outputs
+        return draw_noise(self.cell, params, of_cell, t, batch_shape), of_state, jax.random.fold_in(of_output, t)
+
+    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
+        if noise is None:
+            return super().step(params, state, x)
+        of_cell, of_state, _ = noise
+        if self.recurrent > 0:
+            state = with_hidden(state, drop(of_state, self.recurrent, hidden_part(state)))
+        return super().step(params, state, x, of_cell)
+
+    def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
+        if noise is None:
+            return super().output(params, state, x)
+        of_cell, _, of_output = noise
+        y = super().output(params, state, x, of_cell)
+        return drop(of_output, self.outputs, y) if self.outputs > 0 else y
+
+
+def drop(key: Array, rate: float, y: Array) -> Array:
+    """Zero with probability `rate`, else y / (1 - rate); all zero at rate 1."""
+    if rate >= 1:
+        return jnp.zeros_like(y)
+    keep = jax.random.bernoulli(key, 1 - rate, y.shape)
+    return jnp.where(keep, y / (1 - rate), jnp.zeros_like(y))
+
+
+def dropout(cell: Any, *, outputs: float = 0.0, recurrent: float = 0.0, between: float = 0.0) -> Any:
+    """Dropout around a cell, active where `unroll` or `step` is given a `key`; without one the cell is as it was.
+
+    Args:
+      cell: a cell, a stack or `Bidirectional`.
+      outputs: rate on y_t, a new mask every step (Zaremba et al. 2014).
+      recurrent: rate on the hidden part of h_{t-1} as the step reads it, one mask a sequence (variational; Gal,
+        Ghahramani 2016); an LSTM's c is left alone. On a stack: on every layer.
+      between: rate on the outputs of every layer of a stack but the last.
+    Returns:
+      A cell with the same parameters. Kept values are scaled by 1 / (1 - rate).
+    Raises:
+      InputError: a rate outside [0, 1], or `between` without a stack of layers.
+    """
+    check_cell(cell)
+    for name, rate in (("outputs", outputs), ("recurrent", recurrent), ("between", between)):
+        if not 0 <= rate <= 1:
+            raise InputError(name, rate, "a rate from 0 to 1")
+    if between and not isinstance(cell, Stack):
+        raise InputError("between", f"{between} around {type(cell).__name__}", "a stack, jrnn.stack(...)")
+    if isinstance(cell, Bidirectional):
+        return Bidirectional(
+            *(dropout(one, outputs=outputs, recurrent=recurrent) for one in (cell.forward, cell.backward))
+        )
+    if isinstance(cell, Stack):
+        top = len(cell.cells) - 1
+        rates = [(outputs if i == top else between) for i in range(top + 1)]
+        return Stack(tuple(dropout(c, outputs=r, recurrent=recurrent) for c, r in zip(cell.cells, rates, strict=True)))
+    return Dropout(cell, float(outputs), float(recurrent)) if outputs or recurrent else cell

@@ -1,0 +1,75 @@
+"""The Elman network: h_t = phi(x_t W_in + h_{t-1} W_rec + b)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells._base import check_dtype, check_size, from_input, gated_params, matmul, static_cell
+from jrnn.cells.initializers import BIASES, WEIGHTS, named
+from jrnn.types import Array, InputError, Params, Shape
+
+ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "identity": lambda z: z}
+
+
+class ElmanState(NamedTuple):
+    """h [*B, H]."""
+
+    h: Array
+
+
+@static_cell
+class Elman:
+    """See `elman`."""
+
+    hidden: int
+    activation: str
+    w_in: Any
+    w_rec: Any
+    bias: Any
+    dtype: Any
+
+    gates = ("h",)
+
+    def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
+        return gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> ElmanState:
+        return ElmanState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
+
+    def step(self, params: Params, state: ElmanState, x: Any) -> ElmanState:
+        z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
+        return ElmanState(ACTIVATIONS[self.activation](z).astype(state.h.dtype))
+
+    def output(self, params: Params, state: ElmanState, x: Any) -> Array:
+        return state.h
+
+
+def elman(
+    hidden: int,
+    activation: str = "tanh",
+    *,
+    w_in: Any = "lecun",
+    w_rec: Any = "orthogonal",
+    bias: Any = "zeros",
+    dtype: Any = None,
+) -> Elman:
+    """The Elman (simple) recurrent cell, h_t = phi(x_t W_in + h_{t-1} W_rec + b) (Elman 1990).
+
+    Parameters: w_in [F, H], w_rec [H, H], bias [H]. State: `ElmanState(h)`, h [*B, H]. Output: h_t.
+
+    Args:
+      hidden: H.
+      activation: phi, "tanh" | "relu" | "identity".
+      w_in, w_rec, bias: initialisers, by name or function (`jrnn.initializers`); the IRNN of Le et al. 2015 is
+        `elman(H, "relu", w_rec="identity")`.
+      dtype: of the parameters; the state follows it (16-bit: sums in float32). None is JAX's default.
+    Raises:
+      InputError: hidden is no positive integer, or activation, initialiser or dtype is unknown.
+    """
+    if activation not in ACTIVATIONS:
+        raise InputError("activation", repr(activation), f"one of {sorted(ACTIVATIONS)}")
+    inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
+    return Elman(check_size("hidden", hidden), activation, *inits, check_dtype(dtype))

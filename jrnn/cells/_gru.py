@@ -1,0 +1,88 @@
+"""The two GRUs, gates in PyTorch's order r, z, n."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells._base import add_bias, check_dtype, check_size, from_input, gated_params, matmul, static_cell
+from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named
+from jrnn.types import Array, Params, Shape
+
+
+class GRUState(NamedTuple):
+    """h [*B, H]."""
+
+    h: Array
+
+
+@static_cell
+class GRU:
+    """See `gru`."""
+
+    hidden: int
+    reset_after: bool
+    w_in: Any
+    w_rec: Any
+    bias: Any
+    dtype: Any
+
+    gates = ("r", "z", "n")
+
+    def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
+        key, k_rec = jax.random.split(key)
+        params = gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
+        if self.reset_after:
+            params["bias_rec"] = bias_blocks(self.bias, k_rec, ("n",), self.hidden, params["bias"].dtype)
+        return params
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> GRUState:
+        return GRUState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
+
+    def step(self, params: Params, state: GRUState, x: Any) -> GRUState:
+        h, w_rec, hidden = state.h, params["w_rec"], self.hidden
+        from_x = from_input(params, x, h)
+        if self.reset_after:
+            from_h = matmul(h, w_rec)
+            r, z = jnp.split(jax.nn.sigmoid(from_x[..., : 2 * hidden] + from_h[..., : 2 * hidden]), 2, axis=-1)
+            candidate = r * add_bias(from_h[..., 2 * hidden :], params["bias_rec"])
+        else:
+            r, z = jnp.split(jax.nn.sigmoid(from_x[..., : 2 * hidden] + matmul(h, w_rec[:, : 2 * hidden])), 2, axis=-1)
+            candidate = matmul((r * h.astype(r.dtype)).astype(h.dtype), w_rec[:, 2 * hidden :])
+        n = jnp.tanh(from_x[..., 2 * hidden :] + candidate)
+        return GRUState(((1 - z) * n + z * h.astype(z.dtype)).astype(h.dtype))
+
+    def output(self, params: Params, state: GRUState, x: Any) -> Array:
+        return state.h
+
+
+def gru(
+    hidden: int,
+    reset_after: bool = True,
+    *,
+    w_in: Any = "glorot",
+    w_rec: Any = "orthogonal",
+    bias: Any = "zeros",
+    dtype: Any = None,
+) -> GRU:
+    """The gated recurrent unit (Cho et al. 2014), in its two variants; z keeps: h' = (1 - z) n + z h.
+
+    r, z = sigmoid(x W + h U + b);
+    reset_after=True (cuDNN, PyTorch, Flax): n = tanh(x W_n + b_n + r (h U_n + bias_rec));
+    reset_after=False (the paper): n = tanh(x W_n + b_n + (r h) U_n). Blocks in the order r, z, n.
+
+    Parameters: w_in [F, 3H], w_rec [H, 3H], bias [3H] (PyTorch's two summed, but for n: b_in alone), and with
+    reset_after bias_rec [H] (PyTorch's b_hn). State: `GRUState(h)`. Output: h_t.
+
+    Args:
+      hidden: H.
+      reset_after: which GRU.
+      w_in, w_rec, bias: initialisers, by name or function (`jrnn.initializers`).
+      dtype: of the parameters; the state follows it (16-bit: gates in float32). None is JAX's default.
+    Raises:
+      InputError: hidden is no positive integer, or an initialiser or the dtype is unknown.
+    """
+    inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
+    return GRU(check_size("hidden", hidden), bool(reset_after), *inits, check_dtype(dtype))

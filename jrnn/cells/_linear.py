@@ -1,0 +1,83 @@
+"""The diagonal linear recurrence: h_t = w_rec * h_{t-1} + x_t W_in + b."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells._base import add_bias, check_dtype, check_size, from_input, static_cell
+from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, weight_blocks
+from jrnn.types import Array, InputError, Params, Shape, wide_dtype
+
+
+class LinearState(NamedTuple):
+    """h [*B, H]."""
+
+    h: Array
+
+
+@static_cell
+class Linear:
+    """See `linear`."""
+
+    hidden: int
+    decay: tuple[float, float]
+    w_in: Any
+    bias: Any
+    dtype: Any
+
+    def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
+        k_in, k_rec, k_bias = jax.random.split(key, 3)
+        dtype = jnp.zeros((), self.dtype).dtype
+        low, high = self.decay
+        return {
+            "w_in": weight_blocks(self.w_in, k_in, (input_size or 0, self.hidden), 1, dtype),
+            "w_rec": jax.random.uniform(k_rec, (self.hidden,), wide_dtype(dtype), low, high).astype(dtype),
+            "bias": bias_blocks(self.bias, k_bias, ("h",), self.hidden, dtype),
+        }
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> LinearState:
+        return LinearState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
+
+    def step(self, params: Params, state: LinearState, x: Any) -> LinearState:
+        z = from_input(params, x, state.h)
+        kept = state.h.astype(z.dtype) * add_bias(jnp.zeros_like(z), params["w_rec"])
+        return LinearState((kept + z).astype(state.h.dtype))
+
+    def output(self, params: Params, state: LinearState, x: Any) -> Array:
+        return state.h
+
+
+def linear(
+    hidden: int,
+    *,
+    decay: tuple[float, float] = (0.9, 0.999),
+    w_in: Any = "lecun",
+    bias: Any = "zeros",
+    dtype: Any = None,
+) -> Linear:
+    """The diagonal linear recurrence, h_t = w_rec * h_{t-1} + x_t W_in + b (elementwise product).
+
+    J_t = diag(w_rec) at every step: unit i's gradient decays by w_rec[i] a step, half of it is left after
+    ln(1/2) / ln|w_rec[i]| steps.
+
+    Parameters: w_in [F, H], w_rec [H] (the diagonal), bias [H]. State: `LinearState(h)`. Output: h_t.
+
+    Args:
+      hidden: H.
+      decay: the range from which w_rec is drawn uniformly.
+      w_in, bias: initialisers, by name or function (`jrnn.initializers`).
+      dtype: of the parameters; the state follows it (16-bit: sums in float32). None is JAX's default.
+    Raises:
+      InputError: hidden is no positive integer, decay no ordered pair, or an initialiser or the dtype is unknown.
+    """
+    try:
+        low, high = (float(d) for d in decay)
+    except (TypeError, ValueError):
+        raise InputError("decay", repr(decay), "two numbers (low, high)") from None
+    if not low <= high:
+        raise InputError("decay", repr(decay), "two numbers (low, high) with low <= high")
+    inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)
+    return Linear(check_size("hidden", hidden), (low, high), *inits, check_dtype(dtype))

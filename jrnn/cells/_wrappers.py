@@ -1,0 +1,150 @@
+"""Combinators around one cell that stay causal: residual, layer norm, a learnable initial state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells._advance import check_cell, draw_noise, is_causal, output_size
+from jrnn.cells._base import static_cell
+from jrnn.types import Array, InputError, Params, Shape, State, hidden_part, wide_dtype, with_hidden
+
+
+class Wrapper:
+    """Hands everything to `self.cell`; subclasses change one thing. Noise passes through."""
+
+    cell: Any
+
+    def inner(self, params: Params) -> Params:
+        return params
+
+    @property
+    def input_ndim(self) -> int:
+        return getattr(self.cell, "input_ndim", 1)
+
+    @property
+    def reads_previous(self) -> bool:
+        return getattr(self.cell, "reads_previous", False)
+
+    def init(self, key: Array, input_size: int | None) -> Params:
+        return self.cell.init(key, input_size)
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
+        return self.cell.initial_state(self.inner(params), batch_shape)
+
+    def noise(self, params: Params, key: Array, t: Any, batch_shape: Shape) -> Any:
+        return draw_noise(self.cell, self.inner(params), key, t, batch_shape)
+
+    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
+        return self.cell.step(self.inner(params), state, x, **({} if noise is None else {"noise": noise}))
+
+    def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
+        return self.cell.output(self.inner(params), state, x, **({} if noise is None else {"noise": noise}))
+
+
+@static_cell
+class Residual(Wrapper):
+    """See `residual`."""
+
+    cell: Any
+
+    def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
+        y = super().output(params, state, x, noise)
+        if jnp.shape(x) != y.shape:
+            raise InputError(
+                "cell", f"outputs of shape {y.shape} for inputs of shape {jnp.shape(x)}", "equal shapes to add"
+            )
+        return y + jnp.asarray(x).astype(y.dtype)
+
+
+@static_cell
+class LayerNorm(Wrapper):
+    """See `layer_norm`."""
+
+    cell: Any
+    on: str
+    epsilon: float
+
+    def inner(self, params: Params) -> Params:
+        return params["cell"]
+
+    def init(self, key: Array, input_size: int | None) -> dict[str, Any]:
+        params = self.cell.init(key, input_size)
+        hidden = hidden_part(jax.eval_shape(lambda p: self.cell.initial_state(p, ()), params))
+        size = output_size(self.cell, input_size, params) if self.on == "output" else hidden.shape[-1]
+        return {"cell": params, "scale": jnp.ones(size, hidden.dtype), "bias": jnp.zeros(size, hidden.dtype)}
+
+    def normalise(self, params: Params, y: Array) -> Array:
+        wide = y.astype(wide_dtype(y.dtype))
+        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        scaled = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + self.epsilon)
+        gain, bias = (jnp.broadcast_to(params[name].astype(wide.dtype), wide.shape) for name in ("scale", "bias"))
+        return (scaled * gain + bias).astype(y.dtype)
+
+    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
+        after = super().step(params, state, x, noise)
+        return after if self.on == "output" else with_hidden(after, self.normalise(params, hidden_part(after)))
+
+    def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
+        y = super().output(params, state, x, noise)
+        return self.normalise(params, y) if self.on == "output" else y
+
+
+@static_cell
+class LearnableInitialState(Wrapper):
+    """See `learnable_initial_state`."""
+
+    cell: Any
+
+    def inner(self, params: Params) -> Params:
+        return params["cell"]
+
+    def init(self, key: Array, input_size: int | None) -> dict[str, Any]:
+        params = self.cell.init(key, input_size)
+        return {"cell": params, "initial_state": self.cell.initial_state(params, ())}
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
+        return jax.tree.map(lambda h: jnp.broadcast_to(h, (*batch_shape, *h.shape)), params["initial_state"])
+
+
+def check_wrapped(cell: Any, name: str) -> None:
+    """Combinators that read one step of the cell refuse what has none."""
+    check_cell(cell)
+    if not is_causal(cell):
+        raise InputError("cell", type(cell).__name__, f"a causal cell; put {name} around the cell of each direction")
+
+
+def residual(cell: Any) -> Residual:
+    """y_t = output(h_t, x_t) + x_t: the gradient has a path past the layer. Needs K = F. Parameters: the cell's own."""
+    check_wrapped(cell, "residual")
+    return Residual(cell)
+
+
+def layer_norm(cell: Any, on: str = "output", epsilon: float = 1e-5) -> LayerNorm:
+    """Layer normalisation, LN(y) = scale * (y - mean) / sqrt(var + epsilon) + bias over features (Ba et al. 2016).
+
+    Parameters: {"cell": the cell's own, "scale" [n], "bias" [n]}.
+
+    Args:
+      cell: a causal cell.
+      on: "output" normalises what the layer hands on, the recurrence is untouched; "hidden" normalises the hidden
+        part of h_t at every step, so that J_t changes.
+      epsilon: added to the variance.
+    Raises:
+      InputError: `on` is neither, or the cell is not causal.
+    """
+    check_wrapped(cell, "layer_norm")
+    if on not in ("output", "hidden"):
+        raise InputError("on", repr(on), "'output' or 'hidden'")
+    return LayerNorm(cell, on, float(epsilon))
+
+
+def learnable_initial_state(cell: Any) -> LearnableInitialState:
+    """Makes h_0 a parameter, started at the cell's own: {"cell": ..., "initial_state": a state without batch axes}.
+
+    Its gradient sums over the batch and, with `resets`, over the segments.
+    """
+    check_wrapped(cell, "learnable_initial_state")
+    return LearnableInitialState(cell)

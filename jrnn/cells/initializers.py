@@ -1,0 +1,160 @@
+"""Initialisers, chosen per cell by name or as a function `(key, shape, dtype) -> array`, as in `jax.nn.initializers`.
+
+A weight initialiser is called once per gate block ([F, H] or [H, H]); a bias initialiser once per gate ([H]). Those that
+tie gates together (`forget_bias`, `chrono`, `pytorch`) have a method `for_gates(key, gates, hidden, dtype) -> [gates*H]`.
+
+Names. Weights: orthogonal, identity, glorot, lecun, gaussian, pytorch, zeros. Biases: zeros, unit_forget, pytorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.types import Array, InputError, Shape, wide_dtype
+
+Initializer = Callable[..., Array]
+
+
+@dataclass(frozen=True)
+class orthogonal:  # noqa: N801 - used as a function: orthogonal(gain) is hashable and compares by value
+    """gain * Q with Q from the QR of a Gaussian matrix, uniformly distributed (Saxe, McClelland, Ganguli 2014)."""
+
+    gain: float = 1.0
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        wide = wide_dtype(dtype)
+        if min(shape) == 0:
+            return jnp.zeros(shape, dtype)
+        return jax.nn.initializers.orthogonal(self.gain)(key, shape, wide).astype(dtype)
+
+
+@dataclass(frozen=True)
+class identity:  # noqa: N801
+    """scale * I, the IRNN's recurrent matrix (Le, Jaitly, Hinton 2015, scale 1 with ReLU)."""
+
+    scale: float = 1.0
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        return (self.scale * jnp.eye(*shape)).astype(dtype)
+
+
+@dataclass(frozen=True)
+class gaussian:  # noqa: N801
+    """N(0, gain^2 / fan_in): gain is the g of random-network theory."""
+
+    gain: float = 1.0
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        wide = wide_dtype(dtype)
+        std = self.gain / max(shape[0], 1) ** 0.5
+        return (jax.random.normal(key, shape, wide) * jnp.asarray(std, wide)).astype(dtype)
+
+
+@dataclass(frozen=True)
+class glorot:  # noqa: N801
+    """U(-a, a), a = sqrt(6 / (fan_in + fan_out)) (Glorot, Bengio 2010)."""
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        return uniform_draw(key, shape, (6.0 / max(sum(shape), 1)) ** 0.5, dtype)
+
+
+@dataclass(frozen=True)
+class pytorch:  # noqa: N801
+    """U(-a, a), a = 1/sqrt(H), for every weight; biases are the sum of two such draws (b_ih + b_hh), one for gate n."""
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        return uniform_draw(key, shape, shape[-1] ** -0.5, dtype)
+
+    def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
+        def block(gate: str, key: Array) -> Array:
+            first, second = (self(k, (hidden,), dtype) for k in jax.random.split(key))
+            return first if gate == "n" else first + second
+
+        return jnp.concatenate([block(g, k) for g, k in zip(gates, jax.random.split(key, len(gates)), strict=True)])
+
+
+@dataclass(frozen=True)
+class forget_bias:  # noqa: N801
+    """A constant on the gate that keeps the state (f of the LSTM, z of the GRU), zero elsewhere (Gers et al. 2000)."""
+
+    value: float = 1.0
+
+    def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
+        return jnp.concatenate([jnp.full(hidden, self.value if g in ("f", "z") else 0.0, dtype) for g in gates])
+
+
+@dataclass(frozen=True)
+class chrono:  # noqa: N801
+    """b_f ~ ln U[1, t_max - 1], b_i = -b_f; the GRU's b_z likewise (Tallec, Ollivier 2018): time scales up to t_max."""
+
+    t_max: float
+
+    def __post_init__(self):
+        if not self.t_max > 2:
+            raise InputError("t_max", self.t_max, "a longest time scale above 2 steps")
+
+    def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
+        wide = wide_dtype(dtype)
+        keep = jnp.log(jax.random.uniform(key, (hidden,), wide, 1.0, self.t_max - 1.0)).astype(dtype)
+        return jnp.concatenate(
+            [keep if g in ("f", "z") else -keep if g == "i" else jnp.zeros_like(keep) for g in gates]
+        )
+
+
+@dataclass(frozen=True)
+class constant:  # noqa: N801
+    """One value everywhere."""
+
+    value: float = 0.0
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        return jnp.full(shape, self.value, dtype)
+
+
+WEIGHTS: dict[str, Initializer] = {
+    "orthogonal": orthogonal(),
+    "identity": identity(),
+    "glorot": glorot(),
+    "lecun": gaussian(),
+    "gaussian": gaussian(),
+    "pytorch": pytorch(),
+    "zeros": constant(),
+}
+BIASES: dict[str, Any] = {"zeros": constant(), "unit_forget": forget_bias(), "pytorch": pytorch()}
+
+
+def uniform_draw(key: Array, shape: Shape, bound: float, dtype: Any) -> Array:
+    """U(-bound, bound)."""
+    return jax.random.uniform(key, shape, wide_dtype(dtype), -bound, bound).astype(dtype)
+
+
+def named(argument: str, init: Any, table: dict[str, Any]) -> Any:
+    """An initialiser by name, or the function itself; InputError if there is no such name."""
+    if isinstance(init, str):
+        if init not in table:
+            raise InputError(
+                argument, repr(init), f"one of {sorted(table)}, or a function (key, shape, dtype) -> array"
+            )
+        return table[init]
+    if not callable(init) and not hasattr(init, "for_gates"):
+        raise InputError(argument, repr(init), f"one of {sorted(table)}, or a function (key, shape, dtype) -> array")
+    return init
+
+
+def weight_blocks(init: Any, key: Array, shape: Shape, gates: int, dtype: Any) -> Array:
+    """[shape[0], gates * shape[1]]: one draw a gate, side by side."""
+    function = named("weight initialiser", init, WEIGHTS)
+    return jnp.concatenate([function(k, shape, dtype) for k in jax.random.split(key, gates)], axis=1)
+
+
+def bias_blocks(init: Any, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
+    """[gates * hidden]."""
+    function = named("bias initialiser", init, BIASES)
+    if hasattr(function, "for_gates"):
+        return function.for_gates(key, gates, hidden, dtype)
+    return jnp.concatenate([function(k, (hidden,), dtype) for k in jax.random.split(key, len(gates))])

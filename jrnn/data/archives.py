@@ -1,0 +1,122 @@
+"""A user's own sequences from a .npz file; the task follows from the type and shape of `y`."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from jrnn.data.checks import describe, real_array, valid_lengths
+from jrnn.data.dataset import Dataset, Task
+from jrnn.data.lags import information_lag, one_hot_symbols, period_lag, whole_sequence_lag
+from jrnn.data.splits import random_split
+from jrnn.types import InputError
+
+MOST_CLASSES = 10_000
+FORMS = (
+    "integers [cases] (a class each), integers [cases, time] (a class at each step), floats [cases] or [cases, K] "
+    "(numbers each), or floats [cases, time] or [cases, time, K] (numbers at each step)"
+)
+
+
+def read_archive(path: Path, seed: int) -> Dataset:
+    """A .npz file with x [cases, time, features] or [cases, time], y, and optionally lengths [cases].
+
+    The task: y integers [cases] -> classify; integers [cases, T] -> classify_each; floats [cases] or [cases, K] ->
+    regress; floats [cases, T, K] -> regress_each. Floats [cases, n] could be either: n = T means regress_each, K = 1.
+    The split is random, by class for classify: cases cut from one series belong in a .csv file, where it is by time.
+
+    Raises:
+      InputError: an unreadable file, arrays that are missing (with those found) or do not fit.
+    """
+    arrays = _arrays(path)
+    missing = [name for name in ("x", "y") if name not in arrays]
+    if missing:
+        found = f"{path.name} with {', '.join(sorted(arrays)) or 'no arrays'}"
+        raise InputError("--data", found, f"the array {' and '.join(missing)} too (x and y, lengths if you like)")
+    x = arrays["x"][:, :, None] if arrays["x"].ndim == 2 else arrays["x"]
+    x = real_array("x", x, ("cases", "time", "features"))
+    cases, size, _ = x.shape
+    lengths = valid_lengths(arrays["lengths"], cases, size) if "lengths" in arrays else None
+    task, y, outputs = _task_of(arrays["y"], cases, size, lengths)
+    parts = random_split(cases, seed, y if task == "classify" else None)
+    source = f"The arrays of {path.name}."
+    # Checked before the lag is measured, which takes finite numbers for granted.
+    draft = Dataset(path.name, x, y, lengths, task, outputs, *parts, min(1, size - 1), "not measured", source)
+    lag, reason = _lag_of(draft)
+    return replace(draft, lag=lag, lag_reason=reason)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    name = ""
+    try:
+        with open(path, "rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise InputError("--data", f"{path.name}, which is a single array", "a file made with np.savez")
+            arrays = {}
+            for name in archive.files:
+                # Of other arrays only the name is of use, for the message.
+                arrays[name] = archive[name] if name in ("x", "y", "lengths") else np.empty(0)
+            return arrays
+    except InputError:
+        raise
+    except ValueError as error:
+        if name and "allow_pickle" in str(error):
+            raise InputError(name, "Python objects", "an array of numbers") from error
+        raise _unreadable(path, error) from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, SyntaxError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    what = "pickled Python objects or not a .npz at all" if "pickle" in str(error) else str(error)
+    return InputError("--data", f"{path.name}, which cannot be read ({what})", "a .npz file made with np.savez")
+
+
+def _task_of(y: np.ndarray, cases: int, steps: int, lengths: np.ndarray | None) -> tuple[Task, np.ndarray, int]:
+    wrong = InputError("y", describe(y), f"for {cases} cases of {steps} steps: {FORMS}")
+    if 0 in y.shape or y.shape[:1] != (cases,):
+        raise wrong
+    if y.dtype.kind in "iub":
+        if y.shape not in ((cases,), (cases, steps)):
+            raise wrong
+        if y.ndim == 1:
+            return "classify", y, _classes(y)
+        valid = slice(None) if lengths is None else np.arange(steps) < lengths[:, None]
+        return "classify_each", y, _classes(y[valid])
+    if y.dtype.kind != "f" or y.ndim > 3 or (y.ndim == 3 and y.shape[1] != steps):
+        raise wrong
+    if y.ndim == 3:
+        return "regress_each", y, y.shape[2]
+    if y.ndim == 2 and y.shape[1] == steps:
+        return "regress_each", y[:, :, None], 1
+    y = y.reshape(cases, -1)
+    return "regress", y, y.shape[1]
+
+
+def _classes(labels: np.ndarray) -> int:
+    low, high = int(labels.min()), int(labels.max())
+    if low == high:
+        raise InputError("y", f"the label {low} only", "labels of at least two classes")
+    if high >= MOST_CLASSES:
+        raise InputError("y", f"label {high}", f"labels below {MOST_CLASSES}; floats for numbers to predict")
+    return max(2, high + 1)
+
+
+def _lag_of(data: Dataset) -> tuple[int, str]:
+    """The lag by the task: over all cases where only inputs are looked at, else over the training cases."""
+    steps = data.x.shape[1]
+    if not data.task.endswith("_each"):
+        return whole_sequence_lag(data.x, data.lengths)
+    seen = data.subset(data.train)
+    x, lengths = seen["x"], seen.get("lengths")
+    if data.task == "regress_each":
+        return period_lag(x, steps, lengths)
+    symbols = one_hot_symbols(x, lengths)
+    if symbols is None:
+        return max(0, steps - 1), "the inputs are not one-hot symbols, so the whole sequence: T - 1"
+    return information_lag(symbols, seen["y"], lengths)

@@ -1,0 +1,49 @@
+"""English text, one character a step, asking at every step for the next one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jrnn.data.dataset import Dataset
+from jrnn.data.lags import information_lag
+from jrnn.data.splits import chronological_starts
+from jrnn.types import InputError
+
+STEPS = 64
+MOST_WINDOWS = 2000
+MOST_SYMBOLS = 95
+RARE = 20  # a symbol seen less often than this in the training part counts as 'other'
+
+
+def text(seed: int) -> Dataset:
+    """Python's own help texts: x one-hot float32 [2000, 64, V], y int32 [2000, 64] the next character; V < 100.
+
+    Symbol 0 stands for every character that is rare in, or absent from, the training part. The split is by time, so
+    `seed` changes nothing. The text differs a little between Python versions.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:
+        raise InputError("--data", "text, but this Python has no pydoc_data", "a Python with its help texts") from error
+    source = "The help texts of Python's standard library (pydoc_data.topics), PSF licence."
+    return next_character("text", "\n".join(topics.values()), source)
+
+
+def next_character(name: str, characters: str, source: str) -> Dataset:
+    """Windows of 64 characters spread over a text, as a `classify_each` data set; the last 20 % are held out."""
+    codes = np.array([ord(character) for character in characters])
+    if len(codes) < 2 * STEPS + 2:
+        raise InputError("--data", f"{name} with {len(codes)} characters", f"at least {2 * STEPS + 2}")
+    train, test, boundary = chronological_starts(len(codes), STEPS, MOST_WINDOWS)
+    known, counts = np.unique(codes[:boundary], return_counts=True)
+    common = np.sort(known[np.argsort(-counts, kind="stable")][:MOST_SYMBOLS])
+    common = common[np.isin(common, known[counts >= min(RARE, counts.max())])]
+    place = np.minimum(np.searchsorted(common, codes), len(common) - 1)
+    symbols = np.where(common[place] == codes, place + 1, 0)
+    index = np.concatenate([train, test])[:, None] + np.arange(STEPS)
+    x, y = symbols[index], symbols[index + 1]
+    lag, reason = information_lag(x[: len(train)], x[: len(train)])
+    cases, outputs = np.arange(len(index)), len(common) + 1
+    parts = cases[: len(train)], cases[len(train) :]
+    one_hot = np.eye(outputs, dtype=np.float32)[x]
+    return Dataset(name, one_hot, y, None, "classify_each", outputs, *parts, lag, reason, source)

@@ -1,0 +1,94 @@
+"""Checks of arrays given by a user: each returns the array in its final type or raises an `InputError`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jrnn.types import InputError
+
+
+def describe(array: np.ndarray) -> str:
+    """For example `an int64 array of shape [3, 4]`."""
+    name = "Python object" if array.dtype.kind == "O" else "text" if array.dtype.kind in "SU" else array.dtype.name
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name} array of shape {list(array.shape)}"
+
+
+def to_array(argument: str, value: object) -> np.ndarray:
+    """`value` as an array; InputError where NumPy cannot make one, for example from ragged lists."""
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise InputError(argument, f"{type(value).__name__} ({error})", "an array of numbers") from error
+
+
+def real_array(argument: str, value: object, axes: tuple[str, ...]) -> np.ndarray:
+    """`value` as an array of integers or floats with one axis, of at least one element, for each name in `axes`."""
+    array = to_array(argument, value)
+    if array.dtype.kind not in "iuf":
+        raise InputError(argument, describe(array), "real numbers (float32; integers are converted)")
+    if array.ndim != len(axes):
+        raise InputError(argument, describe(array), f"the axes [{', '.join(axes)}]")
+    if 0 in array.shape:
+        raise InputError(argument, describe(array), f"at least one of each of {', '.join(axes)}")
+    return array
+
+
+def whole_array(argument: str, value: object, shape: tuple[int, ...], meaning: str) -> np.ndarray:
+    """`value` as an array of integers (or bool) of exactly this shape."""
+    array = to_array(argument, value)
+    if array.dtype.kind not in "iub" or array.shape != shape:
+        raise InputError(argument, describe(array), f"integers of shape {list(shape)} ({meaning})")
+    return array
+
+
+def finite_float32(argument: str, array: np.ndarray, places: tuple[str, ...], valid: np.ndarray | None) -> np.ndarray:
+    """A float32 copy of `array`, 0 where a step is not valid.
+
+    Args:
+      array: [cases, ...] real numbers; the name of each axis, for the message, is in `places`.
+      valid: bool [cases, T], or None where all counts.
+    Raises:
+      InputError: a valid value that float32 cannot hold (NaN, infinite, too large), with its place.
+    """
+    with np.errstate(over="ignore"):
+        result = array.astype(np.float32)
+    if valid is not None:
+        result[~valid] = 0
+    bad = np.argwhere(~np.isfinite(result))
+    if len(bad):
+        where = ", ".join(f"{place} {i}" for place, i in zip(places, bad[0], strict=True))
+        given = f"{array[tuple(bad[0])]} at {where} ({len(bad)} such in all)"
+        raise InputError(argument, given, "finite float32 numbers in every valid step")
+    return result
+
+
+def valid_lengths(value: object, cases: int, steps: int) -> np.ndarray:
+    """`lengths` as int32 [cases], each within 1..steps; InputError names the first case that is not."""
+    array = whole_array("lengths", value, (cases,), "the valid steps of each case")
+    bad = np.flatnonzero((array < 1) | (array > steps))
+    if len(bad):
+        raise InputError("lengths", f"{array[bad[0]]} at case {bad[0]}", f"1 to {steps}, the steps of x")
+    return array.astype(np.int32)
+
+
+def valid_labels(value: object, shape: tuple[int, ...], outputs: int, valid: np.ndarray | None) -> np.ndarray:
+    """`y` as int32 of this shape, each within 0..outputs-1, 0 at steps that are not valid."""
+    array = whole_array("y", value, shape, "one label a case" if len(shape) == 1 else "one label a step")
+    if valid is not None and len(shape) == 2:
+        array = np.where(valid, array, 0)
+    bad = np.argwhere((array < 0) | (array >= outputs))
+    if len(bad):
+        where = ", ".join(f"{place} {i}" for place, i in zip(("case", "time"), bad[0], strict=False))
+        raise InputError("y", f"label {array[tuple(bad[0])]} at {where}", f"labels 0 to {outputs - 1}")
+    return array.astype(np.int32)
+
+
+def valid_indices(argument: str, value: object, cases: int) -> np.ndarray:
+    """Indices into the cases as int64 [n], each within 0..cases-1."""
+    array = to_array(argument, value)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise InputError(argument, describe(array), "a list of case numbers")
+    bad = np.flatnonzero((array < 0) | (array >= cases)) if array.size else []
+    if len(bad):
+        raise InputError(argument, f"{array[bad[0]]} at position {bad[0]}", f"case numbers 0 to {cases - 1}")
+    return array.astype(np.int64)

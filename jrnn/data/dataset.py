@@ -1,0 +1,108 @@
+"""The one type of this room: sequences, targets, the split and the lag of the task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+
+from jrnn.data.checks import describe, finite_float32, real_array, valid_indices, valid_labels, valid_lengths
+from jrnn.types import InputError
+
+Task = Literal["classify", "classify_each", "regress", "regress_each"]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Sequences [cases, T, F] with their targets, checked when made; arrays keep the cases first.
+
+    Fields:
+      name: what it was loaded from.
+      x: float32 [cases, T, F]; integers are converted; what lies beyond `lengths` is set to 0.
+      y: classify int32 [cases]; classify_each int32 [cases, T]; regress float32 [cases, K]; regress_each
+        float32 [cases, T, K]. The two `_each` tasks ask for an answer at every step, the others at the last valid one.
+      lengths: int32 [cases], the valid steps of each case (1..T), or None where all T are.
+      task: which of the four.
+      outputs: the number of classes, or K.
+      train, test: int64 indices into the cases that share none; `test` is held out (20 % when loaded).
+      lag: in steps, how far back the task needs to look: 1..T-1, or 0 where T = 1.
+      lag_reason: one sentence, where `lag` comes from.
+      source: one sentence, where the data come from.
+    Raises:
+      InputError: with the field's name, what was found (for values: case, time, feature) and what is needed.
+    """
+
+    name: str
+    x: np.ndarray = field(repr=False)
+    y: np.ndarray = field(repr=False)
+    lengths: np.ndarray | None = field(repr=False)
+    task: Task
+    outputs: int
+    train: np.ndarray = field(repr=False)
+    test: np.ndarray = field(repr=False)
+    lag: int
+    lag_reason: str
+    source: str
+
+    def __post_init__(self) -> None:
+        x = real_array("x", self.x, ("cases", "time", "features"))
+        cases, steps, _ = x.shape
+        if self.task not in get_args(Task):
+            raise InputError("task", repr(self.task), f"one of {', '.join(get_args(Task))}")
+        least = 2 if self.task.startswith("classify") else 1
+        if not _whole(self.outputs) or self.outputs < least:
+            raise InputError("outputs", repr(self.outputs), f"a whole number of at least {least} to {self.task}")
+        valid = None
+        if self.lengths is not None:
+            lengths = valid_lengths(self.lengths, cases, steps)
+            valid = np.arange(steps) < lengths[:, None]
+            object.__setattr__(self, "lengths", lengths)
+        # The class is frozen for its users; here the checked copies take the place of what was given.
+        object.__setattr__(self, "x", finite_float32("x", x, ("case", "time", "feature"), valid))
+        object.__setattr__(self, "y", self._checked_targets(cases, steps, valid))
+        self._check_split(cases)
+        low, high = min(1, steps - 1), steps - 1
+        if not _whole(self.lag) or not low <= self.lag <= high:
+            raise InputError("lag", repr(self.lag), f"a whole number from {low} to {high}, for T = {steps}")
+        object.__setattr__(self, "outputs", int(self.outputs))
+        object.__setattr__(self, "lag", int(self.lag))
+
+    def _checked_targets(self, cases: int, steps: int, valid: np.ndarray | None) -> np.ndarray:
+        lead = (cases, steps) if self.task.endswith("_each") else (cases,)
+        if self.task.startswith("classify"):
+            return valid_labels(self.y, lead, self.outputs, valid)
+        each = len(lead) == 2
+        y = real_array("y", self.y, ("cases", "time", "outputs") if each else ("cases", "outputs"))
+        if y.shape != (*lead, self.outputs):
+            raise InputError("y", describe(y), f"shape {[*lead, self.outputs]} to fit x and outputs")
+        places = ("case", "time", "output") if each else ("case", "output")
+        return finite_float32("y", y, places, valid if each else None)
+
+    def _check_split(self, cases: int) -> None:
+        for part in ("train", "test"):
+            indices = valid_indices(part, getattr(self, part), cases)
+            if not len(indices):
+                raise InputError(part, "no cases", "at least one")
+            if len(np.unique(indices)) != len(indices):
+                raise InputError(part, "a case named twice", "each case at most once")
+            object.__setattr__(self, part, indices)
+        shared = np.intersect1d(self.train, self.test)
+        if len(shared):
+            raise InputError("test", f"case {shared[0]}, which is in train too", "cases that are not in train")
+
+    def subset(self, indices: object) -> dict[str, np.ndarray]:
+        """The cases at `indices` ([n] integers, for example `test`): copies of x and y, and of lengths if there are any.
+
+        Raises:
+          InputError: `indices` are not integers in 0..cases-1.
+        """
+        chosen = valid_indices("indices", indices, len(self.x))
+        arrays = {"x": self.x[chosen], "y": self.y[chosen]}
+        if self.lengths is not None:
+            arrays["lengths"] = self.lengths[chosen]
+        return arrays
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -1,0 +1,53 @@
+"""Finds a data set by its name or a file by its ending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from jrnn.data.archives import read_archive
+from jrnn.data.characters import text
+from jrnn.data.dataset import Dataset
+from jrnn.data.images import digits, mnist
+from jrnn.data.series import forecast_windows, sunspots
+from jrnn.data.tables import read_table
+from jrnn.types import InputError
+
+NAMED: dict[str, Callable[[int], Dataset]] = {"digits": digits, "mnist": mnist, "sunspots": sunspots, "text": text}
+POSSIBLE = (
+    "digits, mnist, sunspots, text, PATH.npz (arrays x, y and perhaps lengths) or PATH.csv (a series to forecast)"
+)
+
+
+def load(name_or_path: str | Path, *, seed: int = 0) -> Dataset:
+    """A data set by name, or from a file.
+
+    Args:
+      name_or_path: digits or mnist (classify an image read pixel by pixel), sunspots (forecast the next year), text
+        (the next character); PATH.npz with arrays x [cases, time, features], y and perhaps lengths [cases]; PATH.csv,
+        a series with one row a step and one column a feature, to forecast one step ahead.
+      seed: of the random split, a whole number >= 0; series and text are split by time.
+    Raises:
+      InputError: an unknown name, a missing or unreadable file, a package that is not installed, bad values.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InputError("--seed", repr(seed), "a whole number of at least 0")
+    if not isinstance(name_or_path, (str, Path)):
+        raise InputError("--data", type(name_or_path).__name__, POSSIBLE)
+    if str(name_or_path) in NAMED:
+        return NAMED[str(name_or_path)](int(seed))
+    path = Path(name_or_path)
+    ending = path.suffix.lower()
+    if ending not in (".npz", ".csv"):
+        raise InputError("--data", repr(str(name_or_path)), POSSIBLE)
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise InputError("--data", f"{str(name_or_path)!r}, which is not a file here", POSSIBLE)
+    if ending == ".npz":
+        return read_archive(path, int(seed))
+    return forecast_windows(path.name, read_table(path), f"The columns of {path.name}, one row a step.")

@@ -1,0 +1,155 @@
+"""Explicit Jacobians J_t = dh_t/dh_{t-1} along a run, and their products."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.boundary import batch_of, steps_of
+from jrnn.cells import check_cell, draw_noise, is_causal
+from jrnn.masking import schedule, select, zero_unless
+from jrnn.types import Array, Inputs, InputError, Params, State, ravel_state, unravel_state
+from jrnn.unrolling import unroll
+
+
+def jacobians(
+    cell: Any,
+    params: Params,
+    xs: Inputs,
+    *,
+    initial_state: State | None = None,
+    reset_state: State | None = None,
+    length: int | None = None,
+    lengths: Any = None,
+    resets: Any = None,
+    mask: Any = None,
+    reverse: bool = False,
+    key: Array | None = None,
+    method: str = "jacfwd",
+) -> Array:
+    """J[i] = dh_{i+1}/dh_i for i = 0..T-1, by `jax.jacfwd` of the cell's step, `vmap`ped over time.
+
+    Only `step` is differentiated, over the whole flattened state (N = 2H for an LSTM: h, then c). J = I where the step
+    did not happen (padding, mask), J = 0 where a reset cuts the past off. With reverse J[i] = d states[i]/d states[i+1].
+
+    Args:
+      cell, params, xs, ...: as for `jrnn.unroll`, time-major; the cell must be causal.
+      method: "jacfwd", the definition.
+    Returns:
+      [T, *B, N, N], row = component of h_{i+1}, column = component of h_i.
+    Raises:
+      InputError: a method there is not, `Bidirectional` (analyse each direction by itself), or as `unroll`.
+    """
+    check_causal(cell)
+    if method != "jacfwd":
+        raise InputError("method", repr(method), "'jacfwd'")
+    xs = None if xs is None else jax.tree.map(jnp.asarray, xs)
+    options = dict(initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths, mask=mask)
+    run = unroll(cell, params, xs, resets=resets, reverse=reverse, key=key, return_states=True, **options)
+    steps = steps_of(xs, length)
+    batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
+    when = schedule(steps, batch_shape, lengths, resets, mask, reverse, None)
+    entering = jax.tree.map(lambda h: h[1:] if reverse else h[:-1], run.states)
+    alone = jax.eval_shape(lambda p: cell.initial_state(p, ()), params)
+    like = jax.eval_shape(lambda s: ravel_state(s, 0), alone)
+
+    def at(t: Array, state: State, x: Any, valid: Array | None) -> Array:
+        x = x if valid is None else zero_unless(valid, x)
+        noise = draw_noise(cell, params, key, t, batch_shape)
+        options = {} if noise is None else {"noise": noise}
+
+        def displaced(shift: Array) -> Array:
+            # one shift shared by the batch: each sequence depends on its own state only, so this is its own Jacobian
+            shift = jax.tree.map(lambda s, h: jnp.broadcast_to(s, h.shape), unravel_state(shift, alone), state)
+            after = cell.step(params, jax.tree.map(jnp.add, state, shift), x, **options)
+            return ravel_state(after, len(batch_shape))
+
+        return jax.jacfwd(displaced)(jnp.zeros(like.shape, like.dtype))
+
+    if steps == 0:
+        return jnp.zeros((0, *batch_shape, like.size, like.size), like.dtype)
+    products = jax.vmap(at)(jnp.arange(steps), entering, xs, when.valid)
+    if when.valid is not None:
+        products = select(when.valid, products, jnp.broadcast_to(jnp.eye(like.size, dtype=like.dtype), products.shape))
+    return products if when.resets is None else zero_unless(~when.resets, products)
+
+
+class ScaledProduct(NamedTuple):
+    """A product of Jacobians, exp(log_scale) * matrix, that neither overflows nor underflows."""
+
+    matrix: Array
+    """[*B, N, N], its largest entry in magnitude about 1 (or all zero)."""
+    log_scale: Array
+    """[*B], natural logarithm of the factor taken out."""
+
+    def log_singular_values(self) -> Array:
+        """ln sigma_i of the whole product [*B, N], descending; -inf where it is singular.
+
+        Those further than about ln(1/eps) below the first (16 nats in float32, 36 in float64) are rounding.
+        """
+        sigma = jnp.linalg.svd(self.matrix, compute_uv=False)
+        return jnp.log(sigma) + jnp.broadcast_to(self.log_scale[..., None], sigma.shape)
+
+
+def jacobian_product(J: Array, k: int, t: int) -> Array:
+    """dh_t/dh_k = J_t J_{t-1} ... J_{k+1}: [T, *B, N, N] -> [*B, N, N]; the identity for t = k.
+
+    Raises:
+      InputError: not 0 <= k <= t <= T, or J is not [T, *B, N, N].
+    """
+    return fold(window(J, k, t), rescale=False).matrix
+
+
+def scaled_jacobian_product(J: Array, k: int, t: int) -> ScaledProduct:
+    """`jacobian_product` carried rescaled in log space: finite in float32 for T = 100,000 whatever the growth.
+
+    Factors are multiplied pairwise in about log2(t - k) batched products; after each, the largest entry is taken out.
+    """
+    return fold(window(J, k, t), rescale=True)
+
+
+def window(J: Array, k: int, t: int) -> Array:
+    """The factors of dh_t/dh_k, checked."""
+    J = jnp.asarray(J)
+    if J.ndim < 3 or J.shape[-1] != J.shape[-2]:
+        raise InputError("J", f"shape {J.shape}", "[T, *B, N, N], as from jrnn.jacobians")
+    if not 0 <= k <= t <= J.shape[0]:
+        raise InputError("k, t", f"k = {k}, t = {t}", f"0 <= k <= t <= T = {J.shape[0]}")
+    return J[k:t]
+
+
+def fold(factors: Array, rescale: bool) -> ScaledProduct:
+    """The product of factors[i], later ones to the left, by halving."""
+    logs = jnp.zeros(factors.shape[:-2], factors.dtype)
+    if not len(factors):
+        eye = jnp.broadcast_to(jnp.eye(factors.shape[-1], dtype=factors.dtype), factors.shape[1:])
+        return ScaledProduct(eye, jnp.zeros(factors.shape[1:-2], factors.dtype))
+    if rescale:
+        factors, logs = take_out(factors, logs)
+    while len(factors) > 1:
+        even = len(factors) // 2 * 2
+        tail, tail_logs = factors[even:], logs[even:]
+        factors = jnp.matmul(factors[1:even:2], factors[0:even:2], precision="highest")
+        logs = logs[1:even:2] + logs[0:even:2]
+        if rescale:
+            factors, logs = take_out(factors, logs)
+        factors, logs = jnp.concatenate([factors, tail]), jnp.concatenate([logs, tail_logs])
+    return ScaledProduct(factors[0], logs[0])
+
+
+def take_out(factors: Array, logs: Array) -> tuple[Array, Array]:
+    """Moves each matrix's largest magnitude into its logarithm; zero and non-finite matrices are left as they are."""
+    size = jnp.max(jnp.abs(factors), axis=(-2, -1))
+    size = jnp.where((size > 0) & jnp.isfinite(size), size, jnp.ones_like(size))
+    return factors / jnp.broadcast_to(size[..., None, None], factors.shape), logs + jnp.log(size)
+
+
+def check_causal(cell: Any) -> None:
+    """Instruments read one step of a cell; a cell that reads the future has none."""
+    check_cell(cell)
+    if not is_causal(cell):
+        raise InputError(
+            "cell", type(cell).__name__, "a causal cell: analyse each direction, the backward one with reverse=True"
+        )

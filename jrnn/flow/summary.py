@@ -1,0 +1,189 @@
+"""The figures of one network at one moment, for people: how far back its gradient reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn.flow.credit import gradient_flow, output_pull
+from jrnn.flow.jacobian import jacobians
+from jrnn.types import Array, Inputs, InputError, Params
+from jrnn.unrolling import unroll
+
+VANISHED, EXPLODED = 0.01, 100.0
+
+
+@dataclass(frozen=True)
+class FlowSummary:
+    """Host numbers (NumPy float64); S sequences were analysed, of which those long enough for a lag count at it."""
+
+    lag: int
+    """The lag the task needs, in steps; the verdict holds for it."""
+    arriving: np.ndarray
+    """[L] for lags 0..L-1: sum ||part(t, t - lag)|| / sum ||part(t, t)|| over the outputs t >= lag and sequences, where
+    part(t, k) = (dy_t/dh_k)^T dL/dy_t. By output, never summed over lags; 1 at lag 0."""
+    arriving_low: np.ndarray
+    """[L]: the 10 % quantile of that ratio over sequences."""
+    arriving_high: np.ndarray
+    """[L]: the 90 % quantile."""
+    singular_values: np.ndarray
+    """[3, N]: 10 %, 50 %, 90 % quantiles over time and sequences of the i-th singular value of J_t = dh_t/dh_{t-1}."""
+    growth: float
+    """Nats per step: mean over outputs and sequences of ln(||part(t, t - lag)|| / ||part(t, t)||) / lag; -inf if a part is 0."""
+    reach: int
+    """The largest lag at which at least 1 % of the gradient still arrives."""
+    reach_is_bound: bool
+    """True if that lag is the longest there is, so the reach may be longer."""
+    outputs: int
+    """Output times that were followed back (all that carry gradient, or an even sample of them)."""
+    sequences: int
+    """S."""
+
+    @property
+    def at_lag(self) -> float:
+        """The fraction of the gradient that arrives `lag` steps back."""
+        return float(self.arriving[self.lag])
+
+    @property
+    def verdict(self) -> str:
+        """'vanishing' (under 1 % arrives at the lag), 'exploding' (over 100 times), 'healthy', or 'not finite'."""
+        if not np.isfinite(self.at_lag):
+            return "not finite"
+        return "vanishing" if self.at_lag < VANISHED else "exploding" if self.at_lag > EXPLODED else "healthy"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence, with its numbers and the lag it holds for."""
+        needed = f"The task needs a lag of {self.lag} step{'s' if self.lag != 1 else ''}"
+        if self.verdict == "not finite":
+            return f"{needed}, and the gradient there is not finite."
+        if self.lag == 0:
+            return "The sequences are one step long: there is no way back for the gradient to lose anything on."
+        amount = percent(self.at_lag)
+        reach = f"at least {self.reach}" if self.reach_is_bound else f"{self.reach}"
+        tail = (
+            f"1 % still reaches {reach} step{'s' if self.reach != 1 else ''} back ({self.growth:+.3f} nats per step)."
+        )
+        if self.verdict == "vanishing":
+            return f"Vanishing: {needed[0].lower()}{needed[1:]}, where {amount} of the gradient arrives; {tail}"
+        if self.verdict == "exploding":
+            return f"Exploding: {needed[0].lower()}{needed[1:]}, where the gradient arrives {self.at_lag:.3g} times as large ({self.growth:+.3f} nats per step)."
+        return f"Healthy: {needed[0].lower()}{needed[1:]}, where {amount} of the gradient arrives; {tail}"
+
+
+def percent(fraction: float) -> str:
+    """A fraction as a readable percentage: 12 %, 0.34 %, 2.1e-07 %."""
+    value = 100 * fraction
+    if value == 0:
+        return "0 %"
+    return f"{value:.2g} %" if 0.01 <= value < 100 else f"{value:.0f} %" if 100 <= value < 1e6 else f"{value:.1e} %"
+
+
+def summarise(
+    cell: Any,
+    params: Params,
+    xs: Inputs,
+    loss: Callable[..., Array],
+    *,
+    loss_params: Params = None,
+    lengths: Any = None,
+    lag: int,
+    max_outputs: int = 64,
+    max_times: int = 64,
+) -> FlowSummary:
+    """Measures a network on a batch of sequences (on the host: the result is NumPy).
+
+    Args:
+      cell, params, xs, loss, loss_params, lengths: as for `jrnn.value_and_grads`; xs [T, S, F].
+      lag: the lag to judge, 0..T-1.
+      max_outputs: outputs to follow back at most, evenly spread over those whose gradient is not zero.
+      max_times: time steps at most at which the singular values of J_t are taken.
+    Raises:
+      InputError: the lag is not in 0..T-1, or the loss does not depend on any output.
+    """
+    options = {} if lengths is None else {"lengths": jnp.asarray(lengths)}
+    steps = jax.tree.leaves(xs)[0].shape[0]
+    if not 0 <= lag < max(steps, 1):
+        raise InputError("lag", lag, f"a lag from 0 to T - 1 = {steps - 1}")
+    run, pull, g_final, final_row = jax.jit(output_pull, static_argnums=(0, 3))(
+        cell, params, xs, loss, loss_params, **options
+    )
+    carries = np.array(jnp.any(pull != 0, axis=tuple(range(1, pull.ndim))))
+    if any(bool(jnp.any(g != 0)) for g in jax.tree.leaves(g_final)):
+        carries |= np.array(jnp.any(final_row, axis=tuple(range(1, final_row.ndim))))
+    times = np.flatnonzero(carries) + 1
+    if not len(times):
+        raise InputError("loss", "a loss whose gradient is zero at every output", "a loss that depends on the outputs")
+    times = even_sample(times, max_outputs)
+    flow = jax.jit(gradient_flow, static_argnums=(0, 3))(
+        cell, params, xs, loss, loss_params=loss_params, output_times=jnp.asarray(times), **options
+    )
+    by_lag = align(np.asarray(flow.credit, np.float64), times)
+    return FlowSummary(
+        lag=lag,
+        **profile(by_lag, lag),
+        singular_values=step_singular_values(cell, params, xs, run.mask, max_times, options),
+        outputs=len(times),
+        sequences=by_lag.shape[2],
+    )
+
+
+def even_sample(items: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the items, evenly spread, the last one always among them."""
+    if len(items) <= most:
+        return items
+    return items[np.unique(np.linspace(len(items) - 1, 0, most).round().astype(int))]
+
+
+def align(credit: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """[R, T+1, S] over (output, k) -> [R, T, S] over (output, lag t - k); NaN where t - lag < 1 (h_0 saw no input)."""
+    steps = credit.shape[1] - 1
+    by_lag = np.full((len(times), steps, credit.shape[2]), np.nan)
+    for row, t in enumerate(times):
+        by_lag[row, :t] = credit[row, t:0:-1]
+    return by_lag
+
+
+def profile(by_lag: np.ndarray, lag: int) -> dict[str, Any]:
+    """The fields of a `FlowSummary` that follow from the aligned credit [R, L, S]."""
+    there = np.isfinite(by_lag) | np.isinf(by_lag)
+    start = np.broadcast_to(by_lag[:, :1], by_lag.shape)
+    arrived, sent = np.where(there, by_lag, 0.0), np.where(there, start, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = arrived.sum((0, 2)) / sent.sum((0, 2))
+        each = arrived.sum(0) / sent.sum(0)  # [L, S]
+        counted = there[:, lag] & (start[:, lag] > 0)
+        ratios = np.log(by_lag[:, lag][counted] / start[:, lag][counted])
+    known = [row[np.isfinite(row)] for row in each]
+    quantile = [np.quantile(row, (0.1, 0.9)) if len(row) else (np.nan, np.nan) for row in known]
+    far = np.flatnonzero(whole >= VANISHED)
+    longest = int(np.flatnonzero(np.isfinite(whole))[-1]) if np.isfinite(whole).any() else 0
+    return {
+        "arriving": whole,
+        "arriving_low": np.array([q[0] for q in quantile]),
+        "arriving_high": np.array([q[1] for q in quantile]),
+        "growth": float(ratios.mean() / lag) if lag and len(ratios) else 0.0,
+        "reach": int(far[-1]) if len(far) else 0,
+        "reach_is_bound": bool(len(far) and far[-1] == longest),
+    }
+
+
+def step_singular_values(
+    cell: Any, params: Params, xs: Inputs, mask: Array, most: int, options: Mapping[str, Any]
+) -> np.ndarray:
+    """[3, N]: quantiles over the steps that happened of the singular values of J_t, at most `most` time steps."""
+    run = jax.jit(unroll, static_argnums=0, static_argnames="return_states")(
+        cell, params, xs, return_states=True, **options
+    )
+    happened = np.asarray(mask)
+    times = even_sample(np.flatnonzero(happened.any(axis=1)), most)
+    states = jax.tree.map(lambda h: h[times].reshape(-1, *h.shape[2:]), run.states)
+    inputs = jax.tree.map(lambda x: x[times].reshape(1, -1, *x.shape[2:]), xs)
+    J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=states)[0]
+    sigma = np.asarray(jnp.linalg.svd(J, compute_uv=False), np.float64)[happened[times].reshape(-1)]
+    return np.quantile(sigma, (0.1, 0.5, 0.9), axis=0)

@@ -1,0 +1,88 @@
+"""Through time: one backward pass gives the training gradient and dL/dh_t for every t."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.boundary import check_state
+from jrnn.cells import check_cell
+from jrnn.types import Array, Inputs, InputError, Params, State
+from jrnn.unrolling import unroll
+
+
+class Gradients(NamedTuple):
+    """Gradients of a scalar loss L by backpropagation through time."""
+
+    params: Params
+    """dL/dparams, a pytree like the cell's parameters."""
+    loss_params: Params
+    """dL/dloss_params; None if there are none."""
+    xs: Inputs
+    """dL/dx_t [T, *B, F]; None for integer inputs."""
+    initial_state: State
+    """dL/dh_0 as an argument of `unroll` [*B, ...]: with resets it sums over the segments that start from it."""
+    states: State
+    """delta_t = dL/dh_t [T+1, *B, ...], for t = 0..T: all ways from h_t to the loss, delta_{t-1} = J_t^T delta_t + g_{t-1}.
+    Zero on padding; laid out like `Unrolled.states`."""
+
+
+def value_and_grads(
+    cell: Any,
+    params: Params,
+    xs: Inputs,
+    loss: Callable[..., Array],
+    *,
+    loss_params: Params = None,
+    initial_state: State | None = None,
+    **options: Any,
+) -> tuple[Array, Gradients]:
+    """The loss and all its gradients, dL/dh_t included, from one backward pass.
+
+    Args:
+      cell, params, xs, initial_state: as for `unroll`.
+      loss: `loss(unrolled) -> scalar`, or `loss(loss_params, unrolled)` if loss_params are given.
+      loss_params: a pytree of further parameters, for example a readout's.
+      options: any other option of `unroll` but `state_tap`: lengths, resets, mask, truncate, remat, ...
+    Returns:
+      (value, Gradients). With `truncate` they are the truncated ones: delta_t counts the paths that are left.
+    Raises:
+      InputError: the loss is not a real scalar, or as `unroll`.
+    """
+    check_cell(cell)
+    if "state_tap" in options:
+        raise InputError("state_tap", "one", "none: dL/dh_t is in the `states` that are returned")
+    xs = None if xs is None else jax.tree.map(jnp.asarray, xs)
+    shape = jax.eval_shape(
+        lambda p: unroll(cell, p, xs, initial_state=initial_state, **{**options, "return_states": True}), params
+    )
+    tap = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape.states)
+    offset = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape.final_state)
+    batch_shape = batch_from(shape.mask, options.get("time_axis", 0))
+
+    def of(params: Params, loss_params: Params, xs: Inputs, offset: State, tap: State) -> Array:
+        start = check_state("initial_state", initial_state, cell, params, batch_shape)
+        start = jax.tree.map(jnp.add, start, offset)
+        unrolled = unroll(cell, params, xs, initial_state=start, state_tap=tap, **options)
+        value = loss(unrolled) if loss_params is None else loss(loss_params, unrolled)
+        if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            given = f"{jnp.result_type(value)}{list(jnp.shape(value))}"
+            raise InputError("loss", f"a function that returns {given}", "a function that returns one real number")
+        return value
+
+    value, grads = jax.value_and_grad(of, argnums=(0, 1, 2, 3, 4), allow_int=True)(params, loss_params, xs, offset, tap)
+    of_xs = jax.tree.map(lambda g: None if g.dtype == jax.dtypes.float0 else g, grads[2])
+    return value, Gradients(grads[0], grads[1], of_xs, grads[3], grads[4])
+
+
+def state_gradients(cell: Any, params: Params, xs: Inputs, loss: Callable[..., Array], **options: Any) -> State:
+    """delta_t = dL/dh_t for t = 0..T, [T+1, *B, ...]: the `states` of `value_and_grads`, with the same arguments."""
+    return value_and_grads(cell, params, xs, loss, **options)[1].states
+
+
+def batch_from(mask: Any, time_axis: int) -> tuple[int, ...]:
+    """*B from the shape of a mask with time on `time_axis`."""
+    return mask.shape[:time_axis] + mask.shape[time_axis + 1 :]

@@ -1,0 +1,120 @@
+"""Notation, the cell protocol, and the one error for bad input.
+
+T time steps, B batch (any number of batch axes, or none), F input features, H hidden units, N state size when
+flattened (H for Elman and GRU, 2H for LSTM), K outputs. Time is axis 0: xs [T, *B, F], ys [T, *B, K]; k earlier,
+t later, lag tau = t - k; delta_t = dL/dh_t; J_t = dh_t/dh_{t-1} [*B, N, N]; growth is in nats per step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+
+Array: TypeAlias = jax.Array
+Params: TypeAlias = Any  # a pytree of arrays
+State: TypeAlias = Any  # a pytree of arrays, every leaf starting with *B
+Inputs: TypeAlias = Any  # an array or a pytree of arrays, or None for an autonomous cell
+Shape: TypeAlias = tuple[int, ...]
+
+
+class InputError(ValueError):
+    """Bad input at a public boundary: names the argument, what was given and what is needed."""
+
+    def __init__(self, argument: str, given: object, needed: str):
+        super().__init__(f"{argument}: got {given}; need {needed}")
+        self.argument = argument
+
+
+@runtime_checkable
+class Cell(Protocol):
+    """An immutable, hashable description of a recurrence with pure functions; it passes through `jax.jit` as static.
+
+    h_t = step(params, h_{t-1}, x_t) and y_t = output(params, h_t, x_t), for any batch shape, () too.
+
+    Optional attributes, each with its default:
+      input_ndim (1): number of trailing feature axes of one input x; 0 for scalar inputs or tokens.
+      reads_previous (False): y_t = output(params, h_{t-1}, x_t) instead, as for a foreign step `(h, y) = f(h, x)`
+        whose output cannot be told apart from its state; credit for y_t then goes to h_{t-1}.
+      noise(params, key, t, batch_shape) -> noise: what `step` and `output` then accept as keyword `noise=`
+        (dropout masks); drawn anew for every step, never part of the state; None without a key.
+    """
+
+    def init(self, key: Array, input_size: int | None) -> Params: ...
+
+    def initial_state(self, params: Params, batch_shape: Shape) -> State: ...
+
+    def step(self, params: Params, state: State, x: Inputs) -> State: ...
+
+    def output(self, params: Params, state: State, x: Inputs) -> Any: ...
+
+
+def hidden_part(state: State) -> Any:
+    """The hidden part of a state, what a cell outputs by default: `state.h`, or the state itself if it is an array."""
+    if hasattr(state, "h"):
+        return state.h
+    if len(jax.tree.leaves(state)) == 1:
+        return jax.tree.leaves(state)[0]
+    raise InputError(
+        "output",
+        f"none, and a state of type {type(state).__name__}",
+        "an `output` function, or a state with a field `h`",
+    )
+
+
+def with_hidden(state: State, h: Any) -> State:
+    """`state` with its hidden part replaced."""
+    return state._replace(h=h) if hasattr(state, "h") else jax.tree.unflatten(jax.tree.structure(state), [h])
+
+
+def ravel_state(state: State, batch_ndim: int | None = None) -> Array:
+    """Flattens a state to one vector per batch element: leaves [*B, n_i] (or [*B, ...]) -> [*B, N].
+
+    Args:
+      state: a pytree of arrays, for example an `LSTMState` or stacked states [T+1, *B, ...].
+      batch_ndim: how many leading axes to keep; by default all but each leaf's last.
+    Returns:
+      [*B, N], the leaves side by side in pytree order: (h, c) for an LSTM, layer by layer for a stack.
+    Raises:
+      InputError: a leaf has too few axes, or the leading axes differ.
+    """
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(state)]
+    if not leaves:
+        raise InputError("state", "a pytree without arrays", "at least one array")
+    keep = leaves[0].ndim - 1 if batch_ndim is None else batch_ndim
+    lead = leaves[0].shape[: max(keep, 0)]
+    for leaf in leaves:
+        if keep < 0 or leaf.ndim < keep or leaf.shape[:keep] != lead:
+            raise InputError(
+                "state",
+                f"leaves of shapes {[x.shape for x in leaves]}",
+                f"the same {max(keep, 1)} leading axes in each",
+            )
+    dtype = jnp.result_type(*leaves)
+    flat = [leaf.reshape(*lead, size_of(leaf.shape[keep:])).astype(dtype) for leaf in leaves]
+    return flat[0] if len(flat) == 1 else jnp.concatenate(flat, axis=-1)
+
+
+def unravel_state(vector: Array, like: State) -> State:
+    """The inverse of `ravel_state` for one batch element: [N] -> a state with the shapes and dtypes of `like`."""
+    leaves, treedef = jax.tree.flatten(like)
+    parts, start = [], 0
+    for leaf in leaves:
+        stop = start + size_of(leaf.shape)
+        parts.append(vector[start:stop].reshape(leaf.shape).astype(leaf.dtype))
+        start = stop
+    return jax.tree.unflatten(treedef, parts)
+
+
+def size_of(shape: Shape) -> int:
+    """The number of elements of an array of this shape."""
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def wide_dtype(dtype: Any) -> Any:
+    """float32 for 16-bit floats, else the dtype itself: what sums, gates and random draws are computed in."""
+    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype

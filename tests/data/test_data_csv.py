@@ -1,0 +1,81 @@
+"""A user's .csv files: header, columns, windows, and every fault by its line and column."""
+
+import numpy as np
+import pytest
+
+from jrnn.data import load
+from jrnn.types import InputError
+
+ROWS = [f"{np.sin(2 * np.pi * step / 12):.6f},{step % 7}" for step in range(150)]
+
+
+def written(folder, text, encoding="utf-8"):
+    path = folder / "mine.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("header", ["", "level,count\n", '"a","b"\n', ",b\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_columns_are_features_and_the_header_is_optional(tmp_path, header, end, encoding):
+    path = written(tmp_path, header.replace("\n", end) + end.join(ROWS) + end + end, encoding)
+    data = load(str(path))
+    assert data.task == "regress_each" and data.outputs == 2 and data.name == "mine.csv"
+    values = np.array([[float(cell) for cell in row.split(",")] for row in ROWS])
+    steps = data.x.shape[1]
+    seen = values[: len(data.train) + steps]
+    np.testing.assert_allclose(data.x[0], ((values - seen.mean(0)) / seen.std(0))[:steps], atol=1e-5)
+    np.testing.assert_array_equal(data.x[:, 1:], data.y[:, :-1])
+    assert data.lag == 12
+
+
+def test_a_constant_column_becomes_zero(tmp_path):
+    data = load(written(tmp_path, "\n".join(f"{step % 5},0.1" for step in range(60))))
+    assert np.abs(data.x[:, :, 1]).max() < 1e-6 and data.lag == 5
+    still = load(written(tmp_path, "\n".join(["7"] * 60)))
+    assert (still.x == 0).all() and still.lag == still.x.shape[1] - 1
+
+
+def test_one_column_and_the_shortest_series(tmp_path):
+    data = load(written(tmp_path, "\n".join(str(step * step % 11) for step in range(20))))
+    assert data.x.shape[1:] == (4, 1) and 1 <= data.lag <= 3
+    with pytest.raises(InputError, match=r"--data: got mine.csv with 19 steps; need at least 20 steps"):
+        load(written(tmp_path, "\n".join(str(step) for step in range(19))))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "--data: got mine.csv, which is empty; need rows of numbers"),
+        ("\n\n \n", "--data: got mine.csv, which is empty"),
+        ("a,b\n", "--data: got mine.csv with only 'a,b'; need rows of numbers below it"),
+        ("a,b\n1,2\n3,x4\n", "--data: got the text 'x4' in line 3, column 2 of mine.csv; need numbers below"),
+        ("2020-01-01,5\n2020-01-02,6\n", "got the text '2020-01-01' in line 1, column 1"),
+        ("a;b\n1;2\n", "got the text '1;2' in line 2, column 1 of mine.csv; need numbers below an optional header"),
+        ("1_000,2\n", "got the text '1_000' in line 1, column 1"),
+        ("1,2\n3\n", "--data: got mine.csv with 1 cells in line 2; need 2 in every line, as in the first"),
+        ("a,b\n1,2,3\n", "with 3 cells in line 2; need 2"),
+        ("1,2\n3,4,\n", "with 3 cells in line 2; need 2"),
+        ("1,2\n\n3,4\n", "--data: got an empty line, line 2 of mine.csv; need numbers; empty lines only at the end"),
+        ("1\n\n3\n", "got an empty line, line 2 of mine.csv"),
+        ("1,2\n3, \n", "got an empty cell in line 2, column 2"),
+        ("1,nan\n", "--data: got nan in line 1, column 2 of mine.csv; need finite numbers"),
+        ("a\n1\n-inf\n", "got -inf in line 3, column 1"),
+        ("1\n1e400\n", "got 1e400 in line 2, column 1"),
+        ("1\n1e39\n", "got 1e39 in line 2, column 1"),
+        ("\n1,2\n", "got an empty line, line 1 of mine.csv"),
+        ("1,2\n,\n3,4\n", "got an empty cell in line 2, column 1 of mine.csv; need a number in every cell"),
+    ],
+)
+def test_refusals(tmp_path, text, message):
+    with pytest.raises(InputError) as caught:
+        load(written(tmp_path, text))
+    assert message in str(caught.value)
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(InputError, match="--data: got mine.csv, which cannot be read"):
+        load(written(tmp_path, "1\n2\n", "utf-16"))
+    with pytest.raises(InputError, match="--data: got mine.csv, which cannot be read"):
+        load(written(tmp_path, '"' + "1" * 200_000 + '"\n'))
