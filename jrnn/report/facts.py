@@ -1,0 +1,143 @@
+"""The rows of the report's table: what the terminal and the page show of each stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.wording import accuracy, halving, number, percentage, steps
+
+GONE = "–"
+"""What stands where a stage has no such number."""
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    section: str
+    """The heading it stands under."""
+    label: str
+    values: tuple[str, ...]
+    """One per stage."""
+    strong: bool = False
+    """Whether it is the one to look at: the lag that the task needs."""
+
+
+@dataclass(frozen=True)
+class ClippingFacts:
+    """What clipping did in the whole run."""
+
+    updates: int
+    """Updates tried."""
+    max_norm: float | None
+    """The gradient norm that is clipped to; None if nothing clips."""
+    clipped_share: float
+    """Clipped updates / updates."""
+    norm_median: float
+    """Median over updates of the gradient norm before clipping; NaNs left out."""
+    norm_largest: float
+    """The largest of them; inf if one was infinite."""
+    skipped: int
+    """Updates left out because a number was not finite."""
+
+
+def clipping_facts(diagnosis: Diagnosis) -> ClippingFacts:
+    """What clipping did in the whole run; zero updates and NaN norms where nothing was trained."""
+    history, limit = diagnosis.history, diagnosis.model.get("max_norm")
+    norms = np.asarray(history.get("grad_norm", ()), float)
+    clipped, skipped = (np.asarray(history.get(name, ()), float) for name in ("clipped", "skipped"))
+    known = norms[~np.isnan(norms)]
+    return ClippingFacts(
+        updates=max(len(norms), len(clipped), len(skipped), len(history.get("loss", ()))),
+        max_norm=None if limit is None else float(limit),
+        clipped_share=float((clipped > 0).mean()) if clipped.size else 0.0,
+        norm_median=float(np.median(known)) if known.size else float("nan"),
+        norm_largest=float(known.max()) if known.size else float("nan"),
+        skipped=int((skipped > 0).sum()),
+    )
+
+
+def lags_to_show(longest: int, needed: int) -> list[int]:
+    """1, 2, 4, 8, ... up to the longest lag there is, and the needed one."""
+    powers = [2**i for i in range(max(longest, 0).bit_length()) if 2**i <= longest]
+    return sorted({*powers, needed} - ({0} if powers else set()))
+
+
+def table_rows(diagnosis: Diagnosis) -> list[Row]:
+    """All rows, in order: held-out scores, the gradient at each lag, its reach and growth, one step, training."""
+    stages = diagnosis.stages
+    return [*_scores(stages), *_arrival(stages), *_growth(stages), *_singular(stages), *_training(diagnosis)]
+
+
+def _scores(stages: tuple[Stage, ...]) -> list[Row]:
+    names = list(dict.fromkeys(name for stage in stages for name in stage.scores))
+    shown = [name for name in ("accuracy", "loss") if name in names] + [
+        n for n in names if n not in ("accuracy", "loss")
+    ]
+
+    def cell(name: str, value: Any) -> str:
+        return GONE if value is None else accuracy(value) if name == "accuracy" else number(value)
+
+    unit = " (nats a case)" if "accuracy" in names else " (mean squared error)"
+    return [
+        Row(
+            "On held-out data",
+            name + unit * (name == "loss"),
+            tuple(cell(name, stage.scores.get(name)) for stage in stages),
+        )
+        for name in shown
+    ]
+
+
+def _arrival(stages: tuple[Stage, ...]) -> list[Row]:
+    longest = max(len(stage.flow.arriving) for stage in stages) - 1
+    needed = stages[-1].flow.lag
+
+    def cell(flow: Any, lag: int) -> str:
+        return percentage(flow.arriving[lag]) if lag < len(flow.arriving) else GONE
+
+    return [
+        Row(
+            "Gradient that arrives",
+            f"at lag {lag}{' (the task needs it)' if lag == needed else ''}",
+            tuple(cell(stage.flow, lag) for stage in stages),
+            strong=lag == needed,
+        )
+        for lag in lags_to_show(longest, needed)
+    ]
+
+
+def _growth(stages: tuple[Stage, ...]) -> list[Row]:
+    flows = [stage.flow for stage in stages]
+    reach = tuple(("at least " if f.reach_is_bound else "") + steps(f.reach) for f in flows)
+    return [
+        Row("Reach and growth", "1 % still reaches back", reach),
+        Row("Reach and growth", "growth per step", tuple(f"{f.growth:+.3f} nats" for f in flows)),
+        Row("Reach and growth", "so the gradient", tuple(halving(f.growth) for f in flows)),
+    ]
+
+
+def _singular(stages: tuple[Stage, ...]) -> list[Row]:
+    section = "Singular values of one step"
+    medians = [np.asarray(stage.flow.singular_values[1], float) for stage in stages]
+    kinds = (("largest", np.max), ("median", np.median), ("smallest", np.min))
+    return [Row(section, name, tuple(number(of(m)) if m.size else GONE for m in medians)) for name, of in kinds]
+
+
+def _training(diagnosis: Diagnosis) -> list[Row]:
+    facts, section = clipping_facts(diagnosis), "In the training run"
+    if not facts.updates:
+        return []
+    clipped = "no clipping" if facts.max_norm is None else percentage(facts.clipped_share)
+    limit = "" if facts.max_norm is None else f" (max_norm {number(facts.max_norm)})"
+    blank = ("",) * (len(diagnosis.stages) - 1)
+    return [
+        Row(section, "updates", (*blank, f"{facts.updates:,}")),
+        Row(section, f"updates clipped{limit}", (*blank, clipped)),
+        Row(section, "gradient norm, median", (*blank, number(facts.norm_median))),
+        Row(section, "gradient norm, largest", (*blank, number(facts.norm_largest))),
+        Row(section, "updates skipped (not finite)", (*blank, f"{facts.skipped:,}")),
+    ]

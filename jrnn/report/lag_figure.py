@@ -1,0 +1,140 @@
+"""The figure of the report: how much of the gradient arrives at each lag."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jrnn.flow.summary import VANISHED
+from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.style import label_box, legend, prepare, stage_styles, theme
+from jrnn.report.wording import steps
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FLOOR, CEILING = 1e-12, 1e12
+"""The range of the vertical axis; what lies outside (zeros, infinities) is drawn at its edge, with a note."""
+
+
+def plot_lag_profile(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
+    """Draws the fraction of the gradient that arrives (log axis) against the lag in steps, for each stage.
+
+    A band spans the 10 % to 90 % quantiles over sequences. Lines mark 1 % and the lag the task needs; a dot on each
+    curve marks its reach, the largest lag where 1 % still arrives. A curve that falls below 1e-12 (zeros, too) ends at
+    the bottom, and a note says at which lag; above 1e12 likewise. Gaps are lags where the fraction is not a number.
+
+    Args:
+      diagnosis: what to draw.
+      ax: matplotlib Axes to draw on; by default those of a new figure.
+      dark: colours for a dark background.
+    Returns:
+      The Axes; `.figure` is the Figure, `.figure.savefig(path)` writes it.
+    Raises:
+      InputError: matplotlib is not installed.
+    """
+    look, stages = theme(dark), diagnosis.stages
+    title = "How much of the gradient arrives"
+    ax = prepare(ax, dark, title, "lag: steps back in time", "fraction of the gradient", len(stages))
+    ax.set_yscale("log", nonpositive="mask")
+    notes = [_curve(ax, stage, style) for stage, style in zip(stages, stage_styles(len(stages), dark), strict=True)]
+    _limits(ax, [stage.flow.arriving for stage in stages])
+    ax.axhline(VANISHED, color=look.text, linewidth=1, linestyle=":", gid="one-percent")
+    ax.text(1.015, VANISHED, "1 %", transform=ax.get_yaxis_transform(), color=look.text, va="center", fontsize=9)
+    _needed(ax, stages[-1].flow.lag, dark)
+    _write_notes(ax, [note for note in notes if note], dark)
+    legend(ax, dark)
+    return ax
+
+
+def clip(fractions: np.ndarray) -> np.ndarray:
+    """Fractions within [FLOOR, CEILING]; of a run outside only the ends stay, so that a curve stops at the edge."""
+    fractions = np.asarray(fractions, float)
+    outside = (fractions < FLOOR) | (fractions > CEILING)
+    padded = np.concatenate([[True], outside, [True]])
+    inner = outside & padded[:-2] & padded[2:]
+    return np.where(inner, np.nan, np.clip(fractions, FLOOR, CEILING))
+
+
+def _curve(ax: Axes, stage: Stage, style: dict[str, Any]) -> tuple[int, str] | None:
+    """Draws one stage; returns what the picture cannot show, with the lag where that begins."""
+    flow = stage.flow
+    lags = np.arange(len(flow.arriving))
+    low, high = (np.clip(np.asarray(band, float), FLOOR, CEILING) for band in (flow.arriving_low, flow.arriving_high))
+    ax.fill_between(lags, low, high, where=high > FLOOR, color=style["color"], alpha=0.2, linewidth=0)
+    reach = f"{'at least ' if flow.reach_is_bound else ''}{steps(flow.reach)}"
+    ax.plot(
+        lags,
+        clip(flow.arriving),
+        linewidth=2,
+        label=f"{stage.name}: 1 % reaches {reach}",
+        gid=f"arriving {stage.name}",
+        **style,
+    )
+    if 0 <= flow.reach < len(lags):
+        at = np.clip(flow.arriving[flow.reach], FLOOR, CEILING)
+        ax.plot(
+            [flow.reach],
+            [at],
+            "o",
+            color=style["color"],
+            markersize=7,
+            clip_on=False,
+            zorder=4,
+            gid=f"reach {stage.name}",
+        )
+    for found, words in (
+        (np.isnan(flow.arriving), "not a number"),
+        (flow.arriving < FLOOR, "below 1e-12"),
+        (flow.arriving > CEILING, "above 1e12"),
+    ):
+        if found.any():
+            first = int(np.argmax(found))
+            return first, f"{stage.name}:\n{words} from lag {first}"
+    return None
+
+
+def _write_notes(ax: Axes, notes: list[tuple[int, str]], dark: bool) -> None:
+    """The notes in the lower corner that the curves leave free: on the right if all of them stop in the left half."""
+    right = all(2 * lag < ax.get_xlim()[1] for lag, _ in notes)
+    style = {"color": theme(dark).text, "fontsize": 9, "va": "bottom", "bbox": label_box(dark), "gid": "note"}
+    for row, (_, note) in enumerate(reversed(notes)):
+        ax.text(
+            0.97 if right else 0.02,
+            0.03 + 0.15 * row,
+            note,
+            transform=ax.transAxes,
+            ha="right" if right else "left",
+            **style,
+        )
+
+
+def _limits(ax: Axes, curves: list[np.ndarray]) -> None:
+    """From 0.1 % or less to 1 or more, with room above for the label of the needed lag."""
+    shown = np.concatenate([np.ravel(curve) for curve in curves]).astype(float)
+    shown = np.clip(shown[~np.isnan(shown)], FLOOR, CEILING)
+    low, high = (shown.min(), shown.max()) if shown.size else (1.0, 1.0)
+    low, high = np.floor(np.log10(low) + 0.05), np.ceil(np.log10(high) - 0.1)
+    low, high = min(low, -3.0), max(high, 0.0)
+    ax.set_ylim(10.0**low, 10.0 ** (high + 0.15 + 0.12 * (high - low)))
+    ax.set_xlim(0, max(max(len(curve) for curve in curves) - 1, 1))
+
+
+def _needed(ax: Axes, lag: int, dark: bool) -> None:
+    look = theme(dark)
+    ax.axvline(lag, color=look.good, linewidth=1.5, linestyle="-.", gid="needed-lag", clip_on=False)
+    left = lag > 0.5 * ax.get_xlim()[1]
+    ax.annotate(
+        f"needed: lag {lag}",
+        (lag, 0.98),
+        xycoords=ax.get_xaxis_transform(),
+        xytext=(-5 if left else 5, 0),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="top",
+        color=look.good,
+        fontsize=9.5,
+        fontweight="bold",
+        bbox=label_box(dark),
+    )

@@ -1,0 +1,67 @@
+"""The report as plain data for other programs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.facts import clipping_facts
+from jrnn.report.wording import half_life
+
+
+def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
+    """All numbers of the report as dicts, lists, strings, numbers, booleans and None: strictly valid JSON.
+
+    JSON has no infinities: non-finite numbers are the strings "inf", "-inf" and "nan", which `float` reads back.
+
+    Returns:
+      title, command, versions, data and model as they are in the diagnosis; stages: for each name, step, scores,
+      verdict, sentence, at_lag, half_life (steps) and flow (the fields of `FlowSummary`); clipping: the fields of
+      `ClippingFacts`, or None where nothing was trained; history: one list per quantity, one number per update.
+    """
+    facts = clipping_facts(diagnosis)
+    return plain(
+        {
+            "title": diagnosis.title,
+            "command": diagnosis.command,
+            "versions": diagnosis.versions,
+            "data": diagnosis.data,
+            "model": diagnosis.model,
+            "stages": [_stage(stage) for stage in diagnosis.stages],
+            "clipping": asdict(facts) if facts.updates else None,
+            "history": diagnosis.history,
+        }
+    )
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    flow = stage.flow
+    return {
+        "name": stage.name,
+        "step": stage.step,
+        "scores": stage.scores,
+        "verdict": flow.verdict,
+        "sentence": flow.sentence,
+        "at_lag": flow.at_lag,
+        "half_life": half_life(flow.growth),
+        "flow": asdict(flow),
+    }
+
+
+def plain(value: Any) -> Any:
+    """The same value of Python's own types; arrays as nested lists, anything unknown as its `str`."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__"):
+        return plain(np.asarray(value).tolist())
+    return str(value)

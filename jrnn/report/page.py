@@ -1,0 +1,165 @@
+"""The page `report.html`: one file that asks for nothing else, in light and dark, for desktop and phone."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from html import escape
+from itertools import groupby
+from typing import Any
+
+from jrnn.report import explained
+from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.facts import clipping_facts, table_rows
+from jrnn.report.stylesheet import CSS
+from jrnn.report.wording import accuracy, halving, number, percentage, sentence_case, steps
+
+Images = Mapping[str, tuple[bytes, bytes]]
+"""For each figure drawn, its SVG for a light and a dark background."""
+
+FIGURES = {
+    "lag_profile": ("How far back the gradient reaches", explained.lag_text),
+    "singular_values": ("What one step does", explained.singular_text),
+    "clipping": ("What clipping did", explained.clipping_text),
+    "training": ("How training went", explained.training_text),
+}
+NUMBER = re.compile(r"[-+]?\d[\w.,]*(?:e[-+]\d+)? %|\d[\w.]*e[-+]\d+|[-+]\d[\w.]*")
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+LABELS = {
+    "lag": "lag needed (steps)",
+    "lag_reason": "why this lag",
+    "state": "state size N",
+    "max_norm": "clipped to norm",
+}
+
+
+def html_page(diagnosis: Diagnosis, images: Images) -> str:
+    """The whole page. Everything that comes from outside is escaped."""
+    parts = [_head(diagnosis), _verdict(diagnosis), _keys(diagnosis)]
+    parts += [_figure(name, diagnosis, images[name]) for name in FIGURES if name in images]
+    parts += [_table(diagnosis), _facts(diagnosis), _words(), _foot(diagnosis)]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="description" content="{escape(diagnosis.stages[-1].flow.sentence)}">\n'
+        f"<title>{escape(diagnosis.title)} · jrnn diagnose</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(parts)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def unbroken(text: str) -> str:
+    """Escaped, and no line ends inside a number or before its percent sign."""
+    return NUMBER.sub(r'<span class="n">\g<0></span>', escape(text))
+
+
+def _head(diagnosis: Diagnosis) -> str:
+    return f'<p class="kicker">jrnn diagnose</p>\n<h1>{escape(diagnosis.title)}</h1>\n<p>{explained.INTRO}</p>'
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    *earlier, last = diagnosis.stages
+    tone = last.flow.verdict.replace(" ", "-")
+    before = "".join(
+        f'<p class="soft">{escape(sentence_case(s.name))}: {unbroken(s.flow.sentence)}</p>\n' for s in earlier
+    )
+    advice = explained.ADVICE[last.flow.verdict] if last.flow.lag else ""
+    return (
+        f'<section class="verdict {tone}" aria-label="Verdict">\n'
+        f'<p class="when">{escape(sentence_case(last.name))}</p>\n'
+        f'<p class="now">{unbroken(last.flow.sentence)}</p>\n<p>{advice}</p>\n{before}</section>'
+    )
+
+
+def _keys(diagnosis: Diagnosis) -> str:
+    """The four numbers to remember, the last stage large and the earlier ones small."""
+    stages, last = diagnosis.stages, diagnosis.stages[-1]
+    score = "accuracy" if "accuracy" in last.scores else next(iter(last.scores), None)
+    kinds: list[tuple[str, list[str]]] = []
+    if score is not None:
+        show = accuracy if score == "accuracy" else number
+        kinds.append(
+            (
+                f"{sentence_case(score)} on held-out data",
+                [show(s.scores[score]) if score in s.scores else "–" for s in stages],
+            )
+        )
+    kinds.append((f"Gradient that arrives at lag {last.flow.lag}", [percentage(s.flow.at_lag) for s in stages]))
+    reach = [("at least " if s.flow.reach_is_bound else "") + steps(s.flow.reach) for s in stages]
+    kinds.append(("1 % of the gradient reaches back", reach))
+    kinds.append(("Going back, the gradient", [halving(s.flow.growth) for s in stages]))
+    cards = []
+    for label, values in kinds:
+        small = "".join(
+            f'<dd class="soft">{escape(s.name)}: {unbroken(v)}</dd>' for s, v in zip(stages[:-1], values, strict=False)
+        )
+        cards.append(f'<div><dt>{escape(label)}</dt><dd class="big">{unbroken(values[-1])}</dd>{small}</div>')
+    return '<dl class="keys">\n' + "\n".join(cards) + "\n</dl>"
+
+
+def _figure(name: str, diagnosis: Diagnosis, images: tuple[bytes, bytes]) -> str:
+    title, text = FIGURES[name]
+    shown, alt = text(diagnosis)
+    light, dark = (f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for svg in images)
+    return (
+        f'<section class="figure">\n<div>\n<h2>{title}</h2>\n<p>{unbroken(shown)}</p>\n</div>\n<picture>\n'
+        f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
+        f'<img src="{light}" alt="{escape(alt)}" width="480" height="390">\n</picture>\n</section>'
+    )
+
+
+def _table(diagnosis: Diagnosis) -> str:
+    columns = "".join(f'<th scope="col">{escape(stage.name)}</th>' for stage in diagnosis.stages)
+    lines = []
+    for section, rows in groupby(table_rows(diagnosis), key=lambda row: row.section):
+        lines.append(
+            f'<tr><th class="group" scope="colgroup" colspan="{len(diagnosis.stages) + 1}">{escape(section)}</th></tr>'
+        )
+        for row in rows:
+            cells = "".join(f"<td>{escape(value)}</td>" for value in row.values)
+            lines.append(
+                f'<tr{" class=needed" if row.strong else ""}><th scope="row">{escape(row.label)}</th>{cells}</tr>'
+            )
+    return (
+        "<section>\n<h2>All numbers</h2>\n"
+        '<div class="scroll" tabindex="0" role="region" aria-label="All numbers">\n<table>\n'
+        f'<thead><tr><th scope="col"></th>{columns}</tr></thead>\n<tbody>\n'
+        + "\n".join(lines)
+        + "\n</tbody>\n</table>\n</div>\n</section>"
+    )
+
+
+def _facts(diagnosis: Diagnosis) -> str:
+    def block(title: str, facts: Mapping[str, Any]) -> str:
+        items = "".join(
+            f"<dt>{escape(LABELS.get(k, k.replace('_', ' ')))}</dt><dd>{escape(_fact(v))}</dd>\n"
+            for k, v in facts.items()
+        )
+        return f"<div>\n<h2>{title}</h2>\n<dl>\n{items}</dl>\n</div>" if facts else ""
+
+    blocks = f"{block('The data', diagnosis.data)}\n{block('The network', diagnosis.model)}"
+    return f'<section class="facts">\n{blocks}\n</section>'
+
+
+def _fact(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else number(value) if isinstance(value, float) else str(value)
+
+
+def _words() -> str:
+    items = "".join(f"<dt>{escape(word)}</dt><dd>{unbroken(meaning)}</dd>\n" for word, meaning in explained.GLOSSARY)
+    return f'<section class="words">\n<h2>Words</h2>\n<dl>\n{items}</dl>\n</section>'
+
+
+def _foot(diagnosis: Diagnosis) -> str:
+    flow, facts = diagnosis.stages[-1].flow, clipping_facts(diagnosis)
+    command = f"<p>This page was made by</p>\n<pre>{escape(diagnosis.command)}</pre>\n" if diagnosis.command else ""
+    versions = ", ".join(f"{name} {version}" for name, version in diagnosis.versions.items())
+    trained = f", after {facts.updates:,} updates" if facts.updates else ""
+    counted = f"Gradients of {flow.outputs:,} output times in {flow.sequences:,} sequences were followed back{trained}."
+    return f"<footer>\n{command}<p>{escape(counted)}<br>{escape(versions)}</p>\n</footer>"

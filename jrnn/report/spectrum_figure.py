@@ -1,0 +1,57 @@
+"""The figure of one step: the singular values of J_t = dh_t/dh_{t-1}."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.style import legend, prepare, require, spans_decades, stage_styles, theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_singular_values(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
+    """Draws the i-th singular value of one step's Jacobian J_t against i, largest first, for each stage.
+
+    The line is the median over time and sequences, the band its 10 % to 90 % quantiles. Directions above the line at 1
+    grow in one step, those below shrink. The axis is linear, and logarithmic if a value exceeds 10.
+
+    Args:
+      diagnosis: what to draw.
+      ax: matplotlib Axes to draw on; by default those of a new figure.
+      dark: colours for a dark background.
+    Returns:
+      The Axes; `.figure` is the Figure.
+    Raises:
+      InputError: matplotlib is not installed.
+    """
+    look, stages = theme(dark), diagnosis.stages
+    title, ylabel = "What one step does to the gradient", "singular value of J_t (factor a step)"
+    ax = prepare(ax, dark, title, "direction i, the strongest first", ylabel, len(stages))
+    every = np.concatenate([np.ravel(stage.flow.singular_values) for stage in stages]).astype(float)
+    finite = every[np.isfinite(every)]
+    logarithmic = bool(finite.size and finite.max() > 10)
+    floor = max(1e-6, finite[finite > 0].min(initial=1.0)) if logarithmic else 0.0
+    for stage, style in zip(stages, stage_styles(len(stages), dark), strict=True):
+        low, middle, high = (
+            np.maximum(np.where(np.isfinite(row), row, np.nan), floor) for row in stage.flow.singular_values
+        )
+        i = np.arange(1, len(middle) + 1)
+        ax.fill_between(i, low, high, color=style["color"], alpha=0.2, linewidth=0)
+        marker = "o" if len(i) <= 12 else None
+        ax.plot(i, middle, linewidth=2, marker=marker, label=stage.name, gid=f"singular values {stage.name}", **style)
+    if logarithmic:
+        ax.set_yscale("log")
+        if spans_decades(finite[finite > 0]):
+            ax.set_ylim(bottom=floor)
+    else:
+        ax.set_ylim(0, max(1.12, 1.05 * finite.max(initial=0.0)))
+    ax.axhline(1, color=look.text, linewidth=1, linestyle=":", gid="one", label="1: neither grows nor shrinks")
+    longest = max(max(stage.flow.singular_values.shape[-1] for stage in stages), 2)
+    ax.set_xlim(1 - 0.02 * longest, longest * 1.02)
+    ax.xaxis.set_major_locator(require("matplotlib.ticker", "plots").MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    legend(ax, dark, columns=2)
+    return ax

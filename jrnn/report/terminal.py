@@ -1,0 +1,54 @@
+"""The report in the terminal: one table of before against after, then the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.facts import table_rows
+from jrnn.report.style import require
+from jrnn.report.wording import sentence_case
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+COLORS = {"healthy": "green", "vanishing": "yellow", "exploding": "red", "not finite": "red"}
+
+
+def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
+    """Prints the table and the verdict of each stage.
+
+    Args:
+      diagnosis: what to print.
+      console: where to print; by default a new `rich.console.Console` on standard output (no colour when piped).
+    Raises:
+      InputError: rich is not installed.
+    """
+    table_module, text = require("rich.table", "train"), require("rich.text", "train").Text
+    boxes, padding = require("rich.box", "train"), require("rich.padding", "train").Padding
+    output: Console = require("rich.console", "train").Console() if console is None else console
+    table = table_module.Table(
+        title=text(diagnosis.title, style="bold"),
+        title_justify="left",
+        box=boxes.SIMPLE_HEAD,
+        pad_edge=False,
+        highlight=False,
+    )
+    table.add_column("", overflow="fold")
+    for stage in diagnosis.stages:
+        table.add_column(text(stage.name), justify="right", overflow="fold")
+    section = None
+    for row in table_rows(diagnosis):
+        if row.section != section:
+            if section is not None:
+                table.add_row()
+            table.add_row(text(row.section, style="bold"))
+            section = row.section
+        table.add_row(
+            text(f"  {row.label}"), *(text(value) for value in row.values), style="bold cyan" if row.strong else None
+        )
+    output.print(table)
+    width = max((len(stage.name) for stage in diagnosis.stages), default=0)
+    for stage in diagnosis.stages:
+        name = text(f"{sentence_case(stage.name)}: ".ljust(width + 2), style="bold")
+        output.print(padding(name.append(stage.flow.sentence, style=COLORS[stage.flow.verdict]), (0, 0, 1, 0)))

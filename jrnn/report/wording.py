@@ -1,0 +1,70 @@
+"""Numbers as people read them; the terminal and the page use the same words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+
+def number(value: float) -> str:
+    """Three significant digits, 0.00123 as 0.00123, 1.2e-07, 12,345; inf, -inf and nan by name."""
+    value = float(value)
+    if not math.isfinite(value) or value == 0:
+        return {math.inf: "inf", -math.inf: "-inf", 0.0: "0"}.get(value, "nan")
+    if 100 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if 1e-4 <= abs(value) < 100 else f"{value:.1e}"
+
+
+def percentage(fraction: float) -> str:
+    """12 %, 0.34 %, 100 %, 2.1e-07 %, from tenfold on 31 times; 'not finite' for infinities and NaN."""
+    value = 100 * float(fraction)
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0:
+        return "0 %"
+    if value >= 999.5:
+        return f"{number(fraction)} times"
+    if value >= 99.5:
+        return f"{value:.0f} %"
+    return f"{value:.2g} %" if 0.01 <= value < 99.5 else f"{value:.1e} %"
+
+
+def accuracy(fraction: float) -> str:
+    """A share of cases with one decimal: 93.4 %."""
+    return f"{100 * float(fraction):.1f} %"
+
+
+def steps(count: float) -> str:
+    """1 step, 23 steps, 3.4 steps."""
+    words = f"{count:,}" if isinstance(count, int) else number(count)
+    return f"{words} step{'' if words == '1' else 's'}"
+
+
+def half_life(growth: float) -> float:
+    """Steps in which the gradient halves (or doubles, if it grows): ln(2) / |growth|; inf if it stays, 0 for -inf."""
+    if math.isnan(growth):
+        return math.nan
+    return math.inf if growth == 0 else math.log(2) / abs(growth)
+
+
+def halving(growth: float) -> str:
+    """The half-life in words: 'halves in 3.3 steps', 'doubles in 12 steps', 'falls to exactly 0'."""
+    if math.isnan(growth):
+        return "not finite"
+    if math.isinf(growth):
+        return "falls to exactly 0" if growth < 0 else "overflows"
+    if growth == 0:
+        return "stays the same"
+    return f"{'halves' if growth < 0 else 'doubles'} in {steps(half_life(growth))}"
+
+
+def sentence_case(words: str) -> str:
+    """The first letter large."""
+    return words[:1].upper() + words[1:]
+
+
+def listed(words: Iterable[str]) -> str:
+    """a, b and c."""
+    items = list(words)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

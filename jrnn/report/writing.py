@@ -1,0 +1,88 @@
+"""Writes the report to a folder; a file half-written never stands where a good one was."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.lag_figure import plot_lag_profile
+from jrnn.report.numbers import to_json
+from jrnn.report.page import html_page
+from jrnn.report.spectrum_figure import plot_singular_values
+from jrnn.report.style import require
+from jrnn.report.training_figures import plot_clipping, plot_training
+from jrnn.types import InputError
+
+
+def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> list[Path]:
+    """Writes `report.html`, `report.json` and one PNG a figure into `directory`, which is made if needed.
+
+    All is drawn before the first file is written, and each file replaces its predecessor in one move. `clipping.png`
+    and `training.png` are written only where something was trained.
+
+    Returns:
+      The paths written: the page, the JSON file, then the figures.
+    Raises:
+      InputError: the folder cannot be written, or matplotlib is not installed.
+    """
+    drawings = _drawings(diagnosis)
+    images = {
+        name: (_render(diagnosis, draw, "svg"), _render(diagnosis, draw, "svg", dark=True))
+        for name, draw in drawings.items()
+    }
+    pictures = {f"{name}.png": _render(diagnosis, draw, "png") for name, draw in drawings.items()}
+    files = {
+        "report.html": html_page(diagnosis, images).encode(),
+        "report.json": _json_text(diagnosis).encode(),
+        **pictures,
+    }
+    folder = Path(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_replace(folder / name, content) for name, content in files.items()]
+    except OSError as error:
+        raise InputError(
+            "out", f"{str(directory)!r} ({error.strerror or error})", "a folder that can be written"
+        ) from error
+
+
+def _json_text(diagnosis: Diagnosis) -> str:
+    """One line a part: readable, and not a line for each of thousands of numbers."""
+    lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in to_json(diagnosis).items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _drawings(diagnosis: Diagnosis) -> dict[str, Callable[..., Any]]:
+    drawings: dict[str, Callable[..., Any]] = {"lag_profile": plot_lag_profile, "singular_values": plot_singular_values}
+    if len(diagnosis.history.get("grad_norm", ())):
+        drawings["clipping"] = plot_clipping
+    if len(diagnosis.history.get("loss", ())):
+        drawings["training"] = plot_training
+    return drawings
+
+
+def _render(diagnosis: Diagnosis, draw: Callable[..., Any], kind: str, dark: bool = False) -> bytes:
+    """One figure as the bytes of a file, whatever the user's own style; the same diagnosis gives the same bytes."""
+    buffer, metadata = BytesIO(), {"Date": None} if kind == "svg" else None
+    with require("matplotlib.style", "plots").context(["default", {"svg.hashsalt": "jrnn", "svg.fonttype": "path"}]):
+        draw(diagnosis, dark=dark).figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _replace(path: Path, content: bytes) -> Path:
+    """Writes beside `path`, then moves the file over it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

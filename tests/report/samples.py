@@ -1,0 +1,94 @@
+"""Diagnoses made up for the tests, with numbers that are easy to recognise."""
+
+import numpy as np
+
+from jrnn.flow.summary import FlowSummary
+from jrnn.report import Diagnosis, Stage
+
+
+def flow(rate, lags=64, units=6, arriving=None, growth=None, **changes):
+    values = np.exp(rate * np.arange(lags)) if arriving is None else np.asarray(arriving, float)
+    alive = np.flatnonzero(values >= 0.01)
+    singular = np.linspace(1.1, 0.2, units)
+    fields = dict(
+        lag=len(values) - 1,
+        arriving=values,
+        arriving_low=values * 0.5,
+        arriving_high=values * 2,
+        singular_values=np.stack([singular * 0.9, singular, singular * 1.1]),
+        growth=rate if growth is None else growth,
+        reach=int(alive.max(initial=0)),
+        reach_is_bound=bool(len(values) - 1 in alive),
+        outputs=3,
+        sequences=17,
+    )
+    return FlowSummary(**{**fields, **changes})
+
+
+def history(updates=40, max_norm=1.0, accuracy=True):
+    rng = np.random.default_rng(0)
+    norms = rng.uniform(0.2, 2.0, updates)
+    columns = dict(
+        loss=np.linspace(2.3, 0.7, updates),
+        grad_norm=norms,
+        clip_factor=np.minimum(1, max_norm / norms),
+        clipped=(norms > max_norm).astype(int),
+        skipped=np.zeros(updates, int),
+    )
+    return {**columns, "accuracy": np.linspace(0.1, 0.8, updates)} if accuracy else columns
+
+
+def diagnosis(**changes):
+    stages = (
+        Stage("before training", 0, {"loss": 2.31, "accuracy": 0.102}, flow(-0.2)),
+        Stage("after training", 40, {"loss": 0.71, "accuracy": 0.782}, flow(-0.05)),
+    )
+    fields = dict(
+        title="Elman, 6 units, on digits",
+        data={"name": "digits", "cases": 1797, "steps": 64, "lag": 63, "lag_reason": "the first pixel"},
+        model={"cell": "elman", "hidden": 6, "max_norm": 1.0, "learning_rate": 0.001},
+        stages=stages,
+        history=history(),
+        versions={"jrnn": "0.1.0", "jax": "0.10.2"},
+        command="jrnn diagnose --hidden 6",
+    )
+    return Diagnosis(**{**fields, **changes})
+
+
+def vanished():
+    """784 steps: underflows to exact zeros before training, to 1e-30 after."""
+    zeros = np.exp(-0.15 * np.arange(784))
+    zeros[500:] = 0
+    before = Stage("before training", 0, {"accuracy": 0.1}, flow(-0.15, arriving=zeros, growth=-np.inf))
+    after = Stage("after training", 40, {"accuracy": 0.5}, flow(-69 / 783, lags=784))
+    return diagnosis(stages=(before, after))
+
+
+def broken():
+    """Nothing is finite."""
+    values = np.array([1.0, 1e5, np.inf, np.nan])
+    stage = Stage("as saved", 7, {"loss": np.nan}, flow(0, arriving=values, growth=np.nan, lag=3, reach=2))
+    bad = {
+        "loss": [np.nan, np.inf, 1.0],
+        "grad_norm": [np.nan, np.inf, 0.0],
+        "clipped": [0, 0, 0],
+        "skipped": [1, 1, 0],
+    }
+    return diagnosis(stages=(stage,), history={name: np.array(column, float) for name, column in bad.items()})
+
+
+def regression():
+    """No accuracy, no clipping."""
+    stages = (
+        Stage("before training", 0, {"loss": 0.51}, flow(-0.1, lag=11)),
+        Stage("after training", 40, {"loss": 0.03}, flow(0.45, lag=11)),
+    )
+    return diagnosis(stages=stages, history=history(max_norm=np.inf, accuracy=False), model={"max_norm": None})
+
+
+def saved():
+    """A saved model: one stage, nothing trained."""
+    return diagnosis(stages=diagnosis().stages[1:], history={})
+
+
+EVERY = {f.__name__: f for f in (diagnosis, vanished, broken, regression, saved)}

@@ -1,0 +1,118 @@
+"""The page stands alone, and files are written whole or not at all."""
+
+import json
+import os
+import re
+from html import escape, unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from jrnn.report import plot_lag_profile, to_json, write_report
+from jrnn.report.facts import table_rows
+from jrnn.report.page import html_page
+from jrnn.report.writing import _render
+from jrnn.types import InputError
+from tests.report import samples
+
+IMAGES = {name: (b"<svg/>", b"<svg/>") for name in ("lag_profile", "singular_values", "clipping", "training")}
+
+
+@pytest.fixture
+def instant(monkeypatch):
+    """Draws nothing: for tests that look at files, not at pictures."""
+    monkeypatch.setattr("jrnn.report.writing._render", lambda *_, **__: b"drawn")
+
+
+def plain(html):
+    return unescape(re.sub(r"<[^>]+>", "", re.sub(r"<style>.*?</style>", "", html, flags=re.S)))
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed without being open."""
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img", "source", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("make", samples.EVERY.values(), ids=samples.EVERY)
+def test_page_shows_the_verdict_and_every_number(make):
+    value = make()
+    html = html_page(value, IMAGES if value.history else {})
+    assert escape(value.stages[-1].flow.sentence) in html
+    text = plain(html)
+    for stage in value.stages:
+        assert stage.flow.sentence in text
+    for row in table_rows(value):
+        assert row.label in text
+        for cell in row.values:
+            assert f"<td>{escape(cell)}</td>" in html
+    assert value.command in text and "jax 0.10.2" in text
+    assert ("moves no information between lags" in text) == bool(value.history)
+    parser = Balanced()
+    parser.feed(html)
+    assert not parser.open
+    assert html.count("<h1>") == 1 and '<html lang="en">' in html and html.count("<img") == html.count('alt="')
+
+
+def test_user_text_is_escaped():
+    bad = "<script>alert('\"&')</script>"
+    value = samples.diagnosis(title=bad, command=bad, data={bad: bad}, model={bad: bad}, versions={bad: bad})
+    stage = samples.Stage(bad, 0, {bad: 1.0}, value.stages[0].flow)
+    html = html_page(samples.diagnosis(title=bad, command=bad, data={bad: bad}, stages=(stage, *value.stages)), IMAGES)
+    assert "<script" not in html and html.count("&lt;script&gt;") > 8
+
+
+def test_files_written_ask_for_nothing_else(tmp_path):
+    folder = tmp_path / "a" / "b"
+    value = samples.diagnosis()
+    paths = write_report(value, folder)
+    names = ["report.html", "report.json", "lag_profile.png", "singular_values.png", "clipping.png", "training.png"]
+    assert [path.name for path in paths] == names and sorted(os.listdir(folder)) == sorted(names)
+    assert json.loads(paths[1].read_text()) == to_json(value)
+    for path in paths[2:]:
+        assert path.read_bytes().startswith(b"\x89PNG")
+    html = paths[0].read_text()
+    assert not re.search(r"https?:|<script|<link|@import|url\(", html)
+    for reference in re.findall(r'(?:src|srcset|href)="([^"]*)"', html):
+        assert reference.startswith("data:image/svg+xml;base64,")
+    assert html.count("<picture>") == 4 and html.count("prefers-color-scheme: dark") >= 5
+
+
+def test_saved_model_has_no_training_figures(tmp_path, instant):
+    names = [path.name for path in write_report(samples.saved(), str(tmp_path))]
+    assert names == ["report.html", "report.json", "lag_profile.png", "singular_values.png"]
+    assert "What clipping did" not in (tmp_path / "report.html").read_text()
+
+
+def test_the_same_diagnosis_gives_the_same_picture():
+    assert _render(samples.saved(), plot_lag_profile, "svg") == _render(samples.saved(), plot_lag_profile, "svg")
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_failure_in_mid_write_leaves_the_old_file(tmp_path, monkeypatch, instant, moment):
+    (tmp_path / "report.html").write_text("old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, moment, fail)
+    with pytest.raises(InputError, match="out: got .*No space left on device.*need a folder that can be written"):
+        write_report(samples.saved(), tmp_path)
+    assert os.listdir(tmp_path) == ["report.html"] and (tmp_path / "report.html").read_text() == "old"
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below"])
+def test_unwritable_folder(tmp_path, instant, folder):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="out: got"):
+        write_report(samples.saved(), Path(tmp_path) / folder)
