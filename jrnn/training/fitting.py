@@ -1,0 +1,215 @@
+"""`fit`: the training loop, one jitted step at a time, that can be killed and continued without a bit of difference."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jrnn.cells import check_cell
+from jrnn.cures import clip_by_global_norm, skip_nonfinite
+from jrnn.training import runs
+from jrnn.training.batches import source_of
+from jrnn.training.interrupts import Interrupts
+from jrnn.training.nonfinite import NonFiniteError, first_nonfinite
+from jrnn.training.stepping import Carry, fresh, initial_weights, make_step, noise_key
+from jrnn.training.telemetry import Row, Telemetry
+from jrnn.types import InputError, Params
+
+
+class Fitted(NamedTuple):
+    """What `fit` returns."""
+
+    cell: Any
+    """The cell, as given."""
+    params: Params
+    """Its parameters after the last step."""
+    loss_params: Params
+    """The objective's (head's) parameters."""
+    opt_state: Any
+    """The optimizer's state, a `SkipState` outermost; `jrnn.cures.clip_rate(opt_state)` is the share of clipped
+    updates."""
+    step: int
+    """How many steps were done, over all resumed parts; the next batch would be that of this step."""
+    history: dict[str, np.ndarray]
+    """Metrics per step, each [step]: "step" from 0, loss, accuracy for classes, grad_norm (before clipping),
+    clip_factor, clipped and skipped (0 or 1), and what else the objective returned. Resumed runs have the earlier
+    ones too."""
+    objective: Any
+    """The objective, as given."""
+    interrupted: bool
+    """Whether Ctrl-C ended the run before `steps`."""
+    out: Path | None
+    """The run's folder."""
+
+
+def fit(
+    cell: Any,
+    objective: Any,
+    data: Mapping[str, Any] | Callable[[int], Mapping[str, Any]],
+    *,
+    steps: int,
+    params: Params = None,
+    loss_params: Params = None,
+    optimizer: optax.GradientTransformation | None = None,
+    max_norm: float | None = 1.0,
+    learning_rate: Any = 1e-3,
+    batch_size: int = 32,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    checkpoint_every: int = 100,
+    log_every: int = 10,
+    max_skipped: int | None = 10,
+    progress: bool = False,
+    tensorboard: bool = False,
+    unroll_options: dict[str, Any] | None = None,
+) -> Fitted:
+    """Trains a cell and a head: gradient, norm, clip, optimizer step, in that order.
+
+    theta <- theta + optimizer(clip(g)), g = dL/dtheta by backpropagation through time, and nothing at all if a number
+    in it is NaN or Inf (`skip_nonfinite`). Everything is a function of (arguments, step): a run that was killed, or
+    stopped with Ctrl-C, and is resumed ends with the bits of one that was never interrupted. Metrics stay on the
+    device between logs.
+
+    Ctrl-C ends the run after the current step, with a checkpoint; a second one raises KeyboardInterrupt at once.
+
+    Args:
+      cell: a cell, stack or `Bidirectional`.
+      objective: an `Objective`, or any `loss(loss_params, unrolled, batch) -> scalar | (scalar, metrics)`.
+      data: {"x": [cases, T, F], "y": ..., "lengths": [cases]} (and "resets", "mask" [cases, T]); y is [cases],
+        [cases, K], or with a time axis second for objectives with `_each`. Or a function data(step) -> batch, of the
+        step alone. A batch is time-major: {"x": [T, B, F], "y": ..., "lengths": [B], "resets", "mask": [T, B]}.
+      steps: the number of updates in all; a resumed run does what is missing of them.
+      params, loss_params: to start from (they are copied); by default drawn from the seed.
+      optimizer: an Optax transformation; by default Adam with `learning_rate`. It gets the clipped gradient, and the
+        loss as the extra argument `value`.
+      max_norm: the largest global gradient norm, in units of the gradient; None does not clip.
+      learning_rate: Adam's, a number or an Optax schedule.
+      batch_size: B, at most the number of cases; each epoch is a permutation of the cases. Not used for functions.
+      seed: of the parameters, the batches and the noise.
+      out: a folder for metrics.jsonl (non-finite numbers as "nan", "inf", "-inf"), TensorBoard files and
+        checkpoints/<step>; None writes nothing.
+      resume: continue the newest checkpoint in `out`; starts anew if there is none.
+      checkpoint_every: steps between checkpoints; the last step always has one. Three are kept.
+      log_every: steps between fetching metrics from the device.
+      max_skipped: stop after so many skipped updates in a row; None goes on for ever.
+      progress, tensorboard: show a progress bar; write event files (both need the extra `train`).
+      unroll_options: more options of `unroll`: truncate, remat, reverse, ...
+    Returns:
+      a `Fitted`.
+    Raises:
+      InputError: an argument does not fit; `out` cannot be written, holds a run and resume is False, or holds a run
+        with another cell, objective, optimizer, seed, batch size or data (which is named).
+      NonFiniteError: the last `max_skipped` updates were all skipped; says where the first NaN or Inf came from.
+    """
+    check_cell(cell)
+    if not callable(objective):
+        raise InputError(
+            "objective",
+            f"a {type(objective).__name__}",
+            "an `Objective`, or a function loss(loss_params, unrolled, batch)",
+        )
+    counts = {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
+    for name, value in {**counts, **({} if max_skipped is None else {"max_skipped": max_skipped})}.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < (name != "steps"):
+            raise InputError(name, repr(value), f"an integer of at least {int(name != 'steps')}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise InputError("seed", repr(seed), "an integer from 0 to 2^63 - 1")
+    if out is None and (resume or tensorboard):
+        raise InputError("out", "None", "a folder, for resume=True" if resume else "a folder, for tensorboard=True")
+    source = source_of(data, objective, batch_size, seed)
+    tx = optax.adam(learning_rate) if optimizer is None else optimizer
+    tx = skip_nonfinite(tx if max_norm is None else optax.chain(clip_by_global_norm(max_norm), tx))
+
+    arguments = source.arguments(0)
+    weights = initial_weights(cell, objective, params, loss_params, jax.eval_shape(source.batch, arguments), seed)
+    carry = fresh(weights, tx)
+    settings = {
+        "optimizer": optimizer,
+        "max_norm": max_norm,
+        "learning_rate": learning_rate,
+        "unroll_options": unroll_options,
+    }
+    run = runs.open_run(out, resume, cell, objective, source, tx, weights, seed=int(seed), **settings)
+    carry, start, history = run.restore(carry)
+    step_fn = make_step(cell, objective, source, tx, seed, max_norm, max_skipped, unroll_options)
+
+    step, waiting, interrupted = start, [], False
+    with (
+        Interrupts() as interrupts,
+        Telemetry(run.out, start, steps, progress=progress, tensorboard=tensorboard) as telemetry,
+    ):
+
+        def flush() -> None:
+            rows = fetched(waiting, step)
+            waiting.clear()
+            stop = next(
+                (i for i, row in enumerate(rows) if max_skipped is not None and row.pop("in_a_row") >= max_skipped),
+                None,
+            )
+            done = [
+                {k: v for k, v in row.items() if k != "in_a_row"} for row in rows[: None if stop is None else stop + 1]
+            ]
+            history.extend(done)
+            telemetry.write(done)
+            if stop is not None and max_skipped is not None:
+                raise stopped(
+                    cell, objective, source, carry, int(rows[stop]["step"]), seed, max_skipped, unroll_options
+                )
+
+        while step < steps and not interrupts.requested:
+            carry, metrics = step_fn(carry, np.int32(step), source.arguments(step))
+            waiting.append(metrics)
+            step += 1
+            checkpoint = run.out is not None and step % checkpoint_every == 0 and step < steps
+            if step % log_every == 0 or checkpoint:
+                flush()
+            if checkpoint:
+                run.checkpoint(step, carry)
+        flush()
+        run.checkpoint(step, carry)
+        interrupted = step < steps
+    if interrupted:
+        kept = (
+            f"saved in {run.out}; go on with resume=True (--resume)" if run.out else "nothing saved, since out is None"
+        )
+        print(f"interrupted after step {step} of {steps}: {kept}", file=sys.stderr)
+    weights, opt_state = carry
+    columns = dict.fromkeys(name for row in history for name in row)
+    table = {name: np.array([row.get(name, np.nan) for row in history]) for name in columns}
+    return Fitted(cell, weights["cell"], weights["loss"], opt_state, step, table, objective, interrupted, run.out)
+
+
+def fetched(waiting: list[dict[str, jax.Array]], step: int) -> list[Row]:
+    """The metrics of the steps up to `step`, as plain numbers; this is where the host waits for the device."""
+    rows = []
+    for i, metrics in enumerate(jax.device_get(waiting)):
+        plain = {name: value.item() for name, value in metrics.items() if np.ndim(value) == 0 and name != "step"}
+        rows.append({"step": step - len(waiting) + i, **plain})
+    return rows
+
+
+def stopped(
+    cell: Any,
+    objective: Any,
+    source: Any,
+    carry: Carry,
+    step: int,
+    seed: int,
+    skipped: int,
+    options: dict[str, Any] | None,
+) -> NonFiniteError:
+    """The error for a run that gets no further, with the first non-finite number of its last batch."""
+    batch = jax.tree.map(jnp.asarray, source.batch(source.arguments(step)))
+    weights = carry[0]
+    key = noise_key(cell, seed, np.int32(step))
+    report = first_nonfinite(cell, objective, weights["cell"], weights["loss"], batch, key=key, unroll_options=options)
+    return NonFiniteError(step, skipped, report)

@@ -1,0 +1,160 @@
+"""Where the first NaN or Inf of a training step appeared: the step is done again, and looked at in the order of
+cause."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jrnn.cells import is_causal
+from jrnn.gradients import value_and_grads
+from jrnn.training.objectives import loss_and_metrics
+from jrnn.types import Array, Params
+from jrnn.unrolling import unroll
+
+BATCH_OPTIONS = ("lengths", "resets", "mask", "initial_state")
+
+
+class NonFinite(NamedTuple):
+    """The first number that is not finite, in the order in which a training step computes."""
+
+    place: str
+    """parameters | inputs | states | outputs | loss | state gradients | parameter gradients | update: the first of
+    these that holds a NaN or Inf. "update": all of them are finite, the optimizer's arithmetic is not."""
+    time: int | None
+    """The index on the time axis where it appeared: t of x_t for inputs and outputs (0..T-1), k of h_k for states and
+    of dL/dh_k for their gradients (0..T, 0 the initial state). In the order of computation: the smallest for what
+    runs forward, the largest for gradients (the other way round with reverse=True). None where there is no time."""
+    leaf: str
+    """The array within its tree: cell['w_rec'], loss['bias'], x, h, [0].c (layer 0's c), ..."""
+    at: tuple[int, ...]
+    """The index of the number in that array, time first; () for a scalar."""
+    value: float
+    """nan, inf or -inf."""
+    parameter: str | None
+    """The parameter concerned: the one that is not finite itself, or else the first whose gradient is not."""
+    parameters: tuple[str, ...]
+    """All parameters whose gradient is not finite."""
+
+    def __str__(self) -> str:
+        time = "" if self.time is None else f", time index {self.time}"
+        parameter = "none" if self.parameter is None else self.parameter
+        where = f"{self.leaf}{list(self.at)}" if self.at else self.leaf
+        return f"the first {self.value} is in the {self.place}{time}: {where}; parameter {parameter}"
+
+
+class NonFiniteError(RuntimeError):
+    """A run stopped because its last updates were all skipped: NaN or Inf in each."""
+
+    def __init__(self, step: int, skipped: int, report: NonFinite):
+        super().__init__(f"step {step}: the last {skipped} updates were skipped; {report}")
+        self.step = step
+        """The step whose batch was done again, counted from 0."""
+        self.report = report
+        """A `NonFinite`."""
+
+
+def first_nonfinite(
+    cell: Any,
+    objective: Any,
+    params: Params,
+    loss_params: Params,
+    batch: dict[str, Any],
+    *,
+    key: Array | None = None,
+    unroll_options: dict[str, Any] | None = None,
+) -> NonFinite:
+    """Does one training step again and names the first NaN or Inf, in the order parameters, inputs, states in time
+    order, outputs, loss, dL/dh_k from the end, parameter gradients. For the host: it looks at values, so it does not
+    run under `jit`.
+
+    Args:
+      cell, objective, params, loss_params: as for `fit`.
+      batch: {"x": [T, *B, F], "y": ..., "lengths": ...}, as the objective gets it; padded inputs do not count.
+      key: the key given to `unroll`, for cells with noise.
+      unroll_options: as for `fit`.
+    Returns:
+      a `NonFinite`; its place is "update" if all these numbers are finite.
+    """
+    weights = {"cell": params, "loss": loss_params}
+    xs, reverse = batch.get("x"), bool((unroll_options or {}).get("reverse", False))
+
+    @jax.jit
+    def again(weights: dict[str, Any], batch: dict[str, Any], key: Array | None) -> tuple[Any, ...]:
+        xs, options = batch.get("x"), options_of(batch, unroll_options, key)
+        unrolled = unroll(cell, weights["cell"], xs, **{**options, "return_states": True})
+
+        def loss(loss_params: Params, unrolled: Any) -> Array:
+            return loss_and_metrics(objective, loss_params, unrolled, batch)[0]
+
+        if not is_causal(cell):
+            grads = jax.grad(lambda w: loss(w["loss"], unroll(cell, w["cell"], xs, **options)))(weights)
+            return unrolled, loss(weights["loss"], unrolled), grads, None
+        head = weights["loss"]
+        of_loss = partial(loss, None) if head is None else loss
+        value, grads = value_and_grads(cell, weights["cell"], xs, of_loss, loss_params=head, **options)
+        return unrolled, value, {"cell": grads.params, "loss": grads.loss_params}, grads.states
+
+    unrolled, value, by_parameter, by_state = again(weights, batch, key)
+    happened = np.asarray(unrolled.mask)
+    broken = tuple(dict.fromkeys(found[0] for found in find(by_parameter)))
+    stages = (
+        ("parameters", find(weights)),
+        ("inputs", find({"x": xs}, timed=True, mask=happened)),
+        ("states", find(unrolled.states, timed=True, from_end=reverse)),
+        ("outputs", find(unrolled.outputs, timed=True, from_end=reverse)),
+        ("loss", find(value)),
+        ("state gradients", find(by_state, timed=True, from_end=not reverse)),
+        ("parameter gradients", find(by_parameter)),
+    )
+    for place, found in stages:
+        if found:
+            leaf, index, number, time = found[0]
+            parameter = leaf if place.startswith("parameter") else broken[0] if broken else None
+            return NonFinite(place, time, leaf, index, number, parameter, broken)
+    return NonFinite("update", None, "the optimizer's arithmetic", (), float("nan"), None, broken)
+
+
+def find(
+    tree: Any, *, timed: bool = False, from_end: bool = False, mask: np.ndarray | None = None
+) -> list[tuple[str, tuple[int, ...], float, int | None]]:
+    """(path, index, value, time) of the first number that is not finite in each leaf, earliest in time first.
+
+    Args:
+      timed: axis 0 is time.
+      from_end: time runs backwards.
+      mask: [T, *B]: only what happened counts.
+    """
+    found = []
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        array = np.asarray(leaf)
+        if array.dtype.kind in "biu" or array.dtype == jax.dtypes.float0:
+            continue
+        bad = ~np.isfinite(array)
+        if mask is not None:
+            bad &= mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+        if not bad.any():
+            continue
+        places = np.argwhere(bad)
+        at = places[places[:, 0].argmax() if timed and from_end else 0]
+        index = tuple(int(i) for i in at)
+        found.append((named(path), index, float(array[index]), index[0] if timed else None))
+    return sorted(found, key=lambda f: (-f[3] if from_end else f[3]) if timed and f[3] is not None else 0)
+
+
+def named(path: Any) -> str:
+    """A tree path as in cell['w_rec']: the first key plain, the others as one would index."""
+    if not path:
+        return "value"
+    plain = not isinstance(path[0], jax.tree_util.SequenceKey)
+    first = jax.tree_util.keystr(path[:1], simple=plain)
+    return first + jax.tree_util.keystr(path[1:])
+
+
+def options_of(batch: dict[str, Any], unroll_options: dict[str, Any] | None, key: Array | None) -> dict[str, Any]:
+    """What `unroll` gets besides cell, parameters and x."""
+    from_batch = {name: batch[name] for name in BATCH_OPTIONS if batch.get(name) is not None}
+    return {**(unroll_options or {}), **from_batch, **({} if key is None else {"key": key})}

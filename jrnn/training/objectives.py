@@ -1,0 +1,127 @@
+"""What is minimised: a dense head on a cell's outputs, with the usual losses for classes and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jrnn.cells import dense
+from jrnn.types import Array, InputError, Params
+from jrnn.unrolling import Unrolled
+
+TASKS = ("classify", "classify_each", "regress", "regress_each")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A dense head and its loss, for one target a sequence or one a step (`_each`). Hashable: equal ones share a trace.
+
+    With z = y W + b, y the last valid output or each output: classify is the mean of -log softmax(z)[target], regress
+    the mean of (z - target)^2 over cases (or steps) and the K outputs. Means are over what happened: padded steps and
+    sequences of length 0 do not count, whatever their targets hold; if nothing is valid the loss is 0. Computed in
+    float32 at least.
+
+    Raises:
+      InputError: the task is unknown, or outputs is no positive integer.
+    """
+
+    task: str
+    """classify | classify_each | regress | regress_each."""
+    outputs: int
+    """K: the number of classes, or of numbers to predict."""
+
+    def __post_init__(self):
+        if self.task not in TASKS:
+            raise InputError("task", repr(self.task), f"one of {list(TASKS)}")
+        dense(self.outputs)
+
+    @property
+    def each(self) -> bool:
+        """Whether there is a target for each step; targets are then [T, *B] or [T, *B, K]."""
+        return self.task.endswith("_each")
+
+    @property
+    def classifies(self) -> bool:
+        """Whether targets are classes."""
+        return self.task.startswith("classify")
+
+    def init(self, key: Array, input_size: int) -> Params:
+        """The head's parameters, {"w": [input_size, K], "bias": [K]}; input_size is that of the cell's outputs."""
+        return dense(self.outputs).init(key, input_size)
+
+    def predict(self, loss_params: Params, unrolled: Unrolled) -> Array:
+        """z: logits or predictions, [*B, K], or [T, *B, K] for a task with `_each`."""
+        return dense(self.outputs)(loss_params, unrolled.outputs if self.each else unrolled.last)
+
+    def counted(self, unrolled: Unrolled) -> Array:
+        """bool [T, *B] (`_each`) or [*B]: what the mean runs over."""
+        return unrolled.mask if self.each else unrolled.mask.any(axis=0)
+
+    def __call__(
+        self, loss_params: Params, unrolled: Unrolled, batch: Mapping[str, Any]
+    ) -> tuple[Array, dict[str, Array]]:
+        """The loss and its metrics.
+
+        Args:
+          loss_params: as from `init`.
+          unrolled: what `unroll` returned for the batch.
+          batch: "y": classes [*B] of int, numbers [*B, K] ([*B] too if K = 1); with `_each` a time axis T first.
+        Returns:
+          (loss, metrics): scalars; metrics has "loss", and "accuracy" in [0, 1] for classes.
+        Raises:
+          InputError: y does not fit the task.
+        """
+        z = self.predict(loss_params, unrolled)
+        counted = self.counted(unrolled)
+        wide = jnp.float32 if jnp.finfo(z.dtype).bits < 32 else z.dtype
+        z, y = z.astype(wide), self.check_targets(jnp.asarray(batch["y"]), counted.shape)
+        count = jnp.maximum(counted.sum(), 1).astype(wide)
+
+        def mean(values: Array) -> Array:
+            return jnp.where(counted, values, jnp.zeros_like(values)).sum() / count
+
+        if self.classifies:
+            y = jnp.where(counted, y, jnp.zeros_like(y))  # padding may hold any label
+            loss = mean(optax.softmax_cross_entropy_with_integer_labels(z, y))
+            return loss, {"loss": loss, "accuracy": mean((z.argmax(axis=-1) == y).astype(wide))}
+        y = jnp.where(jnp.broadcast_to(counted[..., None], y.shape), y, jnp.zeros_like(y)).astype(wide)
+        loss = mean(jnp.square(z - y).mean(axis=-1))
+        return loss, {"loss": loss}
+
+    def weight(self, unrolled: Unrolled) -> Array:
+        """How many cases or steps the means of a batch are over: what `evaluate` weighs batches with."""
+        return self.counted(unrolled).sum()
+
+    def check_targets(self, y: Array, lead: tuple[int, ...]) -> Array:
+        """y as classes [*lead] or numbers [*lead, K], or InputError."""
+        if self.classifies:
+            if not jnp.issubdtype(y.dtype, jnp.integer) or y.shape != lead:
+                raise InputError(
+                    "y", f"{y.dtype}{list(y.shape)}", f"classes, integers of shape {list(lead)}, for {self.task}"
+                )
+            return y
+        if self.outputs == 1 and y.shape == lead:
+            y = y[..., None]
+        if y.shape != (*lead, self.outputs) or jnp.issubdtype(y.dtype, jnp.complexfloating):
+            raise InputError(
+                "y", f"{y.dtype}{list(y.shape)}", f"numbers of shape {[*lead, self.outputs]}, for {self.task}"
+            )
+        return y
+
+
+def loss_and_metrics(
+    objective: Any, loss_params: Params, unrolled: Unrolled, batch: Any
+) -> tuple[Array, dict[str, Array]]:
+    """What an `Objective`, or any `loss(loss_params, unrolled, batch) -> scalar | (scalar, metrics)`, says of a
+    batch."""
+    result = objective(loss_params, unrolled, batch)
+    value, metrics = result if isinstance(result, tuple) else (result, {})
+    if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        given = f"a loss of {jnp.result_type(value)}{list(jnp.shape(value))}"
+        raise InputError("objective", given, "one real number, alone or as (number, metrics)")
+    return value, {**{name: jax.lax.stop_gradient(jnp.asarray(m)) for name, m in metrics.items()}, "loss": value}

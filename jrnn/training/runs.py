@@ -1,0 +1,152 @@
+"""The folder of a run: is it this run's, where did it stop, and its checkpoints."""
+
+from __future__ import annotations
+
+import math
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cures import global_norm
+from jrnn.training import checkpoints
+from jrnn.training.batches import Cases
+from jrnn.training.descriptions import described, spelled
+from jrnn.training.extras import extra
+from jrnn.training.saving import writable
+from jrnn.training.stepping import Carry, owned, update_weights
+from jrnn.training.telemetry import Row, cut_back
+from jrnn.training.trees import like_template
+from jrnn.types import InputError
+
+KEEP = 3
+
+
+class Run:
+    """A run in a folder, or in none."""
+
+    def __init__(self, out: Path | None, config: dict[str, Any], about: dict[str, Any], resume: bool):
+        self.out, self.config, self.about = out, config, about
+        self.stored: checkpoints.Stored | None = None
+        self.written = -1
+        if out is None:
+            return
+        writable("out", out)
+        extra("orbax.checkpoint")
+        self.folder = out / "checkpoints"
+        if checkpoints.steps_in(self.folder) and not resume:
+            raise InputError(
+                "out", f"{out}, which holds the checkpoints of a run", "resume=True to continue it, or another folder"
+            )
+        self.stored = checkpoints.newest(self.folder)
+        if self.stored is not None:
+            self.check(self.stored)
+
+    def check(self, stored: checkpoints.Stored) -> None:
+        """InputError for the first thing in which the stored run differs from this one."""
+        metadata = stored.about.get("metadata", {})
+        if "opt_state" not in stored.trees or "config" not in metadata:
+            raise InputError(
+                "out", f"{stored.path}, which is no checkpoint of `fit`", "a folder that `fit(out=...)` wrote"
+            )
+        theirs = {"cell": stored.about["cell"], "objective": stored.about["objective"], **metadata["config"]}
+        ours = {"cell": self.about["cell"], "objective": self.about["objective"], **self.config}
+        for name, value in ours.items():
+            if not same(value, theirs.get(name)):
+                needed = f"{spelled(theirs.get(name))}, as in {stored.path}, to resume; or another `out`"
+                raise InputError(name, spelled(value), needed)
+
+    def restore(self, carry: Carry) -> tuple[Carry, int, list[Row]]:
+        """(carry, step, earlier metrics): those of the newest checkpoint, or (carry, 0, [])."""
+        step = 0
+        if self.stored is not None:
+            where = self.stored.path
+            names = (("params", carry[0]["cell"]), ("loss_params", carry[0]["loss"]), ("opt_state", carry[1]))
+            params, loss_params, opt_state = (
+                like_template(self.stored.trees[name], like, "optimizer" if name == "opt_state" else name, where)
+                for name, like in names
+            )
+            carry = owned(({"cell": params, "loss": loss_params}, opt_state))
+            step = self.written = self.stored.about["metadata"]["step"]
+            self.stored = None
+        if self.out is None:
+            return carry, step, []
+        checkpoints.set_aside(self.folder, step)
+        checkpoints.tidy(self.folder, KEEP)
+        return carry, step, cut_back(self.out / "metrics.jsonl", step)
+
+    def checkpoint(self, step: int, carry: Carry) -> None:
+        """Writes the state after `step` steps, unless it is there already."""
+        if self.out is None or step == self.written:
+            return
+        weights, opt_state = carry
+        trees = {"params": weights["cell"], "loss_params": weights["loss"], "opt_state": opt_state}
+        metadata = {"step": step, "config": self.config}
+        checkpoints.write(self.folder / str(step), trees, {**self.about, "metadata": metadata})
+        self.written = step
+        checkpoints.tidy(self.folder, KEEP)
+
+
+def open_run(
+    out: str | os.PathLike[str] | None,
+    resume: bool,
+    cell: Any,
+    objective: Any,
+    source: Any,
+    tx: Any,
+    weights: Any,
+    *,
+    seed: int,
+    optimizer: Any,
+    max_norm: float | None,
+    learning_rate: Any,
+    unroll_options: dict[str, Any] | None,
+) -> Run:
+    """The run in the folder `out`, checked against what is there."""
+    if out is None:
+        return Run(None, {}, {}, resume)
+    rate = None if optimizer is not None or callable(learning_rate) else float(learning_rate)
+    config = {
+        "seed": seed,
+        "data": described(source.describe()),
+        "batch_size": source.batch_size if isinstance(source, Cases) else None,
+        "max_norm": described(max_norm if max_norm is None else float(max_norm)),
+        "learning_rate": rate,
+        "optimizer": "adam" if rate is not None else probe(tx, weights),
+        "unroll_options": described(unroll_options or {}),
+    }
+    return Run(Path(out), config, {"cell": described(cell), "objective": described(objective)}, resume)
+
+
+def probe(tx: Any, weights: Any) -> list[float]:
+    """What tells one optimizer from another, since an Optax transformation is functions only: the norms of its first
+    updates for gradients that follow a fixed pattern."""
+
+    def pattern(weight: Any) -> Any:
+        return jnp.cos(jnp.arange(weight.size, dtype=jnp.float32)).reshape(weight.shape)
+
+    norms, state = [], tx.init(weights)
+    still = jax.tree.map(jnp.zeros_like, weights)
+    waves = jax.tree.map(pattern, weights)
+    for size in (1e-2, 1e-3, 1e-2):
+        grads = jax.tree.map(partial(scaled, size), waves, weights)
+        moved, state = update_weights(tx, grads, state, still, jnp.ones(()))
+        norms.append(float(global_norm(moved)))
+    return norms
+
+
+def scaled(size: float, wave: Any, weight: Any) -> Any:
+    """size * wave, in the weight's dtype."""
+    return (size * wave).astype(weight.dtype)
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Equality; lists of numbers (an optimizer's probe) up to what another machine may round differently."""
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(
+            math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-12) for a, b in zip(ours, theirs, strict=True)
+        )
+    return ours == theirs

@@ -1,0 +1,130 @@
+"""A model on disk: the cell's description, its parameters, the head's, and whatever the user wants to remember."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jrnn.cells import check_cell
+from jrnn.training import checkpoints
+from jrnn.training.descriptions import complete, described, restored, spelled
+from jrnn.training.trees import as_written, like_template
+from jrnn.types import InputError, Params
+
+
+class Saved(NamedTuple):
+    """What `load` found."""
+
+    cell: Any
+    """The cell: rebuilt from its description, or the one that was given."""
+    params: Params
+    """Its parameters, every bit as saved."""
+    loss_params: Params
+    """The objective's (head's) parameters; None if there are none."""
+    objective: Any
+    """The `Objective`; None if there was none, or if it is a function (code is not stored)."""
+    metadata: dict[str, Any]
+    """What `save` was given; for a checkpoint of `fit`: {"step": ..., "config": ...}."""
+
+
+def save(
+    directory: str | os.PathLike[str],
+    cell: Any,
+    params: Params,
+    *,
+    loss_params: Params = None,
+    objective: Any = None,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Saves a cell with its parameters in `directory`, which is made if need be; an older save there is replaced.
+
+    The new one is written beside the old (`directory/model/<number>`, by Orbax) and gets its name when it is whole;
+    only then does the old one go. A process killed at any moment leaves one or the other.
+
+    Args:
+      directory: where.
+      cell: any cell. Those of jrnn.cells are stored as JSON; of a cell with functions of your own only the names are
+        stored, and `load` then needs `cell=`.
+      params, loss_params: pytrees of arrays, of any dtype.
+      objective: an `Objective`, or a function (whose name is stored).
+      metadata: anything JSON can hold.
+    Raises:
+      InputError: the folder cannot be written, an array is none, metadata is no JSON, or Orbax is not installed.
+    """
+    check_cell(cell)
+    try:
+        metadata = json.loads(json.dumps(metadata or {}))
+    except (TypeError, ValueError) as error:
+        raise InputError("metadata", str(error), "what JSON can hold") from error
+    for name, tree in (("params", params), ("loss_params", loss_params)):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+            if not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
+                raise InputError(name, f"a {type(leaf).__name__} at {jax.tree_util.keystr(path)}", "arrays only")
+    folder = writable("directory", Path(directory)) / "model"
+    trees = {"params": params, "loss_params": loss_params}
+    about = {"cell": described(cell), "objective": described(objective), "metadata": metadata}
+    checkpoints.tidy(folder, keep=2)
+    checkpoints.write(folder / str(max(checkpoints.steps_in(folder), default=-1) + 1), trees, about)
+    checkpoints.tidy(folder, keep=1)
+
+
+def load(directory: str | os.PathLike[str], *, cell: Any = None, like: Params = None) -> Saved:
+    """Loads what `save` wrote in `directory`; where it wrote nothing, the newest checkpoint of `fit` there.
+
+    A damaged folder is passed over with a warning if an older whole one is left. No code is run or imported: only
+    jrnn's own classes come back.
+
+    Args:
+      directory: as given to `save`, or as `out` to `fit`; a single checkpoint `out/checkpoints/<step>` too.
+      cell: the cell, needed if it holds functions of your own; otherwise checked against the stored one.
+      like: parameters of the same structure, needed if they are not made of dicts, lists and tuples.
+    Returns:
+      a `Saved`.
+    Raises:
+      InputError: nothing is there, all is damaged, the model is another one than `cell`, its cell cannot be rebuilt,
+        or its arrays are float64 and JAX is not set to have them.
+    """
+    stored = find(Path(directory))
+    about = stored.about
+    if cell is None:
+        if not complete(about["cell"]):
+            needed = f"cell=, since functions are not stored: {spelled(about['cell'])}"
+            raise InputError("cell", "none", needed)
+        cell = restored(about["cell"])
+    elif described(cell) != about["cell"]:
+        raise InputError("cell", spelled(described(cell)), f"{spelled(about['cell'])}, the model in {stored.path}")
+    tree = stored.trees["params"]
+    params = as_written(tree) if like is None else like_template(tree, like, "like", stored.path)
+    objective = restored(about["objective"]) if complete(about["objective"]) else None
+    return Saved(cell, params, as_written(stored.trees["loss_params"]), objective, about["metadata"])
+
+
+def find(directory: Path) -> checkpoints.Stored:
+    """The checkpoint that `directory` stands for, or InputError."""
+    if (directory / checkpoints.FILES).exists():
+        try:
+            return checkpoints.read(directory)
+        except checkpoints.Damaged as error:
+            raise InputError("directory", str(error), "a whole checkpoint") from error
+    for name in ("model", "checkpoints"):
+        stored = checkpoints.newest(directory / name)
+        if stored is not None:
+            return stored
+    what = "a folder without a model" if directory.is_dir() else "no folder" if not directory.exists() else "a file"
+    raise InputError("directory", f"{directory}, {what}", "a folder that `save` or `fit(out=...)` wrote")
+
+
+def writable(argument: str, folder: Path) -> Path:
+    """The folder, made if need be, or InputError if nothing can be written there."""
+    probe = folder / f".jrnn-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(argument, f"{folder} ({error.strerror})", "a folder that can be written") from error
+    return folder

@@ -1,0 +1,114 @@
+"""One training step as a pure function, jitted, its carry donated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jrnn.cells import output_size
+from jrnn.cures import global_norm
+from jrnn.training.nonfinite import options_of
+from jrnn.training.objectives import loss_and_metrics
+from jrnn.types import Array, InputError, Params
+from jrnn.unrolling import unroll
+
+Carry = tuple[dict[str, Any], Any]  # ({"cell": params, "loss": loss_params}, optimizer state)
+
+
+def initial_weights(
+    cell: Any, objective: Any, params: Params, loss_params: Params, batch: Any, seed: int
+) -> dict[str, Any]:
+    """{"cell": ..., "loss": ...}: those given, or drawn from the seed for inputs like batch["x"] (shapes are
+    enough)."""
+    cell_key, loss_key = (jax.random.fold_in(jax.random.key(seed), i) for i in (0, 1))
+    x = batch.get("x")
+    size = None if not hasattr(x, "shape") or getattr(cell, "input_ndim", 1) == 0 else x.shape[-1]
+    for name, tree in (("params", params), ("loss_params", loss_params)):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+            if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+                where = jax.tree_util.keystr(path)
+                raise InputError(
+                    name, f"{jnp.result_type(leaf)} at {where}", "floating-point arrays, since all are trained"
+                )
+    if params is None:
+        params = cell.init(cell_key, size)
+    if loss_params is None and hasattr(objective, "init"):
+        loss_params = objective.init(loss_key, output_size(cell, size, params))
+    return {"cell": params, "loss": loss_params}
+
+
+def fresh(weights: dict[str, Any], optimizer: optax.GradientTransformation) -> Carry:
+    """The first carry, copied: the step donates its buffers, and those of the caller (or two alike) must not be among
+    them."""
+    return owned((weights, optimizer.init(weights)))
+
+
+def owned(tree: Any) -> Any:
+    """Every leaf as a strongly typed array in a buffer of its own."""
+
+    def copy(leaf: Any) -> Array:
+        leaf = jnp.asarray(leaf)
+        return jnp.array(leaf, dtype=leaf.dtype, copy=True)
+
+    return jax.tree.map(copy, tree)
+
+
+def noise_key(cell: Any, seed: int, step: Any) -> Array | None:
+    """The key of this step for a cell with noise (dropout); None for others."""
+    if getattr(cell, "noise", None) is None and getattr(cell, "causal", True):
+        return None
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 3), step)
+
+
+def update_weights(
+    optimizer: optax.GradientTransformation, grads: Any, opt_state: Any, weights: Any, value: Array
+) -> tuple[Any, Any]:
+    """(new weights, new state). Optax mixes dtypes and ranks, which JAX's strict modes refuse: it gets the standard
+    ones."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        optimizer = optax.with_extra_args_support(optimizer)
+        updates, opt_state = optimizer.update(grads, opt_state, weights, value=value)
+        return optax.apply_updates(weights, updates), opt_state
+
+
+def make_step(
+    cell: Any,
+    objective: Any,
+    source: Any,
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    max_norm: float | None,
+    max_skipped: int | None,
+    unroll_options: dict[str, Any] | None,
+) -> Callable[[Carry, Any, Any], tuple[Carry, dict[str, Array]]]:
+    """step(carry, index, arguments) -> (carry, metrics); after `max_skipped` skipped updates in a row it changes
+    nothing."""
+
+    def step(carry: Carry, index: Array, arguments: Any) -> tuple[Carry, dict[str, Array]]:
+        weights, before = carry
+        batch = source.batch(arguments)
+        options = options_of(batch, unroll_options, noise_key(cell, seed, index))
+
+        def loss_of(weights: dict[str, Any]) -> tuple[Array, dict[str, Array]]:
+            unrolled = unroll(cell, weights["cell"], batch.get("x"), **options)
+            return loss_and_metrics(objective, weights["loss"], unrolled, batch)
+
+        (value, metrics), grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
+        norm = global_norm(grads)
+        after = update_weights(optimizer, grads, before, weights, value)
+        state = after[1]
+        if max_skipped is not None:
+            going = before.consecutive < max_skipped
+            after = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, carry)
+        made = state.last_finite
+        passes = jnp.ones((), bool) if max_norm is None else norm < max_norm
+        factor = jnp.ones_like(norm) if max_norm is None else jnp.where(passes, jnp.ones_like(norm), max_norm / norm)
+        own = {"grad_norm": norm, "clip_factor": factor, "clipped": made & ~passes, "skipped": ~made}
+        flags = {name: flag.astype(jnp.int32) if flag.dtype == bool else flag for name, flag in own.items()}
+        return after, {**metrics, **flags, "in_a_row": state.consecutive}
+
+    return jax.jit(step, donate_argnums=0)

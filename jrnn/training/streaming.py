@@ -1,0 +1,144 @@
+"""Training on a stream that has no end: the state is carried from chunk to chunk, the gradient is cut between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jrnn.boundary import batch_of, check_state
+from jrnn.cells import check_cell, is_causal
+from jrnn.cures import global_norm
+from jrnn.training.nonfinite import options_of
+from jrnn.training.objectives import loss_and_metrics
+from jrnn.training.stepping import owned, update_weights
+from jrnn.types import Array, InputError, Params, State
+from jrnn.unrolling import unroll
+
+
+class Streamed(NamedTuple):
+    """What `stream` yields after each chunk."""
+
+    params: Params
+    """The cell's parameters after this chunk's update."""
+    loss_params: Params
+    """The loss's parameters after this chunk's update."""
+    opt_state: Any
+    """The optimizer's state."""
+    state: State
+    """h after the chunk's last step [*B, ...], from which the next chunk goes on; made with the parameters before the
+    update."""
+    metrics: dict[str, Array]
+    """Scalars on the device: loss, grad_norm (before the optimizer), and what the loss returned."""
+
+
+def stream(
+    cell: Any,
+    loss: Callable[..., Any],
+    chunks: Iterable[Mapping[str, Any]],
+    *,
+    params: Params,
+    loss_params: Params = None,
+    optimizer: optax.GradientTransformation,
+    initial_state: State | None = None,
+    opt_state: Any = None,
+    key: Array | None = None,
+    unroll_options: dict[str, Any] | None = None,
+) -> Iterator[Streamed]:
+    """Trains on one chunk after another; truncated backpropagation through time (Williams, Peng 1990) with a cut at
+    each border.
+
+    theta <- theta + optimizer(dL_i/dtheta), L_i the loss of chunk i with the state carried in held fixed. A step
+    marked in "resets" starts a new segment, from the cell's own initial state (with the parameters of the moment; its
+    gradient counts), as does the very first step. One trace for all chunks of equal shape; nothing waits for the
+    device.
+
+    Args:
+      cell: a causal cell.
+      loss: an `Objective`, or any `loss(loss_params, unrolled, batch) -> scalar | (scalar, metrics)`; batch is the
+      chunk. chunks: {"x": [k, *B, F], "y": ..., "resets": [k, *B] or none}, as many as there are; the same *B in all.
+      params, loss_params: to start from; left as they are.
+      optimizer: an Optax transformation, such as `skip_nonfinite(optax.chain(clip_by_global_norm(1.0),
+      optax.adam(1e-3)))`. initial_state: the state to go on from [*B, ...]; by default the cell's own.
+      opt_state: the optimizer's state to go on from; by default a new one.
+      key: a PRNG key for cells with noise; chunk i uses fold_in(key, i).
+      unroll_options: more options of `unroll`: truncate, remat, ...
+    Returns:
+      a generator of `Streamed`.
+    Raises:
+      InputError: the cell is not causal, the loss is no function, or a chunk does not fit.
+    """
+    check_cell(cell)
+    if not is_causal(cell):
+        raise InputError("cell", type(cell).__name__, "a causal cell: it reads the future, so it cannot be streamed")
+    if not callable(loss):
+        raise InputError(
+            "loss", f"a {type(loss).__name__}", "an `Objective`, or a function loss(loss_params, unrolled, batch)"
+        )
+    weights = jax.tree.map(jnp.asarray, {"cell": params, "loss": loss_params})
+    opt_state = owned(optimizer.init(weights) if opt_state is None else opt_state)
+    step = jax.jit(partial(one_chunk, cell, loss, optimizer, dict(unroll_options or {})))
+    return follow(cell, step, chunks, weights, opt_state, initial_state, key)
+
+
+def follow(
+    cell: Any,
+    step: Callable,
+    chunks: Iterable[Mapping[str, Any]],
+    weights: Any,
+    opt_state: Any,
+    state: State | None,
+    key: Array | None,
+) -> Iterator[Streamed]:
+    """The loop of `stream`."""
+    first = state is None
+    batch_shape = None
+    for i, chunk in enumerate(chunks):
+        if not isinstance(chunk, Mapping) or "x" not in chunk:
+            raise InputError(
+                "chunks", f"a {type(chunk).__name__} as chunk {i}", 'a mapping {"x": [k, *B, F], "y": ...}'
+            )
+        chunk = {name: jax.tree.map(jnp.asarray, value) for name, value in chunk.items() if value is not None}
+        shape = batch_of(cell, weights["cell"], chunk["x"], None, None, time_axes=1)
+        if batch_shape not in (None, shape):
+            raise InputError("chunks", f"batch shape {shape} in chunk {i}", f"{batch_shape}, as in the chunks before")
+        batch_shape = shape
+        state = check_state("initial_state", state, cell, weights["cell"], shape)
+        noise = None if key is None else jax.random.fold_in(key, i)
+        weights, opt_state, state, metrics = step(
+            weights, opt_state, state, jnp.asarray(first and i == 0), chunk, noise
+        )
+        yield Streamed(weights["cell"], weights["loss"], opt_state, state, metrics)
+
+
+def one_chunk(
+    cell: Any,
+    loss: Callable[..., Any],
+    optimizer: optax.GradientTransformation,
+    unroll_options: dict[str, Any],
+    weights: dict[str, Any],
+    opt_state: Any,
+    state: State,
+    first: Array,
+    chunk: dict[str, Any],
+    key: Array | None,
+) -> tuple[dict[str, Any], Any, State, dict[str, Array]]:
+    """(weights, optimizer state, state, metrics) after one chunk."""
+    batch_shape = batch_of(cell, weights["cell"], chunk["x"], None, None, time_axes=1)
+    options = options_of(chunk, unroll_options, key)
+
+    def loss_of(weights: dict[str, Any]) -> tuple[Array, tuple[dict[str, Array], State]]:
+        own = cell.initial_state(weights["cell"], batch_shape)
+        start = jax.tree.map(lambda new, old: jnp.where(first, new, jax.lax.stop_gradient(old)), own, state)
+        unrolled = unroll(cell, weights["cell"], chunk["x"], **{**options, "initial_state": start, "reset_state": own})
+        value, metrics = loss_and_metrics(loss, weights["loss"], unrolled, chunk)
+        return value, (metrics, unrolled.final_state)
+
+    (value, (metrics, after)), grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
+    metrics = {**metrics, "grad_norm": global_norm(grads)}
+    weights, opt_state = update_weights(optimizer, grads, opt_state, weights, value)
+    return weights, opt_state, after, metrics

@@ -1,0 +1,115 @@
+"""A NaN planted in each place is found there."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn.training import NonFiniteError, Objective, first_nonfinite, fit
+
+T, B, F, H = 5, 2, 3, 4
+CELL = jrnn.elman(H)
+REGRESS = Objective("regress_each", 1)
+
+
+@pytest.fixture
+def setting(key):
+    """(params, head, batch)."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(T, B, F)))
+    return CELL.init(key, F), REGRESS.init(key, H), {"x": x, "y": jnp.zeros((T, B))}
+
+
+def test_in_a_parameter(setting):
+    params, head, batch = setting
+    params["w_rec"] = params["w_rec"].at[1, 2].set(jnp.nan)
+    batch["x"] = batch["x"].at[0].set(jnp.inf)  # later in the order of cause
+    report = first_nonfinite(CELL, REGRESS, params, head, batch)
+    assert (report.place, report.time, report.at) == ("parameters", None, (1, 2)) and np.isnan(report.value)
+    assert report.leaf == report.parameter == "cell['w_rec']"
+    head = {**head, "bias": head["bias"].at[0].set(-jnp.inf)}
+    report = first_nonfinite(CELL, REGRESS, setting[0] | {"w_rec": jnp.eye(H)}, head, setting[2])
+    assert (report.leaf, report.value) == ("loss['bias']", -np.inf)
+
+
+def test_in_the_inputs_but_not_in_padding(setting):
+    params, head, batch = setting
+    batch["x"] = batch["x"].at[3, 0, 1].set(jnp.inf).at[4, 1, 0].set(jnp.nan)
+    report = first_nonfinite(CELL, REGRESS, params, head, batch)
+    assert (report.place, report.time, report.leaf, report.at, report.value) == ("inputs", 3, "x", (3, 0, 1), np.inf)
+    batch["lengths"] = jnp.array([3, 5])
+    assert first_nonfinite(CELL, REGRESS, params, head, batch).at == (4, 1, 0)
+
+
+def test_in_the_states_in_time_order():
+    cell = jrnn.elman(2, "identity", dtype="float32")
+    params = {
+        "w_in": jnp.ones((1, 2), jnp.float32),
+        "w_rec": 1e10 * jnp.eye(2, dtype=jnp.float32),
+        "bias": jnp.zeros(2, jnp.float32),
+    }
+    batch = {"x": jnp.ones((8, 1, 1)), "y": jnp.zeros((8, 1))}
+    head = {"w": jnp.ones((2, 1), jnp.float32), "bias": jnp.zeros(1, jnp.float32)}
+    report = first_nonfinite(cell, REGRESS, params, head, batch)  # h_k ~ 1e10^(k-1), above 3e38 at k = 5
+    assert (report.place, report.time, report.leaf) == ("states", 5, "h") and report.parameter in report.parameters
+    assert "states, time index 5: h[5, 0, 0]; parameter cell['" in str(report)
+    report = first_nonfinite(cell, REGRESS, params, head, batch, unroll_options={"reverse": True})
+    assert (report.place, report.time) == ("states", 3)  # read from the end: states[t] is the state after x_t was read
+    stacked = jrnn.stack(jrnn.elman(1, dtype="float32"), cell)
+    first = {
+        "w_in": jnp.ones((1, 1), jnp.float32),
+        "w_rec": jnp.ones((1, 1), jnp.float32),
+        "bias": jnp.zeros(1, jnp.float32),
+    }
+    report = first_nonfinite(stacked, REGRESS, (first, params), head, batch)
+    assert (report.place, report.time, report.leaf) == ("states", 5, "[1].h") and report.parameter.startswith("cell[")
+
+
+def test_in_the_outputs_the_loss_and_the_gradients(setting):
+    params, head, batch = setting
+    cell = jrnn.from_functions(
+        init=CELL.init,
+        initial_state=CELL.initial_state,
+        step=CELL.step,
+        output=lambda params, state, x: jnp.log(x[..., :1] - 0.5),
+    )
+    x = jnp.ones((T, B, F)).at[2, 1, 0].set(0.0)
+    report = first_nonfinite(cell, lambda p, unrolled, b: unrolled.outputs.sum(), params, None, {"x": x})
+    assert (report.place, report.time, report.at) == ("outputs", 2, (2, 1, 0))
+
+    def log_of_zero(loss_params, unrolled, batch):
+        return jnp.log(0.0 * unrolled.outputs.sum())
+
+    report = first_nonfinite(CELL, log_of_zero, params, head, batch)
+    assert (report.place, report.leaf, report.value) == ("loss", "value", -np.inf)
+
+    def root_at_zero(loss_params, unrolled, batch):  # finite, but its slope at 0 is not
+        return jnp.sqrt(0.0 * unrolled.outputs[3, 1, 0])
+
+    report = first_nonfinite(CELL, root_at_zero, params, head, batch)
+    assert (report.place, report.time, report.at[1]) == ("state gradients", 4, 1) and report.leaf == "h"
+
+    def root_of_parameter(loss_params, unrolled, batch):
+        return unrolled.outputs.sum() + jnp.sqrt(0.0 * loss_params["bias"].sum())
+
+    report = first_nonfinite(CELL, root_of_parameter, params, head, batch)
+    assert (report.place, report.parameter, report.parameters) == (
+        "parameter gradients",
+        "loss['bias']",
+        ("loss['bias']",),
+    )
+    both = jrnn.Bidirectional(CELL)
+    report = first_nonfinite(both, root_at_zero, both.init(jax.random.key(0), F), None, batch)
+    assert report.place == "parameter gradients" and report.parameter == "cell['forward']['bias']"
+
+
+def test_when_only_the_update_overflows(setting):
+    params, head, batch = (jax.tree.map(lambda a: a.astype(jnp.float32), part) for part in setting)
+    assert first_nonfinite(CELL, REGRESS, params, head, batch).place == "update"
+
+    def steep(loss_params, unrolled, batch):
+        return unrolled.outputs.mean() * 1e25  # the gradient is finite, its square is not
+
+    with pytest.raises(NonFiniteError, match="step 1: the last 2 .* in the update: .*; parameter none") as caught:
+        fit(CELL, steep, lambda step: batch, steps=9, params=params, max_skipped=2)
+    assert isinstance(caught.value, RuntimeError) and caught.value.report.parameters == ()
