@@ -1,0 +1,48 @@
+"""jrnn: recurrent networks for JAX that show where the gradient goes, mend it, and run at the speed of the hardware."""
+
+from importlib.metadata import version as _version
+
+from jrnn import flow as flow
+from jrnn import training as training
+from jrnn.cells import Bidirectional as Bidirectional
+from jrnn.cells import BidirectionalState as BidirectionalState
+from jrnn.cells import ElmanState as ElmanState
+from jrnn.cells import GRUState as GRUState
+from jrnn.cells import LinearState as LinearState
+from jrnn.cells import LSTMState as LSTMState
+from jrnn.cells import dense as dense
+from jrnn.cells import dropout as dropout
+from jrnn.cells import elman as elman
+from jrnn.cells import from_functions as from_functions
+from jrnn.cells import from_step as from_step
+from jrnn.cells import gru as gru
+from jrnn.cells import initializers as initializers
+from jrnn.cells import layer_norm as layer_norm
+from jrnn.cells import learnable_initial_state as learnable_initial_state
+from jrnn.cells import linear as linear
+from jrnn.cells import lstm as lstm
+from jrnn.cells import output_size as output_size
+from jrnn.cells import residual as residual
+from jrnn.cells import stack as stack
+from jrnn.cures import ClipState as ClipState
+from jrnn.cures import SkipState as SkipState
+from jrnn.cures import clip_by_global_norm as clip_by_global_norm
+from jrnn.cures import skip_nonfinite as skip_nonfinite
+from jrnn.flow import FlowSummary as FlowSummary
+from jrnn.flow import GradientFlow as GradientFlow
+from jrnn.flow import ScaledProduct as ScaledProduct
+from jrnn.flow import gradient_flow as gradient_flow
+from jrnn.flow import jacobian_product as jacobian_product
+from jrnn.flow import jacobians as jacobians
+from jrnn.flow import scaled_jacobian_product as scaled_jacobian_product
+from jrnn.gradients import Gradients as Gradients
+from jrnn.gradients import state_gradients as state_gradients
+from jrnn.gradients import value_and_grads as value_and_grads
+from jrnn.types import Cell as Cell
+from jrnn.types import InputError as InputError
+from jrnn.types import ravel_state as ravel_state
+from jrnn.unrolling import Unrolled as Unrolled
+from jrnn.unrolling import step as step
+from jrnn.unrolling import unroll as unroll
+
+__version__ = _version("jrnn")

@@ -1,0 +1,264 @@
+"""What the command line does: train, measure before and after, report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn import cells, data
+from jrnn.flow import FlowSummary, summarise
+from jrnn.report import Diagnosis, Stage, print_report, write_report
+from jrnn.training import Fitted, Objective, evaluate, fit, load, save
+from jrnn.training.batches import time_major
+from jrnn.training.saving import writable
+from jrnn.training.stepping import initial_weights
+from jrnn.types import InputError, Params, ravel_state
+
+KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}
+UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
+MEASURED = 32  # held-out sequences whose gradient is followed
+
+
+def diagnose(args: Namespace) -> int:
+    """`jrnn diagnose`: where the gradient goes before and after training, or in a saved model."""
+    if args.model is not None:
+        return diagnose_saved(args)
+    dataset = data.load(args.data or "digits", seed=args.seed)
+    lag = checked_lag(args.lag, dataset)
+    cell, objective, out = build(args, dataset), Objective(dataset.task, dataset.outputs), output_folder(args)
+    say(f"{dataset.source}\nWriting to {out}.")
+    weights = first_weights(cell, objective, dataset, args)
+    before = measure("before training", 0, cell, weights["cell"], objective, weights["loss"], dataset, lag)
+    fitted = train_model(args, cell, objective, dataset, out)
+    if fitted.interrupted:
+        return 130
+    after = measure("after training", fitted.step, cell, fitted.params, objective, fitted.loss_params, dataset, lag)
+    return report(args, out, cell, fitted.params, dataset, lag, (before, after), settings(args), fitted.history)
+
+
+def diagnose_saved(args: Namespace) -> int:
+    """`jrnn diagnose --model DIR`."""
+    for name in ("cell", "hidden", "layers", "steps", "max_norm"):
+        if getattr(args, name) is not None:
+            raise InputError(
+                f"--{name.replace('_', '-')}",
+                getattr(args, name),
+                "no such option beside --model, which brings its own",
+            )
+    if args.resume:
+        raise InputError("--resume", "with --model", "one of the two: a saved model is not trained")
+    saved = load(args.model)
+    known = {**saved.metadata.get("config", {}), **saved.metadata}
+    source = args.data or known.get("data")
+    if not isinstance(source, str):
+        raise InputError("--data", "none, and the model does not say what it was trained on", "a data set")
+    dataset = data.load(source, seed=int(known.get("seed", args.seed)))
+    objective = saved.objective
+    if not isinstance(objective, Objective):
+        raise InputError("--model", f"{args.model}, without an objective that jrnn knows", "a model of `jrnn train`")
+    if (objective.task, objective.outputs) != (dataset.task, dataset.outputs):
+        given = f"{source} ({dataset.task}, {dataset.outputs} outputs)"
+        raise InputError("--data", given, f"data for this model ({objective.task}, {objective.outputs} outputs)")
+    lag = checked_lag(args.lag, dataset)
+    out = output_folder(args)
+    step = int(known.get("step", known.get("steps", 0)))
+    stage = measure("as saved", step, saved.cell, saved.params, objective, saved.loss_params, dataset, lag)
+    return report(args, out, saved.cell, saved.params, dataset, lag, (stage,), known, {})
+
+
+def train(args: Namespace) -> int:
+    """`jrnn train`: trains and saves; `jrnn diagnose --model DIR` goes on from there."""
+    dataset = data.load(args.data or "digits", seed=args.seed)
+    cell, objective, out = build(args, dataset), Objective(dataset.task, dataset.outputs), output_folder(args)
+    say(f"{dataset.source}\nWriting to {out}.")
+    fitted = train_model(args, cell, objective, dataset, out)
+    if fitted.interrupted:
+        return 130
+    scores = evaluate(cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
+    say("On held-out data: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+    say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {shlex.quote(str(out))}")
+    return 0
+
+
+def build(args: Namespace, dataset: data.Dataset) -> Any:
+    """The cell that the options describe; the options are completed with their defaults."""
+    steps = max(500, UPDATES * 64 // max(dataset.x.shape[1], 64))
+    defaults = {"cell": "elman", "hidden": 128, "layers": 1, "steps": steps, "max_norm": 1.0}
+    for name, value in defaults.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.cell not in KINDS:
+        raise InputError("--cell", repr(args.cell), f"one of {', '.join(KINDS)}")
+    for name in ("hidden", "layers", "steps", "batch_size"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')}", getattr(args, name), "a positive integer")
+    for name in ("max_norm", "learning_rate"):
+        if not getattr(args, name) > 0:
+            raise InputError(f"--{name.replace('_', '-')}", getattr(args, name), "a positive number")
+    args.batch_size = min(args.batch_size, len(dataset.train))
+    layers = [KINDS[args.cell](args.hidden) for _ in range(args.layers)]
+    return layers[0] if args.layers == 1 else cells.stack(*layers)
+
+
+def first_weights(cell: Any, objective: Objective, dataset: data.Dataset, args: Namespace) -> dict[str, Params]:
+    """The parameters that `fit` will start from."""
+    batch = time_major(dataset.subset(dataset.train[: args.batch_size]), objective.each)
+    return initial_weights(
+        cell, objective, None, None, jax.eval_shape(lambda: jax.tree.map(jnp.asarray, batch)), args.seed
+    )
+
+
+def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.Dataset, out: Path) -> Fitted:
+    """Trains with a progress bar and checkpoints in `out`, and saves the model there."""
+    fitted = fit(
+        cell,
+        objective,
+        dataset.subset(dataset.train),
+        steps=args.steps,
+        max_norm=None if np.isinf(args.max_norm) else args.max_norm,
+        learning_rate=args.learning_rate,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        out=out,
+        resume=args.resume,
+        progress=True,
+    )
+    if not fitted.interrupted:
+        known = settings(args) | {
+            "data": dataset.name if args.data in (None, dataset.name) else os.path.abspath(args.data)
+        }
+        save(out, cell, fitted.params, loss_params=fitted.loss_params, objective=objective, metadata=known)
+    return fitted
+
+
+def measure(
+    name: str,
+    step: int,
+    cell: Any,
+    params: Params,
+    objective: Objective,
+    loss_params: Params,
+    dataset: data.Dataset,
+    lag: int,
+) -> Stage:
+    """Scores on the held-out data, and the gradient's way in float64, where long products do not underflow early."""
+    say(f"Measuring {name} ...")
+    scores = evaluate(cell, params, objective, loss_params, dataset.subset(dataset.test))
+    some = dataset.test[np.linspace(0, len(dataset.test) - 1, min(MEASURED, len(dataset.test))).round().astype(int)]
+    with jax.enable_x64(True):
+        batch = jax.tree.map(wide, time_major(dataset.subset(some), objective.each))
+        flow: FlowSummary = summarise(
+            cell,
+            jax.tree.map(wide, params),
+            batch["x"],
+            lambda head, unrolled: objective(head, unrolled, batch)[0],
+            loss_params=jax.tree.map(wide, loss_params),
+            lengths=batch.get("lengths"),
+            lag=lag,
+        )
+    return Stage(name, step, scores, flow)
+
+
+def wide(a: Any) -> jax.Array:
+    """Floats as float64; other arrays as they are."""
+    a = np.asarray(a)
+    return jnp.asarray(a, jnp.float64 if jnp.issubdtype(a.dtype, jnp.floating) else a.dtype)
+
+
+def report(
+    args: Namespace,
+    out: Path,
+    cell: Any,
+    params: Params,
+    dataset: data.Dataset,
+    lag: int,
+    stages: tuple[Stage, ...],
+    known: dict[str, Any],
+    history: dict[str, np.ndarray],
+) -> int:
+    """Shows the diagnosis in the terminal and writes the page, the figures and the JSON file."""
+    state = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    layers = len(cell.cells) if isinstance(cell, cells.Stack) else 1
+    one = cell.cells[0] if isinstance(cell, cells.Stack) else cell
+    kind = next((name for name in ("Elman", "LSTM", "GRU") if type(one).__name__ == name), type(one).__name__)
+    hidden = getattr(one, "hidden", None)
+    facts = {"cell": kind, "hidden": hidden, "layers": layers, "parameters": parameters, "state": state.size}
+    wanted = ("max_norm", "optimizer", "learning_rate", "batch_size", "steps", "seed")
+    size = f"{state.size} numbers of state" if hidden is None else f"{hidden} units"
+    size += f" in each of {layers} layers" if layers > 1 else ""
+    found = Diagnosis(
+        title=f"{kind}, {size}, on {dataset.name}",
+        data={
+            "name": dataset.name,
+            "source": dataset.source,
+            "cases": len(dataset.x),
+            "steps": dataset.x.shape[1],
+            "features": dataset.x.shape[2],
+            "task": dataset.task,
+            "lag": lag,
+            "lag_reason": dataset.lag_reason if args.lag is None else "given on the command line",
+        },
+        model=facts | {name: known[name] for name in wanted if name in known},
+        stages=stages,
+        history={name: column for name, column in history.items() if name != "step"},
+        versions={"jrnn": cells_version(), "jax": jax.__version__, "python": platform.python_version()},
+        command=shlex.join(["jrnn", *sys.argv[1:]]),
+    )
+    print_report(found)
+    written = write_report(found, out)
+    page = next(path for path in written if path.suffix == ".html")
+    say(f"\nThe report: {page} (figures and JSON beside it)")
+    return 0
+
+
+def cells_version() -> str:
+    """jrnn's version."""
+    import jrnn
+
+    return jrnn.__version__
+
+
+def settings(args: Namespace) -> dict[str, Any]:
+    """The options a run is known by."""
+    names = ("cell", "hidden", "layers", "max_norm", "learning_rate", "batch_size", "steps", "seed")
+    return {name: getattr(args, name) for name in names} | {"optimizer": "Adam"}
+
+
+def checked_lag(lag: int | None, dataset: data.Dataset) -> int:
+    """The lag to judge: the option's, or the data's."""
+    longest = dataset.x.shape[1] - 1
+    if lag is not None and not min(1, longest) <= lag <= longest:
+        raise InputError(
+            "--lag", lag, f"a lag from 1 to {longest}, one less than the {longest + 1} steps of {dataset.name}"
+        )
+    return dataset.lag if lag is None else lag
+
+
+def output_folder(args: Namespace) -> Path:
+    """--out, or the first free of jrnn-report, jrnn-report-2, ...; with --resume the last one there is."""
+    if args.out is not None:
+        return writable("--out", Path(args.out))
+    taken = [path for path in names_from("jrnn-report") if path.exists()]
+    if args.resume and taken:
+        return writable("--out", taken[-1])
+    return writable("--out", next(path for path in names_from("jrnn-report") if not path.exists()))
+
+
+def names_from(stem: str) -> list[Path]:
+    """stem, stem-2, stem-3, ..."""
+    return [Path(stem if i == 1 else f"{stem}-{i}") for i in range(1, 10_000)]
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    print(text, flush=True)

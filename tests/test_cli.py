@@ -1,0 +1,175 @@
+"""The command line: what a newcomer types, and every kind of wrong input: exit code 2, one clear line, no traceback."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from jrnn import training
+from jrnn.cli import main
+
+RUN = [sys.executable, "-W", "error::RuntimeWarning", "-m", "jrnn.cli"]
+TINY = ["--hidden", "6", "--steps", "4", "--batch-size", "8"]
+
+
+def jrnn(*args, cwd):
+    return subprocess.run([*RUN, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory):
+    """A user's own file: 40 sequences of 12 steps, 2 features, two classes, lengths that differ."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("data")
+    x = rng.normal(size=(40, 12, 2)).astype(np.float32)
+    y = (x[:, 0, 0] > 0).astype(np.int64)
+    np.savez(folder / "mine.npz", x=x, y=y, lengths=rng.integers(3, 13, 40))
+    return folder / "mine.npz"
+
+
+@pytest.fixture(scope="module")
+def trained(sequences, tmp_path_factory):
+    """A run of `jrnn train` on it."""
+    folder = tmp_path_factory.mktemp("train")
+    done = jrnn("train", "--data", sequences, "--cell", "gru", *TINY, "--out", "run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run", done.stdout
+
+
+def test_diagnose_own_data(sequences, tmp_path):
+    done = jrnn("diagnose", "--data", sequences, *TINY, "--layers", "2", "--lag", "5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "jrnn-report"
+    found = json.loads((out / "report.json").read_text(), parse_constant=pytest.fail)
+    stages = found["stages"]
+    assert [stage["name"] for stage in stages] == ["before training", "after training"]
+    assert found["data"]["lag"] == 5 and found["model"]["layers"] == 2 and found["model"]["state"] == 12
+    assert len(found["history"]["grad_norm"]) == 4
+    assert "before training" in done.stdout and "of 5 steps" in done.stdout
+    assert (out / "report.html").stat().st_size > 20_000 and list(out.glob("*.png"))
+    # a second run writes beside the first, not over it
+    assert jrnn("diagnose", "--data", sequences, *TINY, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "jrnn-report-2" / "report.html").exists()
+
+
+def test_train_then_diagnose_the_model(trained, tmp_path):
+    run, said = trained
+    assert "held-out" in said and "jrnn diagnose --model" in said
+    saved = training.load(run)
+    assert saved.cell.hidden == 6 and saved.objective.outputs == 2
+    done = jrnn("diagnose", "--model", run, "--out", "seen", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "seen" / "report.json").read_text())
+    assert [stage["name"] for stage in found["stages"]] == ["as saved"]
+    assert found["model"]["cell"] == "GRU" and found["stages"][0]["step"] == 4
+
+
+def test_resume_goes_on(sequences, tmp_path):
+    options = ["--data", sequences, "--cell", "lstm", "--hidden", "5", "--batch-size", "8", "--out", "run"]
+    assert jrnn("train", *options, "--steps", "3", cwd=tmp_path).returncode == 0
+    refused = jrnn("train", *options, "--steps", "6", cwd=tmp_path)
+    assert refused.returncode == 2 and "resume" in refused.stderr
+    assert jrnn("train", *options, "--steps", "6", "--resume", cwd=tmp_path).returncode == 0
+    whole = [*options[:-1], "whole"]
+    assert jrnn("train", *whole, "--steps", "6", cwd=tmp_path).returncode == 0
+    one, other = (training.load(tmp_path / name).params for name in ("run", "whole"))
+    for name in one:
+        np.testing.assert_array_equal(np.asarray(one[name]), np.asarray(other[name]))
+
+
+def refused(capsys, *args):
+    """The one line on standard error of a command that must exit with 2."""
+    try:
+        code = main([str(a) for a in args])
+    except SystemExit as stop:  # argparse's own
+        code = stop.code
+    said = capsys.readouterr().err
+    assert code == 2 and "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--cell", "rnn"], ["--cell", "'rnn'", "elman, lstm, gru"]),
+        (["--hidden", "0"], ["--hidden", "0", "positive"]),
+        (["--hidden", "two"], ["--hidden", "'two'"]),
+        (["--layers", "-1"], ["--layers", "-1"]),
+        (["--steps", "0"], ["--steps", "0"]),
+        (["--max-norm", "0"], ["--max-norm", "0"]),
+        (["--max-norm", "nan"], ["--max-norm", "nan"]),
+        (["--learning-rate", "-1"], ["--learning-rate", "-1"]),
+        (["--seed", "-1"], ["--seed", "-1"]),
+        (["--lag", "64"], ["--lag", "64", "from 1 to 63"]),
+        (["--lag", "0"], ["--lag", "from 1"]),
+        (["--data", "nothing"], ["--data", "nothing", "digits, mnist"]),
+        (["--data", "missing.npz"], ["--data", "missing.npz"]),
+        (["--model", "nowhere"], ["--model", "nowhere"]),
+        (["--model", "nowhere", "--hidden", "3"], ["--hidden", "--model"]),
+        (["--out", "/dev/null/x"], ["--out", "/dev/null/x"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_bad_options(capsys, args, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = refused(capsys, "diagnose", *args)
+    assert all(word in said for word in words), said
+
+
+@pytest.mark.parametrize(
+    "arrays, words",
+    [
+        (dict(x=np.ones((4, 0, 2)), y=np.zeros(4, int)), ["x", "0"]),
+        (dict(x=np.full((4, 3, 2), np.nan), y=np.arange(4) % 2), ["x", "nan", "case"]),
+        (dict(x=np.ones((4, 3, 2)), y=np.arange(4) % 2, lengths=[1, 2, 3, 4]), ["lengths", "4"]),
+        (dict(x=np.ones((4, 3, 2)), y=np.arange(4) % 2, lengths=[1, 2, 3, -1]), ["lengths", "-1"]),
+        (dict(x=np.ones((4, 3, 2)), y=np.arange(5) % 2), ["y"]),
+        (dict(x=np.ones((4, 3, 2))), ["y"]),
+    ],
+    ids=["no steps", "nan", "length too long", "negative length", "other count", "no y"],
+)
+def test_bad_files(capsys, arrays, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("bad.npz", **arrays)
+    said = refused(capsys, "diagnose", "--data", "bad.npz")
+    assert all(word in said for word in words), said
+    assert not list(tmp_path.glob("jrnn-report*"))
+
+
+def test_text_in_csv(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.csv").write_text("a,b\n" + "1,2\n" * 30 + "3,many\n")
+    said = refused(capsys, "diagnose", "--data", "bad.csv")
+    assert "many" in said and "32" in said
+
+
+def test_model_and_data_that_do_not_fit(capsys, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = refused(capsys, "diagnose", "--model", trained[0], "--data", "digits")
+    assert "--data" in said and "2 outputs" in said
+
+
+def test_help_reads_well(capsys):
+    for args in (["--help"], ["diagnose", "--help"], ["train", "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            main(args)
+        assert stop.value.code == 0
+        said = capsys.readouterr().out
+        assert max(map(len, said.splitlines())) <= 95
+        if len(args) == 2:
+            for option in (
+                "--cell",
+                "--hidden",
+                "--layers",
+                "--max-norm",
+                "--steps",
+                "--seed",
+                "--data",
+                "--out",
+                "--resume",
+            ):
+                assert re.search(rf"^  {option}\b.*", said, re.M), option
+    assert main([]) == 2
