@@ -1,0 +1,1 @@
+"""Benchmarks of jrnn against its peers: `python -m benchmarks --help`."""

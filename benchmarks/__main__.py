@@ -1,0 +1,61 @@
+"""python -m benchmarks: the figures of jrnn on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import remat_memory, training_step
+from benchmarks.machine import facts
+
+BENCHMARKS = {"training_step": training_step, "remat_memory": remat_memory}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs what was asked for; 1 if frameworks disagree about a result, else 0."""
+    options = parser().parse_args(arguments)
+    report = {"machine": facts(), "quick": options.quick}
+    print(describe(report["machine"]))
+    start = time.perf_counter()
+    for name in [options.only] if options.only else BENCHMARKS:
+        report[name] = BENCHMARKS[name].run(options.quick, say=lambda line: print(line, file=sys.stderr, flush=True))
+        print(f"\n{name}\n{BENCHMARKS[name].show(report[name])}", flush=True)
+    print(f"\n{time.perf_counter() - start:.0f} s")
+    if options.out:
+        write(report, options.out)
+        print(f"Written: {options.out}")
+    return 1 if "training_step" in report and training_step.disagreements(report["training_step"]) else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    made.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs; no figures")
+    made.add_argument("--only", choices=BENCHMARKS, help="one benchmark instead of all")
+    made.add_argument("--out", type=Path, metavar="FILE.json", help="write everything measured there")
+    return made
+
+
+def describe(machine: dict) -> str:
+    """The machine in two lines."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    settings = "".join(f", {name}={value}" for name, value in machine["settings"].items())
+    return (
+        f"{machine['date']}  {machine['cpu']}, {machine['cores']} cores, load {machine['load_average']}{settings}\n"
+        f"Python {machine['python']}, {versions}"
+    )
+
+
+def write(report: dict, path: Path) -> None:
+    """JSON, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(report, indent=1) + "\n")
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

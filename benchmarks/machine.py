@@ -1,0 +1,45 @@
+"""Where and with what the figures were measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("jrnn", "jax", "jaxlib", "flax", "torch", "numpy")
+
+
+def facts() -> dict[str, Any]:
+    """CPU model, cores this process may use, load, versions, date (UTC); allocator and thread settings, if any."""
+    settings = ("XLA_FLAGS", "OMP_NUM_THREADS", "GLIBC_TUNABLES", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": {name: installed(name) for name in PACKAGES},
+        "settings": {name: os.environ[name] for name in settings if name in os.environ},
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name; Linux keeps it in a file, elsewhere `platform` knows it."""
+    table = Path("/proc/cpuinfo")
+    if table.exists():
+        for line in table.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def installed(package: str) -> str | None:
+    """The version, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,71 @@
+"""What is timed: one layer, one batch, a loss, the same numbers in every process, and the arithmetic it takes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+GATES = {"elman": 1, "lstm": 4, "gru": 3}
+"""Blocks of H columns in the weights, in PyTorch's order: h; i, f, g, o; r, z, n."""
+
+
+class Size(NamedTuple):
+    """T steps, B sequences, F input features, H hidden units."""
+
+    steps: int
+    batch: int
+    features: int
+    hidden: int
+
+
+SIZES = {
+    "S": Size(1000, 1, 32, 64),
+    "M": Size(128, 32, 64, 128),
+    "L": Size(512, 32, 64, 256),
+    "P": Size(784, 128, 1, 128),
+    "X": Size(100, 64, 256, 512),
+}
+QUICK_SIZES = {"quick": Size(32, 8, 16, 32)}
+
+
+class Problem(NamedTuple):
+    """A training step: the gradient of mean(outputs * cotangent) with respect to every weight, float32."""
+
+    cell: str
+    xs: np.ndarray
+    """[T, B, F]."""
+    cotangent: np.ndarray
+    """[T, B, H], fixed random numbers."""
+    weights: dict[str, np.ndarray]
+    """jrnn's layout: w_in [F, gates*H], w_rec [H, gates*H], bias [gates*H]; GRU: bias_rec [H], zero as nnx has none."""
+
+
+def problem(cell: str, size: Size, seed: int = 0) -> Problem:
+    """The same arrays for the same arguments, whoever asks."""
+    rng = np.random.default_rng(seed)
+    steps, batch, features, hidden = size
+    width = GATES[cell] * hidden
+    weights = {
+        "w_in": normal(rng, (features, width), features**-0.5),
+        "w_rec": normal(rng, (hidden, width), 0.5 * hidden**-0.5),
+        "bias": normal(rng, (width,), 0.1),
+    }
+    if cell == "gru":
+        weights["bias_rec"] = np.zeros(hidden, np.float32)
+    return Problem(cell, normal(rng, (steps, batch, features), 1.0), normal(rng, (steps, batch, hidden), 1.0), weights)
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:
+    """Gaussian numbers of a given standard deviation, float32."""
+    return (scale * rng.standard_normal(shape)).astype(np.float32)
+
+
+def step_flops(cell: str, size: Size) -> int:
+    """Multiplications and additions in the matrix products of a training step without dxs.
+
+    Each step of each sequence multiplies by w_in and w_rec forwards, by w_rec transposed backwards for dL/dh, and adds
+    an outer product to the gradients of w_in and w_rec: 2 * T * B * gates * H * (2 * (F + H) + H).
+    """
+    steps, batch, features, hidden = size
+    return 2 * steps * batch * GATES[cell] * hidden * (2 * (features + hidden) + hidden)

@@ -1,0 +1,166 @@
+"""The benchmarks measure what they say, and print no speed for a wrong answer. No test looks at a clock."""
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+
+from benchmarks import remat_memory, training_step
+from benchmarks.__main__ import main
+from benchmarks.frameworks import build
+from benchmarks.gate import admitted, compare
+from benchmarks.problem import GATES, Size, problem, step_flops
+from benchmarks.tables import number, table
+
+TINY = Size(steps=5, batch=2, features=3, hidden=4)
+
+
+@cache
+def answer(name, cell):
+    return build(name, problem(cell, TINY)).results()
+
+
+def rounds(names):
+    turn = {"seconds": [0.5, 0.25, 1.0], "gemm_flops_per_second": [1e9], "compile_seconds": 2.0}
+    return {name: [turn, turn] for name in names}
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_jrnn_and_linen_give_the_same_outputs_and_gradients(cell):
+    pytest.importorskip("flax")
+    found = {name: answer(name, cell) for name in ("jrnn", "flax.linen")}
+    assert set(found["jrnn"]) == set(found["flax.linen"]) == {"outputs", *problem(cell, TINY).weights}
+    comparison = compare(found["flax.linen"], found["jrnn"])
+    assert comparison.agrees and comparison.worst < 1e-5, comparison
+    assert all(np.linalg.norm(value) > 0 for value in found["jrnn"].values())
+
+
+@pytest.mark.parametrize("name", ["flax.nnx", "torch"])
+def test_the_other_peers_agree_on_the_gru(name):
+    pytest.importorskip(name.split(".")[0])
+    own, other = answer("jrnn", "gru"), answer(name, "gru")
+    lacks = training_step.LACKS.get((name, "gru"), ())
+    assert set(own) - set(other) == set(lacks)
+    assert compare(other, own, lacks).agrees
+
+
+@pytest.mark.parametrize("error", ["scaled", "one entry", "not finite", "left out", "transposed"])
+def test_a_wrong_gradient_gets_no_ratio(error):
+    found = {"jrnn": answer("jrnn", "gru")}
+    found["right"] = dict(found["jrnn"])
+    wrong = found["wrong"] = {name: value.copy() for name, value in found["jrnn"].items()}
+    if error == "scaled":
+        wrong["w_rec"] *= 1.001
+    elif error == "one entry":
+        wrong["w_in"][0, 0] += 0.01 * np.linalg.norm(wrong["w_in"])
+    elif error == "not finite":
+        wrong["bias"][0] = np.nan
+    elif error == "left out":
+        del wrong["bias"]
+    else:
+        wrong["outputs"] = wrong["outputs"].swapaxes(0, 1)
+    case = training_step.judge("gru", "tiny", TINY, rounds(found), found)
+    assert set(case["frameworks"]) == {"jrnn", "right"}
+    report = {"cases": [case], "rounds": 2, "absent": []}
+    assert len(training_step.disagreements(report)) == 1
+    lines = training_step.show(report).splitlines()
+    assert [line for line in lines if "wrong" in line] == [line for line in lines if line.startswith("DISAGREEMENT")]
+
+
+def test_an_error_of_jrnn_itself_leaves_no_speed_at_all():
+    found = {name: {"outputs": np.ones(3, np.float32)} for name in ("one", "other")}
+    found["jrnn"] = {"outputs": np.full(3, 1.01, np.float32)}
+    case = training_step.judge("gru", "tiny", TINY, rounds(found), found)
+    assert case["frameworks"] == {} and len(case["disagreements"]) == 2
+    assert admitted({}, "jrnn") == set()
+
+
+@pytest.mark.parametrize("planted", [1.0, 1.01])
+def test_the_command_fails_on_a_disagreement_and_writes_what_it_measured(planted, monkeypatch, tmp_path, capsys):
+    found = {"jrnn": {"outputs": np.ones(3, np.float32)}, "peer": {"outputs": np.full(3, planted, np.float32)}}
+    case = training_step.judge("gru", "tiny", TINY, rounds(found), found)
+    monkeypatch.setattr(training_step, "run", lambda quick, say: {"cases": [case], "rounds": 2, "absent": ["torch"]})
+    path = tmp_path / "report.json"
+    assert main(["--quick", "--only", "training_step", "--out", str(path)]) == int(planted != 1)
+    written = json.loads(path.read_text())
+    assert {"cpu", "cores", "versions", "date"} <= set(written["machine"])
+    assert written["training_step"]["cases"] == [case] and list(tmp_path.iterdir()) == [path]
+    assert ("DISAGREEMENT" in capsys.readouterr().out) == (planted != 1)
+
+
+def test_ratios_are_paired_by_round():
+    found = {name: {"outputs": np.ones(3, np.float32)} for name in ("jrnn", "peer")}
+    flops = step_flops("elman", TINY)
+
+    def turn(seconds, rate):
+        return {"seconds": [seconds], "gemm_flops_per_second": [rate], "compile_seconds": None}
+
+    given = {
+        "jrnn": [turn(1.0, 2.0 * flops), turn(10.0, 0.2 * flops), turn(1.0, 1.0 * flops)],
+        "peer": [turn(3.0, 4.0 * flops), turn(30.0, 0.4 * flops), turn(50.0, 1.0 * flops)],
+    }
+    case = training_step.judge("elman", "tiny", TINY, given, found)
+    assert case["frameworks"]["peer"]["speed_of_jrnn"] == pytest.approx(3)
+    assert case["frameworks"]["jrnn"]["floor_ratio"] == pytest.approx(4)  # 1 / (1 / 4), 10 / (1 / 0.4), 1 / 1
+
+
+def test_flops_against_a_count_by_hand():
+    for cell, size in (("elman", Size(7, 3, 5, 2)), ("lstm", TINY), ("gru", Size(1, 1, 1, 6))):
+        (steps, batch, features, hidden), gates = size, GATES[cell]
+        products = [
+            (batch, features, gates * hidden),  # x W_in
+            (batch, hidden, gates * hidden),  # h W_rec
+            (batch, gates * hidden, hidden),  # dz W_rec^T
+            (features, batch, gates * hidden),  # x^T dz
+            (hidden, batch, gates * hidden),  # h^T dz
+        ]
+        count = sum(2 * m * k * n for m, k, n in products)
+        assert step_flops(cell, size) == steps * count
+
+
+def test_the_problem_is_the_same_in_every_process():
+    one, other = problem("gru", TINY), problem("gru", TINY)
+    np.testing.assert_array_equal(one.xs, other.xs)
+    assert one.xs.dtype == one.cotangent.dtype == one.weights["w_rec"].dtype == np.float32
+    assert not np.array_equal(one.xs, problem("gru", TINY, seed=1).xs)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_growth_exponent(power):
+    lengths = [1000, 10_000, 100_000]
+    assert remat_memory.exponent(lengths, [7.0 * length**power for length in lengths]) == pytest.approx(power)
+    assert remat_memory.exponent([10, 100, 1000], [1, 10, 1000]) == pytest.approx(1.5)
+    assert remat_memory.exponent([10], [3]) is None
+    assert remat_memory.exponent([], []) is None
+
+
+def test_resident_growth_below_the_pages_of_the_allocator_is_left_out_of_the_fit():
+    sizes = [(10, 0), (100, remat_memory.VISIBLE), (10_000, 10 * remat_memory.VISIBLE)]
+    points = [{"steps": steps, "temp_bytes": 8 * steps, "rss_growth_bytes": grown} for steps, grown in sizes]
+    assert remat_memory.growth(points) == {"temp_exponent": pytest.approx(1), "rss_exponent": pytest.approx(0.5)}
+
+
+def test_memory_of_one_gradient_is_measured():
+    found = remat_memory.measure("elman", 64, None, repeats=1)
+    assert found["temp_bytes"] > 64 * remat_memory.BATCH * remat_memory.HIDDEN * 4 and found["rss_growth_bytes"] >= 0
+    curves = [{"cell": "elman", "remat": None, "points": [found], **remat_memory.growth([found])}]
+    shown = remat_memory.show({"batch": 8, "features": 32, "hidden": 64, "curves": curves})
+    assert "elman" in shown and "64" in shown
+
+
+def test_tables_line_up():
+    assert table(("a", "ms"), (("long name", "1.5"), ("b", "20"))).splitlines() == [
+        "a          ms",
+        "---------  ---",
+        "long name  1.5",
+        "b           20",
+    ]
+    assert [number(v) for v in (None, 0.0, 1.234567, 123.4, 123456.7, 1.5e-5)] == [
+        "-",
+        "0",
+        "1.23",
+        "123",
+        "123457",
+        "1.50e-05",
+    ]
