@@ -1,4 +1,19 @@
-"""Cells and the combinators that stay causal."""
+"""Cells and the combinators that stay causal.
+
+The parameters of every cell, in one place. A cell with G gates has `w_in [F, G*H]`, `w_rec [H, G*H]` and one
+`bias [G*H]`; block i (columns i*H to (i+1)*H) belongs to gate i, in PyTorch's order. PyTorch's matrices are the
+transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
+
+    cell     gates       bias                      further
+    elman    h           b_ih + b_hh
+    lstm     i, f, g, o  b_ih + b_hh
+    gru      r, z, n     b_ih + b_hh; n: b_ih      bias_rec [H] = n's b_hh, only with reset_after
+    linear   h           b                         w_rec is the diagonal, [H]
+
+Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
+"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual` and `dropout` the cell's own; `dense` w [K,
+features] and bias [features].
+"""
 
 from jrnn.cells import initializers as initializers
 from jrnn.cells._advance import advance as advance

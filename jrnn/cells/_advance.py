@@ -57,7 +57,11 @@ def output_size(cell: Any, input_size: int | None, params: Params = None) -> int
     x = None
     if input_size is not None:
         token = getattr(cell, "input_ndim", 1) == 0
-        x = jax.ShapeDtypeStruct(() if token else (input_size,), jnp.int32 if token else jnp.zeros(()).dtype)
+        floats = [
+            jnp.result_type(p) for p in jax.tree.leaves(params) if jnp.issubdtype(jnp.result_type(p), jnp.floating)
+        ]
+        real = floats[0] if floats else jnp.zeros(()).dtype
+        x = jax.ShapeDtypeStruct(() if token else (input_size,), jnp.int32 if token else real)
     y = jax.eval_shape(one_output, params, x)
     if not hasattr(y, "shape") or len(y.shape) < 1:
         raise InputError("cell", f"a cell with output {y}", "an output that is one array with a feature axis")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import initializers
-from jrnn.types import Array, InputError, Params, wide_dtype
+from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
 C = TypeVar("C", bound=type)
 
@@ -29,13 +29,26 @@ def check_size(name: str, value: object) -> int:
     return int(value)
 
 
+def check_input_size(input_size: int | None) -> int:
+    """F as a plain int, 0 for an autonomous cell (None), or InputError."""
+    if input_size is None:
+        return 0
+    if isinstance(input_size, bool) or not isinstance(input_size, int | np.integer) or input_size < 0:
+        raise InputError("input_size", repr(input_size), "the number of input features F >= 0, or None without inputs")
+    return int(input_size)
+
+
 def check_dtype(dtype: Any) -> Any:
     """A canonical floating dtype (so that equal cells compare equal), or None for JAX's default."""
     if dtype is None:
         return None
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise InputError("dtype", dtype, "a floating dtype (float32, float64, bfloat16, float16)")
-    return jnp.dtype(dtype)
+    try:
+        canonical = jnp.dtype(dtype)
+    except TypeError:
+        canonical = None
+    if canonical is None or not jnp.issubdtype(canonical, jnp.floating):
+        raise InputError("dtype", repr(dtype), "a floating dtype (float32, float64, bfloat16, float16)")
+    return canonical
 
 
 def gated_params(
@@ -49,7 +62,7 @@ def gated_params(
     bias: str | Callable,
 ) -> dict[str, Array]:
     """w_in [F, gates*H], w_rec [H, gates*H], bias [gates*H]; each gate's block is drawn on its own."""
-    size = input_size or 0
+    size = check_input_size(input_size)
     dtype = jnp.zeros((), dtype).dtype
     k_in, k_rec, k_bias = jax.random.split(key, 3)
     return {
@@ -69,17 +82,38 @@ def add_bias(z: Array, bias: Array) -> Array:
     return z + jnp.broadcast_to(bias.astype(z.dtype), z.shape)
 
 
+def check_params(params: Params, hidden: int, gates: int, **further: Shape) -> None:
+    """InputError unless the parameters have the names and shapes of a cell with H units and so many gates; more are
+    let be."""
+    width = gates * hidden
+    expected = {"w_in": (None, width), "w_rec": (hidden, width), "bias": (width,)} | further
+    found = {name: jnp.shape(value) for name, value in params.items()} if isinstance(params, dict) else {}
+    if not expected.keys() <= found.keys():
+        given = sorted(found) if isinstance(params, dict) else f"a {type(params).__name__}"
+        raise InputError("params", given, f"a dict of {sorted(expected)}, as `cell.init` makes")
+    for name, shape in expected.items():
+        if len(found[name]) != len(shape) or any(n not in (None, m) for n, m in zip(shape, found[name], strict=True)):
+            need = str(shape).replace("None", "F")
+            raise InputError(f"params['{name}']", f"shape {found[name]}", f"{need} for {hidden} units")
+
+
+def check_floating(argument: str, x: Any) -> Array:
+    """One floating-point array, or InputError."""
+    if isinstance(x, dict | list | tuple):
+        raise InputError(argument, f"a {type(x).__name__}", "one array of floating-point features")
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise InputError(argument, f"dtype {x.dtype}", "floating-point values (cast them, or one-hot encode tokens)")
+    return x
+
+
 def from_input(params: Params, x: Any, like: Array) -> Array:
-    """x @ w_in + bias in the accumulation dtype; without input (x is None) the bias alone, shaped like `like` [*B, .]."""
+    """x @ w_in + bias in the accumulation dtype; without input (x is None) the bias alone, with the batch of `like`."""
     w_in, bias = params["w_in"], params["bias"]
     if x is None:
         zero = jnp.zeros((*like.shape[:-1], bias.shape[-1]), wide_dtype(bias.dtype))
         return add_bias(zero, bias)
-    x = jnp.asarray(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise InputError(
-            "xs", f"dtype {x.dtype}", "floating-point inputs for this cell (cast them, or one-hot encode tokens)"
-        )
+    x = check_floating("xs", x)
     if x.ndim < 1 or x.shape[-1] != w_in.shape[0]:
         raise InputError(
             "xs", f"inputs of shape {x.shape} a step", f"{w_in.shape[0]} features on the last axis, as `init` was told"

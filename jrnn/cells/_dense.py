@@ -6,9 +6,19 @@ from typing import Any
 
 from jax import numpy as jnp
 
-from jrnn.cells._base import add_bias, check_dtype, check_size, matmul, static_cell
-from jrnn.cells.initializers import WEIGHTS, named
-from jrnn.types import Array, Params
+from jrnn.cells._base import (
+    add_bias,
+    check_dtype,
+    check_floating,
+    check_input_size,
+    check_size,
+    matmul,
+    static_cell,
+)
+from jrnn.cells.initializers import WEIGHTS, named, pytorch_linear, weight_blocks
+from jrnn.types import Array, InputError, Params
+
+HEADS = WEIGHTS | {"pytorch": pytorch_linear()}  # torch.nn.Linear goes by the fan-in, its recurrent layers by H
 
 
 @static_cell
@@ -21,15 +31,20 @@ class Dense:
 
     def init(self, key: Array, input_size: int) -> dict[str, Array]:
         dtype = jnp.zeros((), self.dtype).dtype
-        return {"w": self.w(key, (input_size, self.features), dtype), "bias": jnp.zeros(self.features, dtype)}
+        w = weight_blocks(self.w, key, (check_input_size(input_size), self.features), 1, dtype)
+        return {"w": w, "bias": jnp.zeros(self.features, dtype)}
 
     def __call__(self, params: Params, y: Array) -> Array:
+        y, size = check_floating("y", y), params["w"].shape[0]
+        if y.ndim < 1 or y.shape[-1] != size:
+            raise InputError("y", f"shape {y.shape}", f"{size} features on the last axis, as `init` was told")
         return add_bias(matmul(y.astype(params["w"].dtype), params["w"]), params["bias"])
 
 
 def dense(features: int, *, w: Any = "lecun", dtype: Any = None) -> Dense:
     """An affine readout y @ w + bias: [..., K] -> [..., features]; `head.init(key, K)`, then `head(params, y)`.
 
-    Parameters: w [K, features], bias [features]. 16-bit parameters give float32 outputs (logits are not rounded).
+    Parameters: w [K, features], bias [features] (zeros). 16-bit parameters give float32 outputs (logits are not
+    rounded). `w` is an initialiser, by name or function; "pytorch" is that of torch.nn.Linear.
     """
-    return Dense(check_size("features", features), named("w", w, WEIGHTS), check_dtype(dtype))
+    return Dense(check_size("features", features), named("w", w, HEADS), check_dtype(dtype))

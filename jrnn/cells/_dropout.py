@@ -6,13 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jrnn.cells._advance import check_cell, draw_noise
 from jrnn.cells._base import static_cell
 from jrnn.cells._bidirectional import Bidirectional
 from jrnn.cells._stack import Stack
-from jrnn.cells._wrappers import Wrapper
-from jrnn.types import Array, InputError, Params, Shape, State, hidden_part, with_hidden
+from jrnn.cells._wrappers import Wrapper, one_hidden_part
+from jrnn.types import Array, InputError, Params, Shape, State, with_hidden
 
 
 @static_cell
@@ -28,18 +29,24 @@ class Dropout(Wrapper):
         # one key for the whole sequence on the recurrent state, a new one every step on the outputs
         return draw_noise(self.cell, params, of_cell, t, batch_shape), of_state, jax.random.fold_in(of_output, t)
 
+    def read(self, state: State, key: Array) -> State:
+        """h_{t-1} as the step reads it."""
+        if self.recurrent == 0:
+            return state
+        return with_hidden(state, drop(key, self.recurrent, one_hidden_part("recurrent", self.recurrent, state)))
+
     def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
         if noise is None:
             return super().step(params, state, x)
         of_cell, of_state, _ = noise
-        if self.recurrent > 0:
-            state = with_hidden(state, drop(of_state, self.recurrent, hidden_part(state)))
-        return super().step(params, state, x, of_cell)
+        return super().step(params, self.read(state, of_state), x, of_cell)
 
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
         if noise is None:
             return super().output(params, state, x)
-        of_cell, _, of_output = noise
+        of_cell, of_state, of_output = noise
+        if self.reads_previous:  # the output comes from the same reading of h_{t-1} as the step
+            state = self.read(state, of_state)
         y = super().output(params, state, x, of_cell)
         return drop(of_output, self.outputs, y) if self.outputs > 0 else y
 
@@ -68,8 +75,8 @@ def dropout(cell: Any, *, outputs: float = 0.0, recurrent: float = 0.0, between:
     """
     check_cell(cell)
     for name, rate in (("outputs", outputs), ("recurrent", recurrent), ("between", between)):
-        if not 0 <= rate <= 1:
-            raise InputError(name, rate, "a rate from 0 to 1")
+        if isinstance(rate, bool) or not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
+            raise InputError(name, repr(rate), "a rate from 0 to 1")
     if between and not isinstance(cell, Stack):
         raise InputError("between", f"{between} around {type(cell).__name__}", "a stack, jrnn.stack(...)")
     if isinstance(cell, Bidirectional):

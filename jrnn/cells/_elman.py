@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._base import check_dtype, check_size, from_input, gated_params, matmul, static_cell
+from jrnn.cells._base import check_dtype, check_params, check_size, from_input, gated_params, matmul, static_cell
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
 from jrnn.types import Array, InputError, Params, Shape
 
@@ -37,6 +37,7 @@ class Elman:
         return gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> ElmanState:
+        check_params(params, self.hidden, 1)
         return ElmanState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
 
     def step(self, params: Params, state: ElmanState, x: Any) -> ElmanState:
@@ -69,7 +70,7 @@ def elman(
     Raises:
       InputError: hidden is no positive integer, or activation, initialiser or dtype is unknown.
     """
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise InputError("activation", repr(activation), f"one of {sorted(ACTIVATIONS)}")
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
     return Elman(check_size("hidden", hidden), activation, *inits, check_dtype(dtype))

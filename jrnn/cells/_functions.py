@@ -81,6 +81,16 @@ class StepCell:
         return self.mapped(self.output_fn, params, state, x)
 
 
+def check_functions(init: Any, initial_state: Any, step: Any, output: Any) -> None:
+    """InputError unless all are functions; `init` and `output` may be None."""
+    if not callable(initial_state) or not callable(step):
+        name, given = ("step", step) if callable(initial_state) else ("initial_state", initial_state)
+        raise InputError(name, type(given).__name__, "a function")
+    for name, given in (("init", init), ("output", output)):
+        if given is not None and not callable(given):
+            raise InputError(name, type(given).__name__, "a function, or None")
+
+
 def from_functions(
     *,
     init: Callable | None = None,
@@ -100,9 +110,7 @@ def from_functions(
     Returns:
       A hashable cell, equal to another made of the same function objects (so define them once, at module level).
     """
-    for name, function in (("initial_state", initial_state), ("step", step)):
-        if not callable(function):
-            raise InputError(name, type(function).__name__, "a function")
+    check_functions(init, initial_state, step, output)
     return FunctionCell(init, initial_state, step, output, input_ndim)
 
 
@@ -128,7 +136,5 @@ def from_step(
       batched: False if `step` takes one sequence only ([F] inputs); it is then mapped over the batch axes.
       input_ndim: trailing feature axes of one input.
     """
-    for name, function in (("step", step), ("initial_state", initial_state)):
-        if not callable(function):
-            raise InputError(name, type(function).__name__, "a function")
+    check_functions(init, initial_state, step, output)
     return StepCell(step, init, initial_state, output, batched, input_ndim)

@@ -6,10 +6,20 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jrnn.cells._base import add_bias, check_dtype, check_size, from_input, gated_params, matmul, static_cell
+from jrnn.cells._base import (
+    add_bias,
+    check_dtype,
+    check_params,
+    check_size,
+    from_input,
+    gated_params,
+    matmul,
+    static_cell,
+)
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named
-from jrnn.types import Array, Params, Shape
+from jrnn.types import Array, InputError, Params, Shape
 
 
 class GRUState(NamedTuple):
@@ -39,6 +49,7 @@ class GRU:
         return params
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> GRUState:
+        check_params(params, self.hidden, 3, **({"bias_rec": (self.hidden,)} if self.reset_after else {}))
         return GRUState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
 
     def step(self, params: Params, state: GRUState, x: Any) -> GRUState:
@@ -82,7 +93,9 @@ def gru(
       w_in, w_rec, bias: initialisers, by name or function (`jrnn.initializers`).
       dtype: of the parameters; the state follows it (16-bit: gates in float32). None is JAX's default.
     Raises:
-      InputError: hidden is no positive integer, or an initialiser or the dtype is unknown.
+      InputError: hidden is no positive integer, reset_after no bool, or an initialiser or the dtype is unknown.
     """
+    if not isinstance(reset_after, bool | np.bool_):
+        raise InputError("reset_after", repr(reset_after), "True or False (the input size is told to `init`)")
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
     return GRU(check_size("hidden", hidden), bool(reset_after), *inits, check_dtype(dtype))

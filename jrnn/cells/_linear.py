@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._base import add_bias, check_dtype, check_size, from_input, static_cell
+from jrnn.cells._base import add_bias, check_dtype, check_input_size, check_params, check_size, from_input, static_cell
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, weight_blocks
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
@@ -33,12 +34,13 @@ class Linear:
         dtype = jnp.zeros((), self.dtype).dtype
         low, high = self.decay
         return {
-            "w_in": weight_blocks(self.w_in, k_in, (input_size or 0, self.hidden), 1, dtype),
+            "w_in": weight_blocks(self.w_in, k_in, (check_input_size(input_size), self.hidden), 1, dtype),
             "w_rec": jax.random.uniform(k_rec, (self.hidden,), wide_dtype(dtype), low, high).astype(dtype),
             "bias": bias_blocks(self.bias, k_bias, ("h",), self.hidden, dtype),
         }
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> LinearState:
+        check_params(params, self.hidden, 1, w_rec=(self.hidden,))
         return LinearState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
 
     def step(self, params: Params, state: LinearState, x: Any) -> LinearState:
@@ -74,10 +76,10 @@ def linear(
       InputError: hidden is no positive integer, decay no ordered pair, or an initialiser or the dtype is unknown.
     """
     try:
-        low, high = (float(d) for d in decay)
+        low, high = (math.nan if isinstance(d, str) else float(d) for d in decay)
     except (TypeError, ValueError):
-        raise InputError("decay", repr(decay), "two numbers (low, high)") from None
-    if not low <= high:
+        low = high = math.nan
+    if not -math.inf < low <= high < math.inf:
         raise InputError("decay", repr(decay), "two numbers (low, high) with low <= high")
     inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)
     return Linear(check_size("hidden", hidden), (low, high), *inits, check_dtype(dtype))

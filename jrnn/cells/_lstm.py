@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._base import check_dtype, check_size, from_input, gated_params, matmul, static_cell
+from jrnn.cells._base import check_dtype, check_params, check_size, from_input, gated_params, matmul, static_cell
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
 from jrnn.types import Array, Params, Shape
 
@@ -35,6 +35,7 @@ class LSTM:
         return gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> LSTMState:
+        check_params(params, self.hidden, 4)
         zeros = jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype)
         return LSTMState(zeros, zeros)
 
@@ -59,9 +60,11 @@ def lstm(
 ) -> LSTM:
     """The LSTM cell without peepholes (Hochreiter, Schmidhuber 1997; forget gate: Gers et al. 2000).
 
-    i, f, o = sigmoid(x W + h U + b), g = tanh(x W + h U + b), c' = f c + i g, h' = o tanh(c'); blocks in the order i, f, g, o.
+    i, f, o = sigmoid(x W + h U + b), g = tanh(x W + h U + b), c' = f c + i g, h' = o tanh(c').
+    Blocks in the order i, f, g, o.
 
-    Parameters: w_in [F, 4H], w_rec [H, 4H], bias [4H] (the sum of PyTorch's two). State: `LSTMState(h, c)`. Output: h_t.
+    Parameters: w_in [F, 4H], w_rec [H, 4H], bias [4H] (the sum of PyTorch's two).
+    State: `LSTMState(h, c)`. Output: h_t.
 
     Args:
       hidden: H.

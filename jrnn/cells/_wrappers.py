@@ -72,9 +72,13 @@ class LayerNorm(Wrapper):
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Any]:
         params = self.cell.init(key, input_size)
-        hidden = hidden_part(jax.eval_shape(lambda p: self.cell.initial_state(p, ()), params))
-        size = output_size(self.cell, input_size, params) if self.on == "output" else hidden.shape[-1]
-        return {"cell": params, "scale": jnp.ones(size, hidden.dtype), "bias": jnp.zeros(size, hidden.dtype)}
+        state = jax.eval_shape(lambda p: self.cell.initial_state(p, ()), params)
+        if self.on == "output":
+            size, dtype = output_size(self.cell, input_size, params), jnp.result_type(*jax.tree.leaves(state))
+        else:
+            hidden = one_hidden_part("on", "'hidden'", state)
+            size, dtype = hidden.shape[-1], hidden.dtype
+        return {"cell": params, "scale": jnp.ones(size, dtype), "bias": jnp.zeros(size, dtype)}
 
     def normalise(self, params: Params, y: Array) -> Array:
         wide = y.astype(wide_dtype(y.dtype))
@@ -116,6 +120,15 @@ def check_wrapped(cell: Any, name: str) -> None:
         raise InputError("cell", type(cell).__name__, f"a causal cell; put {name} around the cell of each direction")
 
 
+def one_hidden_part(argument: str, given: object, state: State) -> Any:
+    """The hidden part of the state of a cell that has exactly one; InputError for a stack as a whole."""
+    try:
+        return hidden_part(state)
+    except InputError:
+        need = "a cell with one hidden state; around the layers of a stack, wrap each layer"
+        raise InputError(argument, f"{given} for a state of type {type(state).__name__}", need) from None
+
+
 def residual(cell: Any) -> Residual:
     """y_t = output(h_t, x_t) + x_t: the gradient has a path past the layer. Needs K = F. Parameters: the cell's own."""
     check_wrapped(cell, "residual")
@@ -133,11 +146,13 @@ def layer_norm(cell: Any, on: str = "output", epsilon: float = 1e-5) -> LayerNor
         part of h_t at every step, so that J_t changes.
       epsilon: added to the variance.
     Raises:
-      InputError: `on` is neither, or the cell is not causal.
+      InputError: `on` is neither, epsilon is not positive, or the cell is not causal.
     """
     check_wrapped(cell, "layer_norm")
     if on not in ("output", "hidden"):
         raise InputError("on", repr(on), "'output' or 'hidden'")
+    if isinstance(epsilon, str) or not 0 < epsilon < float("inf"):
+        raise InputError("epsilon", repr(epsilon), "a positive number")
     return LayerNorm(cell, on, float(epsilon))
 
 

@@ -1,7 +1,8 @@
 """Initialisers, chosen per cell by name or as a function `(key, shape, dtype) -> array`, as in `jax.nn.initializers`.
 
-A weight initialiser is called once per gate block ([F, H] or [H, H]); a bias initialiser once per gate ([H]). Those that
-tie gates together (`forget_bias`, `chrono`, `pytorch`) have a method `for_gates(key, gates, hidden, dtype) -> [gates*H]`.
+A weight initialiser is called once per gate block ([F, H] or [H, H]); a bias initialiser once per gate ([H]). Those
+that tie gates together (`forget_bias`, `chrono`, `pytorch`) have a method `for_gates(key, gates, hidden, dtype) ->
+[gates*H]`.
 
 Names. Weights: orthogonal, identity, glorot, lecun, gaussian, pytorch, zeros. Biases: zeros, unit_forget, pytorch.
 """
@@ -40,7 +41,7 @@ class identity:  # noqa: N801
     scale: float = 1.0
 
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
-        return (self.scale * jnp.eye(*shape)).astype(dtype)
+        return (self.scale * jnp.eye(shape[0], shape[1])).astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,14 @@ class pytorch:  # noqa: N801
 
 
 @dataclass(frozen=True)
+class pytorch_linear:  # noqa: N801
+    """U(-a, a), a = 1/sqrt(fan_in), as `torch.nn.Linear` starts its weights: "pytorch" for `jrnn.dense`."""
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        return uniform_draw(key, shape, max(shape[0], 1) ** -0.5, dtype)
+
+
+@dataclass(frozen=True)
 class forget_bias:  # noqa: N801
     """A constant on the gate that keeps the state (f of the LSTM, z of the GRU), zero elsewhere (Gers et al. 2000)."""
 
@@ -95,8 +104,8 @@ class chrono:  # noqa: N801
     t_max: float
 
     def __post_init__(self):
-        if not self.t_max > 2:
-            raise InputError("t_max", self.t_max, "a longest time scale above 2 steps")
+        if isinstance(self.t_max, str) or not 2 < self.t_max < float("inf"):
+            raise InputError("t_max", repr(self.t_max), "a longest time scale above 2 steps")
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
         wide = wide_dtype(dtype)
@@ -134,27 +143,33 @@ def uniform_draw(key: Array, shape: Shape, bound: float, dtype: Any) -> Array:
 
 
 def named(argument: str, init: Any, table: dict[str, Any]) -> Any:
-    """An initialiser by name, or the function itself; InputError if there is no such name."""
-    if isinstance(init, str):
-        if init not in table:
-            raise InputError(
-                argument, repr(init), f"one of {sorted(table)}, or a function (key, shape, dtype) -> array"
-            )
+    """An initialiser by name, or the function itself; InputError if there is no such name or it is no initialiser."""
+    if isinstance(init, str) and init in table:
         return table[init]
-    if not callable(init) and not hasattr(init, "for_gates"):
-        raise InputError(argument, repr(init), f"one of {sorted(table)}, or a function (key, shape, dtype) -> array")
+    need = f"one of {sorted(table)}, or a function (key, shape, dtype) -> array"
+    if isinstance(init, type):
+        raise InputError(argument, f"the class {init.__name__}", f"{need}, such as {init.__name__}(...)")
+    if isinstance(init, str) or not (callable(init) or (table is BIASES and hasattr(init, "for_gates"))):
+        raise InputError(argument, repr(init), need)
     return init
 
 
 def weight_blocks(init: Any, key: Array, shape: Shape, gates: int, dtype: Any) -> Array:
     """[shape[0], gates * shape[1]]: one draw a gate, side by side."""
-    function = named("weight initialiser", init, WEIGHTS)
-    return jnp.concatenate([function(k, shape, dtype) for k in jax.random.split(key, gates)], axis=1)
+    return jnp.concatenate([drawn(init, k, shape, dtype) for k in jax.random.split(key, gates)], axis=1)
 
 
 def bias_blocks(init: Any, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
     """[gates * hidden]."""
-    function = named("bias initialiser", init, BIASES)
-    if hasattr(function, "for_gates"):
-        return function.for_gates(key, gates, hidden, dtype)
-    return jnp.concatenate([function(k, (hidden,), dtype) for k in jax.random.split(key, len(gates))])
+    if hasattr(init, "for_gates"):
+        return init.for_gates(key, gates, hidden, dtype)
+    return jnp.concatenate([drawn(init, k, (hidden,), dtype) for k in jax.random.split(key, len(gates))])
+
+
+def drawn(init: Initializer, key: Array, shape: Shape, dtype: Any) -> Array:
+    """What an initialiser gives, held to the shape and dtype it was asked for."""
+    value = init(key, shape, dtype)
+    if callable(value) or jnp.shape(value) != shape:
+        given = f"a {type(value).__name__}" if callable(value) else f"an array of shape {jnp.shape(value)}"
+        raise InputError("initialiser", f"{given} from {init!r}", f"an array of shape {shape} from (key, shape, dtype)")
+    return jnp.asarray(value).astype(dtype)

@@ -1,0 +1,79 @@
+"""One step of each cell in NumPy, from the formulas, unit by unit; shares no code with jrnn.
+
+All weights are named as in the literature and come apart by gate: `gate(w, i)` cuts block i out of a fused matrix.
+"""
+
+import math
+
+import numpy as np
+
+
+def sigmoid(z: float) -> float:
+    return 1 / (1 + math.exp(-z))
+
+
+ACTIVATIONS = {"tanh": math.tanh, "relu": lambda z: max(z, 0.0), "identity": lambda z: z}
+
+
+def gate(w: np.ndarray, i: int, hidden: int) -> np.ndarray:
+    return np.asarray(w)[..., i * hidden : (i + 1) * hidden]
+
+
+def weighted(w: np.ndarray, x: np.ndarray, j: int) -> float:
+    """sum_i x_i w_ij."""
+    return math.fsum(float(x[i]) * float(w[i, j]) for i in range(len(x)))
+
+
+def elman(params, h, x, activation):
+    w, u, b = (np.asarray(params[name]) for name in ("w_in", "w_rec", "bias"))
+    return np.array([ACTIVATIONS[activation](weighted(w, x, j) + weighted(u, h, j) + b[j]) for j in range(len(h))])
+
+
+def linear(params, h, x):
+    w, a, b = (np.asarray(params[name]) for name in ("w_in", "w_rec", "bias"))
+    return np.array([a[j] * h[j] + weighted(w, x, j) + b[j] for j in range(len(h))])
+
+
+def lstm(params, h, c, x):
+    """(h', c'), gates i, f, g, o."""
+    size = len(h)
+    new_h, new_c = np.zeros(size), np.zeros(size)
+    for j in range(size):
+        z = [
+            weighted(gate(params["w_in"], k, size), x, j)
+            + weighted(gate(params["w_rec"], k, size), h, j)
+            + gate(params["bias"], k, size)[j]
+            for k in range(4)
+        ]
+        new_c[j] = sigmoid(z[1]) * c[j] + sigmoid(z[0]) * math.tanh(z[2])
+        new_h[j] = sigmoid(z[3]) * math.tanh(new_c[j])
+    return new_h, new_c
+
+
+def gru(params, h, x, reset_after):
+    """h', gates r, z, n; z keeps the old state."""
+    size = len(h)
+
+    def part(name, k):
+        return gate(params[name], k, size)
+
+    def opened(k, j):
+        return sigmoid(weighted(part("w_in", k), x, j) + weighted(part("w_rec", k), h, j) + part("bias", k)[j])
+
+    r = np.array([opened(0, j) for j in range(size)])
+    new = np.zeros(size)
+    for j in range(size):
+        if reset_after:
+            from_h = r[j] * (weighted(part("w_rec", 2), h, j) + np.asarray(params["bias_rec"])[j])
+        else:
+            from_h = weighted(part("w_rec", 2), r * h, j)
+        n = math.tanh(weighted(part("w_in", 2), x, j) + part("bias", 2)[j] + from_h)
+        z = opened(1, j)
+        new[j] = (1 - z) * n + z * h[j]
+    return new
+
+
+def layer_norm(y, scale, bias, epsilon):
+    mean = math.fsum(y) / len(y)
+    variance = math.fsum((v - mean) ** 2 for v in y) / len(y)
+    return np.array([scale[j] * (y[j] - mean) / math.sqrt(variance + epsilon) + bias[j] for j in range(len(y))])
