@@ -30,10 +30,12 @@ from jrnn.cures import clip_by_global_norm as clip_by_global_norm
 from jrnn.cures import skip_nonfinite as skip_nonfinite
 from jrnn.flow import FlowSummary as FlowSummary
 from jrnn.flow import GradientFlow as GradientFlow
+from jrnn.flow import LyapunovSpectrum as LyapunovSpectrum
 from jrnn.flow import ScaledProduct as ScaledProduct
 from jrnn.flow import gradient_flow as gradient_flow
 from jrnn.flow import jacobian_product as jacobian_product
 from jrnn.flow import jacobians as jacobians
+from jrnn.flow import lyapunov_spectrum as lyapunov_spectrum
 from jrnn.flow import scaled_jacobian_product as scaled_jacobian_product
 from jrnn.gradients import Gradients as Gradients
 from jrnn.gradients import state_gradients as state_gradients

@@ -3,23 +3,62 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jrnn.types import Cell, Inputs, InputError, Params, Shape, State
+from jrnn.types import Array, Cell, InputError, Inputs, Params, Shape, State
+
+
+def is_count(value: object, least: int = 0) -> bool:
+    """Whether `value` is an integer (Python's or NumPy's, no bool) of at least `least`."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
+
+
+def check_count(name: str, value: Any, least: int, needed: str) -> int:
+    """A plain int of at least `least`."""
+    if not is_count(value, least):
+        raise InputError(name, repr(value), needed)
+    return int(value)
+
+
+def as_array(name: str, value: Any) -> Array:
+    """`jnp.asarray`, refusing what is no array of numbers."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError):
+        raise InputError(name, f"{type(value).__name__} {value!r:.60}", "an array of numbers") from None
+
+
+def as_arrays(name: str, tree: Any) -> Any:
+    """A pytree of arrays of numbers; None stays None."""
+    return jax.tree.map(lambda leaf: as_array(name, leaf), tree)
+
+
+def check_key(key: Any) -> None:
+    """InputError unless it is a PRNG key or None."""
+    dtype = getattr(key, "dtype", None)
+    if key is not None and not (
+        dtype is not None and (jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32)
+    ):
+        raise InputError("key", repr(key), "a PRNG key, jax.random.key(seed), or None")
 
 
 def steps_of(xs: Inputs, length: int | None) -> int:
     """T, the same for every leaf of xs [T, *B, F], or `length` where there are no inputs."""
     leaves = jax.tree.leaves(xs)
     if not leaves:
-        if length is None or isinstance(length, bool) or not isinstance(length, int) or length < 0:
-            raise InputError("length", repr(length), "the number of steps T >= 0, since xs is None")
-        return length
+        return check_count("length", length, 0, "the number of steps T >= 0, since xs is None")
     shapes = [jnp.shape(leaf) for leaf in leaves]
-    if any(not shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+    if not all(shapes):
+        scalars = sum(not shape for shape in shapes)
+        raise InputError(
+            "xs", f"{scalars} numbers without axes", "arrays (not lists) with time on the first axis, [T, *B, F]"
+        )
+    if len({shape[0] for shape in shapes}) > 1:
         raise InputError("xs", f"shapes {shapes}", "time on the first axis, equally long in every array: [T, *B, F]")
     if length is not None and length != shapes[0][0]:
         raise InputError("length", length, f"the length of xs, {shapes[0][0]}, or none")
@@ -44,12 +83,17 @@ def batch_of(cell: Cell, params: Params, xs: Inputs, state: State | None, length
     return () if lengths is None else jnp.shape(lengths)
 
 
-def check_state(name: str, state: State | None, cell: Cell, params: Params, lead: Shape, like: Any = None) -> State:
+def check_state(name: str, state: State | None, cell: Cell, params: Params, lead: Shape) -> State:
     """A state of the cell's own type with leading axes `lead`, cast to the cell's dtype; the cell's own if None."""
     if state is None:
-        return cell.initial_state(params, lead)
+        own = cell.initial_state(params, lead)
+        if any(jnp.shape(leaf)[: len(lead)] != lead for leaf in jax.tree.leaves(own)):
+            raise InputError(
+                "cell", f"an initial state {describe(own)}", f"leaves that start with the batch shape {lead}"
+            )
+        return own
     expected = jax.eval_shape(lambda p: cell.initial_state(p, lead), params)
-    given = jax.tree.map(jnp.asarray, state)
+    given = as_arrays(name, state)
     if jax.tree.structure(given) != jax.tree.structure(expected):
         raise InputError(name, describe(given), describe(expected))
     shapes = [a.shape for a in jax.tree.leaves(given)], [a.shape for a in jax.tree.leaves(expected)]
@@ -62,7 +106,7 @@ def check_step(cell: Cell, params: Params, state: State, xs: Inputs) -> None:
     """InputError if a step does not give back a state of the kind it was given."""
     x = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), xs)
     before = jax.eval_shape(lambda s: s, state)
-    after = jax.eval_shape(cell.step, params, state, x)
+    after = stepped.eval_shape(cell, params, before, x)
     if jax.tree.structure(before) != jax.tree.structure(after) or any(
         (a.shape, a.dtype) != (b.shape, b.dtype) for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True)
     ):
@@ -73,6 +117,12 @@ def check_step(cell: Cell, params: Params, state: State, xs: Inputs) -> None:
         )
 
 
+@partial(jax.jit, static_argnums=0)
+def stepped(cell: Cell, params: Params, state: State, x: Inputs) -> State:
+    """One step; jitted, so that its trace is kept between calls."""
+    return cell.step(params, state, x)
+
+
 def segment_of(remat: bool | str | int | None, steps: int) -> int | None:
     """Steps per recomputed segment: None stores all, 1 is per step, ceil(sqrt(T)) for "sqrt"."""
     if remat is None or remat is False:
@@ -81,8 +131,8 @@ def segment_of(remat: bool | str | int | None, steps: int) -> int | None:
         return 1
     if remat == "sqrt":
         return max(math.isqrt(max(steps - 1, 0)) + 1, 1)
-    if isinstance(remat, int) and remat >= 1:
-        return remat
+    if is_count(remat, 1):
+        return int(remat)
     raise InputError("remat", repr(remat), "None, 'step' (or True), 'sqrt', or a number of steps per segment")
 
 

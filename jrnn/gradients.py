@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import check_state
+from jrnn.boundary import as_arrays, check_state
 from jrnn.cells import check_cell
-from jrnn.types import Array, Inputs, InputError, Params, State
-from jrnn.unrolling import unroll
+from jrnn.types import Array, InputError, Inputs, Params, State
+from jrnn.unrolling import Unrolled, unroll
 
 
 class Gradients(NamedTuple):
@@ -26,8 +26,8 @@ class Gradients(NamedTuple):
     initial_state: State
     """dL/dh_0 as an argument of `unroll` [*B, ...]: with resets it sums over the segments that start from it."""
     states: State
-    """delta_t = dL/dh_t [T+1, *B, ...], for t = 0..T: all ways from h_t to the loss, delta_{t-1} = J_t^T delta_t + g_{t-1}.
-    Zero on padding; laid out like `Unrolled.states`."""
+    """delta_t = dL/dh_t [T+1, *B, ...], for t = 0..T: all ways from h_t to the loss,
+    delta_{t-1} = J_t^T delta_t + g_{t-1}. Zero on padding; laid out like `Unrolled.states`."""
 
 
 def value_and_grads(
@@ -55,7 +55,7 @@ def value_and_grads(
     check_cell(cell)
     if "state_tap" in options:
         raise InputError("state_tap", "one", "none: dL/dh_t is in the `states` that are returned")
-    xs = None if xs is None else jax.tree.map(jnp.asarray, xs)
+    xs = as_arrays("xs", xs)
     shape = jax.eval_shape(
         lambda p: unroll(cell, p, xs, initial_state=initial_state, **{**options, "return_states": True}), params
     )
@@ -67,11 +67,7 @@ def value_and_grads(
         start = check_state("initial_state", initial_state, cell, params, batch_shape)
         start = jax.tree.map(jnp.add, start, offset)
         unrolled = unroll(cell, params, xs, initial_state=start, state_tap=tap, **options)
-        value = loss(unrolled) if loss_params is None else loss(loss_params, unrolled)
-        if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
-            given = f"{jnp.result_type(value)}{list(jnp.shape(value))}"
-            raise InputError("loss", f"a function that returns {given}", "a function that returns one real number")
-        return value
+        return loss_value(loss, loss_params, unrolled)
 
     value, grads = jax.value_and_grad(of, argnums=(0, 1, 2, 3, 4), allow_int=True)(params, loss_params, xs, offset, tap)
     of_xs = jax.tree.map(lambda g: None if g.dtype == jax.dtypes.float0 else g, grads[2])
@@ -81,6 +77,19 @@ def value_and_grads(
 def state_gradients(cell: Any, params: Params, xs: Inputs, loss: Callable[..., Array], **options: Any) -> State:
     """delta_t = dL/dh_t for t = 0..T, [T+1, *B, ...]: the `states` of `value_and_grads`, with the same arguments."""
     return value_and_grads(cell, params, xs, loss, **options)[1].states
+
+
+def loss_value(loss: Callable[..., Array], loss_params: Params, unrolled: Unrolled) -> Array:
+    """`loss(unrolled)` or `loss(loss_params, unrolled)`, refused unless it is one real number."""
+    value = loss(unrolled) if loss_params is None else loss(loss_params, unrolled)
+    needed = "a function that returns one real number"
+    leaves = jax.tree.leaves(value)
+    if len(leaves) != 1 or leaves[0] is not value:
+        raise InputError("loss", f"a function that returns {type(value).__name__}", needed)
+    if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        given = f"{jnp.result_type(value)}{list(jnp.shape(value))}"
+        raise InputError("loss", f"a function that returns {given}", needed)
+    return value
 
 
 def batch_from(mask: Any, time_axis: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.boundary import as_array
 from jrnn.types import Array, InputError, Shape
 
 
@@ -50,7 +51,9 @@ def schedule(
         last = (steps if lengths is None else lengths) - 1
         done = last - times if reverse else times  # steps done before this one
         cuts = (done % truncate == 0) & (done > 0)
-        if lengths is None or not reverse:
+        if inside is not None:
+            cuts &= inside  # padding holds the state, and with it the gradient of final_state
+        else:
             cuts = cuts.reshape(steps, -1)[:, 0] if cuts.size else jnp.zeros(steps, bool)
     return Schedule(inside, valid, resets, cuts)
 
@@ -74,12 +77,12 @@ def zero_unless(condition: Array, tree: Any) -> Any:
 
 def check_lengths(lengths: Any, steps: int, batch_shape: Shape) -> Array:
     """lengths [*B] as int32, values in 0..T where they can be seen (not under a trace)."""
-    array = jnp.asarray(lengths)
+    known = concrete(lengths)  # before it becomes a tracer, if this runs under a trace
+    array = as_array("lengths", lengths)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise InputError("lengths", f"dtype {array.dtype}", "integers")
     if array.shape != batch_shape:
         raise InputError("lengths", f"shape {array.shape}", f"one length a sequence, shape {batch_shape}")
-    known = concrete(array)
     if known is not None and known.size and (known.min() < 0 or known.max() > steps):
         at = tuple(int(i) for i in np.argwhere((known < 0) | (known > steps))[0])
         raise InputError("lengths", f"{known[at]} at {at or 'the one sequence'}", f"values from 0 to T = {steps}")
@@ -87,10 +90,12 @@ def check_lengths(lengths: Any, steps: int, batch_shape: Shape) -> Array:
 
 
 def check_flags(name: str, flags: Any, shape: Shape) -> Array:
-    """[T, *B] of bool."""
-    array = jnp.asarray(flags)
+    """[T, *B] of bool; integers 0 and 1 will do."""
+    array = as_array(name, flags)
     if array.shape != shape:
         raise InputError(name, f"shape {array.shape}", f"one flag a step and sequence, [T, *B] = {shape}")
+    if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise InputError(name, f"dtype {array.dtype}", "flags of dtype bool")
     return array.astype(bool)
 
 

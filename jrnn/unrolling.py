@@ -9,10 +9,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import batch_of, check_state, check_step, segment_of, steps_of
+from jrnn.boundary import (
+    as_arrays,
+    batch_of,
+    check_count,
+    check_key,
+    check_state,
+    check_step,
+    segment_of,
+    steps_of,
+)
 from jrnn.cells import Bidirectional, BidirectionalState, Stack, advance, check_cell, draw_noise, is_causal, merge
 from jrnn.masking import Schedule, schedule, select, zero_unless
-from jrnn.types import Array, Inputs, InputError, Params, Shape, State
+from jrnn.types import Array, InputError, Inputs, Params, Shape, State
 
 
 class Unrolled(NamedTuple):
@@ -64,8 +73,8 @@ def unroll(
       reset_state: what a reset goes to; by default the initial state. Needed when `initial_state` was carried over
         from an earlier chunk.
       length: T, where xs is None.
-      lengths: [*B] of int, 0..T: steps from there on are padding, whose values do not matter: the state is held, the
-        output is zero, no gradient flows.
+      lengths: [*B] of int, 0..T: steps from there on are padding, whose values do not matter (the cell is shown zeros
+        there): the state is held, the output is zero, no gradient flows.
       resets: [T, *B] of bool: True at the first step of a segment; the state entering it is the reset state.
       mask: [T, *B] of bool: where False the step did not happen: the state is held, the output is zero.
       reverse: read the valid prefix from its end; outputs stay at their original times; a reset then acts between t
@@ -85,11 +94,13 @@ def unroll(
       InputError: shapes, dtypes or options that do not fit; lengths out of range where their values are known.
     """
     check_cell(cell)
-    front, back = (partial(move_axis, source=a, to=b) for a, b in ((time_axis, 0), (0, time_axis)))
+    check_key(key)
+    axis = check_count("time_axis", time_axis, 0, "a non-negative axis")
+    front, back = (partial(move_axis, source=a, to=b) for a, b in ((axis, 0), (0, axis)))
     result = run(
         cell,
         params,
-        front(xs),
+        front(as_arrays("xs", xs)),
         initial_state=initial_state,
         reset_state=reset_state,
         length=length,
@@ -125,6 +136,7 @@ def step(
         raise InputError("cell", type(cell).__name__, "a causal cell: it reads the future, so it cannot be streamed")
     batch_shape = batch_of(cell, params, x, state, None, time_axes=0)
     state = check_state("state", state, cell, params, batch_shape)
+    check_key(key)
     return advance(cell, params, state, x, draw_noise(cell, params, key, t, batch_shape))
 
 
@@ -142,6 +154,9 @@ def run_both(
 ) -> Unrolled:
     """One direction reads forwards, the other backwards; each has its part of every state."""
     per_side = {name: options.pop(name) for name in ("initial_state", "reset_state", "state_tap")}
+    for name, value in per_side.items():
+        if value is not None and not isinstance(value, BidirectionalState):
+            raise InputError(name, type(value).__name__, "BidirectionalState(forward, backward)")
     keys = (None, None) if key is None else jax.random.split(key)
     sides = []
     for side, backwards, own_key in (("forward", reverse, keys[0]), ("backward", not reverse, keys[1])):
@@ -160,6 +175,10 @@ def run_both(
 def run_layers(cell: Stack, params: Params, xs: Inputs, *, key: Array | None, **options: Any) -> Unrolled:
     """A stack with a layer that reads the future runs layer by layer."""
     per_layer = {name: options.pop(name) for name in ("initial_state", "reset_state", "state_tap")}
+    for name, value in per_layer.items():
+        if value is not None and not (isinstance(value, tuple) and len(value) == len(cell.cells)):
+            given = f"{type(value).__name__} of {len(jax.tree.leaves(value))} arrays"
+            raise InputError(name, given, f"a tuple of the {len(cell.cells)} layers' states")
     layers: list[Unrolled] = []
     for i, layer in enumerate(cell.cells):
         own = {name: None if value is None else value[i] for name, value in per_layer.items()}
@@ -192,16 +211,14 @@ def run_cell(
     key: Array | None,
 ) -> Unrolled:
     """Checks what was given against the cell, then scans."""
-    xs = None if xs is None else jax.tree.map(jnp.asarray, xs)
     steps = steps_of(xs, length)
     batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
-    for name, value in (("truncate", truncate), ("unroll", unroll)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InputError(name, repr(value), "a positive number of steps")
+    unroll = check_count("unroll", unroll, 1, "a positive number of steps")
+    truncate = None if truncate is None else check_count("truncate", truncate, 1, "a positive number of steps, or None")
     start = check_state("initial_state", initial_state, cell, params, batch_shape)
     restart = start if reset_state is None else check_state("reset_state", reset_state, cell, params, batch_shape)
     if state_tap is not None:
-        state_tap = check_state("state_tap", state_tap, cell, params, (steps + 1, *batch_shape), like=start)
+        state_tap = check_state("state_tap", state_tap, cell, params, (steps + 1, *batch_shape))
     check_step(cell, params, start, xs)
     when = schedule(steps, batch_shape, lengths, resets, mask, reverse, truncate)
     plan = Plan(steps, batch_shape, reverse, segment_of(remat, steps), unroll, return_states)
@@ -219,7 +236,7 @@ class Plan(NamedTuple):
     return_states: bool
 
 
-@partial(jax.jit, static_argnums=8)
+@partial(jax.jit, static_argnums=(0, 8))
 def scan(
     cell: Any,
     params: Params,
@@ -281,28 +298,36 @@ def scan_segments(body: Callable, carry: Any, inputs: Any, plan: Plan) -> tuple[
         return run_steps(body, carry, inputs)
     if plan.segment == 1:
         return run_steps(jax.checkpoint(body, prevent_cse=False), carry, inputs)
-    segment = jax.checkpoint(lambda carry, inputs: run_steps(body, carry, inputs), prevent_cse=False)
-    count, rest = divmod(plan.steps, plan.segment)
-    whole = count * plan.segment
-    grouped = jax.tree.map(lambda a: a[:whole].reshape(count, plan.segment, *a.shape[1:]), inputs)
+
+    def segment(length: int) -> Callable:
+        def steps_from(carry: Any, start: Any, inputs: Any) -> tuple[Any, Any]:
+            return run_steps(
+                body, carry, jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, length), inputs)
+            )
+
+        remembered = jax.checkpoint(steps_from, prevent_cse=False)
+        # each segment cuts its own inputs: [count, size, ...] would be a copy of all of xs where size does not divide T
+        return lambda carry, start: remembered(carry, start, inputs)
+
+    size = min(plan.segment, plan.steps)
+    count, rest = divmod(plan.steps, size)
+    whole = count * size
     parts = []
     if plan.reverse and rest:
-        carry, ys = segment(carry, jax.tree.map(lambda a: a[whole:], inputs))
+        carry, ys = segment(rest)(carry, whole)
         parts.append(ys)
-    carry, ys = jax.lax.scan(segment, carry, grouped, reverse=plan.reverse)
+    carry, ys = jax.lax.scan(segment(size), carry, size * jnp.arange(count), reverse=plan.reverse)
     parts.insert(0, jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), ys))
     if not plan.reverse and rest:
-        carry, ys = segment(carry, jax.tree.map(lambda a: a[whole:], inputs))
+        carry, ys = segment(rest)(carry, whole)
         parts.append(ys)
     return carry, parts[0] if len(parts) == 1 else jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
 
 
 def move_axis(tree: Any, source: int, to: int) -> Any:
-    """`jnp.moveaxis` on every leaf; None stays None."""
+    """`jnp.moveaxis` on every leaf; one of the two axes is 0, the other `time_axis`. None stays None."""
     if source == to:
         return tree
-    if not isinstance(source + to, int) or source < 0 or to < 0:
-        raise InputError("time_axis", source + to, "a non-negative axis")
     for leaf in jax.tree.leaves(tree):
         if jnp.ndim(leaf) <= max(source, to):
             raise InputError("time_axis", f"{source + to} for an array of shape {jnp.shape(leaf)}", "an axis it has")

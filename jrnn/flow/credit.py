@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jrnn.boundary import as_array, as_arrays
 from jrnn.flow.jacobian import check_causal
-from jrnn.masking import schedule, zero_unless
-from jrnn.types import Array, Inputs, InputError, Params, ravel_state
+from jrnn.gradients import loss_value
+from jrnn.masking import concrete, schedule, zero_unless
+from jrnn.types import Array, InputError, Inputs, Params, ravel_state
 from jrnn.unrolling import Unrolled, unroll
 
 CHUNK_ELEMENTS = 2**25  # of one block of parts held at a time
@@ -22,7 +25,8 @@ class GradientFlow(NamedTuple):
     state_gradients: Array
     """delta_k = dL/dh_k = sum_t part(t, k), [T+1, *B, N], unit of L over unit of h."""
     credit: Array
-    """||part(t, k)||_2, [R, T+1, *B]: row i is output t = output_times[i], column k; zero for k > t."""
+    """||part(t, k)||_2, [R, T+1, *B]: row i is output t = output_times[i], column k; zero for k > t. With reverse the
+    columns are laid out like `Unrolled.states`: output t reads column t - 1, and the part is zero for k < t - 1."""
     output_times: Array
     """[R] of int, 1..T: the outputs that were followed; all of them by default, so row i is output t = i + 1."""
 
@@ -30,15 +34,14 @@ class GradientFlow(NamedTuple):
 def output_pull(
     cell: Any, params: Params, xs: Inputs, loss: Callable, loss_params: Params = None, **options: Any
 ) -> tuple:
-    """(run, g_outputs [T, *B, K], g_final, final_row [T, *B]): dL/dy_t for every output, and what pulls on the final state.
+    """(run, g_outputs [T, *B, K], g_final, final_row [T, *B]): dL/dy_t for every output, and dL/d final_state.
 
     `last` counts at the step it came from, `final_state` at the last step inside the lengths (row 0 if there is none).
     """
     run = unroll(cell, params, xs, **options)
 
     def of(outputs: Any, final_state: Any, last: Any) -> Array:
-        seen = run._replace(outputs=outputs, final_state=final_state, last=last)
-        return loss(seen) if loss_params is None else loss(loss_params, seen)
+        return loss_value(loss, loss_params, run._replace(outputs=outputs, final_state=final_state, last=last))
 
     pull, g_final, g_last = jax.grad(of, argnums=(0, 1, 2))(run.outputs, run.final_state, run.last)
     steps, batch_shape = run.mask.shape[0], run.mask.shape[1:]
@@ -77,18 +80,33 @@ def gradient_flow(
       cell, params, xs: as for `jrnn.unroll`, time-major; the cell must be causal.
       loss: `loss(unrolled) -> scalar` of outputs, last, final_state and mask, or `loss(loss_params, unrolled)`.
       loss_params: as for `jrnn.value_and_grads`.
-      output_times: which outputs t to follow, ints in 1..T; all by default.
-      options: initial_state, reset_state, length, lengths, resets, mask, reverse, key of `unroll`.
+      output_times: which outputs t to follow, ints in 1..T (output t is `outputs[t - 1]`); all by default.
+      options: any other option of `unroll` but time_axis, return_states and state_tap; with `truncate` the parts are
+        those that truncated backpropagation leaves.
     Returns:
       A `GradientFlow`.
     Raises:
-      InputError: the cell is not causal, an output time is out of range, or as `unroll`.
+      InputError: the cell is not causal, an output time is out of range, the loss is not a real scalar, or as `unroll`.
     """
     check_causal(cell)
-    xs = None if xs is None else jax.tree.map(jnp.asarray, xs)
+    for name in ("time_axis", "return_states", "state_tap"):
+        if name in options:
+            raise InputError(name, f"{options[name]!r:.60}", f"no {name}: xs is time-major, the states are tapped here")
+    xs = as_arrays("xs", xs)
     run, g_outputs, g_final, final_row = output_pull(cell, params, xs, loss, loss_params, **options)
-    steps, batch_ndim = run.mask.shape[0], run.mask.ndim - 1
-    rows = jnp.arange(steps, dtype=jnp.int32) if output_times is None else jnp.asarray(output_times, jnp.int32) - 1
+    steps = run.mask.shape[0]
+    times = jnp.arange(1, steps + 1, dtype=jnp.int32)
+    times = times if output_times is None else check_output_times(output_times, steps)
+    delta, credit = follow(cell, params, xs, g_outputs, g_final, final_row, times - 1, **options)
+    return GradientFlow(delta, credit, times)
+
+
+@partial(jax.jit, static_argnums=0, static_argnames=("length", "reverse", "remat", "truncate", "unroll"))
+def follow(
+    cell: Any, params: Params, xs: Inputs, g_outputs: Any, g_final: Any, final_row: Array, rows: Array, **options: Any
+) -> tuple[Array, Array]:
+    """(delta [T+1, *B, N], ||part|| [R, T+1, *B]) from the pulls of `output_pull`; rows are indices into time."""
+    steps, batch_ndim = final_row.shape[0], final_row.ndim - 1
     shape = jax.eval_shape(lambda: unroll(cell, params, xs, return_states=True, **options)).states
     tap = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
 
@@ -104,15 +122,26 @@ def gradient_flow(
         return ravel_state(pullback((g, zero_unless(final_row[row], g_final)))[0], batch_ndim + 1)
 
     total = ravel_state(pullback((g_outputs, g_final))[0], batch_ndim + 1)
-    if not steps:
-        return GradientFlow(total, jnp.zeros((0, *total.shape[:-1]), total.dtype), rows + 1)
-    chunk = max(1, min(len(rows), CHUNK_ELEMENTS // max(total.size, 1)))
-    credit = jax.lax.map(lambda row: jnp.linalg.norm(part(row), axis=-1), rows, batch_size=chunk)
-    return GradientFlow(total, credit, rows + 1)
+    if not len(rows) or not total.size:
+        return total, jnp.zeros((len(rows), *total.shape[:-1]), total.dtype)
+    chunk = max(1, min(len(rows), CHUNK_ELEMENTS // total.size))
+    return total, jax.lax.map(lambda row: norm(part(row)), rows, batch_size=chunk)
 
 
-def check_output_times(times: Any, steps: int) -> None:
-    """InputError unless all are in 1..T."""
-    bad = [int(t) for t in times if not 1 <= int(t) <= steps]
+def norm(vectors: Array) -> Array:
+    """||v||_2 over the last axis, without under- or overflow in the squares: a part of 1e-30 in float32 is not zero."""
+    size = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+    size = jnp.where((size > 0) & jnp.isfinite(size), size, jnp.ones_like(size))
+    return size[..., 0] * jnp.linalg.norm(vectors / jnp.broadcast_to(size, vectors.shape), axis=-1)
+
+
+def check_output_times(times: Any, steps: int) -> Array:
+    """Output times as int32 [R]; InputError unless all are ints in 1..T (where their values can be seen)."""
+    known = concrete(times)
+    array = as_array("output_times", times)
+    if array.size and not jnp.issubdtype(array.dtype, jnp.integer) or array.ndim != 1:
+        raise InputError("output_times", f"{array.dtype}{list(array.shape)}", "a list of integers")
+    bad = [] if known is None else [int(t) for t in known if not 1 <= t <= steps]
     if bad:
         raise InputError("output_times", bad[0], f"output times from 1 to T = {steps}")
+    return array.astype(jnp.int32)

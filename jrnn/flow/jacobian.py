@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import batch_of, steps_of
+from jrnn.boundary import as_arrays, batch_of, is_count, steps_of
 from jrnn.cells import check_cell, draw_noise, is_causal
-from jrnn.masking import schedule, select, zero_unless
-from jrnn.types import Array, Inputs, InputError, Params, State, ravel_state, unravel_state
+from jrnn.masking import Schedule, schedule, select, zero_unless
+from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, unravel_state
 from jrnn.unrolling import unroll
 
 
@@ -32,7 +33,8 @@ def jacobians(
     """J[i] = dh_{i+1}/dh_i for i = 0..T-1, by `jax.jacfwd` of the cell's step, `vmap`ped over time.
 
     Only `step` is differentiated, over the whole flattened state (N = 2H for an LSTM: h, then c). J = I where the step
-    did not happen (padding, mask), J = 0 where a reset cuts the past off. With reverse J[i] = d states[i]/d states[i+1].
+    did not happen (padding, mask), J = 0 where a reset cuts the past off. With reverse J[i] is
+    d states[i]/d states[i+1].
 
     Args:
       cell, params, xs, ...: as for `jrnn.unroll`, time-major; the cell must be causal.
@@ -45,15 +47,28 @@ def jacobians(
     check_causal(cell)
     if method != "jacfwd":
         raise InputError("method", repr(method), "'jacfwd'")
-    xs = None if xs is None else jax.tree.map(jnp.asarray, xs)
-    options = dict(initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths, mask=mask)
+    xs = as_arrays("xs", xs)
+    options: dict[str, Any] = dict(
+        initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths, mask=mask
+    )
     run = unroll(cell, params, xs, resets=resets, reverse=reverse, key=key, return_states=True, **options)
     steps = steps_of(xs, length)
     batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
     when = schedule(steps, batch_shape, lengths, resets, mask, reverse, None)
     entering = jax.tree.map(lambda h: h[1:] if reverse else h[:-1], run.states)
+    return along(cell, params, xs, entering, when, key, batch_shape)
+
+
+@partial(jax.jit, static_argnums=(0, 6))
+def along(
+    cell: Any, params: Params, xs: Inputs, entering: State, when: Schedule, key: Array | None, batch_shape: Shape
+) -> Array:
+    """The Jacobian of every step at the states entering it [T, *B, ...]; jitted: eager calls compile once."""
+    steps = jax.tree.leaves(entering)[0].shape[0]
     alone = jax.eval_shape(lambda p: cell.initial_state(p, ()), params)
     like = jax.eval_shape(lambda s: ravel_state(s, 0), alone)
+    if steps == 0:
+        return jnp.zeros((0, *batch_shape, like.size, like.size), like.dtype)
 
     def at(t: Array, state: State, x: Any, valid: Array | None) -> Array:
         x = x if valid is None else zero_unless(valid, x)
@@ -68,8 +83,6 @@ def jacobians(
 
         return jax.jacfwd(displaced)(jnp.zeros(like.shape, like.dtype))
 
-    if steps == 0:
-        return jnp.zeros((0, *batch_shape, like.size, like.size), like.dtype)
     products = jax.vmap(at)(jnp.arange(steps), entering, xs, when.valid)
     if when.valid is not None:
         products = select(when.valid, products, jnp.broadcast_to(jnp.eye(like.size, dtype=like.dtype), products.shape))
@@ -96,6 +109,9 @@ class ScaledProduct(NamedTuple):
 def jacobian_product(J: Array, k: int, t: int) -> Array:
     """dh_t/dh_k = J_t J_{t-1} ... J_{k+1}: [T, *B, N, N] -> [*B, N, N]; the identity for t = k.
 
+    k and t choose how many factors there are, so under `jax.jit` they are static. It overflows where the gradient
+    does; `scaled_jacobian_product` does not.
+
     Raises:
       InputError: not 0 <= k <= t <= T, or J is not [T, *B, N, N].
     """
@@ -115,13 +131,14 @@ def window(J: Array, k: int, t: int) -> Array:
     J = jnp.asarray(J)
     if J.ndim < 3 or J.shape[-1] != J.shape[-2]:
         raise InputError("J", f"shape {J.shape}", "[T, *B, N, N], as from jrnn.jacobians")
-    if not 0 <= k <= t <= J.shape[0]:
-        raise InputError("k, t", f"k = {k}, t = {t}", f"0 <= k <= t <= T = {J.shape[0]}")
+    if not (is_count(k) and is_count(t) and k <= t <= J.shape[0]):
+        raise InputError("k, t", f"k = {k!r}, t = {t!r}", f"integers 0 <= k <= t <= T = {J.shape[0]}, static under jit")
     return J[k:t]
 
 
+@partial(jax.jit, static_argnames="rescale")
 def fold(factors: Array, rescale: bool) -> ScaledProduct:
-    """The product of factors[i], later ones to the left, by halving."""
+    """The product of factors[i], later ones to the left, by halving; jitted: compiled once per window length."""
     logs = jnp.zeros(factors.shape[:-2], factors.dtype)
     if not len(factors):
         eye = jnp.broadcast_to(jnp.eye(factors.shape[-1], dtype=factors.dtype), factors.shape[1:])

@@ -1,0 +1,77 @@
+"""Predictions against the published spectra, closed forms and plain sampling."""
+
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn.flow import (
+    critical_gain,
+    gate_half_life,
+    gaussian_product_exponents,
+    mean_field,
+    norm_bound,
+)
+
+
+@pytest.mark.parametrize(
+    "gain, variance, largest, chi, mean",
+    [(2.0, 2.12147, 0.15472, 1.36267, -1.14902), (3.0, 6.30539, 0.31025, 1.85986, -2.27281)],
+)
+def test_tanh_against_the_reference_values(gain, variance, largest, chi, mean):
+    """The theory columns beside the published N = 4096 spectra (Clark 2026)."""
+    found = mean_field(gain)
+    np.testing.assert_allclose(found, (variance, chi, largest, mean), atol=1.01e-5)
+
+
+def test_fixed_point_against_sampling():
+    """q is what it maps to, with input, by Monte Carlo."""
+    z = np.random.default_rng(0).normal(size=4_000_000)
+    found = mean_field(1.3, 0.2)
+    assert abs(1.69 * np.mean(np.tanh(np.sqrt(found.q) * z) ** 2) + 0.2 - found.q) < 2e-3
+    assert abs(1.69 * np.mean(np.cosh(np.sqrt(found.q) * z) ** -4.0) - found.chi) < 2e-3
+
+
+def test_criticality():
+    np.testing.assert_allclose(critical_gain(), 1, atol=1e-9)
+    np.testing.assert_allclose(critical_gain(activation="relu"), np.sqrt(2), atol=1e-9)
+    assert critical_gain(0.1) > 1.2  # input saturates the units, so a larger gain is critical
+    np.testing.assert_allclose(mean_field(critical_gain(0.1), 0.1).largest_exponent, 0, atol=1e-9)
+    assert mean_field(0.5).q == 0 and np.isclose(mean_field(0.5).largest_exponent, np.log(0.5))
+    relu = mean_field(1.0, 0.3, "relu")
+    assert np.isclose(relu.q, 0.6) and np.isclose(relu.chi, 0.5) and np.isneginf(relu.mean_exponent)
+
+
+def test_gaussian_products():
+    """N = 8, 16, 64 from the published formula, and N = 1, where E ln|z| = -(ln 2 + Euler's gamma) / 2."""
+    np.testing.assert_allclose(gaussian_product_exponents(8)[[0, -1]], [-0.06509, -1.67490], atol=1e-5)
+    np.testing.assert_allclose(gaussian_product_exponents(16)[0], -0.031900, atol=1e-6)
+    np.testing.assert_allclose(gaussian_product_exponents(64, 2.0)[0], np.log(2) - 0.007853, atol=1e-6)
+    np.testing.assert_allclose(gaussian_product_exponents(1), -(np.log(2) + np.euler_gamma) / 2, atol=1e-12)
+
+
+def test_norm_bound_has_its_two_directions():
+    """Below 1 it must vanish; above 1 it can explode and need not: a nilpotent matrix of norm 5 dies in two steps."""
+    small, nilpotent = 0.9 * np.eye(3), np.array([[0.0, 5.0], [0.0, 0.0]])
+    assert norm_bound(small).must_vanish and not norm_bound(small).can_explode
+    bound = norm_bound(nilpotent)
+    assert bound.can_explode and not bound.must_vanish and np.all(nilpotent @ nilpotent == 0)
+    assert np.isclose(norm_bound(3.9 * np.eye(2), "sigmoid").gain, 0.975)
+
+
+def test_gate_half_life():
+    gates = np.array([[0.5, 1.0, 0.25], [0.5, 1.0, 1.0]])
+    np.testing.assert_allclose(gate_half_life(gates), [1.0, np.inf, 1.0])
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: mean_field(0), "gain"),
+        (lambda: mean_field(1, -1), "input_variance"),
+        (lambda: mean_field(1, 0, "sigmoid"), "activation"),
+        (lambda: norm_bound(np.zeros((2, 3))), "w_rec"),
+    ],
+)
+def test_bad_input(call, words):
+    with pytest.raises(jrnn.InputError, match=words):
+        call()
