@@ -92,7 +92,7 @@ class Dataset:
             raise InputError("test", f"case {shared[0]}, which is in train too", "cases that are not in train")
 
     def subset(self, indices: object) -> dict[str, np.ndarray]:
-        """The cases at `indices` ([n] integers, for example `test`): copies of x and y, and of lengths if there are any.
+        """The cases at `indices` ([n] integers, for example `test`): copies of x, y, and lengths if there are any.
 
         Raises:
           InputError: `indices` are not integers in 0..cases-1.

@@ -16,9 +16,9 @@ def digits(seed: int) -> Dataset:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise missing_package("digits", "scikit-learn") from error
-    images = load_digits()
+    values, labels = load_digits(return_X_y=True)
     source = "1,797 real handwritten digits of 8 x 8 pixels from the UCI repository, as shipped with scikit-learn."
-    return _pixel_by_pixel("digits", images.data / 16, images.target, seed, source)
+    return _pixel_by_pixel("digits", np.asarray(values) / 16, np.asarray(labels), seed, source)
 
 
 def mnist(seed: int) -> Dataset:

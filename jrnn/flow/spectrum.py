@@ -140,7 +140,8 @@ def lyapunov_spectrum(
     if lengths is not None:
         lengths = check_lengths(lengths, steps, batch_shape)
     plan = (steps, batch_shape, k, every)
-    return LyapunovSpectrum(*measured(cell, plan, params, xs, start, lengths, mask, warmup, key), size)
+    fields = measured(cell, plan, params, xs, start, lengths, mask, warmup, key)
+    return LyapunovSpectrum(*fields, size=size)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
