@@ -39,6 +39,7 @@ class Cell(Protocol):
         whose output cannot be told apart from its state; credit for y_t then goes to h_{t-1}.
       noise(params, key, t, batch_shape) -> noise: what `step` and `output` then accept as keyword `noise=`
         (dropout masks); drawn anew for every step, never part of the state; None without a key.
+      jacobian(params, state, x) -> (J [*B, N, N], dh_t/dx_t [*B, N, F]): the closed form of the step's derivatives.
     """
 
     def init(self, key: Array, input_size: int | None) -> Params: ...

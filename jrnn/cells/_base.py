@@ -107,6 +107,17 @@ def check_floating(argument: str, x: Any) -> Array:
     return x
 
 
+def spread(factor: Array, w: Array) -> Array:
+    """diag(factor) w^T: factor [*B, H] and w [M, H] -> [*B, H, M], in the factor's dtype."""
+    return factor[..., :, None] * jnp.broadcast_to(w.astype(factor.dtype).T, (*factor.shape, w.shape[0]))
+
+
+def diagonal(factor: Array) -> Array:
+    """diag(factor): [*B, H] -> [*B, H, H]."""
+    eye = jnp.eye(factor.shape[-1], dtype=factor.dtype)
+    return factor[..., :, None] * jnp.broadcast_to(eye, (*factor.shape, factor.shape[-1]))
+
+
 def from_input(params: Params, x: Any, like: Array) -> Array:
     """x @ w_in + bias in the accumulation dtype; without input (x is None) the bias alone, with the batch of `like`."""
     w_in, bias = params["w_in"], params["bias"]

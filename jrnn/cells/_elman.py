@@ -7,11 +7,25 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._base import check_dtype, check_params, check_size, from_input, gated_params, matmul, static_cell
+from jrnn.cells._base import (
+    check_dtype,
+    check_params,
+    check_size,
+    from_input,
+    gated_params,
+    matmul,
+    spread,
+    static_cell,
+)
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
 from jrnn.types import Array, InputError, Params, Shape
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "identity": lambda z: z}
+SLOPES = {  # of the activation, from its value
+    "tanh": lambda h: 1 - h**2,
+    "relu": lambda h: (h > 0).astype(h.dtype),
+    "identity": jnp.ones_like,
+}
 
 
 class ElmanState(NamedTuple):
@@ -43,6 +57,12 @@ class Elman:
     def step(self, params: Params, state: ElmanState, x: Any) -> ElmanState:
         z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
         return ElmanState(ACTIVATIONS[self.activation](z).astype(state.h.dtype))
+
+    def jacobian(self, params: Params, state: ElmanState, x: Any) -> tuple[Array, Array]:
+        """(dh'/dh [*B, H, H], dh'/dx [*B, H, F]) in closed form: diag(phi'(z)) W^T."""
+        z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
+        slope = SLOPES[self.activation](ACTIVATIONS[self.activation](z))
+        return spread(slope, params["w_rec"]), spread(slope, params["w_in"])
 
     def output(self, params: Params, state: ElmanState, x: Any) -> Array:
         return state.h

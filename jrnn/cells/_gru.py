@@ -13,9 +13,11 @@ from jrnn.cells._base import (
     check_dtype,
     check_params,
     check_size,
+    diagonal,
     from_input,
     gated_params,
     matmul,
+    spread,
     static_cell,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named
@@ -64,6 +66,31 @@ class GRU:
             candidate = matmul((r * h.astype(r.dtype)).astype(h.dtype), w_rec[:, 2 * hidden :])
         n = jnp.tanh(from_x[..., 2 * hidden :] + candidate)
         return GRUState(((1 - z) * n + z * h.astype(z.dtype)).astype(h.dtype))
+
+    def jacobian(self, params: Params, state: GRUState, x: Any) -> tuple[Array, Array]:
+        """(dh'/dh [*B, H, H], dh'/dx [*B, H, F]) in closed form.
+
+        dh' = diag(z) dh + (h - n) z (1-z) dz_z + (1-z) (1-n^2) dz_n; with the reset after the matmul and m = h U_n +
+        bias_rec, dz_n = dx W_n + r dh U_n + m r (1-r) dz_r; before it, dz_n = dx W_n + (r dh + h r (1-r) dz_r) U_n.
+        """
+        wide = from_input(params, x, state.h)
+        h, hidden = state.h.astype(wide.dtype), self.hidden
+        rec_r, rec_z, rec_n = jnp.split(params["w_rec"], 3, axis=1)
+        in_r, in_z, in_n = jnp.split(params["w_in"], 3, axis=1)
+        from_h = matmul(state.h, params["w_rec"][:, : 2 * hidden])
+        r, z = jnp.split(jax.nn.sigmoid(wide[..., : 2 * hidden] + from_h), 2, axis=-1)
+        if self.reset_after:
+            inner = add_bias(matmul(state.h, rec_n), params["bias_rec"])
+            n = jnp.tanh(wide[..., 2 * hidden :] + r * inner)
+            of_h = spread(r, rec_n) + spread(inner * r * (1 - r), rec_r)
+            of_x = spread(jnp.ones_like(r), in_n) + spread(inner * r * (1 - r), in_r)
+        else:
+            n = jnp.tanh(wide[..., 2 * hidden :] + matmul((r * h).astype(state.h.dtype), rec_n))
+            back = spread(jnp.ones_like(r), rec_n)
+            of_h = jnp.matmul(back, diagonal(r) + spread(h * r * (1 - r), rec_r))
+            of_x = spread(jnp.ones_like(r), in_n) + jnp.matmul(back, spread(h * r * (1 - r), in_r))
+        open_, keep = ((1 - z) * (1 - n**2))[..., :, None], (h - n) * z * (1 - z)
+        return diagonal(z) + spread(keep, rec_z) + open_ * of_h, spread(keep, in_z) + open_ * of_x
 
     def output(self, params: Params, state: GRUState, x: Any) -> Array:
         return state.h

@@ -8,7 +8,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._base import add_bias, check_dtype, check_input_size, check_params, check_size, from_input, static_cell
+from jrnn.cells._base import (
+    add_bias,
+    check_dtype,
+    check_input_size,
+    check_params,
+    check_size,
+    diagonal,
+    from_input,
+    spread,
+    static_cell,
+)
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, weight_blocks
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
@@ -47,6 +57,11 @@ class Linear:
         z = from_input(params, x, state.h)
         kept = state.h.astype(z.dtype) * add_bias(jnp.zeros_like(z), params["w_rec"])
         return LinearState((kept + z).astype(state.h.dtype))
+
+    def jacobian(self, params: Params, state: LinearState, x: Any) -> tuple[Array, Array]:
+        """(dh'/dh = diag(w_rec) [*B, H, H], dh'/dx = W_in^T [*B, H, F])."""
+        one = jnp.ones(state.h.shape, wide_dtype(state.h.dtype))
+        return diagonal(add_bias(jnp.zeros_like(one), params["w_rec"])), spread(one, params["w_in"])
 
     def output(self, params: Params, state: LinearState, x: Any) -> Array:
         return state.h

@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._base import check_dtype, check_params, check_size, from_input, gated_params, matmul, static_cell
+from jrnn.cells._base import (
+    check_dtype,
+    check_params,
+    check_size,
+    diagonal,
+    from_input,
+    gated_params,
+    matmul,
+    spread,
+    static_cell,
+)
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
 from jrnn.types import Array, Params, Shape
 
@@ -45,6 +55,33 @@ class LSTM:
         c = jax.nn.sigmoid(f) * state.c.astype(z.dtype) + jax.nn.sigmoid(i) * jnp.tanh(g)
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
         return LSTMState(h.astype(state.h.dtype), c.astype(state.c.dtype))
+
+    def jacobian(self, params: Params, state: LSTMState, x: Any) -> tuple[Array, Array]:
+        """(d(h', c')/d(h, c) [*B, 2H, 2H], d(h', c')/dx [*B, 2H, F]) in closed form.
+
+        With s = o sech^2(c'): dc'/dc = diag(f), dh'/dc = diag(s f); dc'/dz has i (1-i) g, f (1-f) c, i (1-g^2) at the
+        gates i, f, g, and dh'/dz = s dc'/dz, with o (1-o) tanh(c') at o.
+        """
+        z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
+        zi, zf, zg, zo = jnp.split(z, 4, axis=-1)
+        i, f, g, o = jax.nn.sigmoid(zi), jax.nn.sigmoid(zf), jnp.tanh(zg), jax.nn.sigmoid(zo)
+        before = state.c.astype(z.dtype)
+        squashed = jnp.tanh(f * before + i * g)
+        to_h = o * (1 - squashed**2)
+        of_gates = (i * (1 - i) * g, f * (1 - f) * before, i * (1 - g**2))
+
+        def through(w: Array) -> tuple[Array, Array]:
+            w_i, w_f, w_g, w_o = jnp.split(w, 4, axis=1)
+            a_i, a_f, a_g = of_gates
+            dc = spread(a_i, w_i) + spread(a_f, w_f) + spread(a_g, w_g)
+            return to_h[..., :, None] * dc + spread(o * (1 - o) * squashed, w_o), dc
+
+        def stacked(upper: Array, lower: Array) -> Array:
+            return jnp.concatenate([upper, lower], axis=-2)
+
+        of_h, of_x = stacked(*through(params["w_rec"])), stacked(*through(params["w_in"]))
+        of_c = stacked(diagonal(to_h * f), diagonal(f))
+        return jnp.concatenate([of_h, of_c], axis=-1), of_x
 
     def output(self, params: Params, state: LSTMState, x: Any) -> Array:
         return state.h

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jrnn.cells._advance import advance, check_cell, draw_noise, is_causal, output_size
 from jrnn.cells._base import static_cell
@@ -55,6 +56,29 @@ class Stack:
             new, x = advance(cell, own, before, x, drawn)
             after.append(new)
         return tuple(after)
+
+    @property
+    def jacobian(self) -> Any:
+        """The closed form of the whole stack, if every layer has one and hands on its hidden part; None otherwise."""
+        plain = all(getattr(cell, "jacobian", None) and not isinstance(cell, Stack) for cell in self.cells)
+        return self.by_layers if plain else None
+
+    def by_layers(self, params: Params, state: State, x: Any) -> tuple[Array, Array]:
+        """Block lower triangular: layer l depends on the layers below through the hidden state they hand on."""
+        rows: list[list[Array]] = []  # rows[l][j] = d state_l / d state_j, j <= l
+        inputs: list[Array] = []  # inputs[l] = d state_l / dx
+        handed: list[Array] = []  # of what the layer below hands on: by state_0, state_1, ..., and by the stack's input
+        for cell, own, layer in zip(self.cells, params, state, strict=True):
+            of_state, of_input = cell.jacobian(own, layer, x)
+            _, x = advance(cell, own, layer, x)
+            *below, of_x = [jnp.matmul(of_input, block) for block in handed] or [of_input]
+            rows.append([*below, of_state])
+            inputs.append(of_x)
+            handed = [block[..., : x.shape[-1], :] for block in (*rows[-1], of_x)]
+        sizes = [row[-1].shape[-1] for row in rows]
+        above = [jnp.zeros((*row[-1].shape[:-1], sum(sizes[len(row) :])), row[-1].dtype) for row in rows]
+        wide = [jnp.concatenate([*row, zeros], axis=-1) for row, zeros in zip(rows, above, strict=True)]
+        return jnp.concatenate(wide, axis=-2), jnp.concatenate(inputs, axis=-2)
 
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
         for cell, own, layer, drawn in zip(self.cells, params, state, noise or (None,) * len(state), strict=True):

@@ -28,9 +28,9 @@ def jacobians(
     mask: Any = None,
     reverse: bool = False,
     key: Array | None = None,
-    method: str = "jacfwd",
+    method: str = "auto",
 ) -> Array:
-    """J[i] = dh_{i+1}/dh_i for i = 0..T-1, by `jax.jacfwd` of the cell's step, `vmap`ped over time.
+    """J[i] = dh_{i+1}/dh_i for i = 0..T-1, by `jax.jacfwd` of the cell's step, `vmap`ped over time, or in closed form.
 
     Only `step` is differentiated, over the whole flattened state (N = 2H for an LSTM: h, then c). J = I where the step
     did not happen (padding, mask), J = 0 where a reset cuts the past off. With reverse J[i] is
@@ -38,15 +38,19 @@ def jacobians(
 
     Args:
       cell, params, xs, ...: as for `jrnn.unroll`, time-major; the cell must be causal.
-      method: "jacfwd", the definition.
+      method: "jacfwd", the definition, O(N) forward passes a step; "closed_form", the cell's own `jacobian` (Elman,
+        LSTM, GRU, linear and their stacks), O(N^2) work a step; "auto", the closed form where there is one.
     Returns:
       [T, *B, N, N], row = component of h_{i+1}, column = component of h_i.
     Raises:
       InputError: a method there is not, `Bidirectional` (analyse each direction by itself), or as `unroll`.
     """
     check_causal(cell)
-    if method != "jacfwd":
-        raise InputError("method", repr(method), "'jacfwd'")
+    if method not in ("auto", "jacfwd", "closed_form"):
+        raise InputError("method", repr(method), "'auto', 'jacfwd' or 'closed_form'")
+    closed = method != "jacfwd" and getattr(cell, "jacobian", None) is not None
+    if method == "closed_form" and not closed:
+        raise InputError("method", "'closed_form'", f"'jacfwd': {type(cell).__name__} has no closed form")
     xs = as_arrays("xs", xs)
     options: dict[str, Any] = dict(
         initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths, mask=mask
@@ -56,12 +60,19 @@ def jacobians(
     batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
     when = schedule(steps, batch_shape, lengths, resets, mask, reverse, None)
     entering = jax.tree.map(lambda h: h[1:] if reverse else h[:-1], run.states)
-    return along(cell, params, xs, entering, when, key, batch_shape)
+    return along(cell, params, xs, entering, when, key, batch_shape, closed)
 
 
-@partial(jax.jit, static_argnums=(0, 6))
+@partial(jax.jit, static_argnums=(0, 6, 7))
 def along(
-    cell: Any, params: Params, xs: Inputs, entering: State, when: Schedule, key: Array | None, batch_shape: Shape
+    cell: Any,
+    params: Params,
+    xs: Inputs,
+    entering: State,
+    when: Schedule,
+    key: Array | None,
+    batch_shape: Shape,
+    closed: bool,
 ) -> Array:
     """The Jacobian of every step at the states entering it [T, *B, ...]; jitted: eager calls compile once."""
     steps = jax.tree.leaves(entering)[0].shape[0]
@@ -72,6 +83,8 @@ def along(
 
     def at(t: Array, state: State, x: Any, valid: Array | None) -> Array:
         x = x if valid is None else zero_unless(valid, x)
+        if closed:
+            return cell.jacobian(params, state, x)[0].astype(like.dtype)
         noise = draw_noise(cell, params, key, t, batch_shape)
         options = {} if noise is None else {"noise": noise}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import jrnn
 from jrnn.cells import Bidirectional, dropout, elman, from_functions, gru, lstm
 from jrnn.flow import jacobian_product, jacobians, scaled_jacobian_product
 from jrnn.types import InputError, ravel_state
@@ -233,3 +234,42 @@ def test_what_is_refused():
     both = Bidirectional(gru(2))
     with pytest.raises(InputError, match="each direction"):
         jacobians(both, make(both)[1], inputs("gru", 2, ()))
+
+
+CLOSED = [
+    *(jrnn.elman(3, activation) for activation in ("tanh", "relu", "identity")),
+    jrnn.lstm(3),
+    jrnn.gru(3),
+    jrnn.gru(3, reset_after=False),
+    jrnn.linear(3),
+    jrnn.stack(jrnn.lstm(2), jrnn.gru(3), jrnn.elman(2)),
+    jrnn.stack(jrnn.gru(2, reset_after=False), jrnn.linear(3), jrnn.lstm(2)),
+]
+
+
+@pytest.mark.parametrize("cell", CLOSED, ids=lambda cell: type(cell).__name__)
+@pytest.mark.parametrize("batch", [(), (2, 3)], ids=str)
+def test_closed_forms_equal_jacfwd(cell, batch):
+    """J and dh_t/dx_t, with biases and parameters that are nowhere zero, any batch, padding, no input."""
+    keys = jax.random.split(jax.random.key(3), 4)
+    params = jax.tree.map(lambda p: p + 0.3, cell.init(keys[0], 2))
+    xs = jax.random.normal(keys[1], (5, *batch, 2))
+    lengths = jnp.full(batch, 4)
+    closed, defined = (jrnn.jacobians(cell, params, xs, lengths=lengths, method=m) for m in ("closed_form", "jacfwd"))
+    np.testing.assert_allclose(closed, defined, rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(closed, jrnn.jacobians(cell, params, xs, lengths=lengths))
+    alone = cell.initial_state(params, ())
+    state = jax.tree.map(lambda h: h + 0.4 * jax.random.normal(keys[2], h.shape), alone)
+    of_input = jax.jacfwd(lambda x: jrnn.ravel_state(cell.step(params, state, x)))(xs[0][(0,) * len(batch)])
+    np.testing.assert_allclose(
+        cell.jacobian(params, state, xs[0][(0,) * len(batch)])[1], of_input, rtol=1e-12, atol=1e-13
+    )
+
+
+@pytest.mark.parametrize(
+    "cell", [jrnn.residual(jrnn.elman(2)), jrnn.stack(jrnn.stack(jrnn.gru(2)), jrnn.gru(2))], ids=str
+)
+def test_closed_form_is_refused_where_there_is_none(cell, key):
+    assert jrnn.jacobians(cell, cell.init(key, 2), jnp.zeros((3, 2))).shape[0] == 3
+    with pytest.raises(jrnn.InputError, match=f"{type(cell).__name__} has no closed form"):
+        jrnn.jacobians(cell, cell.init(key, 2), jnp.zeros((3, 2)), method="closed_form")
