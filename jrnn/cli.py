@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from jrnn.types import InputError
@@ -71,17 +72,16 @@ def add_options(one: argparse.ArgumentParser, diagnoses: bool) -> None:
     one.add_argument(
         "--max-norm", type=float, metavar="X", help="clip the gradient's global norm at X, inf for never (default: 1)"
     )
-    one.add_argument("--learning-rate", type=float, default=1e-3, metavar="X", help="of Adam (default: 0.001)")
-    one.add_argument("--batch-size", type=int, default=32, metavar="N", help="sequences in an update (default: 32)")
-    one.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of parameters, batches and the split (default: 0)"
-    )
+    one.add_argument("--learning-rate", type=float, metavar="X", help="of Adam (default: 0.001)")
+    one.add_argument("--batch-size", type=int, metavar="N", help="sequences in an update (default: 32)")
+    one.add_argument("--seed", type=int, metavar="N", help="of parameters, batches and the split (default: 0)")
     if diagnoses:
         one.add_argument(
             "--lag", type=int, metavar="L", help="the lag the task needs, in steps (default: from the data)"
         )
         one.add_argument("--model", metavar="DIR", help="diagnose what `jrnn train` saved in DIR")
     one.add_argument("--out", metavar="DIR", help="where to write (default: jrnn-report, or jrnn-report-2, ...)")
+    one.add_argument("--tensorboard", action="store_true", help="write TensorBoard event files too")
     one.add_argument("--resume", action="store_true", help="go on with the run in --out")
 
 
@@ -108,8 +108,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"jrnn {args.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; what was trained is kept: add --resume (and its --out) to go on", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of a pipe has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print(f"jrnn {args.command}: out of memory; a smaller --hidden or --batch-size needs less", file=sys.stderr)
+        return 1
 
 
 def spelled(error: InputError, args: argparse.Namespace) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shlex
 import sys
 from argparse import Namespace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from jrnn.training.stepping import initial_weights
 from jrnn.types import InputError, Params, ravel_state
 
 KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}
+EXTRAS = {"orbax": "train", "rich": "train"}
 UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
 MEASURED = 32  # held-out sequences whose gradient is followed
 
@@ -32,7 +35,8 @@ def diagnose(args: Namespace) -> int:
     """`jrnn diagnose`: where the gradient goes before and after training, or in a saved model."""
     if args.model is not None:
         return diagnose_saved(args)
-    dataset = data.load(args.data or "digits", seed=args.seed)
+    require_extras(EXTRAS | {"matplotlib": "plots"})
+    dataset = load_data(args)
     lag = checked_lag(args.lag, dataset)
     cell, objective, out = build(args, dataset), Objective(dataset.task, dataset.outputs), output_folder(args)
     say(f"{dataset.source}\nWriting to {out}.")
@@ -42,12 +46,14 @@ def diagnose(args: Namespace) -> int:
     if fitted.interrupted:
         return 130
     after = measure("after training", fitted.step, cell, fitted.params, objective, fitted.loss_params, dataset, lag)
-    return report(args, out, cell, fitted.params, dataset, lag, (before, after), settings(args), fitted.history)
+    known = settings(args, dataset) | {"steps": fitted.step}
+    return report(args, out, cell, fitted.params, dataset, lag, (before, after), known, fitted.history)
 
 
 def diagnose_saved(args: Namespace) -> int:
     """`jrnn diagnose --model DIR`."""
-    for name in ("cell", "hidden", "layers", "steps", "max_norm"):
+    require_extras(EXTRAS | {"matplotlib": "plots"})
+    for name in ("cell", "hidden", "layers", "steps", "max_norm", "learning_rate", "batch_size", "seed"):
         if getattr(args, name) is not None:
             raise InputError(
                 f"--{name.replace('_', '-')}",
@@ -61,13 +67,18 @@ def diagnose_saved(args: Namespace) -> int:
     source = args.data or known.get("data")
     if not isinstance(source, str):
         raise InputError("--data", "none, and the model does not say what it was trained on", "a data set")
-    dataset = data.load(source, seed=int(known.get("seed", args.seed)))
+    dataset = data.load(source, seed=int(known.get("seed", 0)))
     objective = saved.objective
     if not isinstance(objective, Objective):
         raise InputError("--model", f"{args.model}, without an objective that jrnn knows", "a model of `jrnn train`")
     if (objective.task, objective.outputs) != (dataset.task, dataset.outputs):
         given = f"{source} ({dataset.task}, {dataset.outputs} outputs)"
         raise InputError("--data", given, f"data for this model ({objective.task}, {objective.outputs} outputs)")
+    features = known.get("features", dataset.x.shape[2])
+    if features != dataset.x.shape[2]:
+        raise InputError(
+            "--data", f"{source}, with {dataset.x.shape[2]} features", f"{features} features for this model"
+        )
     lag = checked_lag(args.lag, dataset)
     out = output_folder(args)
     step = int(known.get("step", known.get("steps", 0)))
@@ -77,7 +88,8 @@ def diagnose_saved(args: Namespace) -> int:
 
 def train(args: Namespace) -> int:
     """`jrnn train`: trains and saves; `jrnn diagnose --model DIR` goes on from there."""
-    dataset = data.load(args.data or "digits", seed=args.seed)
+    require_extras(EXTRAS)
+    dataset = load_data(args)
     cell, objective, out = build(args, dataset), Objective(dataset.task, dataset.outputs), output_folder(args)
     say(f"{dataset.source}\nWriting to {out}.")
     fitted = train_model(args, cell, objective, dataset, out)
@@ -92,8 +104,8 @@ def train(args: Namespace) -> int:
 def build(args: Namespace, dataset: data.Dataset) -> Any:
     """The cell that the options describe; the options are completed with their defaults."""
     steps = max(500, UPDATES * 64 // max(dataset.x.shape[1], 64))
-    defaults = {"cell": "elman", "hidden": 128, "layers": 1, "steps": steps, "max_norm": 1.0}
-    for name, value in defaults.items():
+    sizes = {"cell": "elman", "hidden": 128, "layers": 1}
+    for name, value in (sizes | {"steps": steps, "max_norm": 1.0, "learning_rate": 1e-3, "batch_size": 32}).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
     if args.cell not in KINDS:
@@ -102,8 +114,9 @@ def build(args: Namespace, dataset: data.Dataset) -> Any:
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')}", getattr(args, name), "a positive integer")
     for name in ("max_norm", "learning_rate"):
-        if not getattr(args, name) > 0:
-            raise InputError(f"--{name.replace('_', '-')}", getattr(args, name), "a positive number")
+        given = getattr(args, name)
+        if not given > 0 or (name == "learning_rate" and np.isinf(given)):
+            raise InputError(f"--{name.replace('_', '-')}", given, "a positive number")
     args.batch_size = min(args.batch_size, len(dataset.train))
     layers = [KINDS[args.cell](args.hidden) for _ in range(args.layers)]
     return layers[0] if args.layers == 1 else cells.stack(*layers)
@@ -131,11 +144,11 @@ def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.
         out=out,
         resume=args.resume,
         progress=True,
+        tensorboard=args.tensorboard,
+        metadata=settings(args, dataset),
     )
     if not fitted.interrupted:
-        known = settings(args) | {
-            "data": dataset.name if args.data in (None, dataset.name) else os.path.abspath(args.data)
-        }
+        known = settings(args, dataset) | {"step": fitted.step, "steps": fitted.step}
         save(out, cell, fitted.params, loss_params=fitted.loss_params, objective=objective, metadata=known)
     return fitted
 
@@ -190,7 +203,7 @@ def report(
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     layers = len(cell.cells) if isinstance(cell, cells.Stack) else 1
     one = cell.cells[0] if isinstance(cell, cells.Stack) else cell
-    kind = next((name for name in ("Elman", "LSTM", "GRU") if type(one).__name__ == name), type(one).__name__)
+    kind = type(one).__name__
     hidden = getattr(one, "hidden", None)
     facts = {"cell": kind, "hidden": hidden, "layers": layers, "parameters": parameters, "state": state.size}
     wanted = ("max_norm", "optimizer", "learning_rate", "batch_size", "steps", "seed")
@@ -211,7 +224,7 @@ def report(
         model=facts | {name: known[name] for name in wanted if name in known},
         stages=stages,
         history={name: column for name, column in history.items() if name != "step"},
-        versions={"jrnn": cells_version(), "jax": jax.__version__, "python": platform.python_version()},
+        versions={"jrnn": version("jrnn"), "jax": jax.__version__, "python": platform.python_version()},
         command=shlex.join(["jrnn", *sys.argv[1:]]),
     )
     print_report(found)
@@ -221,17 +234,26 @@ def report(
     return 0
 
 
-def cells_version() -> str:
-    """jrnn's version."""
-    import jrnn
+def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
+    """What a run is known by: its options, and the data it was trained on."""
+    names = ("cell", "hidden", "layers", "learning_rate", "batch_size", "steps", "seed")
+    source = args.data or "digits"
+    facts = {"data": source if source in data.NAMES else os.path.abspath(source), "features": dataset.x.shape[2]}
+    clip = None if np.isinf(args.max_norm) else args.max_norm
+    return {name: getattr(args, name) for name in names} | facts | {"optimizer": "Adam", "max_norm": clip}
 
-    return jrnn.__version__
+
+def load_data(args: Namespace) -> data.Dataset:
+    """--data, split by --seed."""
+    args.seed = 0 if args.seed is None else args.seed
+    return data.load("digits" if args.data is None else args.data, seed=args.seed)
 
 
-def settings(args: Namespace) -> dict[str, Any]:
-    """The options a run is known by."""
-    names = ("cell", "hidden", "layers", "max_norm", "learning_rate", "batch_size", "steps", "seed")
-    return {name: getattr(args, name) for name in names} | {"optimizer": "Adam"}
+def require_extras(packages: dict[str, str]) -> None:
+    """InputError before anything is computed if a package that the command ends with is not there."""
+    for package, extra in packages.items():
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"package {package}", "not installed", f'pip install "jrnn[{extra}]"')
 
 
 def checked_lag(lag: int | None, dataset: data.Dataset) -> int:
@@ -246,11 +268,16 @@ def checked_lag(lag: int | None, dataset: data.Dataset) -> int:
 
 def output_folder(args: Namespace) -> Path:
     """--out, or the first free of jrnn-report, jrnn-report-2, ...; with --resume the last one there is."""
+    if args.out == "":
+        raise InputError("--out", "''", "a folder")
     if args.out is not None:
         return writable("--out", Path(args.out))
     taken = [path for path in names_from("jrnn-report") if path.exists()]
-    if args.resume and taken:
-        return writable("--out", taken[-1])
+    if args.resume:
+        runs = [path for path in taken if (path / "checkpoints").is_dir()]
+        if not runs:
+            raise InputError("--resume", "no run in jrnn-report*", "--out DIR, the folder of the run to go on with")
+        return writable("--out", runs[-1])
     return writable("--out", next(path for path in names_from("jrnn-report") if not path.exists()))
 
 

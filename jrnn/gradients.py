@@ -42,6 +42,8 @@ def value_and_grads(
 ) -> tuple[Array, Gradients]:
     """The loss and all its gradients, dL/dh_t included, from one backward pass.
 
+    Wrap the call in `jax.jit` in a training loop: called eagerly, a loss is traced anew each time.
+
     Args:
       cell, params, xs, initial_state: as for `unroll`.
       loss: `loss(unrolled) -> scalar`, or `loss(loss_params, unrolled)` if loss_params are given.

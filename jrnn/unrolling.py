@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool
 
 from jrnn.boundary import (
+    as_array,
     as_arrays,
     batch_of,
     check_count,
@@ -34,7 +36,7 @@ class Unrolled(NamedTuple):
     states: State | None
     """With return_states: h_0..h_T [T+1, *B, ...], states[0] the initial state; padding holds the last valid one.
     With reverse they stay at their times: states[t] is the state after step t was read, states[T] the initial one."""
-    mask: Array
+    mask: Bool[Array, "T *B"]
     """[T, *B] of bool: the steps that happened (lengths and mask together)."""
     last: Any
     """[*B, K]: the output of the step read last (with reverse: the earliest valid one); zero if none happened."""
@@ -75,7 +77,8 @@ def unroll(
       length: T, where xs is None.
       lengths: [*B] of int, 0..T: steps from there on are padding, whose values do not matter (the cell is shown zeros
         there): the state is held, the output is zero, no gradient flows.
-      resets: [T, *B] of bool: True at the first step of a segment; the state entering it is the reset state.
+      resets: [T, *B] of bool: True at the first step of a segment; the state entering it is the reset state. Where
+        `initial_state` was carried over from an earlier chunk, give `reset_state` too.
       mask: [T, *B] of bool: where False the step did not happen: the state is held, the output is zero.
       reverse: read the valid prefix from its end; outputs stay at their original times; a reset then acts between t
         and t - 1, so that segments stay the same sets of steps.
@@ -105,8 +108,8 @@ def unroll(
         reset_state=reset_state,
         length=length,
         lengths=lengths,
-        resets=front(resets),
-        mask=front(mask),
+        resets=front(None if resets is None else as_array("resets", resets)),
+        mask=front(None if mask is None else as_array("mask", mask)),
         reverse=reverse,
         remat=remat,
         truncate=truncate,
@@ -212,7 +215,10 @@ def run_cell(
 ) -> Unrolled:
     """Checks what was given against the cell, then scans."""
     steps = steps_of(xs, length)
-    batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
+    shaped = next(
+        (flags[:1].reshape(flags.shape[1:]) for flags in (mask, resets) if flags is not None and len(flags)), None
+    )
+    batch_shape = batch_of(cell, params, xs, initial_state, shaped if lengths is None else lengths, time_axes=1)
     unroll = check_count("unroll", unroll, 1, "a positive number of steps")
     truncate = None if truncate is None else check_count("truncate", truncate, 1, "a positive number of steps, or None")
     start = check_state("initial_state", initial_state, cell, params, batch_shape)

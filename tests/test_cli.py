@@ -1,7 +1,9 @@
 """The command line: what a newcomer types, and every kind of wrong input: exit code 2, one clear line, no traceback."""
 
+import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -109,7 +111,12 @@ def refused(capsys, *args):
         (["--data", "missing.npz"], ["--data", "missing.npz"]),
         (["--model", "nowhere"], ["--model", "nowhere"]),
         (["--model", "nowhere", "--hidden", "3"], ["--hidden", "--model"]),
+        (["--model", "nowhere", "--seed", "3"], ["--seed", "--model"]),
         (["--out", "/dev/null/x"], ["--out", "/dev/null/x"]),
+        (["--out", ""], ["--out", "a folder"]),
+        (["--data", ""], ["--data", "digits, mnist"]),
+        (["--learning-rate", "inf"], ["--learning-rate", "inf"]),
+        (["--resume"], ["--resume", "no run"]),
     ],
     ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
 )
@@ -150,6 +157,36 @@ def test_model_and_data_that_do_not_fit(capsys, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = refused(capsys, "diagnose", "--model", trained[0], "--data", "digits")
     assert "--data" in said and "2 outputs" in said
+
+
+def test_model_and_data_of_other_features(capsys, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(20, 6, 3))
+    np.savez("three.npz", x=x, y=np.arange(20) % 2)
+    said = refused(capsys, "diagnose", "--model", trained[0], "--data", "three.npz")
+    assert "3 features" in said and "2 features" in said and not list(tmp_path.glob("jrnn-report*"))
+
+
+def test_a_missing_package_is_named_before_anything_is_computed(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    find = importlib.util.find_spec
+    for package, extra in (("matplotlib", "plots"), ("orbax", "train"), ("rich", "train")):
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *a, p=package: None if name == p else find(name, *a)
+        )
+        said = refused(capsys, "diagnose")
+        assert package in said and f"jrnn[{extra}]" in said and not list(tmp_path.iterdir())
+
+
+def test_a_killed_run_can_be_diagnosed(sequences, tmp_path):
+    """What `fit` checkpointed knows its data; from another folder too."""
+    assert (
+        jrnn("train", "--data", sequences.name, *TINY, "--out", tmp_path / "run", cwd=sequences.parent).returncode == 0
+    )
+    shutil.rmtree(tmp_path / "run" / "model")
+    done = jrnn("diagnose", "--model", tmp_path / "run", "--out", "seen", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "seen" / "report.json").read_text())["stages"][0]["step"] == 4
 
 
 def test_help_reads_well(capsys):

@@ -122,6 +122,8 @@ def from_input(params: Params, x: Any, like: Array) -> Array:
     """x @ w_in + bias in the accumulation dtype; without input (x is None) the bias alone, with the batch of `like`."""
     w_in, bias = params["w_in"], params["bias"]
     if x is None:
+        if w_in.shape[0]:
+            raise InputError("xs", "None", f"inputs: `init` was told of {w_in.shape[0]} features (None: of none)")
         zero = jnp.zeros((*like.shape[:-1], bias.shape[-1]), wide_dtype(bias.dtype))
         return add_bias(zero, bias)
     x = check_floating("xs", x)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jrnn.cells._base import (
     check_dtype,
@@ -31,7 +32,7 @@ SLOPES = {  # of the activation, from its value
 class ElmanState(NamedTuple):
     """h [*B, H]."""
 
-    h: Array
+    h: Float[Array, "*B H"]
 
 
 @static_cell

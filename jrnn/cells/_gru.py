@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jrnn.cells._base import (
     add_bias,
@@ -27,7 +28,7 @@ from jrnn.types import Array, InputError, Params, Shape
 class GRUState(NamedTuple):
     """h [*B, H]."""
 
-    h: Array
+    h: Float[Array, "*B H"]
 
 
 @static_cell

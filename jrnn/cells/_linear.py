@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jrnn.cells._base import (
     add_bias,
@@ -26,7 +27,7 @@ from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 class LinearState(NamedTuple):
     """h [*B, H]."""
 
-    h: Array
+    h: Float[Array, "*B H"]
 
 
 @static_cell

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jrnn.cells._base import (
     check_dtype,
@@ -25,8 +26,8 @@ from jrnn.types import Array, Params, Shape
 class LSTMState(NamedTuple):
     """h [*B, H] and c [*B, H]; the whole state is both (N = 2H)."""
 
-    h: Array
-    c: Array
+    h: Float[Array, "*B H"]
+    c: Float[Array, "*B H"]
 
 
 @static_cell

@@ -1,10 +1,10 @@
 """Data sets as plain NumPy arrays, each with its held-out part and the time lag its task needs.
 
-`load("digits")` gives a `Dataset`; the other names are mnist, sunspots and text, and a path to a .npz or .csv file
-works too. This room imports NumPy, the standard library and `jrnn.types` only; other packages are read when asked for.
+`load("digits")` gives a `Dataset`; `NAMES` has the other names, and a path to a .npz or .csv file works too. This room
+imports NumPy, the standard library and `jrnn.types` only; other packages are read when asked for.
 """
 
 from jrnn.data.dataset import Dataset
-from jrnn.data.loading import load
+from jrnn.data.loading import NAMES, load
 
-__all__ = ["Dataset", "load"]
+__all__ = ["NAMES", "Dataset", "load"]

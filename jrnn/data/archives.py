@@ -17,16 +17,17 @@ from jrnn.types import InputError
 
 MOST_CLASSES = 10_000
 FORMS = (
-    "integers [cases] (a class each), integers [cases, time] (a class at each step), floats [cases] or [cases, K] "
-    "(numbers each), or floats [cases, time] or [cases, time, K] (numbers at each step)"
+    "integers [cases] or [cases, 1] (a class each), integers [cases, time] (a class at each step), floats [cases] or "
+    "[cases, K] (numbers each), or floats [cases, time] or [cases, time, K] (numbers at each step)"
 )
 
 
 def read_archive(path: Path, seed: int) -> Dataset:
     """A .npz file with x [cases, time, features] or [cases, time], y, and optionally lengths [cases].
 
-    The task: y integers [cases] -> classify; integers [cases, T] -> classify_each; floats [cases] or [cases, K] ->
-    regress; floats [cases, T, K] -> regress_each. Floats [cases, n] could be either: n = T means regress_each, K = 1.
+    The task: y integers [cases] or [cases, 1] -> classify; integers [cases, T] -> classify_each; floats [cases] or
+    [cases, K] -> regress; floats [cases, T, K] -> regress_each. Where a second axis of T steps could be either, it is
+    time. `source` says what was inferred.
     The split is random, by class for classify: cases cut from one series belong in a .csv file, where it is by time.
 
     Raises:
@@ -43,11 +44,10 @@ def read_archive(path: Path, seed: int) -> Dataset:
     lengths = valid_lengths(arrays["lengths"], cases, size) if "lengths" in arrays else None
     task, y, outputs = _task_of(arrays["y"], cases, size, lengths)
     parts = random_split(cases, seed, y if task == "classify" else None)
-    source = f"The arrays of {path.name}."
     # Checked before the lag is measured, which takes finite numbers for granted.
-    draft = Dataset(path.name, x, y, lengths, task, outputs, *parts, min(1, size - 1), "not measured", source)
+    draft = Dataset(path.name, x, y, lengths, task, outputs, *parts, min(1, size - 1), "not measured", "")
     lag, reason = _lag_of(draft)
-    return replace(draft, lag=lag, lag_reason=reason)
+    return replace(draft, lag=lag, lag_reason=reason, source=f"The arrays of {path.name}: {_inferred(draft)}.")
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -82,10 +82,10 @@ def _task_of(y: np.ndarray, cases: int, steps: int, lengths: np.ndarray | None) 
     if 0 in y.shape or y.shape[:1] != (cases,):
         raise wrong
     if y.dtype.kind in "iub":
-        if y.shape not in ((cases,), (cases, steps)):
+        if y.shape not in ((cases,), (cases, 1), (cases, steps)):
             raise wrong
-        if y.ndim == 1:
-            return "classify", y, _classes(y)
+        if y.ndim == 1 or y.shape != (cases, steps):
+            return "classify", y.reshape(cases), _classes(y)
         valid = slice(None) if lengths is None else np.arange(steps) < lengths[:, None]
         return "classify_each", y, _classes(y[valid])
     if y.dtype.kind != "f" or y.ndim > 3 or (y.ndim == 3 and y.shape[1] != steps):
@@ -107,13 +107,26 @@ def _classes(labels: np.ndarray) -> int:
     return max(2, high + 1)
 
 
+def _inferred(data: Dataset) -> str:
+    """What y was taken for, with the way out where numbers look like labels."""
+    if data.task.startswith("classify"):
+        each = " of each step" if data.task == "classify_each" else ""
+        return f"classification{each} into {data.outputs} classes"
+    numbers = f"{data.outputs} number{'s' if data.outputs > 1 else ''}"
+    text = f"regression of {numbers} {'at each step' if data.task == 'regress_each' else 'per sequence'}"
+    like_labels = data.outputs == 1 and ((data.y == np.floor(data.y)) & (data.y >= 0) & (data.y < MOST_CLASSES)).all()
+    return text + ("; store y as integers to classify" if like_labels else "")
+
+
 def _lag_of(data: Dataset) -> tuple[int, str]:
     """The lag by the task: over all cases where only inputs are looked at, else over the training cases."""
     steps = data.x.shape[1]
-    if not data.task.endswith("_each"):
-        return whole_sequence_lag(data.x, data.lengths)
-    seen = data.subset(data.train)
+    chosen = data.train if data.task.endswith("_each") else np.arange(len(data.x))
+    # A case without a step says nothing about lags.
+    seen = data.subset(chosen if data.lengths is None else chosen[data.lengths[chosen] > 0])
     x, lengths = seen["x"], seen.get("lengths")
+    if not data.task.endswith("_each"):
+        return whole_sequence_lag(x, lengths)
     if data.task == "regress_each":
         return period_lag(x, steps, lengths)
     symbols = one_hot_symbols(x, lengths)

@@ -63,11 +63,13 @@ def finite_float32(argument: str, array: np.ndarray, places: tuple[str, ...], va
 
 
 def valid_lengths(value: object, cases: int, steps: int) -> np.ndarray:
-    """`lengths` as int32 [cases], each within 1..steps; InputError names the first case that is not."""
+    """`lengths` as int32 [cases], each within 0..steps, not all 0; InputError names the first case that is not."""
     array = whole_array("lengths", value, (cases,), "the valid steps of each case")
-    bad = np.flatnonzero((array < 1) | (array > steps))
+    bad = np.flatnonzero((array < 0) | (array > steps))
     if len(bad):
-        raise InputError("lengths", f"{array[bad[0]]} at case {bad[0]}", f"1 to {steps}, the steps of x")
+        raise InputError("lengths", f"{array[bad[0]]} at case {bad[0]}", f"0 to {steps}, the steps of x")
+    if not array.any():
+        raise InputError("lengths", "0 for every case", "at least one case with a step")
     return array.astype(np.int32)
 
 

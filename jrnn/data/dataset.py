@@ -22,7 +22,8 @@ class Dataset:
       x: float32 [cases, T, F]; integers are converted; what lies beyond `lengths` is set to 0.
       y: classify int32 [cases]; classify_each int32 [cases, T]; regress float32 [cases, K]; regress_each
         float32 [cases, T, K]. The two `_each` tasks ask for an answer at every step, the others at the last valid one.
-      lengths: int32 [cases], the valid steps of each case (1..T), or None where all T are.
+      lengths: int32 [cases], the valid steps of each case (0..T, not all 0), or None where all T are. A case of
+        length 0 takes no step, and an answer at its end sees the initial state only.
       task: which of the four.
       outputs: the number of classes, or K.
       train, test: int64 indices into the cases that share none; `test` is held out (20 % when loaded).
@@ -86,6 +87,8 @@ class Dataset:
                 raise InputError(part, "no cases", "at least one")
             if len(np.unique(indices)) != len(indices):
                 raise InputError(part, "a case named twice", "each case at most once")
+            if self.lengths is not None and self.task.endswith("_each") and not self.lengths[indices].any():
+                raise InputError(part, "cases of length 0 only", f"at least one step to answer at, to {self.task}")
             object.__setattr__(self, part, indices)
         shared = np.intersect1d(self.train, self.test)
         if len(shared):

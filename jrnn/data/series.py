@@ -6,7 +6,7 @@ import numpy as np
 
 from jrnn.data.dataset import Dataset
 from jrnn.data.lags import period_lag
-from jrnn.data.packages import package_file
+from jrnn.data.packages import package_file, shipped_with
 from jrnn.data.periods import dominant_period
 from jrnn.data.splits import chronological_starts
 from jrnn.data.tables import read_table
@@ -23,8 +23,9 @@ def sunspots(seed: int) -> Dataset:
 
     x and y are float32 [cases, 44, 1]; the split is by time, so `seed` changes nothing.
     """
-    path = package_file("sunspots", "statsmodels==0.15.0", "datasets/sunspots/sunspots.csv")
-    source = "Yearly mean sunspot numbers from 1700 to 2008, public domain, as shipped with statsmodels 0.15.0."
+    path = package_file("sunspots", "statsmodels", "datasets/sunspots/sunspots.csv")
+    shipped = shipped_with("statsmodels")
+    source = f"Yearly mean sunspot numbers from 1700 to 2008, public domain, as shipped with {shipped}."
     return forecast_windows("sunspots", read_table(path)[:, 1:], source, window=44)
 
 
@@ -40,7 +41,7 @@ def forecast_windows(name: str, values: np.ndarray, source: str, window: int | N
     Returns:
       A `regress_each` data set with x and y [cases, T, F], K = F.
     Raises:
-      InputError: fewer steps than needed.
+      InputError: fewer steps than needed, or no column that varies before the boundary.
     """
     steps, features = values.shape
     least = SHORTEST if window is None else max(SHORTEST, 2 * window + 1)
@@ -50,9 +51,12 @@ def forecast_windows(name: str, values: np.ndarray, source: str, window: int | N
     limit = max(10, min(MOST_WINDOWS, MOST_VALUES // (size * features)))
     train, test, boundary = chronological_starts(steps, size, limit)
     seen = values[:boundary]
-    spread = seen.std(0)
+    spread, varies = seen.std(0), np.ptp(seen, axis=0) > 0
+    if not varies.any():
+        where = f" in its first {boundary} steps, the training part" if np.ptp(values, axis=0).any() else ""
+        raise InputError("--data", f"{name}, with no column that varies{where}", "at least one")
     # Rounding can give a constant column a tiny deviation, which must not be blown up to 1.
-    spread = np.where((spread > 0) & (np.ptp(seen, axis=0) > 0), spread, 1.0)
+    spread = np.where((spread > 0) & varies, spread, 1.0)
     scaled = (values - seen.mean(0)) / spread
     index = np.concatenate([train, test])[:, None] + np.arange(size)
     lag, reason = period_lag(scaled[None, :boundary], size)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from jrnn.boundary import as_array, as_arrays
 from jrnn.flow.jacobian import check_causal
@@ -22,12 +23,12 @@ CHUNK_ELEMENTS = 2**25  # of one block of parts held at a time
 class GradientFlow(NamedTuple):
     """dL/dh_k and its split by output, part(t, k) = (dy_t/dh_k)^T g_t with g_t = dL/dy_t taken once."""
 
-    state_gradients: Array
+    state_gradients: Float[Array, "T+1 *B N"]
     """delta_k = dL/dh_k = sum_t part(t, k), [T+1, *B, N], unit of L over unit of h."""
-    credit: Array
+    credit: Float[Array, "R T+1 *B"]
     """||part(t, k)||_2, [R, T+1, *B]: row i is output t = output_times[i], column k; zero for k > t. With reverse the
     columns are laid out like `Unrolled.states`: output t reads column t - 1, and the part is zero for k < t - 1."""
-    output_times: Array
+    output_times: Int[Array, " R"]
     """[R] of int, 1..T: the outputs that were followed; all of them by default, so row i is output t = i + 1."""
 
 

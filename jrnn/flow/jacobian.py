@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jrnn.boundary import as_arrays, batch_of, is_count, steps_of
 from jrnn.cells import check_cell, draw_noise, is_causal
@@ -29,7 +30,7 @@ def jacobians(
     reverse: bool = False,
     key: Array | None = None,
     method: str = "auto",
-) -> Array:
+) -> Float[Array, "T *B N N"]:
     """J[i] = dh_{i+1}/dh_i for i = 0..T-1, by `jax.jacfwd` of the cell's step, `vmap`ped over time, or in closed form.
 
     Only `step` is differentiated, over the whole flattened state (N = 2H for an LSTM: h, then c). J = I where the step
@@ -105,9 +106,9 @@ def along(
 class ScaledProduct(NamedTuple):
     """A product of Jacobians, exp(log_scale) * matrix, that neither overflows nor underflows."""
 
-    matrix: Array
+    matrix: Float[Array, "*B N N"]
     """[*B, N, N], its largest entry in magnitude about 1 (or all zero)."""
-    log_scale: Array
+    log_scale: Float[Array, "*B"]
     """[*B], natural logarithm of the factor taken out."""
 
     def log_singular_values(self) -> Array:
@@ -119,7 +120,7 @@ class ScaledProduct(NamedTuple):
         return jnp.log(sigma) + jnp.broadcast_to(self.log_scale[..., None], sigma.shape)
 
 
-def jacobian_product(J: Array, k: int, t: int) -> Array:
+def jacobian_product(J: Float[Array, "T *B N N"], k: int, t: int) -> Float[Array, "*B N N"]:
     """dh_t/dh_k = J_t J_{t-1} ... J_{k+1}: [T, *B, N, N] -> [*B, N, N]; the identity for t = k.
 
     k and t choose how many factors there are, so under `jax.jit` they are static. It overflows where the gradient
@@ -131,7 +132,7 @@ def jacobian_product(J: Array, k: int, t: int) -> Array:
     return fold(window(J, k, t), rescale=False).matrix
 
 
-def scaled_jacobian_product(J: Array, k: int, t: int) -> ScaledProduct:
+def scaled_jacobian_product(J: Float[Array, "T *B N N"], k: int, t: int) -> ScaledProduct:
     """`jacobian_product` carried rescaled in log space: finite in float32 for T = 100,000 whatever the growth.
 
     Factors are multiplied pairwise in about log2(t - k) batched products; after each, the largest entry is taken out.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jrnn.boundary import as_arrays, batch_of, check_count, check_state, steps_of
 from jrnn.flow.jacobian import check_causal
@@ -20,19 +21,19 @@ from jrnn.unrolling import unroll
 class LyapunovSpectrum(NamedTuple):
     """Exponents of the leading k directions in nats per step, -inf for directions that die, never NaN."""
 
-    exponents: Array
+    exponents: Float[Array, "*B k"]
     """[*B, k], descending up to noise: lambda_i = sum ln |R_ii| / number of counted steps, where Q_t R_t = J_t Q_{t-1}
     (Benettin et al. 1980); Q is renewed every `every` steps."""
-    standard_errors: Array
+    standard_errors: Float[Array, "*B k"]
     """[*B, k], nats per step: from the spread of the means of sqrt(n) consecutive blocks of the n renewals counted.
     0 where an exponent is -inf."""
-    log_r: Array
+    log_r: Float[Array, "n *B k"]
     """[n, *B, k], nats: ln |R_ii| at each renewal, the warm-up included."""
-    steps: Array
+    steps: Int[Array, "n *B"]
     """[n, *B] of int: how many steps that happened lie between this renewal and the one before."""
-    counted: Array
+    counted: Bool[Array, "n *B"]
     """[n, *B] of bool: the renewals after the warm-up."""
-    resolved: Array
+    resolved: Bool[Array, "*B k"]
     """[*B, k] of bool: whether R's diagonal at every counted renewal stayed above rounding,
     ln |R_11| - ln |R_ii| < ln(1/eps): measured, so too large an `every` or too short a float shows itself."""
     size: int

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.boundary import as_arrays, batch_of, is_count, steps_of
-from jrnn.flow.credit import gradient_flow, output_pull
+from jrnn.flow.credit import CHUNK_ELEMENTS, gradient_flow, output_pull
 from jrnn.flow.jacobian import check_causal, jacobians
 from jrnn.masking import check_lengths
-from jrnn.types import Array, InputError, Inputs, Params
+from jrnn.types import Array, InputError, Inputs, Params, ravel_state
 from jrnn.unrolling import unroll
 
 VANISHED, EXPLODED = 0.01, 100.0
@@ -27,8 +27,8 @@ class FlowSummary:
     lag: int
     """The lag the task needs, in steps; the verdict holds for it."""
     arriving: np.ndarray
-    """[L] for lags 0..L-1: sum ||part(t, t - lag)|| / sum ||part(t, t)|| over the outputs t >= lag and sequences, where
-    part(t, k) = (dy_t/dh_k)^T dL/dy_t. By output, never summed over lags; 1 at lag 0."""
+    """[L] for lags 0..L-1: the median over sequences of sum ||part(t, t - lag)|| / sum ||part(t, t)|| over the outputs
+    t > lag, where part(t, k) = (dy_t/dh_k)^T dL/dy_t. By output, never summed over lags; 1 at lag 0."""
     arriving_low: np.ndarray
     """[L]: the 10 % quantile of that ratio over sequences."""
     arriving_high: np.ndarray
@@ -36,8 +36,7 @@ class FlowSummary:
     singular_values: np.ndarray
     """[3, N]: 10 %, 50 %, 90 % quantiles over time and sequences of the i-th singular value of J_t = dh_t/dh_{t-1}."""
     growth: float
-    """Nats per step: mean over outputs and sequences of ln(||part(t, t - lag)|| / ||part(t, t)||) / lag; -inf if a
-    part is 0."""
+    """Nats per step: ln(arriving[lag]) / lag, the mean slope of that curve down to the lag; -inf if nothing arrives."""
     reach: int
     """The largest lag at which at least 1 % of the gradient still arrives."""
     reach_is_bound: bool
@@ -85,7 +84,7 @@ def percent(fraction: float) -> str:
     value = 100 * fraction
     if value == 0:
         return "0 %"
-    return f"{value:.2g} %" if 0.01 <= value < 100 else f"{value:.0f} %" if 100 <= value < 1e6 else f"{value:.1e} %"
+    return f"{value:.2g} %" if 0.01 <= value < 99.5 else f"{value:.0f} %" if 99.5 <= value < 1e6 else f"{value:.1e} %"
 
 
 def summarise(
@@ -168,19 +167,18 @@ def profile(by_lag: np.ndarray, lag: int) -> dict[str, Any]:
     start = np.broadcast_to(by_lag[:, :1], by_lag.shape)
     arrived, sent = np.where(there, by_lag, 0.0), np.where(there, start, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        whole = arrived.sum((0, 2)) / sent.sum((0, 2))
         each = arrived.sum(0) / sent.sum(0)  # [L, S]
-        counted = there[:, lag] & (start[:, lag] > 0)
-        ratios = np.log(by_lag[:, lag][counted] / start[:, lag][counted])
-    known = [row[np.isfinite(row)] for row in each]
-    quantile = [np.quantile(row, (0.1, 0.9)) if len(row) else (np.nan, np.nan) for row in known]
+        known = [row[~np.isnan(row)] for row in each]
+        bands = [np.quantile(row, (0.1, 0.5, 0.9)) if len(row) else [np.nan] * 3 for row in known]
+        low, whole, high = np.array(bands).T
+        growth = float(np.log(whole[lag]) / lag) if lag else 0.0
     far = np.flatnonzero(whole >= VANISHED)
     longest = int(np.flatnonzero(np.isfinite(whole))[-1]) if np.isfinite(whole).any() else 0
     return {
         "arriving": whole,
-        "arriving_low": np.array([q[0] for q in quantile]),
-        "arriving_high": np.array([q[1] for q in quantile]),
-        "growth": float(ratios.mean() / lag) if lag and len(ratios) else 0.0,
+        "arriving_low": low,
+        "arriving_high": high,
+        "growth": growth,
         "reach": int(far[-1]) if len(far) else 0,
         "reach_is_bound": bool(len(far) and far[-1] == longest),
     }
@@ -193,8 +191,9 @@ def step_singular_values(
     run = jax.jit(unroll, static_argnums=0, static_argnames="return_states")(
         cell, params, xs, return_states=True, **options
     )
+    size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
     pairs = np.argwhere(np.asarray(mask))
-    time, sequence = pairs[even_sample(np.arange(len(pairs)), most)].T
+    time, sequence = pairs[even_sample(np.arange(len(pairs)), min(most, max(CHUNK_ELEMENTS // size**2, 1)))].T
     states = jax.tree.map(lambda h: h[time, sequence], run.states)
     inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence][None], xs)
     J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=states)[0]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jrnn.cells._base import static_cell
 from jrnn.masking import select, zero_unless
@@ -18,9 +19,9 @@ class Tangents(NamedTuple):
 
     state: State
     """The cell's own state."""
-    q: Array
+    q: Float[Array, "*B N k"]
     """[*B, N, k]: orthonormal columns, the directions that are followed."""
-    log_r: Array
+    log_r: Float[Array, "*B k"]
     """[*B, k]: ln |R_ii| of the last renewal."""
 
 
@@ -28,7 +29,7 @@ class Pushed(NamedTuple):
     """Between two renewals: q is no longer orthonormal."""
 
     state: State
-    q: Array
+    q: Float[Array, "*B N k"]
 
 
 @static_cell

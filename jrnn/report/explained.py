@@ -61,7 +61,7 @@ def lag_text(diagnosis: Diagnosis) -> tuple[str, str]:
         "steps back. Where it falls below the dotted line, less than 1 % arrives (the dot marks the last lag above "
         f"it). The green line is at {steps(lag)}, the lag the task needs: the closer to 1 a curve crosses it, the "
         "better the network can learn from that far back. The scale is logarithmic, so a straight line down is a "
-        "loss of the same share at every step. The band holds 80 % of the sequences."
+        "loss of the same share at every step. The line is the median sequence; the band holds 80 % of them."
     )
     alt = "; ".join(
         f"{s.name}: {percentage(s.flow.at_lag)} arrives at lag {lag}, 1 % reaches {_reach(s)}" for s in diagnosis.stages

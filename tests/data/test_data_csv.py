@@ -33,8 +33,14 @@ def test_columns_are_features_and_the_header_is_optional(tmp_path, header, end, 
 def test_a_constant_column_becomes_zero(tmp_path):
     data = load(written(tmp_path, "\n".join(f"{step % 5},0.1" for step in range(60))))
     assert np.abs(data.x[:, :, 1]).max() < 1e-6 and data.lag == 5
-    still = load(written(tmp_path, "\n".join(["7"] * 60)))
-    assert (still.x == 0).all() and still.lag == still.x.shape[1] - 1
+
+
+@pytest.mark.parametrize("row", ["7", "7,0.1"])
+def test_a_constant_table_is_refused(tmp_path, row):
+    with pytest.raises(InputError, match="^--data: got mine.csv, with no column that varies; need at least one$"):
+        load(written(tmp_path, "\n".join([row] * 60)))
+    with pytest.raises(InputError, match=r"no column that varies in its first \d+ steps, the training part"):
+        load(written(tmp_path, "\n".join([row] * 59 + [row.replace("7", "8")])))
 
 
 def test_one_column_and_the_shortest_series(tmp_path):
@@ -51,16 +57,34 @@ def test_one_column_and_the_shortest_series(tmp_path):
         ("\n\n \n", "--data: got mine.csv, which is empty"),
         ("a,b\n", "--data: got mine.csv with only 'a,b'; need rows of numbers below it"),
         ("a,b\n1,2\n3,x4\n", "--data: got the text 'x4' in line 3, column 2 of mine.csv; need numbers below"),
-        ("2020-01-01,5\n2020-01-02,6\n", "got the text '2020-01-01' in line 1, column 1"),
-        ("a;b\n1;2\n", "got the text '1;2' in line 2, column 1 of mine.csv; need numbers below an optional header"),
+        (
+            "2020-01-01,5\n2020-01-02,6\n",
+            "got column 1 of mine.csv, which is text throughout ('2020-01-01' first); need columns of numbers: "
+            "remove it (or store a number)",
+        ),
+        ("a,b\n1,x\n2,y\n", "got column 2 of mine.csv, which is text throughout ('x' first)"),
+        ("2020-01-01,5\n2,6\n", "got the text '2020-01-01' in line 1, column 1"),
+        (
+            "a;b\n1;2\n",
+            "--data: got line 2 of mine.csv, which seems to be separated by semicolons; need commas between",
+        ),
+        ("a;b\n1,5;2,5\n3,5;4,5\n", "line 2 of mine.csv, which seems to be separated by semicolons; need commas"),
+        ("1\t2\n3\t4\n5\t6\n", "line 2 of mine.csv, which seems to be separated by tabs; need commas"),
         ("1_000,2\n", "got the text '1_000' in line 1, column 1"),
         ("1,2\n3\n", "--data: got mine.csv with 1 cells in line 2; need 2 in every line, as in the first"),
         ("a,b\n1,2,3\n", "with 3 cells in line 2; need 2"),
         ("1,2\n3,4,\n", "with 3 cells in line 2; need 2"),
         ("1,2\n\n3,4\n", "--data: got an empty line, line 2 of mine.csv; need numbers; empty lines only at the end"),
         ("1\n\n3\n", "got an empty line, line 2 of mine.csv"),
-        ("1,2\n3, \n", "got an empty cell in line 2, column 2"),
-        ("1,nan\n", "--data: got nan in line 1, column 2 of mine.csv; need finite numbers"),
+        ("1,2\n3, \n", "got an empty cell in line 2, column 2 of mine.csv; need a number in every cell: fill or drop"),
+        (
+            "1,nan\n",
+            "--data: got nan in line 1, column 2 of mine.csv; need a number in every cell: fill or drop the row",
+        ),
+        (
+            "a,b\n1,2\n3,NA\n",
+            "got NA in line 3, column 2 of mine.csv; need a number in every cell: fill or drop the row",
+        ),
         ("a\n1\n-inf\n", "got -inf in line 3, column 1"),
         ("1\n1e400\n", "got 1e400 in line 2, column 1"),
         ("1\n1e39\n", "got 1e39 in line 2, column 1"),

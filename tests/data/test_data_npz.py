@@ -23,6 +23,7 @@ def saved(folder, **arrays):
         (np.arange(CASES) % 4, "classify", 4, (CASES,)),
         ((np.arange(CASES) % 2).astype(np.uint8), "classify", 2, (CASES,)),
         (np.arange(CASES) % 2 == 0, "classify", 2, (CASES,)),
+        (np.arange(CASES)[:, None] % 3, "classify", 3, (CASES,)),
         (np.arange(CASES * T).reshape(CASES, T) % 5, "classify_each", 5, (CASES, T)),
         (np.linspace(0, 1, CASES), "regress", 1, (CASES, 1)),
         (np.ones((CASES, 7)), "regress", 7, (CASES, 7)),
@@ -41,6 +42,35 @@ def test_task_from_targets(tmp_path, y, task, outputs, shape):
     assert sorted([*data.train, *data.test]) == list(range(CASES)) and len(data.test) == 8
     other = load(tmp_path / "mine.npz", seed=1)
     assert not np.array_equal(other.test, data.test)
+
+
+@pytest.mark.parametrize(
+    ("y", "inferred"),
+    [
+        (np.arange(CASES) % 2, "classification into 2 classes"),
+        (np.arange(CASES * T).reshape(CASES, T) % 5, "classification of each step into 5 classes"),
+        (np.arange(CASES) % 2 * 1.0, "regression of 1 number per sequence; store y as integers to classify"),
+        (np.linspace(0, 1, CASES), "regression of 1 number per sequence"),
+        (np.ones((CASES, 7)), "regression of 7 numbers per sequence"),
+        (np.ones((CASES, T)), "regression of 1 number at each step; store y as integers to classify"),
+        (np.full((CASES, T, 2), 0.5), "regression of 2 numbers at each step"),
+    ],
+)
+def test_the_source_says_what_was_inferred(tmp_path, y, inferred):
+    assert load(saved(tmp_path, x=X, y=y)).source == f"The arrays of mine.npz: {inferred}."
+
+
+def test_lengths_of_zero_take_no_part_in_the_lag(tmp_path):
+    lengths = np.where(np.arange(CASES) < 25, 0, 9)
+    x = np.where(lengths[:, None, None] == 0, np.nan, X)
+    data = load(saved(tmp_path, x=x, y=np.arange(CASES) % 2, lengths=lengths))
+    assert data.lag == 8 and (data.lengths == lengths).all() and np.isfinite(data.x).all()
+    symbols = np.random.default_rng(0).integers(0, 4, (600, T))
+    y = np.roll(symbols, 5, axis=1)
+    lengths = np.tile([0, T], 300)
+    assert load(saved(tmp_path, x=np.eye(4)[symbols], y=y, lengths=lengths)).lag == 5
+    wave = np.sin(2 * np.pi * np.arange(41) / 12 + np.random.default_rng(0).uniform(0, 6, (600, 1)))
+    assert load(saved(tmp_path, x=wave[:, :-1], y=wave[:, 1:], lengths=np.tile([0, 40], 300))).lag == 12
 
 
 def test_two_axes_are_one_feature_and_other_arrays_are_ignored(tmp_path):
@@ -138,8 +168,9 @@ LABELS = np.arange(CASES) % 2
         ({"x": X, "y": LABELS - 1}, "y: got label -1 at case 0"),
         ({"x": X, "y": LABELS * 0}, "y: got the label 0 only; need labels of at least two classes"),
         ({"x": X, "y": LABELS * 10**9}, "y: got label 1000000000; need labels below 10000"),
-        ({"x": X, "y": LABELS, "lengths": np.full(CASES, T + 1)}, "lengths: got 13 at case 0; need 1 to 12"),
+        ({"x": X, "y": LABELS, "lengths": np.full(CASES, T + 1)}, "lengths: got 13 at case 0; need 0 to 12"),
         ({"x": X, "y": LABELS, "lengths": np.full(CASES, -1)}, "lengths: got -1 at case 0"),
+        ({"x": X, "y": LABELS, "lengths": LABELS * 0}, "lengths: got 0 for every case; need at least one case with"),
         ({"x": X, "y": LABELS, "lengths": np.ones(3, int)}, "lengths: got an int64 array of shape [3]"),
     ],
 )

@@ -104,8 +104,11 @@ def test_loss_on_the_final_state_and_whole_state_of_an_lstm():
         return jnp.sum(unrolled.final_state.c)
 
     found = summarise(cell, weights, xs, loss, lag=5)
-    credit = gradient_flow(cell, weights, xs, loss).credit[5].sum(-1)  # of output 6, over k = 0..6
-    assert_allclose(found.arriving, (credit / credit[6])[6:0:-1], rtol=1e-12)
+    credit = gradient_flow(cell, weights, xs, loss).credit[5]  # of output 6, over k = 0..6 and sequences
+    each = (np.asarray(credit) / np.asarray(credit[6]))[6:0:-1]
+    assert_allclose(found.arriving, np.median(each, axis=-1), rtol=1e-12)
+    assert_allclose(found.growth, np.log(np.median(each[5])) / 5, rtol=1e-12)
+    assert_allclose(found.arriving_high, np.quantile(each, 0.9, axis=-1), rtol=1e-12)
     assert found.singular_values.shape == (3, 4)
     assert (np.diff(found.singular_values, axis=1) <= 0).all() and (np.diff(found.singular_values, axis=0) >= 0).all()
     assert found.arriving[0] == 1.0 and np.isfinite(found.growth)

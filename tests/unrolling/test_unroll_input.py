@@ -125,3 +125,19 @@ def test_numpy_integers_are_counts():
     out = unroll(cell, params, XS, truncate=two, remat=two, unroll=two, time_axis=np.int64(0))
     assert out.outputs.shape == (4, 3, 2)
     assert unroll(cell, make(elman(2), 0)[1], None, length=two).outputs.shape == (2, 2)
+
+
+def test_flags_as_lists_and_the_batch_of_an_autonomous_run(key):
+    """Lists of flags on any time axis; without inputs or state the mask tells the batch shape."""
+    cell = elman(3)
+    params = cell.init(key, 2)
+    xs = jax.random.normal(key, (4, 2, 2))
+    resets = [[False, True], [True, False], [False, False], [False, True]]
+    first = unroll(cell, params, xs, resets=resets).outputs
+    second = unroll(cell, params, jnp.swapaxes(xs, 0, 1), resets=np.array(resets).T.tolist(), time_axis=1).outputs
+    np.testing.assert_array_equal(first, jnp.swapaxes(second, 0, 1))
+    alone = elman(3)
+    run = unroll(alone, alone.init(key, None), None, length=4, mask=np.ones((4, 5), bool))
+    assert run.outputs.shape == (4, 5, 3)
+    with pytest.raises(InputError, match="xs: got None; need inputs.*2 features"):
+        unroll(cell, params, None, length=4)
