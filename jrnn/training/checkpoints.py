@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ class Stored(NamedTuple):
     about: dict[str, Any]
     """The JSON description it was written with."""
     path: Path
+    time: float
+    """When it was written, in seconds since 1970; 0 if it does not say."""
 
 
 class Damaged(Exception):
@@ -56,7 +59,7 @@ def write(path: Path, trees: Mapping[str, Any], about: Mapping[str, Any]) -> Non
             if array.size:  # Orbax stores no empty arrays
                 arrays[f"{name}.{number}"] = array
         index[name] = {"layout": layout_of(tree), "leaves": leaves}
-    description = {"format": FORMAT, "trees": index, "about": dict(about)}
+    description = {"format": FORMAT, "trees": index, "about": dict(about), "time": time.time()}
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         items = ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays), description=ocp.args.JsonSave(description))
         aside = path.absolute().with_name(f"{path.name}{UNFINISHED[0]}")
@@ -107,7 +110,7 @@ def read(path: Path) -> Stored:
             if facts(array) != {"shape": leaf["shape"], "dtype": leaf["dtype"]}:
                 raise Damaged(f"{path}: {name}{leaf['path']} is not what was written")
             tree["arrays"].append(array)
-    return Stored(index, about, path)
+    return Stored(index, about, path, float(description.get("time", 0.0)))
 
 
 def checksums(path: Path) -> dict[str, int]:

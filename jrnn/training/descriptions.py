@@ -106,6 +106,31 @@ def spelled(description: Any) -> str:
     return repr(description)
 
 
+def differing(ours: Any, theirs: Any, at: str = "") -> list[tuple[str, str]]:
+    """Where two descriptions differ, each place spelled for both: [("hidden=5", "hidden=4")]; all of both where the
+    types differ."""
+    if ours == theirs:
+        return []
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        mine, other = ours.get("fields", {}), theirs.get("fields", {})
+        types = [(d.get("class"), d.get("opaque"), sorted(d.get("fields", {}))) for d in (ours, theirs)]
+        if mine and types[0] == types[1]:
+            dot = f"{at}." if at else ""
+            return [pair for name in mine for pair in differing(mine[name], other[name], f"{dot}{name}")]
+        for kind in ("tuple", "list"):
+            if len(ours.get(kind, ())) == len(theirs.get(kind, ())) > 0:
+                pairs = enumerate(zip(ours[kind], theirs[kind], strict=True))
+                return [pair for i, (a, b) in pairs for pair in differing(a, b, f"{at}[{i}]")]
+    sign = f"{at}=" if at else ""
+    return [(f"{sign}{spelled(ours)}", f"{sign}{spelled(theirs)}")]
+
+
+def difference(ours: Any, theirs: Any) -> tuple[str, str]:
+    """What differs between two descriptions, as text for each."""
+    mine, other = zip(*differing(ours, theirs), strict=True)
+    return ", ".join(mine), ", ".join(other)
+
+
 @cache
 def classes() -> dict[str, type]:
     """What may come back from a file: the dataclasses defined in jrnn.cells, and `Objective`."""

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.boundary import check_count
 from jrnn.cells import check_cell
 from jrnn.training.batches import check_cases, time_major
-from jrnn.training.nonfinite import options_of
+from jrnn.training.nonfinite import check_options, options_of
 from jrnn.training.objectives import loss_and_metrics
 from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import unroll
@@ -48,8 +49,8 @@ def evaluate(
         raise InputError(
             "data", f"a {type(data).__name__}", 'a mapping {"x": [cases, T, F], "y": ...}: all of it is evaluated'
         )
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError("batch_size", repr(batch_size), "a positive integer")
+    batch_size = check_count("batch_size", batch_size, 1, "a positive integer")
+    check_options(unroll_options)
     arrays = check_cases(data, objective)
     fixed, passed = split_options(unroll_options or {})
     totals: dict[str, float] = {}

@@ -7,11 +7,8 @@ from types import ModuleType
 
 from jrnn.types import InputError
 
-PURPOSES = {
-    "orbax.checkpoint": "checkpoints, `save` and `load`",
-    "rich.progress": "the progress bar",
-    "tensorboardX": "TensorBoard files",
-}
+PACKAGES = {"orbax.checkpoint": "orbax-checkpoint", "rich.progress": "rich", "tensorboardX": "tensorboardX"}
+MODULES = {package: module for module, package in PACKAGES.items()}
 
 
 def extra(name: str) -> ModuleType:
@@ -22,4 +19,13 @@ def extra(name: str) -> ModuleType:
         package = name.partition(".")[0]
         if (error.name or "").partition(".")[0] != package:
             raise
-        raise InputError(PURPOSES[name], f"no package {package}", 'pip install "jrnn[train]"') from error
+        raise InputError(
+            f"package {PACKAGES.get(name, package)}", "not installed", 'pip install "jrnn[train]"'
+        ) from error
+
+
+def require(*packages: str) -> None:
+    """InputError for the first of these packages of the extra `train` (as pip names them) that is not installed; to
+    be called before any work is done."""
+    for package in packages:
+        extra(MODULES.get(package, package))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,15 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jrnn.boundary import check_count, is_count
 from jrnn.cells import check_cell
 from jrnn.cures import clip_by_global_norm, skip_nonfinite
 from jrnn.training import runs
 from jrnn.training.batches import source_of
 from jrnn.training.interrupts import Interrupts
-from jrnn.training.nonfinite import NonFiniteError, first_nonfinite
-from jrnn.training.stepping import Carry, fresh, initial_weights, make_step, noise_key
+from jrnn.training.nonfinite import NonFiniteError, check_options, first_nonfinite
+from jrnn.training.stepping import Carry, check_optimizer, check_rate, fresh, initial_weights, make_step, noise_key
 from jrnn.training.telemetry import Row, Telemetry
 from jrnn.types import InputError, Params
+
+LEARNING_RATE = 1e-3
 
 
 class Fitted(NamedTuple):
@@ -60,7 +64,7 @@ def fit(
     loss_params: Params = None,
     optimizer: optax.GradientTransformation | None = None,
     max_norm: float | None = 1.0,
-    learning_rate: Any = 1e-3,
+    learning_rate: Any = LEARNING_RATE,
     batch_size: int = 32,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
@@ -71,6 +75,7 @@ def fit(
     progress: bool = False,
     tensorboard: bool = False,
     unroll_options: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
 ) -> Fitted:
     """Trains a cell and a head: gradient, norm, clip, optimizer step, in that order.
 
@@ -87,27 +92,29 @@ def fit(
       data: {"x": [cases, T, F], "y": ..., "lengths": [cases]} (and "resets", "mask" [cases, T]); y is [cases],
         [cases, K], or with a time axis second for objectives with `_each`. Or a function data(step) -> batch, of the
         step alone. A batch is time-major: {"x": [T, B, F], "y": ..., "lengths": [B], "resets", "mask": [T, B]}.
-      steps: the number of updates in all; a resumed run does what is missing of them.
+      steps: the number of updates in all; a resumed run does what is missing of them, and may not be past them.
       params, loss_params: to start from (they are copied); by default drawn from the seed.
       optimizer: an Optax transformation; by default Adam with `learning_rate`. It gets the clipped gradient, and the
         loss as the extra argument `value`.
       max_norm: the largest global gradient norm, in units of the gradient; None does not clip.
-      learning_rate: Adam's, a number or an Optax schedule.
+      learning_rate: Adam's, a number or an Optax schedule; not beside an `optimizer`, which has its own.
       batch_size: B, at most the number of cases; each epoch is a permutation of the cases. Not used for functions.
       seed: of the parameters, the batches and the noise.
       out: a folder for metrics.jsonl (non-finite numbers as "nan", "inf", "-inf"), TensorBoard files and
         checkpoints/<step>; None writes nothing.
-      resume: continue the newest checkpoint in `out`; starts anew if there is none.
+      resume: continue the newest checkpoint in `out`; starts anew, and says so, if there is none.
       checkpoint_every: steps between checkpoints; the last step always has one. Three are kept.
       log_every: steps between fetching metrics from the device.
       max_skipped: stop after so many skipped updates in a row; None goes on for ever.
       progress, tensorboard: show a progress bar; write event files (both need the extra `train`).
       unroll_options: more options of `unroll`: truncate, remat, reverse, ...
+      metadata: a dict that JSON can hold, kept in every checkpoint and returned by `load`; "step" and "config" are
+        `fit`'s own. A resumed run may have another, and by default keeps the one it had.
     Returns:
       a `Fitted`.
     Raises:
       InputError: an argument does not fit; `out` cannot be written, holds a run and resume is False, or holds a run
-        with another cell, objective, optimizer, seed, batch size or data (which is named).
+        with another cell, objective, optimizer, seed, batch size or data (which is named), or with more steps.
       NonFiniteError: the last `max_skipped` updates were all skipped; says where the first NaN or Inf came from.
     """
     check_cell(cell)
@@ -119,15 +126,22 @@ def fit(
         )
     counts = {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
     for name, value in {**counts, **({} if max_skipped is None else {"max_skipped": max_skipped})}.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < (name != "steps"):
-            raise InputError(name, repr(value), f"an integer of at least {int(name != 'steps')}")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        least = int(name != "steps")
+        check_count(name, value, least, f"an integer of at least {least}")
+    if not is_count(seed) or seed >= 2**63:
         raise InputError("seed", repr(seed), "an integer from 0 to 2^63 - 1")
     if out is None and (resume or tensorboard):
         raise InputError("out", "None", "a folder, for resume=True" if resume else "a folder, for tensorboard=True")
+    check_rate(learning_rate)
+    check_options(unroll_options)
+    if optimizer is not None:
+        check_optimizer(optimizer)
+        if callable(learning_rate) or learning_rate != LEARNING_RATE:
+            raise InputError("learning_rate", repr(learning_rate), "none beside an `optimizer`, which has its own")
     source = source_of(data, objective, batch_size, seed)
-    tx = optax.adam(learning_rate) if optimizer is None else optimizer
-    tx = skip_nonfinite(tx if max_norm is None else optax.chain(clip_by_global_norm(max_norm), tx))
+    inner = optax.adam(learning_rate) if optimizer is None else optimizer
+    inner = inner if max_norm is None else optax.chain(clip_by_global_norm(max_norm), inner)
+    tx = skip_nonfinite(inner)
 
     arguments = source.arguments(0)
     weights = initial_weights(cell, objective, params, loss_params, jax.eval_shape(source.batch, arguments), seed)
@@ -137,6 +151,8 @@ def fit(
         "max_norm": max_norm,
         "learning_rate": learning_rate,
         "unroll_options": unroll_options,
+        "metadata": metadata,
+        "steps": int(steps),
     }
     run = runs.open_run(out, resume, cell, objective, source, tx, weights, seed=int(seed), **settings)
     carry, start, history = run.restore(carry)
@@ -145,7 +161,7 @@ def fit(
     step, waiting, interrupted = start, [], False
     with (
         Interrupts() as interrupts,
-        Telemetry(run.out, start, steps, progress=progress, tensorboard=tensorboard) as telemetry,
+        Telemetry(run.out, start, steps, progress=progress, tensorboard=tensorboard, history=history) as telemetry,
     ):
 
         def flush() -> None:
@@ -161,9 +177,8 @@ def fit(
             history.extend(done)
             telemetry.write(done)
             if stop is not None and max_skipped is not None:
-                raise stopped(
-                    cell, objective, source, carry, int(rows[stop]["step"]), seed, max_skipped, unroll_options
-                )
+                at = int(rows[stop]["step"])
+                raise stopped(cell, objective, source, inner, carry, at, seed, max_skipped, unroll_options)
 
         while step < steps and not interrupts.requested:
             carry, metrics = step_fn(carry, np.int32(step), source.arguments(step))
@@ -178,9 +193,10 @@ def fit(
         run.checkpoint(step, carry)
         interrupted = step < steps
     if interrupted:
-        kept = (
-            f"saved in {run.out}; go on with resume=True (--resume)" if run.out else "nothing saved, since out is None"
-        )
+        kept = "nothing saved, since out is None"
+        if run.out is not None:
+            options = f"--resume --out {shlex.quote(str(run.out))}"
+            kept = f"saved in {run.out}; go on with resume=True and the same out (command line: {options})"
         print(f"interrupted after step {step} of {steps}: {kept}", file=sys.stderr)
     weights, opt_state = carry
     columns = dict.fromkeys(name for row in history for name in row)
@@ -201,6 +217,7 @@ def stopped(
     cell: Any,
     objective: Any,
     source: Any,
+    optimizer: Any,
     carry: Carry,
     step: int,
     seed: int,
@@ -209,7 +226,17 @@ def stopped(
 ) -> NonFiniteError:
     """The error for a run that gets no further, with the first non-finite number of its last batch."""
     batch = jax.tree.map(jnp.asarray, source.batch(source.arguments(step)))
-    weights = carry[0]
+    weights, opt_state = carry
     key = noise_key(cell, seed, np.int32(step))
-    report = first_nonfinite(cell, objective, weights["cell"], weights["loss"], batch, key=key, unroll_options=options)
+    report = first_nonfinite(
+        cell,
+        objective,
+        weights["cell"],
+        weights["loss"],
+        batch,
+        key=key,
+        unroll_options=options,
+        optimizer=optimizer,
+        opt_state=opt_state.inner_state,
+    )
     return NonFiniteError(step, skipped, report)

@@ -3,19 +3,24 @@ cause."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jrnn.cells import is_causal
 from jrnn.gradients import value_and_grads
 from jrnn.training.objectives import loss_and_metrics
-from jrnn.types import Array, Params
+from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import unroll
 
-BATCH_OPTIONS = ("lengths", "resets", "mask", "initial_state")
+BATCH_OPTIONS = ("lengths", "resets", "mask", "initial_state", "reset_state")
+OPTIONS = frozenset(inspect.signature(unroll).parameters) - {"cell", "params", "xs"}
 
 
 class NonFinite(NamedTuple):
@@ -29,13 +34,16 @@ class NonFinite(NamedTuple):
     of dL/dh_k for their gradients (0..T, 0 the initial state). In the order of computation: the smallest for what
     runs forward, the largest for gradients (the other way round with reverse=True). None where there is no time."""
     leaf: str
-    """The array within its tree: cell['w_rec'], loss['bias'], x, h, [0].c (layer 0's c), ..."""
+    """The array within its tree: cell['w_rec'], loss['bias'], x, h, [0].c (layer 0's c), ...; of the optimizer's state:
+    state[0].norm."""
     at: tuple[int, ...]
     """The index of the number in that array, time first; () for a scalar."""
     value: float
     """nan, inf or -inf."""
     parameter: str | None
-    """The parameter concerned: the one that is not finite itself, or else the first whose gradient is not."""
+    """The parameter concerned: the one that is not finite itself, or else the first whose gradient is not; for
+    "update" the first whose gradient alone makes the update or the optimizer's state not finite, or else the one with
+    the largest gradient."""
     parameters: tuple[str, ...]
     """All parameters whose gradient is not finite."""
 
@@ -66,19 +74,24 @@ def first_nonfinite(
     *,
     key: Array | None = None,
     unroll_options: dict[str, Any] | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    opt_state: Any = None,
 ) -> NonFinite:
     """Does one training step again and names the first NaN or Inf, in the order parameters, inputs, states in time
-    order, outputs, loss, dL/dh_k from the end, parameter gradients. For the host: it looks at values, so it does not
-    run under `jit`.
+    order, outputs, loss, dL/dh_k from the end, parameter gradients, update. For the host: it looks at values, so it
+    does not run under `jit`.
 
     Args:
       cell, objective, params, loss_params: as for `fit`.
       batch: {"x": [T, *B, F], "y": ..., "lengths": ...}, as the objective gets it; padded inputs do not count.
       key: the key given to `unroll`, for cells with noise.
       unroll_options: as for `fit`.
+      optimizer, opt_state: the Optax transformation (not wrapped in `skip_nonfinite`) and its state before the step;
+        without them nothing is said about an update's parameter.
     Returns:
       a `NonFinite`; its place is "update" if all these numbers are finite.
     """
+    check_options(unroll_options)
     weights = {"cell": params, "loss": loss_params}
     xs, reverse = batch.get("x"), bool((unroll_options or {}).get("reverse", False))
 
@@ -115,7 +128,36 @@ def first_nonfinite(
             leaf, index, number, time = found[0]
             parameter = leaf if place.startswith("parameter") else broken[0] if broken else None
             return NonFinite(place, time, leaf, index, number, parameter, broken)
+    if optimizer is not None:
+        found = in_update(optimizer, opt_state, weights, by_parameter, value)
+        if found is not None:
+            return found
     return NonFinite("update", None, "the optimizer's arithmetic", (), float("nan"), None, broken)
+
+
+def in_update(optimizer: Any, opt_state: Any, weights: Any, grads: Any, value: Array) -> NonFinite | None:
+    """What is not finite in the update, or newly so in the optimizer's state; the parameter is found by giving the
+    optimizer one gradient at a time."""
+    update = optax.with_extra_args_support(optimizer).update
+    broken = {found[0] for found in find(opt_state)}
+
+    def look(grads: Any) -> list[Any]:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            updates, state = update(grads, opt_state, weights, value=value)
+        return find(updates) + [(f"state{f[0]}", *f[1:]) for f in find(state) if f[0] not in broken]
+
+    found = look(grads)
+    if not found:
+        return None
+    paths, treedef = jax.tree_util.tree_flatten_with_path(grads)
+
+    def alone(i: int) -> Any:
+        return treedef.unflatten([g if j == i else jnp.zeros_like(g) for j, (_, g) in enumerate(paths)])
+
+    largest = max(range(len(paths)), key=lambda i: float(jnp.abs(paths[i][1]).max(initial=0)))
+    culprit = next((i for i in range(len(paths)) if look(alone(i))), largest)
+    leaf, index, number, _ = found[0]
+    return NonFinite("update", None, leaf, index, number, named(paths[culprit][0]), ())
 
 
 def find(
@@ -130,6 +172,8 @@ def find(
     """
     found = []
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            continue
         array = np.asarray(leaf)
         if array.dtype.kind in "biu" or array.dtype == jax.dtypes.float0:
             continue
@@ -152,6 +196,15 @@ def named(path: Any) -> str:
     plain = not isinstance(path[0], jax.tree_util.SequenceKey)
     first = jax.tree_util.keystr(path[:1], simple=plain)
     return first + jax.tree_util.keystr(path[1:])
+
+
+def check_options(options: Any) -> None:
+    """InputError unless they are options of `unroll`."""
+    if options is not None and not isinstance(options, Mapping):
+        raise InputError("unroll_options", f"a {type(options).__name__}", "a dict of options of `unroll`")
+    unknown = set(options or ()) - OPTIONS
+    if unknown:
+        raise InputError("unroll_options", f"the keys {sorted(map(str, unknown))}", f"some of {sorted(OPTIONS)}")
 
 
 def options_of(batch: dict[str, Any], unroll_options: dict[str, Any] | None, key: Array | None) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jrnn.cells import dense
-from jrnn.types import Array, InputError, Params
+from jrnn.types import Array, InputError, Params, wide_dtype
 from jrnn.unrolling import Unrolled
 
 TASKS = ("classify", "classify_each", "regress", "regress_each")
@@ -78,7 +79,7 @@ class Objective:
         """
         z = self.predict(loss_params, unrolled)
         counted = self.counted(unrolled)
-        wide = jnp.float32 if jnp.finfo(z.dtype).bits < 32 else z.dtype
+        wide = wide_dtype(z.dtype)
         z, y = z.astype(wide), self.check_targets(jnp.asarray(batch["y"]), counted.shape)
         count = jnp.maximum(counted.sum(), 1).astype(wide)
 
@@ -120,8 +121,13 @@ def loss_and_metrics(
     """What an `Objective`, or any `loss(loss_params, unrolled, batch) -> scalar | (scalar, metrics)`, says of a
     batch."""
     result = objective(loss_params, unrolled, batch)
+    needed = "one real number, alone or as (number, metrics)"
+    if isinstance(result, tuple) and (len(result) != 2 or not isinstance(result[1], Mapping)):
+        raise InputError("objective", f"a loss that is a tuple of {[type(part).__name__ for part in result]}", needed)
     value, metrics = result if isinstance(result, tuple) else (result, {})
+    if not isinstance(value, jax.Array | np.ndarray | np.generic | float):
+        raise InputError("objective", f"a loss of type {type(value).__name__}", needed)
     if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
-        given = f"a loss of {jnp.result_type(value)}{list(jnp.shape(value))}"
-        raise InputError("objective", given, "one real number, alone or as (number, metrics)")
+        raise InputError("objective", f"a loss of {jnp.result_type(value)}{list(jnp.shape(value))}", needed)
+    value = jnp.asarray(value)
     return value, {**{name: jax.lax.stop_gradient(jnp.asarray(m)) for name, m in metrics.items()}, "loss": value}

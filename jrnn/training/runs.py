@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import jax.numpy as jnp
 from jrnn.cures import global_norm
 from jrnn.training import checkpoints
 from jrnn.training.batches import Cases
-from jrnn.training.descriptions import described, spelled
+from jrnn.training.descriptions import described, difference, spelled
 from jrnn.training.extras import extra
-from jrnn.training.saving import writable
+from jrnn.training.saving import check_metadata, writable
 from jrnn.training.stepping import Carry, owned, update_weights
 from jrnn.training.telemetry import Row, cut_back
 from jrnn.training.trees import like_template
@@ -28,8 +29,16 @@ KEEP = 3
 class Run:
     """A run in a folder, or in none."""
 
-    def __init__(self, out: Path | None, config: dict[str, Any], about: dict[str, Any], resume: bool):
-        self.out, self.config, self.about = out, config, about
+    def __init__(
+        self,
+        out: Path | None,
+        config: dict[str, Any],
+        about: dict[str, Any],
+        resume: bool,
+        steps: int,
+        metadata: dict[str, Any] | None = None,
+    ):
+        self.out, self.config, self.about, self.metadata = out, config, about, metadata
         self.stored: checkpoints.Stored | None = None
         self.written = -1
         if out is None:
@@ -38,15 +47,16 @@ class Run:
         extra("orbax.checkpoint")
         self.folder = out / "checkpoints"
         if checkpoints.steps_in(self.folder) and not resume:
-            raise InputError(
-                "out", f"{out}, which holds the checkpoints of a run", "resume=True to continue it, or another folder"
-            )
+            needed = "resume=True (--resume) to continue it, or another folder"
+            raise InputError("out", f"{out}, which holds the checkpoints of a run", needed)
         self.stored = checkpoints.newest(self.folder)
         if self.stored is not None:
-            self.check(self.stored)
+            self.check(self.stored, steps)
+        elif resume:
+            print(f"nothing to resume in {out}: starting anew", file=sys.stderr)
 
-    def check(self, stored: checkpoints.Stored) -> None:
-        """InputError for the first thing in which the stored run differs from this one."""
+    def check(self, stored: checkpoints.Stored, steps: int) -> None:
+        """InputError for the first thing in which the stored run differs from this one, or if it went further."""
         metadata = stored.about.get("metadata", {})
         if "opt_state" not in stored.trees or "config" not in metadata:
             raise InputError(
@@ -55,9 +65,19 @@ class Run:
         theirs = {"cell": stored.about["cell"], "objective": stored.about["objective"], **metadata["config"]}
         ours = {"cell": self.about["cell"], "objective": self.about["objective"], **self.config}
         for name, value in ours.items():
-            if not same(value, theirs.get(name)):
-                needed = f"{spelled(theirs.get(name))}, as in {stored.path}, to resume; or another `out`"
-                raise InputError(name, spelled(value), needed)
+            if same(value, theirs.get(name)):
+                continue
+            if name == "data":
+                given = f"other data than the run in {self.out} was trained on"
+                raise InputError(name, given, "the same data, to resume; or another `out`")
+            parts = difference(value, theirs.get(name)) if name in self.about else (value, theirs.get(name))
+            given, needed = (part if isinstance(part, str) else spelled(part) for part in parts)
+            raise InputError(name, given, f"{needed}, as in {stored.path}, to resume; or another `out`")
+        done = metadata["step"]
+        if steps < done:
+            raise InputError("steps", steps, f"at least {done}, what the run in {self.out} has done")
+        if self.metadata is None:
+            self.metadata = {name: value for name, value in metadata.items() if name not in ("step", "config")}
 
     def restore(self, carry: Carry) -> tuple[Carry, int, list[Row]]:
         """(carry, step, earlier metrics): those of the newest checkpoint, or (carry, 0, [])."""
@@ -84,7 +104,7 @@ class Run:
             return
         weights, opt_state = carry
         trees = {"params": weights["cell"], "loss_params": weights["loss"], "opt_state": opt_state}
-        metadata = {"step": step, "config": self.config}
+        metadata = {**(self.metadata or {}), "step": step, "config": self.config}
         checkpoints.write(self.folder / str(step), trees, {**self.about, "metadata": metadata})
         self.written = step
         checkpoints.tidy(self.folder, KEEP)
@@ -99,6 +119,8 @@ def open_run(
     tx: Any,
     weights: Any,
     *,
+    steps: int,
+    metadata: dict[str, Any] | None,
     seed: int,
     optimizer: Any,
     max_norm: float | None,
@@ -106,8 +128,9 @@ def open_run(
     unroll_options: dict[str, Any] | None,
 ) -> Run:
     """The run in the folder `out`, checked against what is there."""
+    metadata = None if metadata is None else check_metadata(metadata)
     if out is None:
-        return Run(None, {}, {}, resume)
+        return Run(None, {}, {}, resume, steps)
     rate = None if optimizer is not None or callable(learning_rate) else float(learning_rate)
     config = {
         "seed": seed,
@@ -118,7 +141,8 @@ def open_run(
         "optimizer": "adam" if rate is not None else probe(tx, weights),
         "unroll_options": described(unroll_options or {}),
     }
-    return Run(Path(out), config, {"cell": described(cell), "objective": described(objective)}, resume)
+    about = {"cell": described(cell), "objective": described(objective)}
+    return Run(Path(out), config, about, resume, steps, metadata)
 
 
 def probe(tx: Any, weights: Any) -> list[float]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
+from jrnn.boundary import is_count
 from jrnn.cells import check_cell
 from jrnn.training import checkpoints
-from jrnn.training.descriptions import complete, described, restored, spelled
+from jrnn.training.descriptions import complete, described, difference, restored, spelled
 from jrnn.training.trees import as_written, like_template
 from jrnn.types import InputError, Params
 
@@ -28,7 +31,7 @@ class Saved(NamedTuple):
     objective: Any
     """The `Objective`; None if there was none, or if it is a function (code is not stored)."""
     metadata: dict[str, Any]
-    """What `save` was given; for a checkpoint of `fit`: {"step": ..., "config": ...}."""
+    """What `save` was given; for a checkpoint of `fit`: its `metadata`, and {"step": ..., "config": ...}."""
 
 
 def save(
@@ -51,15 +54,13 @@ def save(
         stored, and `load` then needs `cell=`.
       params, loss_params: pytrees of arrays, of any dtype.
       objective: an `Objective`, or a function (whose name is stored).
-      metadata: anything JSON can hold.
+      metadata: a dict that JSON can hold. Its "step", if it has one, is what `load` compares with checkpoints of `fit`
+        in the same folder.
     Raises:
       InputError: the folder cannot be written, an array is none, metadata is no JSON, or Orbax is not installed.
     """
     check_cell(cell)
-    try:
-        metadata = json.loads(json.dumps(metadata or {}))
-    except (TypeError, ValueError) as error:
-        raise InputError("metadata", str(error), "what JSON can hold") from error
+    metadata = check_metadata(metadata)
     for name, tree in (("params", params), ("loss_params", loss_params)):
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
             if not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
@@ -73,7 +74,9 @@ def save(
 
 
 def load(directory: str | os.PathLike[str], *, cell: Any = None, like: Params = None) -> Saved:
-    """Loads what `save` wrote in `directory`; where it wrote nothing, the newest checkpoint of `fit` there.
+    """Loads what `save` wrote in `directory`, or the newest checkpoint of `fit` there, whichever has the higher step.
+
+    A model saved without a "step" in its metadata counts if it was written after that checkpoint.
 
     A damaged folder is passed over with a warning if an older whole one is left. No code is run or imported: only
     jrnn's own classes come back.
@@ -96,7 +99,8 @@ def load(directory: str | os.PathLike[str], *, cell: Any = None, like: Params = 
             raise InputError("cell", "none", needed)
         cell = restored(about["cell"])
     elif described(cell) != about["cell"]:
-        raise InputError("cell", spelled(described(cell)), f"{spelled(about['cell'])}, the model in {stored.path}")
+        given, needed = difference(described(cell), about["cell"])
+        raise InputError("cell", given, f"{needed}, as in {stored.path}")
     tree = stored.trees["params"]
     params = as_written(tree) if like is None else like_template(tree, like, "like", stored.path)
     objective = restored(about["objective"]) if complete(about["objective"]) else None
@@ -110,12 +114,38 @@ def find(directory: Path) -> checkpoints.Stored:
             return checkpoints.read(directory)
         except checkpoints.Damaged as error:
             raise InputError("directory", str(error), "a whole checkpoint") from error
+    found: list[checkpoints.Stored] = []
+    errors: list[InputError] = []
     for name in ("model", "checkpoints"):
-        stored = checkpoints.newest(directory / name)
-        if stored is not None:
-            return stored
+        try:
+            stored = checkpoints.newest(directory / name)
+            found += [] if stored is None else [stored]
+        except InputError as error:
+            errors.append(error)
+    if errors and not found:
+        raise errors[0]
+    for error in errors:
+        warnings.warn(f"passed over: {error}", UserWarning, stacklevel=3)
+    if found:
+        return found[1] if len(found) == 2 and newer(found[1], found[0]) else found[0]
     what = "a folder without a model" if directory.is_dir() else "no folder" if not directory.exists() else "a file"
     raise InputError("directory", f"{directory}, {what}", "a folder that `save` or `fit(out=...)` wrote")
+
+
+def newer(checkpoint: checkpoints.Stored, model: checkpoints.Stored) -> bool:
+    """Whether a checkpoint of `fit` is of a later step than a model, or written later if the model has no step."""
+    ours, theirs = (stored.about.get("metadata", {}).get("step") for stored in (checkpoint, model))
+    return ours > theirs if is_count(ours) and is_count(theirs) else checkpoint.time > model.time
+
+
+def check_metadata(metadata: Any) -> dict[str, Any]:
+    """The metadata as JSON gives it back, or InputError."""
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise InputError("metadata", f"a {type(metadata).__name__}", "a dict that JSON can hold")
+    try:
+        return json.loads(json.dumps(dict(metadata or {})))
+    except (TypeError, ValueError) as error:
+        raise InputError("metadata", str(error), "what JSON can hold") from error
 
 
 def writable(argument: str, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jrnn.cells import output_size
+from jrnn.cells import is_causal, output_size
 from jrnn.cures import global_norm
 from jrnn.training.nonfinite import options_of
 from jrnn.training.objectives import loss_and_metrics
@@ -41,6 +42,22 @@ def initial_weights(
     return {"cell": params, "loss": loss_params}
 
 
+def check_optimizer(optimizer: Any) -> None:
+    """InputError unless it is an Optax transformation."""
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        raise InputError("optimizer", f"{optimizer!r:.60}", "an Optax transformation (with `init` and `update`)")
+
+
+def check_rate(rate: Any) -> None:
+    """InputError unless it is a schedule or a finite number above 0."""
+    try:
+        number = 1.0 if callable(rate) else float("nan") if isinstance(rate, bool | str) else float(rate)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise InputError("learning_rate", repr(rate), "a finite number above 0, or an Optax schedule")
+
+
 def fresh(weights: dict[str, Any], optimizer: optax.GradientTransformation) -> Carry:
     """The first carry, copied: the step donates its buffers, and those of the caller (or two alike) must not be among
     them."""
@@ -59,7 +76,7 @@ def owned(tree: Any) -> Any:
 
 def noise_key(cell: Any, seed: int, step: Any) -> Array | None:
     """The key of this step for a cell with noise (dropout); None for others."""
-    if getattr(cell, "noise", None) is None and getattr(cell, "causal", True):
+    if getattr(cell, "noise", None) is None and is_causal(cell):
         return None
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 3), step)
 

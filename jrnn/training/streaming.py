@@ -13,9 +13,9 @@ import optax
 from jrnn.boundary import batch_of, check_state
 from jrnn.cells import check_cell, is_causal
 from jrnn.cures import global_norm
-from jrnn.training.nonfinite import options_of
-from jrnn.training.objectives import loss_and_metrics
-from jrnn.training.stepping import owned, update_weights
+from jrnn.training.nonfinite import check_options, options_of
+from jrnn.training.objectives import Objective, loss_and_metrics
+from jrnn.training.stepping import check_optimizer, owned, update_weights
 from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling import unroll
 
@@ -60,17 +60,19 @@ def stream(
     Args:
       cell: a causal cell.
       loss: an `Objective`, or any `loss(loss_params, unrolled, batch) -> scalar | (scalar, metrics)`; batch is the
-      chunk. chunks: {"x": [k, *B, F], "y": ..., "resets": [k, *B] or none}, as many as there are; the same *B in all.
-      params, loss_params: to start from; left as they are.
-      optimizer: an Optax transformation, such as `skip_nonfinite(optax.chain(clip_by_global_norm(1.0),
-      optax.adam(1e-3)))`. initial_state: the state to go on from [*B, ...]; by default the cell's own.
+        chunk.
+      chunks: {"x": [k, *B, F], "y": ..., "resets": [k, *B] or none}, as many as there are; the same *B in all.
+      params, loss_params: to start from; left as they are. An `Objective` needs both.
+      optimizer: an Optax transformation, such as
+        `skip_nonfinite(optax.chain(clip_by_global_norm(1.0), optax.adam(1e-3)))`.
+      initial_state: the state to go on from [*B, ...]; by default the cell's own.
       opt_state: the optimizer's state to go on from; by default a new one.
       key: a PRNG key for cells with noise; chunk i uses fold_in(key, i).
       unroll_options: more options of `unroll`: truncate, remat, ...
     Returns:
       a generator of `Streamed`.
     Raises:
-      InputError: the cell is not causal, the loss is no function, or a chunk does not fit.
+      InputError: the cell is not causal, the loss is no function, or an option or a chunk does not fit.
     """
     check_cell(cell)
     if not is_causal(cell):
@@ -79,6 +81,10 @@ def stream(
         raise InputError(
             "loss", f"a {type(loss).__name__}", "an `Objective`, or a function loss(loss_params, unrolled, batch)"
         )
+    if loss_params is None and isinstance(loss, Objective):
+        raise InputError("loss_params", "None", "the head's parameters, as from objective.init(key, input_size)")
+    check_optimizer(optimizer)
+    check_options(unroll_options)
     weights = jax.tree.map(jnp.asarray, {"cell": params, "loss": loss_params})
     opt_state = owned(optimizer.init(weights) if opt_state is None else opt_state)
     step = jax.jit(partial(one_chunk, cell, loss, optimizer, dict(unroll_options or {})))

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,22 @@ Row = dict[str, float | int]
 class Telemetry:
     """Takes rows of metrics (plain numbers, one row a step) and passes them on; a context manager."""
 
-    def __init__(self, out: Path | None, start: int, steps: int, *, progress: bool, tensorboard: bool):
+    def __init__(
+        self,
+        out: Path | None,
+        start: int,
+        steps: int,
+        *,
+        progress: bool,
+        tensorboard: bool,
+        history: Sequence[Row] = (),
+    ):
         for name, wanted in (("rich.progress", progress), ("tensorboardX", tensorboard)):
             if wanted:
                 extra(name)
         self.file = None if out is None else open(out / "metrics.jsonl", "a", encoding="utf-8")
         self.board = extra("tensorboardX").SummaryWriter(str(out), purge_step=start) if tensorboard else None
-        self.bar = Bar(start, steps) if progress else None
+        self.bar = Bar(start, steps, history) if progress else None
 
     def write(self, rows: Iterable[Row]) -> None:
         """Hands the rows to the file system: a killed process loses none of them."""
@@ -53,30 +62,42 @@ class Telemetry:
 
 
 class Bar:
-    """rich's progress bar with loss, accuracy, gradient norm (before clipping), clip rate and steps/s; 80 columns."""
+    """rich's progress bar with loss, accuracy, gradient norm (before clipping), clip rate (of the whole run) and steps
+    per second; in 80 columns the bar itself gives way."""
 
-    def __init__(self, start: int, steps: int):
+    def __init__(self, start: int, steps: int, history: Sequence[Row] = ()):
         rich = extra("rich.progress")
-        columns = [rich.BarColumn(bar_width=12), rich.MofNCompleteColumn(), rich.TextColumn("{task.fields[text]}")]
+        count = extra("rich.table").Column(no_wrap=True, min_width=2 * len(str(steps)) + 1)
+        columns = [
+            rich.BarColumn(bar_width=12),
+            rich.MofNCompleteColumn(table_column=count),
+            rich.TextColumn("{task.fields[text]}"),
+        ]
         self.progress = rich.Progress(*columns)
-        self.task = self.progress.add_task("training", total=steps, completed=start, text="compiling")
+        text = "compiling" if start < steps else "nothing left to do"
+        self.task = self.progress.add_task("training", total=steps, completed=start, text=text)
         self.made = self.clipped = 0
+        self.count(history)
         self.since = time.perf_counter()
         self.progress.start()
 
     def advance(self, rows: list[Row]) -> None:
         now, last = time.perf_counter(), rows[-1]
         speed, self.since = len(rows) / max(now - self.since, 1e-9), now
-        self.made += sum(1 - int(row["skipped"]) for row in rows)
-        self.clipped += sum(int(row["clipped"]) for row in rows)
+        self.count(rows)
         parts = [f"loss {last['loss']:.3g}"]
         parts += [f"accuracy {last['accuracy']:.0%}"] if "accuracy" in last else []
         parts += [
             f"norm {last['grad_norm']:.2g}",
             f"clipped {self.clipped / max(self.made, 1):.0%}",
-            f"{speed:.0f} steps/s",
+            f"{speed:.0f}/s",
         ]
         self.progress.update(self.task, completed=int(last["step"]) + 1, text="  ".join(parts))
+
+    def count(self, rows: Sequence[Row]) -> None:
+        """Adds to the clip rate."""
+        self.made += sum(1 - int(row["skipped"]) for row in rows)
+        self.clipped += sum(int(row["clipped"]) for row in rows)
 
     def close(self) -> None:
         self.progress.stop()

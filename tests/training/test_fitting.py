@@ -12,9 +12,10 @@ from helpers import assert_same_bits, cases
 import jrnn
 from jrnn import InputError
 from jrnn.cures import clip_rate
-from jrnn.training import NonFiniteError, Objective, fit
+from jrnn.training import NonFiniteError, Objective, fit, load
 from jrnn.training.batches import Cases
-from jrnn.training.telemetry import cut_back
+from jrnn.training.descriptions import described, difference
+from jrnn.training.telemetry import Telemetry, cut_back
 
 CLASSIFY = Objective("classify", 3)
 CELL = jrnn.elman(4)
@@ -94,8 +95,10 @@ def test_a_resumed_run_has_the_bits_of_one_never_interrupted(tmp_path):
     first = json.loads(lines[0].splitlines()[0])
     assert {"step", "loss", "accuracy", "grad_norm", "clip_factor", "clipped", "skipped"} == first.keys()
     assert sorted(int(p.name) for p in (tmp_path / "whole" / "checkpoints").iterdir()) == [8, 12, 13]
-    again = fit(cell, CLASSIFY, cases(), steps=2, out=tmp_path / "whole", resume=True, **options)
+    again = fit(cell, CLASSIFY, cases(), steps=13, out=tmp_path / "whole", resume=True, **options)
     assert again.step == 13
+    with pytest.raises(InputError, match="steps: got 2; need at least 13, what the run in .*whole has done"):
+        fit(cell, CLASSIFY, cases(), steps=2, out=tmp_path / "whole", resume=True, **options)
     assert_same_bits(again.params, whole.params)
 
 
@@ -114,8 +117,6 @@ def run(tmp_path_factory):
         ("objective", {"objective": Objective("regress", 3), "data": cases(numbers=3)}),
         ("seed", {"seed": 1}),
         ("batch_size", {"batch_size": 4}),
-        ("data", {"data": cases(seed=1)}),
-        ("data", {"data": generated}),
         ("max_norm", {"max_norm": None}),
         ("learning_rate", {"learning_rate": 0.1}),
         ("optimizer|learning_rate", {"optimizer": optax.sgd(0.1)}),
@@ -134,6 +135,41 @@ def test_resuming_another_run_names_the_difference(run, name, change):
     }
     with pytest.raises(InputError, match=rf"^({name}): got .* as in .*checkpoints"):
         fit(**{**same, **change})
+    if name == "cell":
+        with pytest.raises(InputError, match="^cell: got hidden=5; need hidden=4, as in"):
+            fit(**{**same, "cell": jrnn.elman(5)})
+        with pytest.raises(InputError, match=r"^cell: got LSTM\(.*; need Elman\(hidden=4, .*, as in"):
+            fit(**{**same, "cell": jrnn.lstm(4)})
+    if name == "objective":
+        for data in (cases(seed=1), generated):
+            with pytest.raises(InputError, match="^data: got other data than the run in .* was trained on; need"):
+                fit(**{**same, "data": data})
+
+
+def test_differences_are_named_by_field():
+    def between(one, other):
+        return difference(described(one), described(other))
+
+    stacks = [jrnn.stack(jrnn.elman(3), jrnn.lstm(hidden)) for hidden in (4, 5)]
+    assert between(*stacks) == ("cells[1].hidden=4", "cells[1].hidden=5")
+    both = between(jrnn.elman(4, "relu"), jrnn.elman(5))
+    assert both == ("hidden=4, activation='relu'", "hidden=5, activation='tanh'")
+    assert between(stacks[0], jrnn.stack(jrnn.elman(3)))[0].startswith("cells=(Elman(")
+
+
+def test_metadata_is_in_every_checkpoint(tmp_path):
+    same = {"cell": CELL, "objective": CLASSIFY, "data": cases(), "out": tmp_path, "checkpoint_every": 2}
+    fit(**same, steps=3, metadata={"data": "digits", "step": "theirs"})
+    for folder, step in ((tmp_path, 3), (tmp_path / "checkpoints" / "2", 2)):
+        found = load(folder).metadata
+        assert found.keys() == {"data", "step", "config"} and (found["data"], found["step"]) == ("digits", step)
+    fit(**same, steps=4, resume=True)  # kept
+    assert load(tmp_path).metadata["data"] == "digits"
+    fit(**same, steps=5, resume=True, metadata={"data": "lag"})  # replaced, and no reason to refuse
+    assert load(tmp_path).metadata["data"] == "lag" and load(tmp_path).metadata["step"] == 5
+    for bad in ({"x": object()}, "digits"):
+        with pytest.raises(InputError, match="^metadata: got"):
+            fit(**same, steps=5, resume=True, metadata=bad)
 
 
 def test_optimizers_are_told_apart_by_what_they_do(tmp_path):
@@ -145,7 +181,7 @@ def test_optimizers_are_told_apart_by_what_they_do(tmp_path):
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(run, tmp_path):
-    with pytest.raises(InputError, match="out: got .*resume=True"):
+    with pytest.raises(InputError, match=r"out: got .*need resume=True \(--resume\) to continue it, or another folder"):
         fit(CELL, CLASSIFY, cases(), steps=4, out=run)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="out: got .*a folder that can be written"):
@@ -167,6 +203,18 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(run, tmp_path):
         (r"data\['y'\]: got none", {"data": {"x": np.zeros((3, 2, 1))}}),
         ("out: got None", {"resume": True}),
         ("out: got None", {"tensorboard": True}),
+        ("learning_rate", {"learning_rate": 0.0}),
+        ("learning_rate", {"learning_rate": float("nan")}),
+        ("learning_rate", {"learning_rate": "fast"}),
+        ("optimizer: got 'adam'", {"optimizer": "adam"}),
+        ("optimizer: got <function", {"optimizer": optax.adam}),
+        ("learning_rate: got 0.1; need none", {"learning_rate": 0.1, "optimizer": optax.sgd(0.1)}),
+        (r"unroll_options: got the keys \['trunc'\]", {"unroll_options": {"trunc": 2}}),
+        ("unroll_options: got a list", {"unroll_options": ["truncate"]}),
+        ("objective: got a loss of type NoneType", {"objective": lambda *given: None}),
+        ("objective: got a loss of type str", {"objective": lambda *given: "0"}),
+        (r"objective: got a loss of float64\[4\]", {"objective": lambda p, unrolled, batch: unrolled.last[0]}),
+        ("objective: got a loss that is a tuple", {"objective": lambda p, unrolled, b: (unrolled.last.sum(), 1, 2)}),
         ("xs", {"data": {"x": np.zeros((3, 2, 1), int), "y": np.zeros(3, int)}}),
         ("params: got int", {"params": {"w_in": np.zeros((3, 4), int)}}),
     ],
@@ -235,6 +283,29 @@ def test_the_progress_bar_and_tensorboard_files(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "2/2" in shown and "loss" in shown
     assert [path.stat().st_size > 100 for path in tmp_path.glob("events.out.tfevents.*")] == [True]
+
+
+def test_the_progress_bar_fits_in_80_columns(tmp_path, capsys, monkeypatch):
+    """At 8000 steps, with the longest numbers; the clip rate counts the earlier part; no steps left, no compiling."""
+    monkeypatch.setenv("COLUMNS", "80")
+    row = {"loss": 1.234e-05, "accuracy": 1.0, "grad_norm": 1.234e-05, "skipped": 0}
+    earlier = [{**row, "step": step, "clipped": 1} for step in range(30)]
+    with Telemetry(None, 30, 8000, progress=True, tensorboard=False, history=earlier) as telemetry:
+        telemetry.write([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
+        telemetry.write([{**row, "step": 7999, "clipped": 1}])
+        telemetry.bar.progress.update(telemetry.bar.task, text=TEXT)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert "8000/8000" in line and line.rstrip().endswith(TEXT) and len(line.rstrip()) <= 80
+    with Telemetry(None, 30, 40, progress=True, tensorboard=False, history=earlier) as telemetry:
+        telemetry.write([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
+    assert "clipped 75%" in capsys.readouterr().out
+    with Telemetry(None, 30, 30, progress=True, tensorboard=False, history=earlier):
+        pass
+    shown = capsys.readouterr().out
+    assert "compiling" not in shown and "30/30" in shown and "nothing left to do" in shown
+
+
+TEXT = "loss 1.23e-05  accuracy 100%  norm 1.2e-05  clipped 100%  1234/s"
 
 
 def test_metrics_are_cut_back_atomically(tmp_path):

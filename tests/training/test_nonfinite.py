@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jrnn
@@ -110,6 +111,28 @@ def test_when_only_the_update_overflows(setting):
     def steep(loss_params, unrolled, batch):
         return unrolled.outputs.mean() * 1e25  # the gradient is finite, its square is not
 
-    with pytest.raises(NonFiniteError, match="step 1: the last 2 .* in the update: .*; parameter none") as caught:
+    match = r"step 1: the last 2 .* first inf is in the update: state\[0\]\.norm; parameter cell\['bias'\]"
+    with pytest.raises(NonFiniteError, match=match) as caught:
         fit(CELL, steep, lambda step: batch, steps=9, params=params, max_skipped=2)
     assert isinstance(caught.value, RuntimeError) and caught.value.report.parameters == ()
+
+
+def test_the_parameter_whose_update_overflows(setting):
+    params, head, batch = (jax.tree.map(lambda a: a.astype(jnp.float32), part) for part in setting)
+    only = optax.masked(optax.scale(1e38), {"cell": {"bias": False, "w_in": False, "w_rec": True}, "loss": None})
+    with pytest.raises(NonFiniteError, match=r"in the update: cell\['w_rec'\]\[\d, \d\]; parameter cell\['w_rec'\]"):
+        fit(CELL, mean, lambda step: batch, steps=9, params=params, max_skipped=2, max_norm=None, optimizer=only)
+
+
+def mean(loss_params, unrolled, batch):
+    return 1e3 * unrolled.outputs.mean()
+
+
+def test_options_of_the_batch_and_of_unroll(setting):
+    params, head, batch = setting
+    batch["resets"] = jnp.zeros((T, B), bool).at[2].set(True)
+    batch["reset_state"] = jrnn.unroll(CELL, params, batch["x"]).final_state._replace(h=jnp.full((B, H), jnp.inf))
+    report = first_nonfinite(CELL, REGRESS, params, head, batch, unroll_options={"remat": "step"})
+    assert (report.place, report.time) == ("states", 3)
+    with pytest.raises(jrnn.InputError, match=r"unroll_options: got the keys \['length_'\]"):
+        first_nonfinite(CELL, REGRESS, params, head, batch, unroll_options={"length_": 3})

@@ -20,6 +20,7 @@ from jrnn import InputError
 from jrnn.cells.initializers import chrono, forget_bias, orthogonal
 from jrnn.training import Objective, checkpoints, fit, load, save
 from jrnn.training.descriptions import complete, described, restored
+from jrnn.training.extras import require
 
 CELLS = [
     jrnn.elman(3),
@@ -84,7 +85,7 @@ def test_what_was_saved_comes_back(cell, tmp_path, key):
     save(tmp_path, cell, jax.tree.map(jnp.zeros_like, params))
     assert_same_bits(load(tmp_path).params, jax.tree.map(jnp.zeros_like, params))
     assert len(list((tmp_path / "model").iterdir())) == 1 and load(tmp_path).metadata == {}
-    with pytest.raises(InputError, match=r"cell: got Elman\(hidden=9.* need .*the model in"):
+    with pytest.raises(InputError, match=r"cell: got Elman\(hidden=9.* need .*, as in .*model"):
         load(tmp_path, cell=jrnn.elman(9))
 
 
@@ -201,13 +202,39 @@ def test_checkpoints_of_fit_are_models_too_and_damaged_ones_are_set_aside(tmp_pa
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"2", "4", "6", "6.damaged"}
 
 
-def test_resume_needs_a_run_and_starts_anew_in_an_empty_folder(model):
+def test_resume_needs_a_run_and_starts_anew_in_an_empty_folder(model, capsys):
     folder, _ = model
     options = {"steps": 1, "out": folder, "resume": True}
     assert fit(CELLS[0], Objective("classify", 3), cases(), **options).step == 1
+    assert capsys.readouterr().err == f"nothing to resume in {folder}: starting anew\n"
     shutil.copytree(folder / "model" / "0", folder / "checkpoints" / "7")
     with pytest.raises(InputError, match="out: got .*no checkpoint of `fit`"):
         fit(CELLS[0], Objective("classify", 3), cases(), **options)
+
+
+@pytest.mark.parametrize("step, then, newest", [(3, 6, 6), (7, 6, 7), (6, 6, 6), (None, 6, 6), ("3", 6, 6)])
+def test_the_later_of_a_model_and_a_checkpoint_is_loaded(step, then, newest, tmp_path):
+    """By step, whichever was written last; a model without a step by time."""
+    marked = {"w": np.arange(3.0)}
+    metadata = {} if step is None else {"step": step}
+
+    def saved():
+        save(tmp_path, CELLS[0], marked, metadata=metadata)
+
+    def fitted(steps):
+        fit(CELLS[0], Objective("classify", 3), cases(), steps=steps, out=tmp_path, resume=steps > 2)
+
+    fitted(2)
+    saved()
+    assert load(tmp_path).params.keys() == marked.keys()
+    fitted(then)
+    assert (load(tmp_path).params.keys() == marked.keys()) == (step in (6, 7))
+    assert load(tmp_path).metadata["step"] == newest
+    saved()
+    assert (load(tmp_path).params.keys() == marked.keys()) == (step != 3)
+    spoil(next((tmp_path / "model").iterdir()), "cut")
+    with pytest.warns(UserWarning, match="passed over"):
+        assert load(tmp_path).metadata["step"] == 6
 
 
 SAVER = """
@@ -257,12 +284,21 @@ def test_without_the_extra_the_error_says_what_to_install(package, call, tmp_pat
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=r'need pip install "jrnn\[train\]"'):
+    with pytest.raises(InputError, match=rf'package {package}.*: got not installed; need pip install "jrnn\[train\]"'):
         if call is not None:
             call(tmp_path)
         else:
             options = {"progress": package == "rich", "tensorboard": package == "tensorboardX"}
             fit(CELLS[0], Objective("classify", 3), cases(), steps=0, out=tmp_path, **options)
+
+
+def test_required_packages(monkeypatch):
+    require("orbax-checkpoint", "rich", "tensorboardX")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with pytest.raises(InputError, match="package rich: got not installed"):
+        require("orbax-checkpoint", "rich")
 
 
 def test_importing_does_not_import_the_extra():

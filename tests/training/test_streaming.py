@@ -107,6 +107,9 @@ def test_bad_streams(key):
         stream(cell, 3.0, [], **options)
     with pytest.raises(InputError, match="chunks: got a list as chunk 0"):
         next(stream(cell, OBJECTIVE, [[1]], **options))
+    for name, value in (("loss_params", None), ("optimizer", optax.sgd), ("unroll_options", {"trunc": 2})):
+        with pytest.raises(InputError, match=f"{name}: got"):
+            stream(cell, OBJECTIVE, [], **{**options, name: value})
     other = {"x": np.zeros((4, 3, 2)), "y": np.zeros((4, 3))}
     with pytest.raises(InputError, match=r"chunks: got batch shape \(3,\) in chunk 1"):
         list(stream(cell, OBJECTIVE, [chunk(0), other], **options))
