@@ -8,7 +8,19 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
 
+# these rooms' tests compile hundreds of small programs and run each once; the other rooms' run programs as users do
+COMPILED_ONCE = {"cells", "flow", "gradients", "unrolling"}
+
 
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation(request):
+    """Switches off XLA optimisations that would cost those tests more than they save."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", request.path.parent.name in COMPILED_ONCE)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
