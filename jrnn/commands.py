@@ -35,7 +35,7 @@ def diagnose(args: Namespace) -> int:
     """`jrnn diagnose`: where the gradient goes before and after training, or in a saved model."""
     if args.model is not None:
         return diagnose_saved(args)
-    require_extras(EXTRAS | {"matplotlib": "plots"})
+    require_extras(args, figures=True)
     dataset = load_data(args)
     lag = checked_lag(args.lag, dataset)
     cell, objective, out = build(args, dataset), Objective(dataset.task, dataset.outputs), output_folder(args)
@@ -52,7 +52,7 @@ def diagnose(args: Namespace) -> int:
 
 def diagnose_saved(args: Namespace) -> int:
     """`jrnn diagnose --model DIR`."""
-    require_extras(EXTRAS | {"matplotlib": "plots"})
+    require_extras(args, figures=True)
     for name in ("cell", "hidden", "layers", "steps", "max_norm", "learning_rate", "batch_size", "seed"):
         if getattr(args, name) is not None:
             raise InputError(
@@ -88,7 +88,7 @@ def diagnose_saved(args: Namespace) -> int:
 
 def train(args: Namespace) -> int:
     """`jrnn train`: trains and saves; `jrnn diagnose --model DIR` goes on from there."""
-    require_extras(EXTRAS)
+    require_extras(args, figures=False)
     dataset = load_data(args)
     cell, objective, out = build(args, dataset), Objective(dataset.task, dataset.outputs), output_folder(args)
     say(f"{dataset.source}\nWriting to {out}.")
@@ -249,8 +249,10 @@ def load_data(args: Namespace) -> data.Dataset:
     return data.load("digits" if args.data is None else args.data, seed=args.seed)
 
 
-def require_extras(packages: dict[str, str]) -> None:
+def require_extras(args: Namespace, figures: bool) -> None:
     """InputError before anything is computed if a package that the command ends with is not there."""
+    packages = EXTRAS | ({"matplotlib": "plots"} if figures else {})
+    packages |= {"tensorboardX": "train"} if args.tensorboard else {}
     for package, extra in packages.items():
         if importlib.util.find_spec(package) is None:
             raise InputError(f"package {package}", "not installed", f'pip install "jrnn[{extra}]"')

@@ -170,11 +170,11 @@ def test_model_and_data_of_other_features(capsys, trained, tmp_path, monkeypatch
 def test_a_missing_package_is_named_before_anything_is_computed(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     find = importlib.util.find_spec
-    for package, extra in (("matplotlib", "plots"), ("orbax", "train"), ("rich", "train")):
+    for package, extra in (("matplotlib", "plots"), ("orbax", "train"), ("rich", "train"), ("tensorboardX", "train")):
         monkeypatch.setattr(
             importlib.util, "find_spec", lambda name, *a, p=package: None if name == p else find(name, *a)
         )
-        said = refused(capsys, "diagnose")
+        said = refused(capsys, "diagnose", "--tensorboard")
         assert package in said and f"jrnn[{extra}]" in said and not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,6 @@ from types import ModuleType
 from jrnn.types import InputError
 
 PACKAGES = {"orbax.checkpoint": "orbax-checkpoint", "rich.progress": "rich", "tensorboardX": "tensorboardX"}
-MODULES = {package: module for module, package in PACKAGES.items()}
 
 
 def extra(name: str) -> ModuleType:
@@ -22,10 +21,3 @@ def extra(name: str) -> ModuleType:
         raise InputError(
             f"package {PACKAGES.get(name, package)}", "not installed", 'pip install "jrnn[train]"'
         ) from error
-
-
-def require(*packages: str) -> None:
-    """InputError for the first of these packages of the extra `train` (as pip names them) that is not installed; to
-    be called before any work is done."""
-    for package in packages:
-        extra(MODULES.get(package, package))

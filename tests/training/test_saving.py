@@ -20,7 +20,6 @@ from jrnn import InputError
 from jrnn.cells.initializers import chrono, forget_bias, orthogonal
 from jrnn.training import Objective, checkpoints, fit, load, save
 from jrnn.training.descriptions import complete, described, restored
-from jrnn.training.extras import require
 
 CELLS = [
     jrnn.elman(3),
@@ -290,15 +289,6 @@ def test_without_the_extra_the_error_says_what_to_install(package, call, tmp_pat
         else:
             options = {"progress": package == "rich", "tensorboard": package == "tensorboardX"}
             fit(CELLS[0], Objective("classify", 3), cases(), steps=0, out=tmp_path, **options)
-
-
-def test_required_packages(monkeypatch):
-    require("orbax-checkpoint", "rich", "tensorboardX")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "rich", None)
-    with pytest.raises(InputError, match="package rich: got not installed"):
-        require("orbax-checkpoint", "rich")
 
 
 def test_importing_does_not_import_the_extra():
