@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.boundary import as_arrays, batch_of, is_count, steps_of
-from jrnn.flow.credit import CHUNK_ELEMENTS, gradient_flow, output_pull
+from jrnn.flow.credit import CHUNK_ELEMENTS, gradient_flow
 from jrnn.flow.jacobian import check_causal, jacobians
+from jrnn.flow.pulls import output_pull
 from jrnn.masking import check_lengths
 from jrnn.types import Array, InputError, Inputs, Params, ravel_state
 from jrnn.unrolling import unroll

@@ -1,0 +1,33 @@
+"""Which of a gated cell's parameters belong to which gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.types import Array, Params
+
+
+def gate_leaves(cell: Any, params: Params) -> dict[str, list[Array]]:
+    """{gate: its blocks of the parameters, the gate's units on the last axis}; {} for a cell without gates.
+
+    Layers of a stack are told apart by their index: "0.f". What belongs to no gate (a layer norm's scale) is left out.
+    """
+    if hasattr(cell, "cells"):
+        layers = [gate_leaves(layer, own) for layer, own in zip(cell.cells, params, strict=True)]
+        return {f"{i}.{name}": leaves for i, layer in enumerate(layers) for name, leaves in layer.items()}
+    if hasattr(cell, "cell"):
+        return gate_leaves(cell.cell, cell.inner(params))
+    gates = getattr(cell, "gates", ())
+    if len(gates) < 2:
+        return {}
+    found: dict[str, list[Array]] = {gate: [] for gate in gates}
+    for leaf in jax.tree.leaves(params):
+        if leaf.shape[-1] == len(gates) * cell.hidden:
+            for gate, block in zip(gates, jnp.split(leaf, len(gates), axis=-1), strict=True):
+                found[gate].append(block)
+        else:
+            found[gates[-1]].append(leaf)  # the GRU's bias_rec is the candidate's
+    return found

@@ -1,0 +1,85 @@
+"""A run laid out in reading order for the recursion over lags, and its results put back where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.boundary import check_state
+from jrnn.flow.lags import Run, Steps
+from jrnn.masking import schedule, zero_unless
+from jrnn.types import Array, Inputs, Params, State
+
+
+class Layout(NamedTuple):
+    """Where things lie: columns are states, rows outputs; both in reading order until `by_output` has put them back."""
+
+    rows: Array | None
+    """[R]: the steps of the outputs followed; None for all."""
+    inside: Array
+    """[T+1, *B] of bool: the states that are not padding."""
+    reverse: bool
+
+    def by_output(self, by_lag: Array) -> Array:
+        """[lag, state (all outputs) or row (some), *B, ...] -> [R, T+1, *B, ...], the lag being t - k."""
+        k = jnp.arange(len(self.inside), dtype=jnp.int32)[None]
+        t = k.T[1:] if self.rows is None else self.rows[:, None] + 1
+        place = k if self.rows is None else jnp.arange(len(t), dtype=jnp.int32)[:, None]
+        found = zero_unless(t >= k, by_lag[jnp.maximum(t - k, 0), jnp.broadcast_to(place, (len(t), k.size))])
+        found = jax.vmap(partial(zero_unless, self.inside))(found)
+        if not self.reverse:
+            return found
+        return found[::-1, ::-1] if self.rows is None else found[:, ::-1]
+
+    def by_state(self, in_order: Array) -> Array:
+        """[T+1, *B, ...] along the states, where a run has them; zero on padding."""
+        found = zero_unless(self.inside, in_order)
+        return found[::-1] if self.reverse else found
+
+
+def in_order(
+    cell: Any,
+    real: list[Array],
+    whole: Callable[[list[Array]], Params],
+    xs: Inputs,
+    states: State,
+    pulls: tuple[Any, State, Array],
+    times: Array | None,
+    options: dict[str, Any],
+) -> tuple[Run, Steps, Layout]:
+    """What the recursion needs, from the arguments of `unroll`, its states and the pulls of `output_pull`."""
+    g_outputs, g_final, final_row = pulls
+    steps, batch_shape = final_row.shape[0], final_row.shape[1:]
+    reverse = options.get("reverse", False)
+    lengths, resets, mask, truncate = (options.get(name) for name in ("lengths", "resets", "mask", "truncate"))
+    when = schedule(steps, batch_shape, lengths, resets, mask, reverse, truncate)
+    g_states = jax.tree.map(lambda g: zero_unless(final_row, jnp.broadcast_to(g[None], (steps, *g.shape))), g_final)
+
+    def order(tree: Any) -> Any:
+        return jax.tree.map(lambda a: a[::-1], tree) if reverse else tree
+
+    def begin(real: list[Array]) -> tuple[State, State]:
+        params, restart = whole(real), options.get("reset_state")
+        start = check_state("initial_state", options.get("initial_state"), cell, params, batch_shape)
+        return start, start if restart is None else check_state("reset_state", restart, cell, params, batch_shape)
+
+    states = order(states)
+    laid_out = Steps(
+        time=order(jnp.arange(steps, dtype=jnp.int32)),
+        entering=jax.tree.map(lambda h: h[:-1], states),
+        after=jax.tree.map(lambda h: h[1:], states),
+        x=order(xs),
+        valid=order(when.valid),
+        resets=order(when.resets),
+        cuts=order(when.cuts),
+        g_outputs=order(g_outputs),
+        g_states=order(g_states),
+    )
+    inside = jnp.ones((steps + 1, *batch_shape), bool)
+    inside = inside if when.inside is None else inside.at[1:].set(order(when.inside))
+    rows = None if times is None else (steps - times if reverse else times - 1)
+    return Run(cell, real, whole, batch_shape, begin, options.get("key")), laid_out, Layout(rows, inside, reverse)
