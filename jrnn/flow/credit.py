@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jrnn.boundary import as_arrays, check_count
+from jrnn.boundary import as_arrays, check_count, is_count
 from jrnn.cells import gate_leaves
+from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.jacobian import check_causal
+from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded
 from jrnn.flow.lags import follow
 from jrnn.flow.layout import in_order
 from jrnn.flow.pulls import carrying, check_finite, check_output_times, check_pull, output_pull, sample_outputs
@@ -59,6 +62,10 @@ class GradientFlow(NamedTuple):
     arrives by way of h and what by way of c. Their squares sum to that of `credit`."""
     lag_norms_by_gate: dict[str, Float[Array, " T+1"]]
     """||G_tau||_2 of each gate's parameters alone, [T+1]; "0.f" is gate f of a stack's layer 0; {} without gates."""
+    state_norms: Float[Array, "T+1 *B"]
+    """||h_k||_2, [T+1, *B], laid out like `state_gradients`."""
+    reverse: Bool[Array, ""]
+    """Whether the run was read backwards, so that lags are counted the other way."""
     parts: Float[Array, "R T+1 *B N"] | None
     """part(t, k) itself, where asked for."""
 
@@ -66,6 +73,27 @@ class GradientFlow(NamedTuple):
         """The smallest lag by which the cumulated norm sum_{tau' <= tau} ||G_tau'|| reaches `share` of its total."""
         total = jnp.cumsum(self.lag_norms)
         return jnp.argmax(total >= share * total[-1]).astype(jnp.int32)
+
+    def arrival(self) -> Arrival:
+        """The credit by lag, with what can be said of it over sequences and outputs (on the host)."""
+        return arrival(self.credit, self.output_times, bool(self.reverse))
+
+    def verdict(self, lag: int, *, level: float = LEVEL) -> Verdict:
+        """Whether the gradient reaches `lag` steps back, statistically, and what would change it (on the host).
+
+        Computed from what arrives at that lag output by output, with a bootstrap over sequences and blocks of outputs;
+        'undecided' where the interval of probability `level` holds a boundary.
+
+        Raises:
+          InputError: no output that was followed has a way back as long, or a level that is no probability.
+        """
+        found = self.arrival()
+        longest = max(found.by_lag.shape[1] - 1, 0)
+        reached = [tau for tau in range(longest + 1) if found.ratios(tau)[1].any()] if found.by_lag.size else []
+        if not is_count(lag) or lag not in reached:
+            needed = f"a lag from 0 to {reached[-1]}" if reached else "a run in which some output carries gradient"
+            raise InputError("lag", repr(lag), needed)
+        return judge(found, lag, stays_bounded(np.asarray(self.state_norms), bool(self.reverse)), level)
 
 
 def gradient_flow(
@@ -200,6 +228,8 @@ def followed(
         "lag_gradients": whole([weight * G for G in found["G"]], None) if keep_lags else None,
         "credit_by_state": by_state,
         "lag_norms_by_gate": {gate: weight * of_gate for gate, of_gate in found["gates"].items()},
+        "state_norms": norm(ravel_state(states, axes)),
+        "reverse": jnp.asarray(layout.reverse),
         "parts": layout.by_output(found["parts"]) if keep_parts else None,
     }
 

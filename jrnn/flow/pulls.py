@@ -68,7 +68,7 @@ def sample_outputs(carry: Array, most: int) -> tuple[Array, Array, Array]:
     first = jnp.arange(most, dtype=jnp.int32)
     exact = count <= most
     share = count.astype(jnp.float32) / most
-    even = ((first.astype(jnp.float32) + 0.5) * share).astype(jnp.int32)
+    even = jnp.round((first + 1).astype(jnp.float32) * share).astype(jnp.int32) - 1  # the last one among them
     times = order[jnp.where(exact, first, jnp.minimum(even, len(carry) - 1))] + 1
     return jnp.sort(times), exact, jnp.maximum(share, 1.0)
 

@@ -1,9 +1,9 @@
-"""The figures of one network at one moment, for people: how far back its gradient reaches."""
+"""The figures of one network at one moment, for people: how far back its gradient reaches, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -11,22 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.boundary import as_arrays, batch_of, is_count, steps_of
+from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.credit import CHUNK_ELEMENTS, gradient_flow
 from jrnn.flow.jacobian import check_causal, jacobians
-from jrnn.flow.pulls import output_pull
+from jrnn.flow.judging import Verdict
+from jrnn.flow.pulls import carrying, output_pull
 from jrnn.masking import check_lengths
 from jrnn.types import Array, InputError, Inputs, Params, ravel_state
 from jrnn.unrolling import unroll
-
-VANISHED, EXPLODED = 0.01, 100.0
 
 
 @dataclass(frozen=True)
 class FlowSummary:
     """Host numbers (NumPy float64); S sequences were analysed, of which those long enough for a lag count at it."""
 
-    lag: int
-    """The lag the task needs, in steps; the verdict holds for it."""
+    judgement: Verdict
+    """What becomes of the gradient at the lag that the task needs, with intervals."""
     arriving: np.ndarray
     """[L] for lags 0..L-1: the median over sequences of sum ||part(t, t - lag)|| / sum ||part(t, t)|| over the outputs
     t > lag, where part(t, k) = (dy_t/dh_k)^T dL/dy_t. By output, never summed over lags; 1 at lag 0."""
@@ -36,56 +36,65 @@ class FlowSummary:
     """[L]: the 90 % quantile."""
     singular_values: np.ndarray
     """[3, N]: 10 %, 50 %, 90 % quantiles over time and sequences of the i-th singular value of J_t = dh_t/dh_{t-1}."""
-    growth: float
-    """Nats per step: ln(arriving[lag]) / lag, the mean slope of that curve down to the lag; -inf if nothing arrives."""
-    reach: int
-    """The largest lag at which at least 1 % of the gradient still arrives."""
-    reach_is_bound: bool
-    """True if that lag is the longest there is, so the reach may be longer."""
-    outputs: int
-    """Output times that were followed back (all that carry gradient, or an even sample of them)."""
+    credit: np.ndarray
+    """[R, T+1]: the median over sequences of ||part(t, k)||; row i is output t = output_times[i], column k."""
+    output_times: np.ndarray
+    """[R]: the outputs that were followed back (all that carry gradient, or an even sample of them)."""
+    lag_norms: np.ndarray
+    """[T+1]: ||G_tau||, sum_tau G_tau = dL/dparams: what the weights hear from each lag, over all sequences."""
+    lag_shares: np.ndarray
+    """[T+1]: <G_tau, dL/dparams> / ||dL/dparams||^2, signed; their sum is 1 up to `sum_error`."""
+    effective_horizon: int
+    """The smallest lag by which the cumulated ||G_tau|| reaches 95 % of its total."""
+    sum_error: float
+    """How well the parts sum up to the whole gradient: rounding, or the error of sampling outputs."""
     sequences: int
     """S."""
+    arriving_by_state: dict[str, np.ndarray] = field(default_factory=dict)
+    """{part of the state: [L]}: what arrives by way of it alone (an LSTM's h and c), relative to what all of them
+    together had at lag 0; the median over sequences. Empty where the state has one part."""
+    lag_norms_by_gate: dict[str, np.ndarray] = field(default_factory=dict)
+    """{gate: [T+1]}: ||G_tau|| of each gate's parameters alone."""
+
+    @property
+    def outputs(self) -> int:
+        """Output times that were followed back."""
+        return len(self.output_times)
+
+    @property
+    def lag(self) -> int:
+        """The lag the task needs, in steps."""
+        return self.judgement.lag
 
     @property
     def at_lag(self) -> float:
         """The fraction of the gradient that arrives `lag` steps back."""
-        return float(self.arriving[self.lag])
+        return self.judgement.arriving
+
+    @property
+    def growth(self) -> float:
+        """Nats per step: ln(arriving[lag]) / lag."""
+        return self.judgement.growth
+
+    @property
+    def reach(self) -> int:
+        """The largest lag at which at least 1 % of the gradient still arrives."""
+        return self.judgement.reach
+
+    @property
+    def reach_is_bound(self) -> bool:
+        """True if that lag is the longest there is, so the reach may be longer."""
+        return self.judgement.reach_is_bound
 
     @property
     def verdict(self) -> str:
-        """'vanishing' (under 1 % arrives at the lag), 'exploding' (over 100 times), 'healthy', or 'not finite'."""
-        if not np.isfinite(self.at_lag):
-            return "not finite"
-        return "vanishing" if self.at_lag < VANISHED else "exploding" if self.at_lag > EXPLODED else "healthy"
+        """The kind of the verdict: 'healthy', 'vanishing', 'exploding', ..."""
+        return self.judgement.kind
 
     @property
     def sentence(self) -> str:
         """The verdict in one sentence, with its numbers and the lag it holds for."""
-        needed = f"The task needs a lag of {self.lag} step{'s' if self.lag != 1 else ''}"
-        if self.verdict == "not finite":
-            return f"{needed}, and the gradient there is not finite."
-        if self.lag == 0:
-            return "The sequences are one step long: there is no way back for the gradient to lose anything on."
-        amount = percent(self.at_lag)
-        reach = f"at least {self.reach}" if self.reach_is_bound else f"{self.reach}"
-        tail = (
-            f"1 % still reaches {reach} step{'s' if self.reach != 1 else ''} back ({self.growth:+.3f} nats per step)."
-        )
-        if self.verdict == "vanishing":
-            return f"Vanishing: {needed[0].lower()}{needed[1:]}, where {amount} of the gradient arrives; {tail}"
-        if self.verdict == "exploding":
-            larger = f"{self.at_lag:.3g} times as large ({self.growth:+.3f} nats per step)"
-            return f"Exploding: {needed[0].lower()}{needed[1:]}, where the gradient arrives {larger}."
-        return f"Healthy: {needed[0].lower()}{needed[1:]}, where {amount} of the gradient arrives; {tail}"
-
-
-def percent(fraction: float) -> str:
-    """A fraction as a readable percentage: 12 %, 0.34 %, 2.1e-07 %."""
-    value = 100 * fraction
-    if value == 0:
-        return "0 %"
-    return f"{value:.2g} %" if 0.01 <= value < 99.5 else f"{value:.0f} %" if 99.5 <= value < 1e6 else f"{value:.1e} %"
+        return self.judgement.sentence
 
 
 def summarise(
@@ -119,31 +128,53 @@ def summarise(
     if not is_count(lag) or lag >= steps:
         raise InputError("lag", repr(lag), f"a lag from 0 to T - 1 = {steps - 1}")
     options = {} if lengths is None else {"lengths": check_lengths(lengths, steps, batch_shape)}
-    run, pull, g_final, final_row = jax.jit(output_pull, static_argnums=(0, 3))(
-        cell, params, xs, loss, loss_params, **options
-    )
-    carries = np.zeros(steps, bool)
-    for g in jax.tree.leaves(pull):
-        carries |= np.asarray(jnp.any(g != 0, axis=tuple(range(1, g.ndim))))
-    if any(bool(jnp.any(g != 0)) for g in jax.tree.leaves(g_final)):
-        carries |= np.array(jnp.any(final_row, axis=tuple(range(1, final_row.ndim))))
-    times = np.flatnonzero(carries) + 1
+    run, *pulls = jax.jit(output_pull, static_argnums=(0, 3))(cell, params, xs, loss, loss_params, **options)
+    times = np.flatnonzero(np.asarray(carrying(*pulls))) + 1
     if not len(times):
         raise InputError("loss", "a loss whose gradient is zero at every output", "a loss that depends on the outputs")
     if lag >= times[-1]:
         raise InputError("lag", lag, f"at most {times[-1] - 1}: no output after step {times[-1]} carries any gradient")
-    times = even_sample(times, max_outputs)
-    flow = jax.jit(gradient_flow, static_argnums=(0, 3))(
-        cell, params, xs, loss, loss_params=loss_params, output_times=jnp.asarray(times), **options
+    chosen: dict[str, Any] = {"max_pairs": max_outputs * (steps + 1) * batch_shape[0]}
+    if len(times) <= max_outputs:
+        chosen = {"output_times": jnp.asarray(times)}
+    flow = jax.jit(gradient_flow, static_argnums=(0, 3), static_argnames=("lag_gradients", "max_pairs"))(
+        cell, params, xs, loss, loss_params=loss_params, lag_gradients=False, **chosen, **options
     )
-    by_lag = align(np.asarray(flow.credit, np.float64), times)
+    here = flow.arrival()
+    by_state = jax.tree_util.tree_leaves_with_path(flow.credit_by_state)
+    low, middle, high = bands(here, here)
     return FlowSummary(
-        lag=lag,
-        **profile(by_lag, lag),
+        judgement=flow.verdict(lag),
+        arriving=middle,
+        arriving_low=low,
+        arriving_high=high,
         singular_values=step_singular_values(cell, params, xs, run.mask, max_jacobians, options),
-        outputs=len(times),
-        sequences=by_lag.shape[2],
+        credit=np.median(np.asarray(flow.credit, np.float64), axis=2),
+        output_times=np.asarray(flow.output_times),
+        lag_norms=np.asarray(flow.lag_norms, np.float64),
+        lag_shares=np.asarray(flow.lag_shares, np.float64),
+        effective_horizon=int(flow.effective_horizon()),
+        sum_error=float(flow.sum_error),
+        sequences=batch_shape[0],
+        arriving_by_state={
+            jax.tree_util.keystr(path, simple=True, separator="."): bands(
+                arrival(size, flow.output_times, reverse=False), here
+            )[1]
+            for path, size in (by_state if len(by_state) > 1 else [])
+        },
+        lag_norms_by_gate={gate: np.asarray(norms, np.float64) for gate, norms in flow.lag_norms_by_gate.items()},
     )
+
+
+def bands(part: Arrival, whole: Arrival) -> np.ndarray:
+    """[3, L]: 10 %, 50 %, 90 % quantiles over sequences of what arrives of `part`, relative to what `whole` sent."""
+    found = np.full((3, whole.by_lag.shape[1]), np.nan)
+    for lag in range(found.shape[1]):
+        sent = whole.ratios(lag)[1].sum(0)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            each = (part.ratios(lag)[0].sum(0) / sent)[sent > 0]
+        found[:, lag] = np.quantile(each, (0.1, 0.5, 0.9)) if len(each) else np.nan
+    return found
 
 
 def even_sample(items: np.ndarray, most: int) -> np.ndarray:
@@ -151,38 +182,6 @@ def even_sample(items: np.ndarray, most: int) -> np.ndarray:
     if len(items) <= most:
         return items
     return items[np.unique(np.linspace(len(items) - 1, 0, most).round().astype(int))]
-
-
-def align(credit: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """[R, T+1, S] over (output, k) -> [R, T, S] over (output, lag t - k); NaN where t - lag < 1 (h_0 saw no input)."""
-    steps = credit.shape[1] - 1
-    by_lag = np.full((len(times), steps, credit.shape[2]), np.nan)
-    for row, t in enumerate(times):
-        by_lag[row, :t] = credit[row, t:0:-1]
-    return by_lag
-
-
-def profile(by_lag: np.ndarray, lag: int) -> dict[str, Any]:
-    """The fields of a `FlowSummary` that follow from the aligned credit [R, L, S]."""
-    there = np.isfinite(by_lag) | np.isinf(by_lag)
-    start = np.broadcast_to(by_lag[:, :1], by_lag.shape)
-    arrived, sent = np.where(there, by_lag, 0.0), np.where(there, start, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = arrived.sum(0) / sent.sum(0)  # [L, S]
-        known = [row[~np.isnan(row)] for row in each]
-        bands = [np.quantile(row, (0.1, 0.5, 0.9)) if len(row) else [np.nan] * 3 for row in known]
-        low, whole, high = np.array(bands).T
-        growth = float(np.log(whole[lag]) / lag) if lag else 0.0
-    far = np.flatnonzero(whole >= VANISHED)
-    longest = int(np.flatnonzero(np.isfinite(whole))[-1]) if np.isfinite(whole).any() else 0
-    return {
-        "arriving": whole,
-        "arriving_low": low,
-        "arriving_high": high,
-        "growth": growth,
-        "reach": int(far[-1]) if len(far) else 0,
-        "reach_is_bound": bool(len(far) and far[-1] == longest),
-    }
 
 
 def step_singular_values(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jrnn.flow.summary import VANISHED
+from jrnn.flow.judging import VANISHED
 from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.style import label_box, legend, prepare, stage_styles, theme
 from jrnn.report.wording import steps

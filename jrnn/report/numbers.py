@@ -12,6 +12,8 @@ from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.facts import clipping_facts
 from jrnn.report.wording import half_life
 
+DERIVED = ("lag", "growth", "reach", "reach_is_bound", "outputs")
+
 
 def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
     """All numbers of the report as dicts, lists, strings, numbers, booleans and None: strictly valid JSON.
@@ -20,8 +22,9 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
 
     Returns:
       title, command, versions, data and model as they are in the diagnosis; stages: for each name, step, scores,
-      verdict, sentence, at_lag, half_life (steps) and flow (the fields of `FlowSummary`); clipping: the fields of
-      `ClippingFacts`, or None where nothing was trained; history: one list per quantity, one number per update.
+      verdict, sentence, change, at_lag, half_life (steps) and flow (the fields of `FlowSummary`); clipping: the
+      fields of `ClippingFacts`, or None where nothing was trained; history: one list per quantity, one number an
+      update.
     """
     facts = clipping_facts(diagnosis)
     return plain(
@@ -48,7 +51,8 @@ def _stage(stage: Stage) -> dict[str, Any]:
         "sentence": flow.sentence,
         "at_lag": flow.at_lag,
         "half_life": half_life(flow.growth),
-        "flow": asdict(flow),
+        "flow": asdict(flow) | {name: getattr(flow, name) for name in DERIVED},
+        "change": flow.judgement.change,
     }
 
 

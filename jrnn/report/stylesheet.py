@@ -22,8 +22,8 @@ section { margin-top: 2.75rem; }
 .verdict .now { font-size: clamp(1.2rem, 3.4vw, 1.6rem); line-height: 1.35; font-weight: 600; margin-bottom: .6rem; }
 .verdict .when { color: var(--tone); font-weight: 600; margin-bottom: .2rem; }
 .verdict p:last-child { margin-bottom: 0; }
-.healthy { --tone: var(--healthy); } .vanishing { --tone: var(--vanishing); }
-.exploding, .not-finite { --tone: var(--exploding); }
+.healthy { --tone: var(--healthy); } .vanishing, .transient-growth { --tone: var(--vanishing); }
+.exploding, .chaotic, .both, .not-finite { --tone: var(--exploding); }
 .keys { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .75rem; margin: 1.25rem 0 0; }
 .keys div { border: 1px solid var(--line); border-radius: 8px; padding: .8rem 1rem; }
 .keys dt { color: var(--soft); font-size: .92rem; line-height: 1.35; }

@@ -12,7 +12,7 @@ from jrnn.report.wording import sentence_case
 if TYPE_CHECKING:
     from rich.console import Console
 
-COLORS = {"healthy": "green", "vanishing": "yellow", "exploding": "red", "not finite": "red"}
+COLORS = {"healthy": "green", "vanishing": "yellow", "transient growth": "yellow", "undecided": "default"}
 
 
 def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
@@ -51,4 +51,5 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
     width = max((len(stage.name) for stage in diagnosis.stages), default=0)
     for stage in diagnosis.stages:
         name = text(f"{sentence_case(stage.name)}: ".ljust(width + 2), style="bold")
-        output.print(padding(name.append(stage.flow.sentence, style=COLORS[stage.flow.verdict]), (0, 0, 1, 0)))
+        color = COLORS.get(stage.flow.verdict, "red")
+        output.print(padding(name.append(stage.flow.sentence, style=color), (0, 0, 1, 0)))

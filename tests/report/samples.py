@@ -2,24 +2,58 @@
 
 import numpy as np
 
+from jrnn.flow.judging import Verdict
 from jrnn.flow.summary import FlowSummary
 from jrnn.report import Diagnosis, Stage
 
 
-def flow(rate, lags=64, units=6, arriving=None, growth=None, **changes):
-    values = np.exp(rate * np.arange(lags)) if arriving is None else np.asarray(arriving, float)
+def verdict(values, lag, growth=None, **changes):
+    """What `judge` would say of a curve without any spread."""
+    at = float(values[lag])
     alive = np.flatnonzero(values >= 0.01)
-    singular = np.linspace(1.1, 0.2, units)
+    with np.errstate(divide="ignore"):
+        growth = float(np.log(at) / lag) if growth is None else growth
+    kind = "vanishing" if at < 0.01 else "exploding" if at > 100 else "healthy" if np.isfinite(at) else "not finite"
     fields = dict(
-        lag=len(values) - 1,
+        kind=kind,
+        lag=lag,
+        arriving=at,
+        arriving_interval=(0.8 * at, 1.25 * at),
+        mean=at,
+        mean_interval=(at, at),
+        growth=growth,
+        growth_interval=(growth - 0.01, growth + 0.01),
+        late_growth_interval=(growth - 0.01, growth + 0.01),
+        peak=float(np.nanmax(values[: lag + 1])),
+        peak_lag=int(np.nanargmax(values[: lag + 1])),
+        reach=int(alive.max(initial=0)),
+        reach_is_bound=bool(len(values) - 1 in alive),
+        level=0.995,
+        sequences=17,
+        outputs=3,
+    )
+    return Verdict(**{**fields, **changes})
+
+
+def flow(rate, lags=64, units=6, arriving=None, growth=None, lag=None, reach=None, **changes):
+    values = np.exp(rate * np.arange(lags)) if arriving is None else np.asarray(arriving, float)
+    steps = len(values)
+    singular = np.linspace(1.1, 0.2, units)
+    times = np.array([steps // 2, steps - 1, steps])
+    credit = np.array([[values[t - k] if 0 <= t - k < steps else 0.0 for k in range(steps + 1)] for t in times])
+    more = {} if reach is None else {"reach": reach}
+    fields = dict(
+        judgement=verdict(values, steps - 1 if lag is None else lag, growth, **more),
         arriving=values,
         arriving_low=values * 0.5,
         arriving_high=values * 2,
         singular_values=np.stack([singular * 0.9, singular, singular * 1.1]),
-        growth=rate if growth is None else growth,
-        reach=int(alive.max(initial=0)),
-        reach_is_bound=bool(len(values) - 1 in alive),
-        outputs=3,
+        credit=credit,
+        output_times=times,
+        lag_norms=np.append(values, 0.0) * 3,
+        lag_shares=np.append(values, 0.0) / max(np.sum(values[np.isfinite(values)]), 1.0),
+        effective_horizon=min(steps, 20),
+        sum_error=1e-15,
         sequences=17,
     )
     return FlowSummary(**{**fields, **changes})

@@ -1,0 +1,180 @@
+"""The verdict on a network at one lag, with its numbers, its intervals and what would change it. For the host."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from jrnn.flow.arrival import Arrival, interval
+from jrnn.types import InputError
+
+VANISHED, EXPLODED = 0.01, 100.0
+OVERSHOOT = 10.0  # a rise by so much that is lost again is transient growth
+LEVEL = 0.995
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of the gradient `lag` steps back: a kind and the numbers behind it (Python floats)."""
+
+    kind: str
+    """'vanishing': under 1 % arrives in the typical (median) sequence; 'exploding': over 100 times as much; 'chaotic':
+    exploding, still growing over the second half of the lags, while the states stay bounded; 'both': it vanishes in the
+    typical sequence and explodes in the mean; 'transient growth': at some shorter lag over 10 times as much arrives as
+    was sent, and at `lag` less than a tenth of that; 'healthy': none of these; 'undecided': the interval holds a
+    boundary; 'not finite'. Each only if its whole interval says so."""
+    lag: int
+    """The lag it holds for, in steps."""
+    arriving: float
+    """The median over sequences of sum_t ||part(t, t - lag)|| / sum_t ||part(t, t)||."""
+    arriving_interval: Interval
+    """Its bootstrap interval over sequences and blocks of outputs; without width where there is one of each."""
+    mean: float
+    """The mean over sequences of the same ratio: a few sequences in which the gradient explodes show here."""
+    mean_interval: Interval
+    growth: float
+    """ln(arriving) / lag, nats per step."""
+    growth_interval: Interval
+    late_growth_interval: Interval
+    """The same between lag / 2 and lag alone: lasting growth, not a rise at first."""
+    peak: float
+    """The largest fraction that arrives at any lag up to `lag`."""
+    peak_lag: int
+    reach: int
+    """The largest lag of all at which at least 1 % arrives in the typical sequence."""
+    reach_is_bound: bool
+    """Whether that is the longest lag there is, so that it may be longer."""
+    level: float
+    """Of all intervals: at 0.995, 1 in 200 misses."""
+    sequences: int
+    outputs: int
+    """How many of each have a way back of that length."""
+    between: tuple[str, ...] = ()
+    """If undecided: the kinds it may be."""
+
+    @property
+    def half_life(self) -> float:
+        """Steps after which half is left, ln(1/2) / growth; infinite if nothing is lost."""
+        return math.log(0.5) / self.growth if self.growth < 0 else math.inf
+
+    @property
+    def sentence(self) -> str:
+        """The verdict with its numbers, its interval and its lag."""
+        if self.lag == 0:
+            return "The sequences are one step long: there is no way back for the gradient to lose anything on."
+        head = f"{self.kind.capitalize()}: the task needs a lag of {counted(self.lag)}"
+        if self.kind == "not finite":
+            return f"{head}, and the gradient there is not finite."
+        low, high = (amount(end) for end in self.arriving_interval)
+        arrives = f"where {amount(self.arriving)} of the gradient arrives"
+        arrives += f" ({low} to {high} at {100 * self.level:g} % confidence)" if low != high else ""
+        grows = f"{self.growth:+.3f} nats per step"
+        reach = f"{'at least ' if self.reach_is_bound else ''}{counted(self.reach)}"
+        tail = {
+            "exploding": f"{grows} back",
+            "chaotic": f"it keeps growing ({grows} back) while the states stay bounded",
+            "both": f"but {amount(self.mean)} in the mean over sequences, for it explodes in some of them",
+            "transient growth": f"on the way it grows to {amount(self.peak)}, at lag {self.peak_lag}",
+            "undecided": f"these data cannot tell {' from '.join(self.between)}",
+        }.get(self.kind, f"1 % still reaches {reach} back ({grows})")
+        return f"{head}, {arrives}; {tail}."
+
+    @property
+    def change(self) -> str:
+        """What would make it another verdict."""
+        if self.lag == 0 or self.kind == "not finite":
+            return ""
+        low, high = (math.log(bound) / self.lag for bound in (VANISHED, EXPLODED))
+        healthy = (
+            f"between {low:+.3f} and {high:+.3f} nats per step, which leave 1 % and 100 times over {self.lag} steps"
+        )
+        if self.kind == "undecided":
+            return f"More sequences would decide it. It is healthy if the growth lies {healthy}."
+        if self.kind == "healthy":
+            return f"It holds at this lag as long as the growth lies {healthy}."
+        return f"It would be healthy if the growth lay {healthy}; now it is {self.growth:+.3f}."
+
+
+def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed: int = 0) -> Verdict:
+    """The `Verdict` at `lag` (0..T-1); `bounded`: whether the states stay so.
+
+    Raises:
+      InputError: a level that is no probability.
+    """
+    if not 0 < level < 1:
+        raise InputError("level", level, "a probability between 0 and 1")
+    steps = arrival.by_lag.shape[1]
+    curve = np.array([arrival.typical(tau) for tau in range(steps)])
+    far, known = np.flatnonzero(curve >= VANISHED), np.flatnonzero(~np.isnan(curve))
+    reach = int(far[-1]) if len(far) else 0
+    upto = np.where(np.isnan(curve[: lag + 1]), -np.inf, curve[: lag + 1])
+    peak, half = int(np.argmax(upto)), max(lag // 2, min(arrival.base, lag))
+    typical, mean = arrival.draws([lag, half, peak], seed)
+    low, high = interval(typical[:, 0], level)
+    mean_interval, peak_interval = interval(mean[:, 0], level), interval(typical[:, 2], level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        growth, *ends = (float(np.log(x) / lag) if lag else 0.0 for x in (curve[lag], low, high))
+        late = interval(np.log(typical[:, 0] / typical[:, 1]) / (lag - half), level) if lag > half else (0.0, 0.0)
+    each = arrival.by_sequence(lag)
+    kind, between = "undecided", ()
+    if lag == 0:
+        kind = "healthy"
+    elif not np.isfinite([curve[lag], low, high]).all():
+        kind = "not finite"
+    elif peak_interval[0] > OVERSHOOT and high < peak_interval[0] / OVERSHOOT:
+        kind = "transient growth"
+    elif high < VANISHED:
+        kind = "both" if mean_interval[0] > EXPLODED else "vanishing"
+    elif low > EXPLODED:
+        kind = "chaotic" if bounded and late[0] > 0 else "exploding"
+    elif low >= VANISHED and high <= EXPLODED:
+        kind = "healthy"
+    else:
+        sides = (("vanishing", low < VANISHED), ("healthy", True), ("exploding", high > EXPLODED))
+        between = tuple(name for name, possible in sides if possible)
+    return Verdict(
+        kind=kind,
+        lag=int(lag),
+        arriving=float(curve[lag]),
+        arriving_interval=(low, high),
+        mean=float(np.mean(each)) if len(each) else math.nan,
+        mean_interval=mean_interval,
+        growth=growth,
+        growth_interval=(ends[0], ends[1]),
+        late_growth_interval=late,
+        peak=float(curve[peak]),
+        peak_lag=peak,
+        reach=reach,
+        reach_is_bound=bool(len(far)) and reach == known[-1],
+        level=level,
+        sequences=len(each),
+        outputs=len(arrival.ratios(lag)[0]),
+        between=between,
+    )
+
+
+def stays_bounded(norms: np.ndarray, reverse: bool) -> bool:
+    """Whether the states' norms [T+1, *B] in the last quarter of time are at most twice those of the second quarter."""
+    sizes = norms[::-1] if reverse else norms
+    quarter = max(len(sizes) // 4, 1)
+    second, last = sizes[quarter : 2 * quarter], sizes[-quarter:]
+    return bool(second.size and np.isfinite(sizes).all() and np.median(last) <= 2 * np.median(second))
+
+
+def counted(steps: int) -> str:
+    """1 step, 2 steps."""
+    return f"{steps} step{'s' if steps != 1 else ''}"
+
+
+def amount(fraction: float) -> str:
+    """A fraction as a readable amount: 12 %, 0.34 %, 2.1e-07 %, 38 times."""
+    value = 100 * fraction
+    if fraction >= 9.95:
+        return f"{fraction:.3g} times"
+    if value == 0:
+        return "0 %"
+    return f"{value:.2g} %" if 0.01 <= value < 99.5 else f"{value:.0f} %" if value >= 99.5 else f"{value:.1e} %"
