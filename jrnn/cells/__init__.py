@@ -11,8 +11,8 @@ transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
     linear   h           b                         w_rec is the diagonal, [H]
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
-"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual` and `dropout` the cell's own; `dense` w [K,
-features] and bias [features].
+"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual`, `dropout` and `clip_state_gradient` the cell's
+own; `dense` w [K, features] and bias [features].
 """
 
 from jrnn.cells import initializers as initializers
@@ -24,6 +24,9 @@ from jrnn.cells._advance import output_size as output_size
 from jrnn.cells._bidirectional import Bidirectional as Bidirectional
 from jrnn.cells._bidirectional import BidirectionalState as BidirectionalState
 from jrnn.cells._bidirectional import merge as merge
+from jrnn.cells._clipping import ClipStateGradient as ClipStateGradient
+from jrnn.cells._clipping import clip_state_gradient as clip_state_gradient
+from jrnn.cells._clipping import clips_on_the_way_back as clips_on_the_way_back
 from jrnn.cells._dense import Dense as Dense
 from jrnn.cells._dense import dense as dense
 from jrnn.cells._dropout import Dropout as Dropout

@@ -1,6 +1,19 @@
 """FIX: what mends a gradient flow. Clipping bounds an update, skipping keeps a broken one out; neither moves
-information."""
+information, and `clipping_proof` shows it on a run."""
 
+from jrnn.cells import ClipStateGradient, clip_state_gradient
 from jrnn.cures.clipping import ClipState, SkipState, clip_by_global_norm, clip_rate, global_norm, skip_nonfinite
+from jrnn.cures.proving import ClippingProof, clipping_proof
 
-__all__ = ["ClipState", "SkipState", "clip_by_global_norm", "clip_rate", "global_norm", "skip_nonfinite"]
+__all__ = [
+    "ClipState",
+    "ClipStateGradient",
+    "ClippingProof",
+    "SkipState",
+    "clip_by_global_norm",
+    "clip_rate",
+    "clip_state_gradient",
+    "clipping_proof",
+    "global_norm",
+    "skip_nonfinite",
+]

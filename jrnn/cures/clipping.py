@@ -177,11 +177,11 @@ def clip_rate(opt_state: Any) -> Array:
     return sum(state.clipped for state in found) / jnp.maximum(sum(state.steps for state in found), 1)
 
 
-def check_max_norm(max_norm: Any) -> float:
+def check_max_norm(max_norm: Any, argument: str = "max_norm") -> float:
     """`max_norm` as a float above 0, or InputError."""
     number = float(max_norm) if isinstance(max_norm, Real) and not isinstance(max_norm, bool) else float("nan")
     if not number > 0:
-        raise InputError("max_norm", repr(max_norm), "a number above 0")
+        raise InputError(argument, repr(max_norm), "a number above 0")
     return number
 
 

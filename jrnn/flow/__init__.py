@@ -1,12 +1,19 @@
 """SEE: where the gradient goes. Numbers only; figures are in `jrnn.report`."""
 
+from jrnn.flow.bands import WindowBands as WindowBands
+from jrnn.flow.conditioning import condition_number as condition_number
+from jrnn.flow.conditioning import spectral_radius as spectral_radius
 from jrnn.flow.credit import GradientFlow as GradientFlow
 from jrnn.flow.credit import gradient_flow as gradient_flow
+from jrnn.flow.expectation import Expected as Expected
+from jrnn.flow.exponents import FiniteTime as FiniteTime
+from jrnn.flow.exponents import LyapunovSpectrum as LyapunovSpectrum
 from jrnn.flow.jacobian import ScaledProduct as ScaledProduct
 from jrnn.flow.jacobian import jacobian_product as jacobian_product
 from jrnn.flow.jacobian import jacobians as jacobians
 from jrnn.flow.jacobian import scaled_jacobian_product as scaled_jacobian_product
-from jrnn.flow.spectrum import LyapunovSpectrum as LyapunovSpectrum
+from jrnn.flow.judging import Verdict as Verdict
+from jrnn.flow.rates import MeasuredSpectrum as MeasuredSpectrum
 from jrnn.flow.spectrum import lyapunov_spectrum as lyapunov_spectrum
 from jrnn.flow.summary import FlowSummary as FlowSummary
 from jrnn.flow.summary import summarise as summarise
@@ -18,3 +25,5 @@ from jrnn.flow.theory import gaussian_product_errors as gaussian_product_errors
 from jrnn.flow.theory import gaussian_product_exponents as gaussian_product_exponents
 from jrnn.flow.theory import mean_field as mean_field
 from jrnn.flow.theory import norm_bound as norm_bound
+from jrnn.flow.windows import WindowSpectrum as WindowSpectrum
+from jrnn.flow.windows import window_singular_values as window_singular_values

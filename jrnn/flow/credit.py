@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jrnn.boundary import as_arrays, check_count, is_count
-from jrnn.cells import gate_leaves
+from jrnn.cells import clips_on_the_way_back, gate_leaves
 from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.jacobian import check_causal
 from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded
@@ -134,6 +134,9 @@ def gradient_flow(
         scalar or (seen outside jit only) depends on no output, a state is not finite, or as `unroll`.
     """
     check_causal(cell)
+    if clips_on_the_way_back(cell):
+        needed = "the cell without it: its parts do not add up; `jrnn.clipping_proof` has the lags under such a clip"
+        raise InputError("cell", "one with `clip_state_gradient`", needed)
     for name in ("time_axis", "return_states", "state_tap"):
         if name in options:
             raise InputError(name, f"{options[name]!r:.60}", f"no {name}: xs is time-major, the states are tapped here")

@@ -2,93 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from jrnn.boundary import as_arrays, batch_of, check_count, check_state, steps_of
+from jrnn.flow.exponents import LyapunovSpectrum
 from jrnn.flow.jacobian import check_causal
-from jrnn.flow.tangents import Orthonormal, Tangents, blocks_of
+from jrnn.flow.tangents import Orthonormal, Tangents, blocks_of, first_flaw
 from jrnn.masking import check_lengths, schedule
-from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
+from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, wide_dtype
 from jrnn.unrolling import unroll
-
-
-class LyapunovSpectrum(NamedTuple):
-    """Exponents of the leading k directions in nats per step, -inf for directions that die, never NaN."""
-
-    exponents: Float[Array, "*B k"]
-    """[*B, k], descending up to noise: lambda_i = sum ln |R_ii| / number of counted steps, where Q_t R_t = J_t Q_{t-1}
-    (Benettin et al. 1980); Q is renewed every `every` steps."""
-    standard_errors: Float[Array, "*B k"]
-    """[*B, k], nats per step: from the spread of the means of sqrt(n) consecutive blocks of the n renewals counted.
-    0 where an exponent is -inf."""
-    log_r: Float[Array, "n *B k"]
-    """[n, *B, k], nats: ln |R_ii| at each renewal, the warm-up included."""
-    steps: Int[Array, "n *B"]
-    """[n, *B] of int: how many steps that happened lie between this renewal and the one before."""
-    counted: Bool[Array, "n *B"]
-    """[n, *B] of bool: the renewals after the warm-up."""
-    resolved: Bool[Array, "*B k"]
-    """[*B, k] of bool: whether R's diagonal at every counted renewal stayed above rounding,
-    ln |R_11| - ln |R_ii| < ln(1/eps): measured, so too large an `every` or too short a float shows itself."""
-    size: int
-    """N, the size of the whole state."""
-
-    @property
-    def kaplan_yorke_dimension(self) -> Array:
-        """[*B]: j + sum_{i<=j} lambda_i / |lambda_{j+1}|, j the last index with a non-negative sum; NaN if k is too
-        small to tell."""
-        total = jnp.cumsum(self.exponents, axis=-1)
-        k = self.exponents.shape[-1]
-        j = jnp.sum(jnp.cumprod((total >= 0).astype(jnp.int32), axis=-1), axis=-1)
-        kept = jnp.take_along_axis(total, jnp.clip(j - 1, 0, k - 1)[..., None], axis=-1)[..., 0]
-        turn = jnp.abs(jnp.take_along_axis(self.exponents, jnp.clip(j, 0, k - 1)[..., None], axis=-1)[..., 0])
-        inside = j.astype(kept.dtype) + jnp.where(j > 0, kept / turn, jnp.zeros_like(kept))
-        full = jnp.full_like(inside, self.size if k == self.size else jnp.nan)
-        return jnp.where(j == k, full, inside)
-
-    @property
-    def entropy_rate(self) -> Array:
-        """[*B], nats per step: the sum of the positive exponents (Pesin; an upper bound by Ruelle)."""
-        return jnp.sum(jnp.maximum(self.exponents, jnp.zeros_like(self.exponents)), axis=-1)
-
-    @property
-    def condition_growth(self) -> Array:
-        """[*B], nats per step: lambda_1 - lambda_k, at which the condition number of dh_t/dh_k grows."""
-        return self.exponents[..., 0] - self.exponents[..., -1]
-
-    @property
-    def overshoot(self) -> Array:
-        """[*B], nats: max_t (sum ln |R_11| - lambda_1 t), transient growth beyond the exponent; at least 0."""
-        gain = jnp.where(self.counted, self.log_r[..., 0], 0)
-        time = jnp.where(self.counted, self.steps, 0).astype(gain.dtype)
-        excess = jnp.cumsum(gain, axis=0) - jnp.broadcast_to(self.exponents[None, ..., 0], gain.shape) * jnp.cumsum(
-            time, axis=0
-        )
-        return jnp.maximum(jnp.max(jnp.nan_to_num(excess, nan=0.0), axis=0, initial=0.0), 0.0)
-
-    def warnings(self) -> list[str]:
-        """Why figures should not be trusted, in sentences, by measurement (on the host); empty if nothing was found."""
-        found = []
-        lost = ~np.asarray(self.resolved) & np.isfinite(np.asarray(self.exponents))
-        if lost.any():
-            first = int(np.argwhere(lost.reshape(-1, lost.shape[-1]).any(axis=0))[0, 0]) + 1
-            found.append(
-                f"exponents from the {first}. on are rounding: between two QR steps their directions fell below "
-                f"{np.finfo(np.asarray(self.log_r).dtype).eps:.0e} of the first; take a smaller `every`, or float64"
-            )
-        with np.errstate(invalid="ignore"):
-            loose = np.asarray(self.standard_errors) > np.maximum(0.1 * np.abs(np.asarray(self.exponents)), 1e-2)
-        if loose.any():
-            found.append(
-                f"too short a run: standard errors up to {np.asarray(self.standard_errors).max():.2g} nats per step"
-            )
-        return found
 
 
 def lyapunov_spectrum(
@@ -108,7 +35,8 @@ def lyapunov_spectrum(
     """The k largest Lyapunov exponents along a run, driven by xs or autonomous, by QR of propagated tangents.
 
     k tangents a sequence are pushed through the step by forward mode (J is never formed) and orthonormalised every
-    `every` steps; cost T (k steps' forward mode + N k^2), memory N k.
+    `every` steps; cost T (k steps' forward mode + N k^2), memory N k. Where a state is NaN or infinite, only what came
+    before counts and the result names the first time and unit.
 
     Args:
       cell, params, xs, initial_state, lengths, mask: as for `jrnn.unroll`, time-major; the cell must be causal.
@@ -129,15 +57,16 @@ def lyapunov_spectrum(
     batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
     every = check_count("every", every, 1, "a positive number of steps")
     start = check_state("initial_state", initial_state, cell, params, batch_shape)
-    flat = jax.eval_shape(lambda s: ravel_state(s, len(batch_shape)), start)
-    size = flat.shape[-1]
+    for leaf in jax.tree.leaves(start):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            needed = "a real floating-point state (split a complex one into real and imaginary parts)"
+            raise InputError("cell", f"a state of dtype {leaf.dtype}", needed)
+    size = jax.eval_shape(lambda s: ravel_state(s, len(batch_shape)), start).shape[-1]
     k = size if k is None else check_count("k", k, 1, f"from 1 to N = {size}")
     if k > size:
         raise InputError("k", k, f"from 1 to N = {size}, the size of the state")
     if not 0 <= check_count("warmup", warmup, 0, "a number of steps") < max(steps, 1):
         raise InputError("warmup", warmup, f"fewer steps than the run has, T = {steps}")
-    if not jnp.issubdtype(flat.dtype, jnp.floating):
-        raise InputError("cell", f"a state of dtype {flat.dtype}", "a real floating-point state")
     if lengths is not None:
         lengths = check_lengths(lengths, steps, batch_shape)
     plan = (steps, batch_shape, k, every)
@@ -152,23 +81,41 @@ def measured(
     """The array fields; jitted as one, so that an eager call compiles once per shape."""
     steps, batch_shape, k, every = plan
     flat = ravel_state(start, len(batch_shape))
+    dtype = wide_dtype(flat.dtype)
     key = jax.random.key(0) if key is None else key
-    q = jnp.linalg.qr(jax.random.normal(key, (flat.shape[-1], k), flat.dtype))[0]
+    q = jnp.linalg.qr(jax.random.normal(key, (flat.shape[-1], k), dtype))[0].T
     valid = schedule(steps, batch_shape, lengths, None, mask, False, None).valid
-    valid = jnp.ones((steps, *batch_shape), bool) if valid is None else valid
+    every_step = jnp.ones((steps, *batch_shape), bool)
+    if valid is None and steps % every:
+        valid = every_step  # the last block is filled up with steps that do not happen
     blocks = blocks_of(xs, valid, every, len(batch_shape), getattr(cell, "input_ndim", 1))
-    zeros = jnp.zeros((*batch_shape, k), flat.dtype)
-    tangents = Tangents(start, jnp.broadcast_to(q, (*batch_shape, *q.shape)), zeros)
-    run = unroll(Orthonormal(cell, k, every), params, blocks, initial_state=tangents)
-    happened = blocks["valid"].reshape(-1, *batch_shape, every)
-    taken = jnp.sum(happened, axis=-1, dtype=jnp.int32)
+    zeros = jnp.zeros((*batch_shape, k), dtype), jnp.zeros((*batch_shape, every), jnp.int32)
+    tangents = Tangents(start, jnp.broadcast_to(q, (*batch_shape, *q.shape)), *zeros)
+    run = unroll(Orthonormal(cell, k, every), params, blocks, length=-(-steps // every), initial_state=tangents)
+    log_r, flaws = run.outputs
+    happened = (every_step if valid is None else valid).astype(jnp.int32)
+    happened = jnp.concatenate([happened, jnp.zeros((-steps % every, *batch_shape), jnp.int32)])
+    taken = jnp.sum(happened.reshape(-1, every, *batch_shape), axis=1, dtype=jnp.int32)
+
+    flaws = jnp.moveaxis(flaws, -1, 1).reshape(-1, *batch_shape)
+    flaws = jnp.concatenate([first_flaw(start, len(batch_shape))[None], flaws])
+    broken = jnp.any(flaws > 0, axis=0)
+    at = jnp.argmax(flaws > 0, axis=0).astype(jnp.int32)
+    unit = jnp.where(broken, jnp.take_along_axis(flaws, at[None], axis=0)[0] - 1, -1)
+    at = jnp.where(broken, at, -1)
+
+    times = jax.lax.broadcasted_iota(jnp.int32, taken.shape, 0)
+    whole = ~broken[None] | ((times + 1) * every < jnp.broadcast_to(at[None], times.shape))
+    sane = jnp.all(jnp.isfinite(log_r) | jnp.isneginf(log_r), axis=-1) & whole
+    finite = jnp.cumprod(sane.astype(jnp.int32), axis=0).astype(bool)
+    log_r = jnp.where(finite[..., None], log_r, 0)
     before = jnp.cumsum(taken, axis=0, dtype=jnp.int32) - taken
-    counted = (taken > 0) & (before >= warmup)
-    exponents, errors = mean_and_error(run.outputs, taken, counted)
-    span = run.outputs[..., :1] - run.outputs
-    limit = jnp.asarray(-jnp.log(jnp.finfo(flat.dtype).eps), flat.dtype)
-    resolved = jnp.all((span < limit) | jnp.isinf(run.outputs) | ~counted[..., None], axis=0)
-    return exponents, errors, run.outputs, taken, counted, resolved
+    counted = (taken > 0) & (before >= warmup) & finite
+    exponents, errors = mean_and_error(log_r, taken, counted)
+    span = log_r[..., :1] - log_r
+    limit = jnp.log(0.01 / jnp.finfo(flat.dtype).eps).astype(dtype)
+    resolved = jnp.all((span < limit) | jnp.isneginf(log_r) | ~counted[..., None], axis=0)
+    return exponents, errors, log_r, taken, counted, resolved, finite, at, unit
 
 
 def mean_and_error(log_r: Array, taken: Array, counted: Array) -> tuple[Array, Array]:
@@ -177,12 +124,12 @@ def mean_and_error(log_r: Array, taken: Array, counted: Array) -> tuple[Array, A
     gain = jnp.where(counted[..., None], log_r, 0)
     total = jnp.maximum(jnp.sum(weight, axis=0), 1)
     mean = jnp.sum(gain, axis=0) / total[..., None]
-    length = max(int(np.sqrt(len(log_r))), 1)
+    length = max(math.isqrt(len(log_r)), 1)
     whole = len(log_r) // length * length
     finite = jnp.where(jnp.isfinite(gain), gain, 0)
     sums = finite[len(log_r) - whole :].reshape(-1, length, *gain.shape[1:]).sum(1)
     times = weight[len(log_r) - whole :].reshape(-1, length, *weight.shape[1:]).sum(1)
     excess = jnp.where(times[..., None] > 0, sums - jnp.where(jnp.isfinite(mean), mean, 0)[None] * times[..., None], 0)
-    blocks = jnp.maximum(jnp.sum(times > 0, axis=0), 2).astype(log_r.dtype)[..., None]
-    error = jnp.sqrt(jnp.sum(excess**2, axis=0) * blocks / (blocks - 1)) / total[..., None]
-    return mean, jnp.where(jnp.isfinite(mean), error, 0)
+    blocks = jnp.sum(times > 0, axis=0).astype(log_r.dtype)[..., None]
+    error = jnp.sqrt(jnp.sum(excess**2, axis=0) * blocks / jnp.maximum(blocks - 1, 1)) / total[..., None]
+    return mean, jnp.where(jnp.isfinite(mean), jnp.where(blocks > 1, error, jnp.inf), 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +12,16 @@ import numpy as np
 
 from jrnn.boundary import as_arrays, batch_of, is_count, steps_of
 from jrnn.flow.arrival import Arrival, arrival
+from jrnn.flow.bands import WindowBands, window_bands
 from jrnn.flow.credit import CHUNK_ELEMENTS, gradient_flow
+from jrnn.flow.expectation import Expected, expected
 from jrnn.flow.jacobian import check_causal, jacobians
 from jrnn.flow.judging import Verdict
 from jrnn.flow.pulls import carrying, output_pull
+from jrnn.flow.rates import MeasuredSpectrum, measured_spectrum
+from jrnn.flow.sampling import even_sample
 from jrnn.masking import check_lengths
-from jrnn.types import Array, InputError, Inputs, Params, ravel_state
+from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
 from jrnn.unrolling import unroll
 
 
@@ -37,7 +41,8 @@ class FlowSummary:
     singular_values: np.ndarray
     """[3, N]: 10 %, 50 %, 90 % quantiles over time and sequences of the i-th singular value of J_t = dh_t/dh_{t-1}."""
     credit: np.ndarray
-    """[R, T+1]: the median over sequences of ||part(t, k)||; row i is output t = output_times[i], column k."""
+    """[R, T+1]: the median of ||part(t, k)|| over the sequences whose output t carries gradient; row i is output
+    t = output_times[i], column k."""
     output_times: np.ndarray
     """[R]: the outputs that were followed back (all that carry gradient, or an even sample of them)."""
     lag_norms: np.ndarray
@@ -55,6 +60,13 @@ class FlowSummary:
     together had at lag 0; the median over sequences. Empty where the state has one part."""
     lag_norms_by_gate: dict[str, np.ndarray] = field(default_factory=dict)
     """{gate: [T+1]}: ||G_tau|| of each gate's parameters alone."""
+    windows: WindowBands | None = None
+    """Singular values of dh_t/dh_{t-lag}, in nats, at lags 1, 2, 4, ...; None where it was not asked why."""
+    spectrum: MeasuredSpectrum | None = None
+    """The Lyapunov exponents of the whole state along the data, in nats per step; None likewise."""
+    theory: tuple[Expected, ...] = ()
+    """What theory says of each layer (mean field and norm bound of an Elman network, half-lives of an LSTM's or GRU's
+    gate), bottom first; empty for other cells."""
 
     @property
     def outputs(self) -> int:
@@ -108,6 +120,7 @@ def summarise(
     lag: int,
     max_outputs: int = 64,
     max_jacobians: int = 128,
+    why: bool = True,
 ) -> FlowSummary:
     """Measures a network on a batch of sequences (on the host: the result is NumPy).
 
@@ -116,6 +129,7 @@ def summarise(
       lag: the lag to judge, 0..T-1.
       max_outputs: outputs to follow back at most, evenly spread over those whose gradient is not zero.
       max_jacobians: (time, sequence) pairs at most at which the singular values of J_t are taken, evenly spread.
+      why: whether to measure `windows`, `spectrum` and `theory` too, on at most 4 sequences; some seconds.
     Raises:
       InputError: the lag is not in 0..T-1 or longer than any way back from an output that carries gradient, the loss
         does not depend on any output, or shapes that do not fit.
@@ -143,13 +157,18 @@ def summarise(
     here = flow.arrival()
     by_state = jax.tree_util.tree_leaves_with_path(flow.credit_by_state)
     low, middle, high = bands(here, here)
+    states = jax.jit(unroll, static_argnums=0, static_argnames="return_states")(
+        cell, params, xs, return_states=True, **options
+    ).states
+    mask = np.asarray(run.mask)
+    sound = why and all(np.isfinite(h).all() for h in jax.tree.leaves(states))
     return FlowSummary(
         judgement=flow.verdict(lag),
         arriving=middle,
         arriving_low=low,
         arriving_high=high,
-        singular_values=step_singular_values(cell, params, xs, run.mask, max_jacobians, options),
-        credit=np.median(np.asarray(flow.credit, np.float64), axis=2),
+        singular_values=step_singular_values(cell, params, xs, states, mask, max_jacobians),
+        credit=typical_credit(np.asarray(flow.credit, np.float64)),
         output_times=np.asarray(flow.output_times),
         lag_norms=np.asarray(flow.lag_norms, np.float64),
         lag_shares=np.asarray(flow.lag_shares, np.float64),
@@ -163,6 +182,9 @@ def summarise(
             for path, size in (by_state if len(by_state) > 1 else [])
         },
         lag_norms_by_gate={gate: np.asarray(norms, np.float64) for gate, norms in flow.lag_norms_by_gate.items()},
+        windows=window_bands(cell, params, xs, states, mask.sum(0), lag) if sound else None,
+        spectrum=measured_spectrum(cell, params, xs, mask.sum(0), lag) if sound else None,
+        theory=expected(cell, params, xs, states, mask) if sound else (),
     )
 
 
@@ -177,26 +199,25 @@ def bands(part: Arrival, whole: Arrival) -> np.ndarray:
     return found
 
 
-def even_sample(items: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of the items, evenly spread, the last one always among them."""
-    if len(items) <= most:
-        return items
-    return items[np.unique(np.linspace(len(items) - 1, 0, most).round().astype(int))]
+def typical_credit(credit: np.ndarray) -> np.ndarray:
+    """[R, T+1, S] -> [R, T+1]: the median over the sequences whose output carries gradient; zero where none does."""
+    rows = []
+    for row in credit:
+        alive = np.flatnonzero(row.any(axis=0))
+        rows.append(np.median(row[:, alive], axis=1) if len(alive) else np.zeros(len(row)))
+    return np.stack(rows)
 
 
 def step_singular_values(
-    cell: Any, params: Params, xs: Inputs, mask: Array, most: int, options: Mapping[str, Any]
+    cell: Any, params: Params, xs: Inputs, states: State, mask: np.ndarray, most: int
 ) -> np.ndarray:
     """[3, N]: quantiles of the singular values of J_t over the (time, sequence) pairs that happened, at most `most`."""
-    run = jax.jit(unroll, static_argnums=0, static_argnames="return_states")(
-        cell, params, xs, return_states=True, **options
-    )
     size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
-    pairs = np.argwhere(np.asarray(mask))
+    pairs = np.argwhere(mask)
     time, sequence = pairs[even_sample(np.arange(len(pairs)), min(most, max(CHUNK_ELEMENTS // size**2, 1)))].T
-    states = jax.tree.map(lambda h: h[time, sequence], run.states)
+    entering = jax.tree.map(lambda h: h[time, sequence], states)
     inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence][None], xs)
-    J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=states)[0]
+    J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=entering)[0]
     # NumPy's SVD: ten times faster here than XLA's on a CPU
     sigma = np.linalg.svd(np.asarray(J, np.float64), compute_uv=False)
     return np.quantile(sigma, (0.1, 0.5, 0.9), axis=0)

@@ -1,4 +1,7 @@
-"""Tangents as the state of a cell, so that `unroll` carries them: Q_t R_t = J_t Q_{t-1} without ever forming J_t."""
+"""Tangents as the state of a cell, so that `unroll` carries them: Q_t R_t = J_t Q_{t-1} without ever forming J_t.
+
+Directions are rows here, Q^T [*B, k, N]: k of them go through the step as a batch would, in one matrix product.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells._base import static_cell
+from jrnn.flow.orthonormal import orthonormal_rows
 from jrnn.masking import select, zero_unless
-from jrnn.types import Array, Params, Shape, State, ravel_state, unravel_state
+from jrnn.types import Array, Params, Shape, State, ravel_state, unravel_state, wide_dtype
 from jrnn.unrolling import unroll
 
 
@@ -19,22 +23,24 @@ class Tangents(NamedTuple):
 
     state: State
     """The cell's own state."""
-    q: Float[Array, "*B N k"]
-    """[*B, N, k]: orthonormal columns, the directions that are followed."""
+    q: Float[Array, "*B k N"]
+    """[*B, k, N]: orthonormal rows, the directions that are followed, in float32 at least."""
     log_r: Float[Array, "*B k"]
     """[*B, k]: ln |R_ii| of the last renewal."""
+    flaws: Any
+    """[*B, every] of int32: for each step of the block 1 + the first unit that is not finite, 0 if all are."""
 
 
 class Pushed(NamedTuple):
     """Between two renewals: q is no longer orthonormal."""
 
     state: State
-    q: Float[Array, "*B N k"]
+    q: Float[Array, "*B k N"]
 
 
 @static_cell
 class Push:
-    """A cell that takes k tangents along: (h, Q) -> (step(h), J Q), every column through the linearised step."""
+    """A cell that takes k tangents along: (h, Q) -> (step(h), J Q); its output is the flaw of the new state."""
 
     cell: Any
     k: int
@@ -49,7 +55,7 @@ class Push:
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Pushed:
         state = self.cell.initial_state(params, batch_shape)
         flat = ravel_state(state, len(batch_shape))
-        q = jnp.eye(flat.shape[-1], self.k, dtype=flat.dtype)
+        q = jnp.eye(self.k, flat.shape[-1], dtype=wide_dtype(flat.dtype))
         return Pushed(state, jnp.broadcast_to(q, (*batch_shape, *q.shape)))
 
     def step(self, params: Params, pushed: Pushed, x: Any) -> Pushed:
@@ -57,23 +63,23 @@ class Push:
         batch_ndim = pushed.q.ndim - 2
         like = jax.tree.map(lambda h: jax.ShapeDtypeStruct(h.shape[batch_ndim:], h.dtype), pushed.state)
 
-        def column(v: Array) -> Array:
+        def row(v: Array) -> Array:
             spread = unravel_state
             for _ in range(batch_ndim):
                 spread = jax.vmap(spread, in_axes=(0, None))
-            return ravel_state(linear(spread(v, like)), batch_ndim)
+            return ravel_state(linear(spread(v, like)), batch_ndim).astype(v.dtype)
 
-        return Pushed(after, jax.vmap(column, in_axes=-1, out_axes=-1)(pushed.q))
+        return Pushed(after, jax.vmap(row, in_axes=-2, out_axes=-2)(pushed.q))
 
-    def output(self, params: Params, pushed: Pushed, x: Any) -> tuple:
-        return ()
+    def output(self, params: Params, pushed: Pushed, x: Any) -> Array:
+        return first_flaw(pushed.state, pushed.q.ndim - 2)
 
 
 @static_cell
 class Orthonormal:
-    """A cell whose one step is `every` steps of `cell` with k tangents, then a thin QR; its output is ln |R_ii|.
+    """A cell whose one step is `every` steps of `cell` with k tangents, then a thin QR; it gives out ln |R_ii|, flaws.
 
-    Inputs: {"x": [*B, every, F] or None, "valid": [*B, every, 1]}, as many axes in each.
+    Inputs: {"x": [*B, every, F] or None, "valid": [*B, every, 1] or None where all happen}, as many axes in each.
     """
 
     cell: Any
@@ -89,38 +95,42 @@ class Orthonormal:
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Tangents:
         state, q = Push(self.cell, self.k).initial_state(params, batch_shape)
-        return Tangents(state, q, jnp.zeros((*batch_shape, self.k), q.dtype))
+        flaws = jnp.zeros((*batch_shape, self.every), jnp.int32)
+        return Tangents(state, q, jnp.zeros((*batch_shape, self.k), q.dtype), flaws)
 
     def step(self, params: Params, tangents: Tangents, block: Any) -> Tangents:
         axis = tangents.q.ndim - 2
+        push, before = Push(self.cell, self.k), Pushed(tangents.state, tangents.q)
         x, valid = jax.tree.map(lambda a: jnp.moveaxis(a, axis, 0), (block["x"], block["valid"]))
-        valid = valid.reshape(self.every, *tangents.q.shape[:axis])
-        before = Pushed(tangents.state, tangents.q)
-        if self.every == 1:
-            x, valid = jax.tree.map(lambda a: a[0], (x, valid))
-            after = select(valid, Push(self.cell, self.k).step(params, before, zero_unless(valid, x)), before)
+        valid = None if valid is None else valid.reshape(self.every, *tangents.q.shape[:axis])
+        if self.every > 1:
+            run = unroll(push, params, x, length=self.every, mask=valid, initial_state=before)
+            (state, q), flaws = run.final_state, jnp.moveaxis(run.outputs, 0, -1)
         else:
-            options = {"length": self.every, "mask": valid, "initial_state": before}
-            after = unroll(Push(self.cell, self.k), params, x, **options).final_state
-        state, q = after
-        q, r = jnp.linalg.qr(q)
-        size = jnp.abs(jnp.diagonal(r, axis1=-2, axis2=-1))
-        if self.every == 1:
-            # a column that rounding cannot tell from a combination of the ones before is a direction that died
-            noise = 4 * q.shape[-2] ** 0.5 * float(jnp.finfo(r.dtype).eps) * jnp.linalg.norm(r, axis=-2)
-            size = jnp.where(size > noise, size, jnp.zeros_like(size))
-        return Tangents(state, q, jnp.log(size))
+            x, valid = jax.tree.map(lambda a: a[0], (x, valid))
+            after = push.step(params, before, x if valid is None else zero_unless(valid, x))
+            state, q = after if valid is None else select(valid, after, before)
+            flaws = first_flaw(state, axis)[..., None]
+        q, size = orthonormal_rows(q, drop=self.every == 1)
+        return Tangents(state, q, jnp.log(size), flaws)
 
-    def output(self, params: Params, tangents: Tangents, block: Any) -> Array:
-        return tangents.log_r
+    def output(self, params: Params, tangents: Tangents, block: Any) -> tuple[Array, Array]:
+        return tangents.log_r, tangents.flaws
 
 
-def blocks_of(xs: Any, valid: Array, every: int, batch_ndim: int, input_ndim: int) -> dict[str, Any]:
+def first_flaw(state: State, batch_ndim: int) -> Array:
+    """[*B] of int32: one more than the index of the first unit that is NaN or infinite, 0 if all are finite."""
+    bad = ~jnp.isfinite(ravel_state(state, batch_ndim))
+    return jnp.where(bad.any(axis=-1), jnp.argmax(bad, axis=-1).astype(jnp.int32) + 1, 0)
+
+
+def blocks_of(xs: Any, valid: Array | None, every: int, batch_ndim: int, input_ndim: int) -> dict[str, Any]:
     """[T, *B, ...] -> [ceil(T / every), *B, every, ...]; the last block is filled up with steps that do not happen."""
 
     def one(a: Array) -> Array:
         short = -len(a) % every
-        a = jnp.concatenate([a, jnp.zeros((short, *a.shape[1:]), a.dtype)])
+        a = jnp.concatenate([a, jnp.zeros((short, *a.shape[1:]), a.dtype)]) if short else a
         return jnp.moveaxis(a.reshape(-1, every, *a.shape[1:]), 1, batch_ndim + 1)
 
-    return {"x": jax.tree.map(one, xs), "valid": one(valid.reshape(*valid.shape, *(1,) * input_ndim))}
+    flags = None if valid is None else one(valid.reshape(*valid.shape, *(1,) * input_ndim))
+    return {"x": jax.tree.map(one, xs), "valid": flags}

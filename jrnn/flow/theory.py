@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import digamma, polygamma
 
+from jrnn.boundary import check_count
 from jrnn.types import InputError
 
 # the trapezoid rule: tanh has poles near the real axis, where Gauss-Hermite loses digits
@@ -90,15 +91,21 @@ def gaussian_product_exponents(size: int, sigma: float = 1.0) -> np.ndarray:
 
     lambda_i = ln sigma + (ln(2 / N) + psi((N - i + 1) / 2)) / 2.
     """
-    i = np.arange(1, size + 1)
+    i = indices(size)
     psi = np.asarray(digamma(jnp.asarray((size - i + 1) / 2)), np.float64)
     return math.log(sigma) + 0.5 * (math.log(2 / size) + psi)
 
 
 def gaussian_product_errors(size: int, factors: int) -> np.ndarray:
     """[N], nats: standard errors of these exponents over `factors` matrices, sqrt(psi'((N - i + 1) / 2) / (4 T))."""
-    i = np.arange(1, size + 1)
+    i = indices(size)
+    check_count("factors", factors, 1, "a positive number of matrices")
     return np.sqrt(np.asarray(polygamma(1, jnp.asarray((size - i + 1) / 2)), np.float64) / (4 * factors))
+
+
+def indices(size: int) -> np.ndarray:
+    """1..N, for an N that is one."""
+    return np.arange(1, check_count("size", size, 1, "a positive matrix size N") + 1)
 
 
 class NormBound(NamedTuple):
@@ -122,7 +129,7 @@ def norm_bound(w_rec: Any, activation: str = "tanh") -> NormBound:
     """The bound on ||J_t|| of an Elman network from its recurrent matrix [H, H]; sup |phi'| is 1, for a sigmoid 1/4.
 
     Raises:
-      InputError: no square matrix, or an unknown activation.
+      InputError: no square matrix, an entry that is not finite, or an unknown activation.
     """
     slopes = {"tanh": 1.0, "relu": 1.0, "identity": 1.0, "sigmoid": 0.25}
     if activation not in slopes:
@@ -130,14 +137,27 @@ def norm_bound(w_rec: Any, activation: str = "tanh") -> NormBound:
     w = np.asarray(w_rec, np.float64)
     if w.ndim != 2 or w.shape[0] != w.shape[1]:
         raise InputError("w_rec", f"shape {w.shape}", "a square matrix [H, H]")
+    if not np.isfinite(w).all():
+        at = tuple(np.argwhere(~np.isfinite(w))[0].tolist())
+        raise InputError("w_rec", f"{w[at]} at {at}", "finite numbers")
     return NormBound(float(np.linalg.norm(w, 2)) * slopes[activation])
 
 
 def gate_half_life(gate: Any) -> np.ndarray:
     """[H], steps: after how many half of what a unit holds is left, ln(1/2) / mean ln(gate) over the leading axes.
 
-    `gate` [..., H]: values in (0, 1] of what keeps the state, an LSTM's f or a GRU's z.
+    `gate` [..., H]: values in [0, 1] of what keeps the state, an LSTM's f or a GRU's z; 0 for a gate that was shut.
+
+    Raises:
+      InputError: a number alone, no values, or one outside [0, 1].
     """
-    rate = np.log(np.asarray(gate, np.float64)).reshape(-1, np.shape(gate)[-1]).mean(axis=0)
+    values = np.asarray(gate, np.float64)
+    if values.ndim < 1 or not values.size:
+        raise InputError("gate", f"shape {values.shape}", "[..., H] with at least one value a unit")
+    outside = ~((values >= 0) & (values <= 1))
+    if outside.any():
+        at = tuple(np.argwhere(outside)[0].tolist())
+        raise InputError("gate", f"{values[at]} at {at}", "values in [0, 1], after the sigmoid")
     with np.errstate(divide="ignore"):
+        rate = np.log(values).reshape(-1, values.shape[-1]).mean(axis=0)
         return np.where(rate < 0, math.log(0.5) / np.where(rate < 0, rate, -1.0), np.inf)

@@ -93,13 +93,18 @@ def split_by_loops(cell, params, lengths, resets, mask, reverse=False, truncate=
         return sum(found)
 
     copies = jax.tree.map(lambda a: jnp.broadcast_to(a, (STEPS + 1, *a.shape)), params)
-    by_pair = jax.jacrev(scores)(copies)  # leaves [t, k, ...]
+    by_pair = jax.jit(jax.jacrev(scores))(copies)  # leaves [t, k, ...]
     lags = np.arange(STEPS + 1)[:, None] - np.arange(STEPS + 1)
     return {tau: jax.tree.map(lambda a, tau=tau: a[lags == tau].sum(0), by_pair) for tau in range(STEPS + 1)}
 
 
 def vector(tree):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+@partial(jax.jit, static_argnames=("cell", "parts", "lag_gradients"))
+def flow_of(cell, params, **options):
+    return gradient_flow(cell, params, XS, loss, **options)
 
 
 EVERY = {"lengths": np.full(BATCH, STEPS), "resets": np.zeros_like(RESETS), "mask": np.ones_like(MASK)}
@@ -121,7 +126,7 @@ def test_every_lag_by_loops(name, options):
     cell, params = CELLS[name], parameters(name)
     want = split_by_loops(cell, params, **EVERY | options)
     flow = jax.jit(lambda p: gradient_flow(cell, p, XS, loss, **options))(params)
-    whole = vector(value_and_grads(cell, params, XS, loss, **options)[1].params)
+    whole = vector(jax.jit(lambda p: value_and_grads(cell, p, XS, loss, **options)[1].params)(params))
     for tau in range(STEPS + 1):
         G = vector(want[tau])
         close(vector(jax.tree.map(lambda a, tau=tau: a[tau], flow.lag_gradients)), G)
@@ -140,29 +145,29 @@ def test_every_lag_by_loops(name, options):
 def test_chosen_outputs_leave_their_own_share():
     cell, params = CELLS["learnt start"], parameters("learnt start")
     options = {"resets": RESETS, "lengths": LENGTHS}
-    every = gradient_flow(cell, params, XS, loss, **options)
-    some = [gradient_flow(cell, params, XS, loss, output_times=t, **options) for t in ([1, 4], [3, 2])]
+    every = flow_of(cell, params, **options)
+    some = [flow_of(cell, params, output_times=jnp.array(t), **options) for t in ([1, 4], [3, 2])]
     for a, b, c in zip(*map(jax.tree.leaves, (every.lag_gradients, *(s.lag_gradients for s in some))), strict=True):
         close(b + c, a)
-    assert not some[0].exact and gradient_flow(cell, params, XS, loss, output_times=[4, 2, 3, 1], **options).exact
+    assert not some[0].exact and flow_of(cell, params, output_times=jnp.array([4, 2, 3, 1]), **options).exact
     assert float(some[0].sum_error) > 1e-3
 
 
 def test_parts_on_request_and_by_state():
     cell, params = CELLS["lstm"], parameters("lstm")
-    flow = gradient_flow(cell, params, XS, loss, parts=True, mask=MASK)
+    flow = flow_of(cell, params, parts=True, mask=MASK)
     assert flow.parts.shape == (STEPS, STEPS + 1, BATCH, 6)
     close(np.linalg.norm(flow.parts, axis=-1), flow.credit)
     close(flow.parts.sum(0), flow.state_gradients)
     close(flow.credit_by_state.h, np.linalg.norm(flow.parts[..., :3], axis=-1))
     close(flow.credit_by_state.c, np.linalg.norm(flow.parts[..., 3:], axis=-1))
-    assert gradient_flow(cell, params, XS, loss, mask=MASK).parts is None
+    assert flow_of(cell, params, mask=MASK).parts is None
 
 
 @pytest.mark.parametrize("name", ["lstm", "stack"])
 def test_by_gate(name):
     cell, params = CELLS[name], parameters(name)
-    flow = gradient_flow(cell, params, XS, loss)
+    flow = flow_of(cell, params)
     by_gate = flow.lag_norms_by_gate
     if name == "lstm":
         assert sorted(by_gate) == ["f", "g", "i", "o"]
@@ -175,10 +180,10 @@ def test_by_gate(name):
         n = [own["w_in"][..., 4:], own["w_rec"][..., 4:], own["bias"][..., 4:], own["bias_rec"]]
         close(by_gate["0.n"], np.linalg.norm(np.concatenate([np.reshape(a, (5, -1)) for a in n], axis=1), axis=1))
     close(np.sqrt(sum(np.square(norm) for norm in by_gate.values())), flow.lag_norms)
-    assert gradient_flow(elman(3), parameters("elman"), XS, loss).lag_norms_by_gate == {}
+    assert flow_of(elman(3), parameters("elman")).lag_norms_by_gate == {}
     wrapped = layer_norm(cell)
     bare = {"cell": params} | {k: v for k, v in wrapped.init(jax.random.key(0), FEATURES).items() if k != "cell"}
-    assert list(gradient_flow(wrapped, bare, XS, loss).lag_norms_by_gate) == list(by_gate)
+    assert list(flow_of(wrapped, bare).lag_norms_by_gate) == list(by_gate)
 
 
 def test_too_many_pairs_are_sampled_with_a_measured_error():
@@ -206,8 +211,8 @@ def test_too_many_pairs_are_sampled_with_a_measured_error():
 def test_long_runs_in_blocks_of_lags():
     cell, params = CELLS["lstm"], parameters("lstm")
     xs = np.random.default_rng(5).normal(size=(150, FEATURES))
-    blocks = gradient_flow(cell, params, xs, lambda u: jnp.sum(jnp.sin(u.outputs)))
-    rows = gradient_flow(cell, params, xs, lambda u: jnp.sum(jnp.sin(u.outputs)), output_times=np.arange(1, 151))
+    flow = jax.jit(lambda p, **how: gradient_flow(cell, p, xs, lambda u: jnp.sum(jnp.sin(u.outputs)), **how))
+    blocks, rows = flow(params), flow(params, output_times=jnp.arange(1, 151))
     close(blocks.credit, rows.credit)
     close(blocks.lag_norms, rows.lag_norms)
     assert float(blocks.sum_error) < 1e-13
@@ -215,8 +220,7 @@ def test_long_runs_in_blocks_of_lags():
 
 def test_what_is_kept():
     cell, params = CELLS["elman"], parameters("elman")
-    kept = gradient_flow(cell, params, XS, loss)
-    dropped = gradient_flow(cell, params, XS, loss, lag_gradients=False)
+    kept, dropped = flow_of(cell, params), flow_of(cell, params, lag_gradients=False)
     assert dropped.lag_gradients is None
     for name in ("lag_norms", "lag_shares", "lag_cosines"):
         assert_array_equal(getattr(dropped, name), getattr(kept, name))
@@ -235,11 +239,12 @@ def test_integer_parameters_are_carried_along():
 def test_vmap_and_float32():
     cell, params = CELLS["elman"], parameters("elman")
     two = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), params)
-    flows = jax.vmap(lambda p: gradient_flow(cell, p, XS, loss))(two)
-    close(flows.credit[1], gradient_flow(cell, jax.tree.map(lambda a: 2 * a, params), XS, loss).credit)
+    flows = jax.jit(jax.vmap(lambda p: gradient_flow(cell, p, XS, loss)))(two)
+    close(flows.credit[1], flow_of(cell, jax.tree.map(lambda a: 2 * a, params)).credit)
     narrow = jax.tree.map(lambda a: a.astype(jnp.float32), params)
-    flow = gradient_flow(cell, narrow, XS.astype(np.float32), lambda u: jnp.sum(u.outputs))
-    assert {leaf.dtype for leaf in jax.tree.leaves(flow._replace(output_times=None, exact=None))} == {
+    short = XS.astype(np.float32)
+    flow = jax.jit(lambda p: gradient_flow(cell, p, short, lambda u: jnp.sum(u.outputs)))(narrow)
+    assert {leaf.dtype for leaf in jax.tree.leaves(flow._replace(output_times=None, exact=None, reverse=None))} == {
         np.dtype("float32")
     }
 

@@ -7,6 +7,7 @@ import jrnn
 from jrnn.flow import (
     critical_gain,
     gate_half_life,
+    gaussian_product_errors,
     gaussian_product_exponents,
     mean_field,
     norm_bound,
@@ -61,6 +62,7 @@ def test_norm_bound_has_its_two_directions():
 def test_gate_half_life():
     gates = np.array([[0.5, 1.0, 0.25], [0.5, 1.0, 1.0]])
     np.testing.assert_allclose(gate_half_life(gates), [1.0, np.inf, 1.0])
+    np.testing.assert_allclose(gate_half_life([[0.0, 0.9]]), [0.0, np.log(0.5) / np.log(0.9)])
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,11 @@ def test_gate_half_life():
         (lambda: mean_field(1, -1), "input_variance"),
         (lambda: mean_field(1, 0, "sigmoid"), "activation"),
         (lambda: norm_bound(np.zeros((2, 3))), "w_rec"),
+        (lambda: norm_bound(np.diag([1.0, np.nan])), r"w_rec: got nan at \(1, 1\)"),
+        (lambda: gate_half_life([[0.5], [1.5]]), r"gate: got 1.5 at \(1, 0\)"),
+        (lambda: gate_half_life([[np.nan]]), r"gate: got nan at \(0, 0\)"),
+        (lambda: gaussian_product_exponents(0), "size: got 0"),
+        (lambda: gaussian_product_errors(3, 0), "factors: got 0"),
     ],
 )
 def test_bad_input(call, words):

@@ -1,0 +1,94 @@
+"""How far a way back of some lag stretches and shrinks the directions of the state, over a few sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn.flow.sampling import affordable, chosen_sequences
+from jrnn.flow.windows import window_singular_values
+from jrnn.types import Inputs, Params, State, ravel_state
+
+SEQUENCES = 4
+WORK = 4e9  # multiplications of the QR steps: N^3 a step with all directions; some seconds
+TOP, PASSES = 8, 30  # where all directions are too many: how many are followed, and products with A^T A at most
+SMALL = 1e8  # up to which compiling costs more than carrying short windows along with long ones
+TOGETHER = 16  # lags up to this factor apart run side by side
+
+
+@dataclass(frozen=True)
+class WindowBands:
+    """Singular values sigma_1 >= sigma_2 >= ... of dh_t/dh_{t-lag} for M lags, t the last step of each sequence."""
+
+    lags: np.ndarray
+    """[M] of int, steps: 1, 2, 4, ... and the lag that the task needs."""
+    log_singular_values: np.ndarray
+    """[3, M, n]: 10 %, 50 %, 90 % quantiles over sequences of ln sigma_i, i = 1..n, in nats; -inf where a direction
+    dies. n = N, the size of the state, or the largest few where all would cost too much."""
+    size: int
+    """N."""
+    sequences: int
+    """How many sequences were looked at."""
+
+    @property
+    def largest(self) -> np.ndarray:
+        """[M]: ln ||dh_t/dh_{t-lag}||_2 of the median sequence: no gradient can arrive larger, whatever the loss."""
+        return self.log_singular_values[1, :, 0]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all N directions were followed."""
+        return self.log_singular_values.shape[2] == self.size
+
+
+def window_bands(
+    cell: Any, params: Params, xs: Inputs, states: State, lengths: np.ndarray, lag: int, work: float = WORK
+) -> WindowBands:
+    """Measures windows that end with their sequence; states [T+1, S, ...] of the run, lengths [S] its valid steps.
+
+    At most 4 sequences that reach `lag` steps back are taken, fewer where `work` would be passed, and the largest 8
+    singular values alone where one sequence with all of them would pass it.
+    """
+    size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
+    chosen = chosen_sequences(lengths, lag, SEQUENCES)
+    longest = max(int(lengths[chosen].min()) - 1, 1)
+    lags = sorted({2**i for i in range(longest.bit_length()) if 2**i <= longest} | {min(max(lag, 1), longest)})
+    groups = [lags] if len(lags) * lags[-1] * size**3 <= SMALL else grouped(lags)
+    steps = sum(len(group) * group[-1] for group in groups)
+    top = None if steps * size**3 <= work else min(TOP, size)
+    each = steps * size**3 if top is None else 2 * PASSES * steps * size * (2 * TOP) ** 2
+    chosen = chosen[: affordable(each, work, len(chosen))]
+    ends, found = lengths[chosen], []
+    for group in groups:
+        furthest = group[-1]
+        times = ends - furthest + np.arange(furthest)[:, None]
+        found.append(
+            window_singular_values(
+                cell,
+                params,
+                jax.tree.map(lambda x, times=times: jnp.asarray(x)[times, chosen], xs),
+                [(furthest - one, furthest) for one in group],
+                top=top,
+                method="explicit" if top is None else "matrix_free",
+                iterations=PASSES,
+                initial_state=jax.tree.map(lambda h, furthest=furthest: h[ends - furthest, chosen], states),
+                length=furthest,
+            ).log_singular_values
+        )
+    logs = np.concatenate([np.asarray(each, np.float64) for each in found])
+    return WindowBands(np.array(lags), np.quantile(logs, (0.1, 0.5, 0.9), axis=1, method="lower"), size, len(chosen))
+
+
+def grouped(lags: list[int]) -> list[list[int]]:
+    """Lags in order, cut into groups whose largest is less than 16 times their smallest."""
+    groups: list[list[int]] = []
+    for lag in lags:
+        if groups and lag < TOGETHER * groups[-1][0]:
+            groups[-1].append(lag)
+        else:
+            groups.append([lag])
+    return groups

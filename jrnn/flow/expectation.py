@@ -1,0 +1,109 @@
+"""What theory says of a network's own weights and data, to stand beside what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn.cells import GRU, LSTM, Elman, Stack
+from jrnn.cells._base import from_input, matmul
+from jrnn.flow.sampling import even_sample
+from jrnn.flow.theory import gate_half_life, mean_field, norm_bound
+from jrnn.types import Array, Inputs, Params, State
+
+POINTS = 2048  # (time, sequence) pairs at most at which inputs and gates are looked at
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Theory for one layer: the mean field and the norm bound of an Elman network, or a gate's half-lives."""
+
+    layer: str = ""
+    """Its index in a stack, "" for a network of one layer."""
+    gain: float = math.nan
+    """g = sqrt(H) std(W_rec), as ||W_rec||_F / sqrt(H); Elman only, as what follows up to `norm_gain`."""
+    input_variance: float = math.nan
+    """s^2: the mean square over data and units of what input and bias add to a pre-activation, x W_in + b."""
+    chi: float = math.nan
+    """The factor that a step puts on the mean squared gradient in a random network of that g and s^2."""
+    largest_exponent: float = math.nan
+    """ln(chi) / 2, nats per step: the largest Lyapunov exponent of a large network with random Gaussian weights."""
+    mean_exponent: float = math.nan
+    """nats per step: the mean of its whole spectrum; -inf for ReLU."""
+    norm_gain: float = math.nan
+    """sigma_max(W_rec) sup |phi'|: no step can stretch more; below 1 the gradient must vanish (Pascanu et al. 2013)."""
+    gate: str = ""
+    """The gate that keeps the state, "f" (LSTM) or "z" (GRU)."""
+    half_lives: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """[H], steps, ascending: after how many half of what a unit holds is left if only its gate acts, from the mean
+    of ln(gate) over the data."""
+
+    @property
+    def gate_exponents(self) -> np.ndarray:
+        """[H], nats per step, descending: the mean ln(gate) of each unit; its exponents if nothing else acted."""
+        with np.errstate(divide="ignore"):
+            return -math.log(2) / self.half_lives[::-1]
+
+    @property
+    def half_life_quantiles(self) -> tuple[float, float, float]:
+        """10 %, 50 %, 90 % over units of the half-lives, steps."""
+        low, middle, high = np.quantile(self.half_lives, (0.1, 0.5, 0.9), method="lower")
+        return float(low), float(middle), float(high)
+
+
+def expected(cell: Any, params: Params, xs: Inputs, states: State, mask: np.ndarray) -> tuple[Expected, ...]:
+    """What is known of each layer; empty for cells that theory does not speak of. states [T+1, S, ...], mask [T, S]."""
+    pairs = np.argwhere(mask)
+    time, sequence = pairs[even_sample(np.arange(len(pairs)), POINTS)].T
+    before, after = (jax.tree.map(lambda h, shift=shift: h[time + shift, sequence], states) for shift in (0, 1))
+    inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence], xs)
+    found = (of_layer(*layer) for layer in layers("", cell, params, before, after, inputs))
+    return tuple(one for one in found if one is not None)
+
+
+def layers(name: str, cell: Any, params: Params, before: State, after: State, x: Any) -> Iterator[tuple]:
+    """(name, cell, params, the state entering the step, the step's input) of each layer, bottom first."""
+    if not isinstance(cell, Stack):
+        yield name, cell, params, before, x
+        return
+    for i, (one, own, entering, left) in enumerate(zip(cell.cells, params, before, after, strict=True)):
+        yield from layers(f"{name}.{i}" if name else f"{i}", one, own, entering, left, x)
+        x = one.output(own, left, x)
+
+
+def of_layer(name: str, cell: Any, params: Params, state: State, x: Any) -> Expected | None:
+    """Theory for one layer, or None."""
+    if isinstance(cell, Elman):
+        return of_elman(name, cell, params, state, x)
+    if isinstance(cell, LSTM | GRU):
+        gate = "f" if isinstance(cell, LSTM) else "z"
+        values = np.asarray(gate_values(cell, params, state, x, gate), np.float64)
+        return Expected(name, gate=gate, half_lives=np.sort(gate_half_life(values))) if values.size else None
+    return None
+
+
+def gate_values(cell: Any, params: Params, state: State, x: Any, gate: str) -> Array:
+    """[n, H]: sigmoid of the gate's block of x W_in + b + h W_rec."""
+    i, hidden = cell.gates.index(gate), cell.hidden
+    block = slice(i * hidden, (i + 1) * hidden)
+    z = from_input(params, x, state.h)[..., block] + matmul(state.h, params["w_rec"][:, block])
+    return jax.nn.sigmoid(z)
+
+
+def of_elman(name: str, cell: Any, params: Params, state: State, x: Any) -> Expected:
+    """The mean field where the activation has one, and the bound on a step's norm."""
+    w_rec = np.asarray(params["w_rec"], np.float64)
+    gain = float(np.linalg.norm(w_rec) / math.sqrt(len(w_rec)))
+    variance = float(np.square(np.asarray(from_input(params, x, state.h), np.float64)).mean())
+    bound = norm_bound(w_rec, cell.activation).gain if np.isfinite(w_rec).all() else math.nan
+    known = Expected(name, gain=gain, input_variance=variance, norm_gain=bound)
+    if cell.activation not in ("tanh", "relu") or not 0 < gain < math.inf or not variance < math.inf:
+        return known
+    _, chi, largest, mean = mean_field(gain, variance, cell.activation)
+    return Expected(name, gain, variance, chi, largest, mean, bound)

@@ -1,0 +1,83 @@
+"""The Lyapunov spectrum over a few sequences of a data set, as figures for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn.flow.sampling import affordable, chosen_sequences
+from jrnn.flow.spectrum import lyapunov_spectrum
+from jrnn.types import Inputs, Params, ravel_state
+
+SEQUENCES = 4
+WORK = 5e9  # multiplications of the QR steps, N k^2 a step; some seconds
+WARMUP = 8  # one part in so many of the run settles state and directions
+
+
+@dataclass(frozen=True)
+class MeasuredSpectrum:
+    """The k largest Lyapunov exponents of the whole state along the data, in nats per step."""
+
+    exponents: np.ndarray
+    """[k], the mean over sequences of lambda_i = mean ln |R_ii| per step; -inf where a direction dies in any."""
+    standard_errors: np.ndarray
+    """[k], nats per step: sqrt(sum of the squared errors of the sequences) / sequences, or their spread / sqrt(their
+    number) where that is larger; inf where neither can be had, 0 where the exponent is -inf."""
+    size: int
+    """N, the size of the state; all exponents were measured where k = N."""
+    sequences: int
+    """How many sequences were followed, each from its own start."""
+    warmup: int
+    """Steps at the start of each that do not count."""
+    steps: int
+    """Steps that count, of all sequences together."""
+    warnings: tuple[str, ...] = ()
+    """Why figures should not be trusted, in sentences."""
+
+    @property
+    def mean_exponent(self) -> float:
+        """The mean of all N exponents, mean ln |det J_t| / N; NaN where not all were measured."""
+        return float(self.exponents.mean()) if len(self.exponents) == self.size else float("nan")
+
+
+def measured_spectrum(
+    cell: Any, params: Params, xs: Inputs, lengths: np.ndarray, lag: int, work: float = WORK
+) -> MeasuredSpectrum:
+    """Follows at most 4 sequences (those with a way back of `lag` steps), xs [T, S, F], lengths [S] their valid steps.
+
+    Fewer where `work` would be passed, and fewer exponents where one sequence with all of them would pass it. An
+    eighth of the shortest is the warm-up: sequences are not joined, each starts where it starts in training.
+    """
+    size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
+    chosen = chosen_sequences(lengths, lag, SEQUENCES)
+    steps, k = int(lengths[chosen].max()), size
+    while k > 1 and steps * size * k**2 > work:
+        k = (k + 1) // 2
+    chosen = chosen[: affordable(steps * size * k**2, work, len(chosen))]
+    warmup = int(lengths[chosen].min()) // WARMUP
+    found = lyapunov_spectrum(
+        cell,
+        params,
+        jax.tree.map(lambda x: jnp.asarray(x)[:steps, chosen], xs),
+        k=k,
+        warmup=warmup,
+        lengths=jnp.asarray(lengths[chosen], jnp.int32),
+    )
+    each, errors = np.asarray(found.exponents, np.float64), np.asarray(found.standard_errors, np.float64)
+    counted = int(np.where(np.asarray(found.counted), np.asarray(found.steps), 0).sum())
+    warnings = tuple(found.warnings())
+    return MeasuredSpectrum(each.mean(0), combined(each, errors), size, len(chosen), warmup, counted, warnings)
+
+
+def combined(each: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """[S, k] twice -> the standard errors [k] of the mean over sequences."""
+    dies = np.isneginf(each).any(0)
+    own = np.sqrt((errors**2).sum(0)) / len(each)
+    if len(each) < 2:
+        return np.where(dies, 0.0, own)
+    spread = np.where(np.isfinite(each), each, 0.0).std(0, ddof=1) / np.sqrt(len(each))
+    return np.where(dies, 0.0, np.where(np.isfinite(own), np.maximum(own, spread), spread))

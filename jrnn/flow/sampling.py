@@ -1,0 +1,25 @@
+"""Which sequences and times stand for all, where looking at each would cost too much. For the host."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def even_sample(items: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the items, evenly spread, the last one always among them."""
+    if len(items) <= most:
+        return items
+    return items[np.unique(np.linspace(len(items) - 1, 0, most).round().astype(int))]
+
+
+def chosen_sequences(lengths: np.ndarray, lag: int, most: int) -> np.ndarray:
+    """At most `most` of the sequences that have a way back of `lag` steps, evenly spread: lengths [S] -> indices."""
+    able = np.flatnonzero(lengths > lag)
+    if not len(able):
+        able = np.flatnonzero(lengths == lengths.max(initial=0))
+    return even_sample(able, most)
+
+
+def affordable(cost: float, budget: float, most: int) -> int:
+    """How many sequences of this cost each fit in the budget: at least 1, at most `most`."""
+    return int(min(max(budget // max(cost, 1.0), 1), most))

@@ -1,0 +1,206 @@
+"""Singular values of dh_t/dh_k for windows (k, t) of a run: how far it stretches and shrinks what happened at k."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jrnn.boundary import as_arrays, batch_of, check_count, is_count, steps_of
+from jrnn.cells._base import static_cell
+from jrnn.flow.graded import norms, orthogonal_rows
+from jrnn.flow.jacobian import check_causal, jacobians
+from jrnn.flow.passes import Plan, Points, carry
+from jrnn.masking import schedule
+from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, size_of, wide_dtype
+from jrnn.unrolling import unroll
+
+EXPLICIT_ELEMENTS = 2**25  # of J [T, *B, N, N], up to which "auto" forms it
+SPARE = 8  # directions followed beyond `top`: the iteration converges by the gap behind the last of them
+
+matmul = partial(jnp.matmul, precision="highest")
+
+
+class WindowSpectrum(NamedTuple):
+    """Singular values sigma_1 >= sigma_2 >= ... of dh_t/dh_k = J_t ... J_{k+1}, for W windows (k, t)."""
+
+    log_singular_values: Float[Array, "W *B n"]
+    """ln sigma_i, [W, *B, top] (all N without `top`), nats, descending; -inf where sigma_i = 0, 0 for t = k. Divided
+    by t - k they are the finite-time Lyapunov exponents. NaN only where the run itself is not finite."""
+    residual: Float[Array, "W *B"]
+    """[W, *B], no unit: max_i ||(I - V V^T) v_i|| over the right singular vectors found, V the subspace of one more
+    A^T A, A = dh_t/dh_k, so about ||A^T A v_i - sigma_i^2 v_i|| / sigma_i^2. sigma_i then lies below the true one, by
+    about residual^2 / 2 of it where the spectrum has a gap. With all N directions: the largest |cosine| left between
+    two of them."""
+    converged: Bool[Array, "W *B"]
+    """[W, *B] of bool: residual <= sqrt(eps)."""
+    iterations: Int[Array, ""]
+    """[] of int: products with A^T A that were taken, 0 where all N directions were carried (method "explicit")."""
+
+    @property
+    def log_largest(self) -> Array:
+        """ln sigma_1 = ln ||dh_t/dh_k||_2, [W, *B], nats."""
+        return self.log_singular_values[..., 0]
+
+    @property
+    def log_condition_number(self) -> Array:
+        """ln kappa = ln sigma_1 - ln sigma_n, [W, *B], nats; inf where singular. With `top` < N a lower bound."""
+        last = self.log_singular_values[..., -1]
+        return jnp.where(last == -jnp.inf, jnp.inf, self.log_largest - last)
+
+
+def window_singular_values(
+    cell: Any,
+    params: Params,
+    xs: Inputs,
+    windows: Any,
+    *,
+    top: int | None = None,
+    method: str = "auto",
+    iterations: int = 100,
+    initial_state: State | None = None,
+    reset_state: State | None = None,
+    length: int | None = None,
+    lengths: Any = None,
+    resets: Any = None,
+    mask: Any = None,
+    reverse: bool = False,
+    key: Array | None = None,
+) -> WindowSpectrum:
+    """ln sigma_i of dh_t/dh_k along a run, each to a relative accuracy: also those below eps sigma_1.
+
+    Orthonormal columns are carried through the window with a QR at every step, Q_i R_i = J_i Q_{i-1}; the product of
+    the R_i is kept with a power of two a row and diagonalised in that form (`jrnn.flow.graded`), so nothing overflows
+    or drowns, in float32 too. The result is exact for Jacobians rounded to eps ||J_i||: what a single step shrinks
+    below about 4 sqrt(N) eps of the rest counts as dead, -inf. Differentiable where the values are distinct and none 0.
+
+    Args:
+      cell, params, xs, initial_state, ..., key: as for `jrnn.jacobians`, time-major; the cell must be causal. With
+        reverse, window (k, t) is d states[k] / d states[t].
+      windows: pairs (k, t) of ints, 0 <= k <= t <= T; static under `jax.jit`. Run side by side.
+      top: how many of the largest; by default all N.
+      method: "explicit", from `jrnn.jacobians`, memory T N^2, all N directions; "matrix_free", never forming J: blocks
+        of min(top + 8, N) columns to and fro by jvp and vjp of the step until they converge (subspace iteration),
+        memory T N for the states and N top a window; "auto", explicit up to 2^25 elements of J.
+      iterations: products with A^T A at most; where they did not do, `converged` is False.
+    Returns:
+      A `WindowSpectrum`.
+    Raises:
+      InputError: a window or `top` out of range, a method there is not, a state that is not real, `Bidirectional`, or
+        as `unroll`.
+    """
+    check_causal(cell)
+    if method not in ("auto", "explicit", "matrix_free"):
+        raise InputError("method", repr(method), "'auto', 'explicit' or 'matrix_free'")
+    iterations = check_count("iterations", iterations, 1, "a positive number of iterations")
+    xs = as_arrays("xs", xs)
+    options: dict[str, Any] = dict(
+        initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths, resets=resets, mask=mask,
+        reverse=reverse, key=key,
+    )  # fmt: skip
+    steps = steps_of(xs, length)
+    batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
+    flat = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
+    if not jnp.issubdtype(flat.dtype, jnp.floating):
+        raise InputError("cell", f"a state of dtype {flat.dtype}", "a real floating-point state")
+    count = flat.size if top is None else check_count("top", top, 1, f"from 1 to N = {flat.size}")
+    if count > flat.size:
+        raise InputError("top", top, f"from 1 to N = {flat.size}, the size of the state")
+    plan = Plan(check_windows(windows, steps), batch_shape, flat.size, jnp.dtype(wide_dtype(flat.dtype)), reverse)
+    if method == "auto":
+        method = "explicit" if steps * size_of(batch_shape) * flat.size**2 <= EXPLICIT_ELEMENTS else "matrix_free"
+    if method == "explicit":
+        J = jacobians(cell, params, xs, **options)
+        return measured(None, plan, count, 1, J, first_columns(plan, flat.size))
+    run = unroll(cell, params, xs, return_states=True, **options)
+    entering = jax.tree.map(lambda h: h[1:] if reverse else h[:-1], run.states)
+    points = Points(params, xs, entering, schedule(steps, batch_shape, lengths, resets, mask, reverse, None), key)
+    return measured(cell, plan, count, iterations, points, first_columns(plan, min(count + SPARE, flat.size)))
+
+
+def check_windows(windows: Any, steps: int) -> tuple[tuple[int, int], ...]:
+    """Pairs of plain ints, or InputError."""
+    try:
+        pairs = [(k, t) for k, t in windows]
+    except (TypeError, ValueError):
+        raise InputError("windows", f"{windows!r:.60}", "a list of pairs (k, t)") from None
+    for k, t in pairs:
+        if not (is_count(k) and is_count(t) and k <= t <= steps):
+            need = f"integers 0 <= k <= t <= T = {steps}, static under jit"
+            raise InputError("windows", f"({k!r:.20}, {t!r:.20})", need)
+    return tuple((int(k), int(t)) for k, t in pairs)
+
+
+def first_columns(plan: Plan, k: int) -> np.ndarray:
+    """k orthonormal columns [N, k] to begin with: random ones, because unit vectors may all lie in the null space."""
+    return np.linalg.qr(np.random.default_rng(0).normal(size=(plan.size, k)))[0].astype(plan.dtype)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def measured(cell: Any, plan: Plan, top: int, iterations: int, params: Any, q: Array) -> WindowSpectrum:
+    """With k = N columns one pass is exact; with fewer, passes to and fro. Jitted: an eager call compiles once."""
+    lead = (len(plan.windows), *plan.batch_shape)
+    if not size_of(lead) or all(k == t for k, t in plan.windows):
+        done, zero = jnp.ones(lead, bool), jnp.zeros(lead, plan.dtype)
+        return WindowSpectrum(jnp.zeros((*lead, top), plan.dtype), zero, done, jnp.int32(0))
+    q = jnp.broadcast_to(q, (*lead, *q.shape))
+    if q.shape[-1] == plan.size:
+        found, residual = orthogonal_rows(carry(cell, plan, params, q, transposed=False).product)
+        logs, taken = found.log_norms()[..., :top], jnp.int32(0)
+    else:
+        iteration = Alternate(cell, plan, top, q.shape[-1])
+        start = iteration.initial_state(params)._replace(basis=q)
+        _, logs, residual, taken = unroll(iteration, params, None, length=iterations, initial_state=start).final_state
+    return WindowSpectrum(logs, residual, residual <= float(jnp.finfo(plan.dtype).eps) ** 0.5, taken)
+
+
+class Ritz(NamedTuple):
+    """What the iteration has found."""
+
+    basis: Array  # [W, *B, N, k]: orthonormal
+    logs: Array  # [W, *B, top]
+    residual: Array  # [W, *B]
+    taken: Array  # products with A^T A
+
+
+@static_cell
+class Alternate:
+    """A cell whose step is one product with A^T A, there by forward mode, back by reverse mode; none once converged.
+
+    A V = U R, R = X Sigma Y^T gives the values and v_i = V Y_i (Rayleigh-Ritz); V' of A^T U = V' S is the next basis.
+    """
+
+    cell: Any
+    plan: Plan
+    top: int
+    k: int
+
+    def init(self, key: Array, input_size: int | None) -> tuple:
+        return ()
+
+    def initial_state(self, params: Any, batch_shape: Shape = ()) -> Ritz:
+        plan, lead = self.plan, (*batch_shape, len(self.plan.windows), *self.plan.batch_shape)
+        basis = jnp.broadcast_to(jnp.eye(plan.size, self.k, dtype=plan.dtype), (*lead, plan.size, self.k))
+        logs, residual = jnp.zeros((*lead, self.top), plan.dtype), jnp.full(lead, jnp.inf, plan.dtype)
+        return Ritz(basis, logs, residual, jnp.int32(0))
+
+    def step(self, params: Any, ritz: Ritz, x: Any) -> Ritz:
+        def onward(ritz: Ritz) -> Ritz:
+            q, product = carry(self.cell, self.plan, params, ritz.basis, transposed=False)
+            found, cosine = orthogonal_rows(product)
+            basis = carry(self.cell, self.plan, params, q, transposed=True).q
+            rows = found.rows[..., : self.top, :] / norms(found)[..., : self.top, None]
+            v = matmul(ritz.basis, jnp.swapaxes(rows, -1, -2))
+            outside = v - matmul(basis, matmul(jnp.swapaxes(basis, -1, -2), v))
+            residual = jnp.maximum(cosine, jnp.max(jnp.linalg.norm(outside, axis=-2), axis=-1))
+            return Ritz(basis, found.log_norms()[..., : self.top], residual, ritz.taken + 1)
+
+        done = jnp.all(ritz.residual <= float(jnp.finfo(self.plan.dtype).eps) ** 0.5)
+        return jax.lax.cond(done, lambda ritz: ritz, onward, ritz)
+
+    def output(self, params: Any, ritz: Ritz, x: Any) -> tuple:
+        return ()
