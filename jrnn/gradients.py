@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jrnn.boundary import as_arrays, check_state
 from jrnn.cells import check_cell
 from jrnn.types import Array, InputError, Inputs, Params, State
-from jrnn.unrolling import Unrolled, unroll
+from jrnn.unrolling import Silent, Unrolled, unroll
 
 
 class Gradients(NamedTuple):
@@ -68,7 +68,7 @@ def value_and_grads(
     def of(params: Params, loss_params: Params, xs: Inputs, offset: State, tap: State) -> Array:
         start = check_state("initial_state", initial_state, cell, params, batch_shape)
         start = jax.tree.map(jnp.add, start, offset)
-        unrolled = unroll(cell, params, xs, initial_state=start, state_tap=tap, **options)
+        unrolled = unroll(cell, params, xs, initial_state=start, state_tap=Silent(tap), **options)
         return loss_value(loss, loss_params, unrolled)
 
     value, grads = jax.value_and_grad(of, argnums=(0, 1, 2, 3, 4), allow_int=True)(params, loss_params, xs, offset, tap)

@@ -42,6 +42,12 @@ class Unrolled(NamedTuple):
     """[*B, K]: the output of the step read last (with reverse: the earliest valid one); zero if none happened."""
 
 
+class Silent(NamedTuple):
+    """A `state_tap` known to be zero: `unroll` takes gradients with respect to it and never reads it."""
+
+    tap: State
+
+
 def unroll(
     cell: Any,
     params: Params,
@@ -100,6 +106,7 @@ def unroll(
     check_key(key)
     axis = check_count("time_axis", time_axis, 0, "a non-negative axis")
     front, back = (partial(move_axis, source=a, to=b) for a, b in ((axis, 0), (0, axis)))
+    silent = isinstance(state_tap, Silent)
     result = run(
         cell,
         params,
@@ -115,7 +122,8 @@ def unroll(
         truncate=truncate,
         unroll=unroll,
         return_states=return_states,
-        state_tap=front(state_tap),
+        state_tap=front(state_tap.tap if isinstance(state_tap, Silent) else state_tap),
+        silent=silent,
         key=key,
     )
     return result._replace(outputs=back(result.outputs), states=back(result.states), mask=back(result.mask))
@@ -211,6 +219,7 @@ def run_cell(
     unroll: int,
     return_states: bool,
     state_tap: State | None,
+    silent: bool,
     key: Array | None,
 ) -> Unrolled:
     """Checks what was given against the cell, then scans."""
@@ -227,7 +236,7 @@ def run_cell(
         state_tap = check_state("state_tap", state_tap, cell, params, (steps + 1, *batch_shape))
     check_step(cell, params, start, xs)
     when = schedule(steps, batch_shape, lengths, resets, mask, reverse, truncate)
-    plan = Plan(steps, batch_shape, reverse, segment_of(remat, steps), unroll, return_states)
+    plan = Plan(steps, batch_shape, reverse, segment_of(remat, steps), unroll, return_states, silent)
     return scan(cell, params, xs, start, restart, when, state_tap, key, plan)
 
 
@@ -240,6 +249,7 @@ class Plan(NamedTuple):
     segment: int | None  # steps recomputed together in the backward pass; None stores everything
     unroll: int
     return_states: bool
+    silent: bool  # the tap is zero and is not read
 
 
 @partial(jax.jit, static_argnums=(0, 8))
@@ -271,7 +281,8 @@ def scan(
         if now.valid is not None:
             after = select(now.valid, after, state)
         if pull is not None:
-            after = jax.tree.map(jnp.add, after, pull if now.inside is None else zero_unless(now.inside, pull))
+            pull = pull if now.inside is None else zero_unless(now.inside, pull)
+            after = jax.tree.map(listen if plan.silent else jnp.add, after, pull)
         y = cell.output(params, state if getattr(cell, "reads_previous", False) else after, x, **options)
         return after, y if now.valid is None else zero_unless(now.valid, y)
 
@@ -295,6 +306,19 @@ def scan(
         states = jax.tree.map(lambda h, hs: jnp.concatenate(order(h, hs)), start, states)
     happened = jnp.ones((plan.steps, *plan.batch_shape), bool) if when.valid is None else when.valid
     return Unrolled(outputs, final, states, happened, last)
+
+
+@jax.custom_jvp
+def listen(h: Array, pull: Array) -> Array:
+    """h + pull for a pull of zeros: the same derivatives, without reading and adding T states of zeros."""
+    return h
+
+
+@listen.defjvp
+def listen_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """dh + dpull, which is linear, so that both modes work; integers have no tangent."""
+    moves = jnp.issubdtype(primals[0].dtype, jnp.inexact)
+    return primals[0], tangents[0] + tangents[1] if moves else tangents[0]
 
 
 def scan_segments(body: Callable, carry: Any, inputs: Any, plan: Plan) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from jrnn.training import runs
 from jrnn.training.batches import source_of
 from jrnn.training.interrupts import Interrupts
 from jrnn.training.nonfinite import NonFiniteError, check_options, first_nonfinite
+from jrnn.training.probing import EVERY
 from jrnn.training.stepping import Carry, check_optimizer, check_rate, fresh, initial_weights, make_step, noise_key
 from jrnn.training.telemetry import Row, Telemetry
 from jrnn.types import InputError, Params
@@ -44,8 +45,9 @@ class Fitted(NamedTuple):
     """How many steps were done, over all resumed parts; the next batch would be that of this step."""
     history: dict[str, np.ndarray]
     """Metrics per step, each [step]: "step" from 0, loss, accuracy for classes, grad_norm (before clipping),
-    clip_factor, clipped and skipped (0 or 1), and what else the objective returned. Resumed runs have the earlier
-    ones too."""
+    clip_factor, clipped and skipped (0 or 1), and what else the objective returned. With `flow_every` also
+    delta_early, delta_late, delta_growth and delta_reach (`delta_metrics`), and tangent_growth (`tangent_growth`),
+    NaN at the steps that did not measure it. Resumed runs have the earlier ones too."""
     objective: Any
     """The objective, as given."""
     interrupted: bool
@@ -72,6 +74,7 @@ def fit(
     checkpoint_every: int = 100,
     log_every: int = 10,
     max_skipped: int | None = 10,
+    flow_every: int | None = EVERY,
     progress: bool = False,
     tensorboard: bool = False,
     unroll_options: dict[str, Any] | None = None,
@@ -106,6 +109,10 @@ def fit(
       checkpoint_every: steps between checkpoints; the last step always has one. Three are kept.
       log_every: steps between fetching metrics from the device.
       max_skipped: stop after so many skipped updates in a row; None goes on for ever.
+      flow_every: log where the gradient goes: at every step figures of dL/dh_t from the same backward pass
+        (`delta_metrics`), and every `flow_every` steps the growth of random tangents along 4 sequences of the batch
+        (`tangent_growth`; left out where there is none: `Bidirectional`, complex states). It costs a few per cent;
+        None logs neither. A resumed run may have another.
       progress, tensorboard: show a progress bar; write event files (both need the extra `train`).
       unroll_options: more options of `unroll`: truncate, remat, reverse, ...
       metadata: a dict that JSON can hold, kept in every checkpoint and returned by `load`; "step" and "config" are
@@ -125,7 +132,10 @@ def fit(
             "an `Objective`, or a function loss(loss_params, unrolled, batch)",
         )
     counts = {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
-    for name, value in {**counts, **({} if max_skipped is None else {"max_skipped": max_skipped})}.items():
+    counts |= {
+        name: value for name, value in (("max_skipped", max_skipped), ("flow_every", flow_every)) if value is not None
+    }
+    for name, value in counts.items():
         least = int(name != "steps")
         check_count(name, value, least, f"an integer of at least {least}")
     if not is_count(seed) or seed >= 2**63:
@@ -156,7 +166,7 @@ def fit(
     }
     run = runs.open_run(out, resume, cell, objective, source, tx, weights, seed=int(seed), **settings)
     carry, start, history = run.restore(carry)
-    step_fn = make_step(cell, objective, source, tx, seed, max_norm, max_skipped, unroll_options)
+    step_fn = make_step(cell, objective, source, tx, seed, max_norm, max_skipped, unroll_options, flow_every)
 
     step, waiting, interrupted = start, [], False
     with (
@@ -165,7 +175,7 @@ def fit(
     ):
 
         def flush() -> None:
-            rows = fetched(waiting, step)
+            rows = fetched(waiting, step, flow_every)
             waiting.clear()
             stop = next(
                 (i for i, row in enumerate(rows) if max_skipped is not None and row.pop("in_a_row") >= max_skipped),
@@ -204,12 +214,16 @@ def fit(
     return Fitted(cell, weights["cell"], weights["loss"], opt_state, step, table, objective, interrupted, run.out)
 
 
-def fetched(waiting: list[dict[str, jax.Array]], step: int) -> list[Row]:
-    """The metrics of the steps up to `step`, as plain numbers; this is where the host waits for the device."""
+def fetched(waiting: list[dict[str, jax.Array]], step: int, flow_every: int | None) -> list[Row]:
+    """The metrics of the steps up to `step`, as plain numbers, without a tangent_growth that was not measured; this
+    is where the host waits for the device."""
     rows = []
     for i, metrics in enumerate(jax.device_get(waiting)):
         plain = {name: value.item() for name, value in metrics.items() if np.ndim(value) == 0 and name != "step"}
-        rows.append({"step": step - len(waiting) + i, **plain})
+        at = step - len(waiting) + i
+        if flow_every is not None and at % flow_every:
+            plain.pop("tangent_growth", None)
+        rows.append({"step": at, **plain})
     return rows
 
 

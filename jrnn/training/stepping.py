@@ -12,8 +12,10 @@ import optax
 
 from jrnn.cells import is_causal, output_size
 from jrnn.cures import global_norm
+from jrnn.training.deltas import grads_and_delta
 from jrnn.training.nonfinite import options_of
 from jrnn.training.objectives import loss_and_metrics
+from jrnn.training.probing import probe_metrics
 from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import unroll
 
@@ -101,20 +103,26 @@ def make_step(
     max_norm: float | None,
     max_skipped: int | None,
     unroll_options: dict[str, Any] | None,
+    flow_every: int | None,
 ) -> Callable[[Carry, Any, Any], tuple[Carry, dict[str, Array]]]:
     """step(carry, index, arguments) -> (carry, metrics); after `max_skipped` skipped updates in a row it changes
     nothing."""
+    probe_key = jax.random.fold_in(jax.random.key(seed), 4)
 
     def step(carry: Carry, index: Array, arguments: Any) -> tuple[Carry, dict[str, Array]]:
         weights, before = carry
         batch = source.batch(arguments)
         options = options_of(batch, unroll_options, noise_key(cell, seed, index))
 
-        def loss_of(weights: dict[str, Any]) -> tuple[Array, dict[str, Array]]:
+        def loss_of(weights: dict[str, Any], options: dict[str, Any]) -> tuple[Array, Any]:
             unrolled = unroll(cell, weights["cell"], batch.get("x"), **options)
-            return loss_and_metrics(objective, weights["loss"], unrolled, batch)
+            value, metrics = loss_and_metrics(objective, weights["loss"], unrolled, batch)
+            return value, (metrics, unrolled.mask)
 
-        (value, metrics), grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
+        wanted = flow_every is not None
+        (value, metrics), grads, flow = grads_and_delta(cell, loss_of, weights, batch.get("x"), options, wanted)
+        if flow_every is not None:
+            flow |= probe_metrics(cell, weights["cell"], batch.get("x"), options, index, probe_key, flow_every)
         norm = global_norm(grads)
         after = update_weights(optimizer, grads, before, weights, value)
         state = after[1]
@@ -126,6 +134,6 @@ def make_step(
         factor = jnp.ones_like(norm) if max_norm is None else jnp.where(passes, jnp.ones_like(norm), max_norm / norm)
         own = {"grad_norm": norm, "clip_factor": factor, "clipped": made & ~passes, "skipped": ~made}
         flags = {name: flag.astype(jnp.int32) if flag.dtype == bool else flag for name, flag in own.items()}
-        return after, {**metrics, **flags, "in_a_row": state.consecutive}
+        return after, {**metrics, **flags, **flow, "in_a_row": state.consecutive}
 
     return jax.jit(step, donate_argnums=0)

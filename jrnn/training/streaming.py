@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from jrnn.boundary import batch_of, check_state
+from jrnn.boundary import batch_of, check_count, check_state
 from jrnn.cells import check_cell, is_causal
 from jrnn.cures import global_norm
+from jrnn.training.deltas import grads_and_delta
 from jrnn.training.nonfinite import check_options, options_of
 from jrnn.training.objectives import Objective, loss_and_metrics
+from jrnn.training.probing import EVERY, probe_metrics
 from jrnn.training.stepping import check_optimizer, owned, update_weights
 from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling import unroll
@@ -33,7 +36,8 @@ class Streamed(NamedTuple):
     """h after the chunk's last step [*B, ...], from which the next chunk goes on; made with the parameters before the
     update."""
     metrics: dict[str, Array]
-    """Scalars on the device: loss, grad_norm (before the optimizer), and what the loss returned."""
+    """Scalars on the device: loss, grad_norm (before the optimizer), and what the loss returned. With `flow_every` also
+    those of `delta_metrics`, within the chunk, and tangent_growth, NaN in chunks that did not measure it."""
 
 
 def stream(
@@ -47,6 +51,7 @@ def stream(
     initial_state: State | None = None,
     opt_state: Any = None,
     key: Array | None = None,
+    flow_every: int | None = EVERY,
     unroll_options: dict[str, Any] | None = None,
 ) -> Iterator[Streamed]:
     """Trains on one chunk after another; truncated backpropagation through time (Williams, Peng 1990) with a cut at
@@ -68,6 +73,7 @@ def stream(
       initial_state: the state to go on from [*B, ...]; by default the cell's own.
       opt_state: the optimizer's state to go on from; by default a new one.
       key: a PRNG key for cells with noise; chunk i uses fold_in(key, i).
+      flow_every: as for `fit`, counted in chunks from this call's first; None leaves these metrics out.
       unroll_options: more options of `unroll`: truncate, remat, ...
     Returns:
       a generator of `Streamed`.
@@ -85,9 +91,11 @@ def stream(
         raise InputError("loss_params", "None", "the head's parameters, as from objective.init(key, input_size)")
     check_optimizer(optimizer)
     check_options(unroll_options)
+    if flow_every is not None:
+        flow_every = check_count("flow_every", flow_every, 1, "an integer of at least 1, or None")
     weights = jax.tree.map(jnp.asarray, {"cell": params, "loss": loss_params})
     opt_state = owned(optimizer.init(weights) if opt_state is None else opt_state)
-    step = jax.jit(partial(one_chunk, cell, loss, optimizer, dict(unroll_options or {})))
+    step = jax.jit(partial(one_chunk, cell, loss, optimizer, dict(unroll_options or {}), flow_every))
     return follow(cell, step, chunks, weights, opt_state, initial_state, key)
 
 
@@ -116,7 +124,7 @@ def follow(
         state = check_state("initial_state", state, cell, weights["cell"], shape)
         noise = None if key is None else jax.random.fold_in(key, i)
         weights, opt_state, state, metrics = step(
-            weights, opt_state, state, jnp.asarray(first and i == 0), chunk, noise
+            weights, opt_state, state, jnp.asarray(first and i == 0), chunk, np.int32(i), noise
         )
         yield Streamed(weights["cell"], weights["loss"], opt_state, state, metrics)
 
@@ -126,25 +134,34 @@ def one_chunk(
     loss: Callable[..., Any],
     optimizer: optax.GradientTransformation,
     unroll_options: dict[str, Any],
+    flow_every: int | None,
     weights: dict[str, Any],
     opt_state: Any,
     state: State,
     first: Array,
     chunk: dict[str, Any],
+    index: Array,
     key: Array | None,
 ) -> tuple[dict[str, Any], Any, State, dict[str, Array]]:
     """(weights, optimizer state, state, metrics) after one chunk."""
     batch_shape = batch_of(cell, weights["cell"], chunk["x"], None, None, time_axes=1)
     options = options_of(chunk, unroll_options, key)
 
-    def loss_of(weights: dict[str, Any]) -> tuple[Array, tuple[dict[str, Array], State]]:
+    def starts(weights: dict[str, Any]) -> dict[str, State]:
         own = cell.initial_state(weights["cell"], batch_shape)
         start = jax.tree.map(lambda new, old: jnp.where(first, new, jax.lax.stop_gradient(old)), own, state)
-        unrolled = unroll(cell, weights["cell"], chunk["x"], **{**options, "initial_state": start, "reset_state": own})
-        value, metrics = loss_and_metrics(loss, weights["loss"], unrolled, chunk)
-        return value, (metrics, unrolled.final_state)
+        return {"initial_state": start, "reset_state": own}
 
-    (value, (metrics, after)), grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
-    metrics = {**metrics, "grad_norm": global_norm(grads)}
+    def loss_of(weights: dict[str, Any], options: dict[str, Any]) -> tuple[Array, Any]:
+        unrolled = unroll(cell, weights["cell"], chunk["x"], **{**options, **starts(weights)})
+        value, metrics = loss_and_metrics(loss, weights["loss"], unrolled, chunk)
+        return value, ((metrics, unrolled.final_state), unrolled.mask)
+
+    wanted = flow_every is not None
+    (value, (metrics, after)), grads, flow = grads_and_delta(cell, loss_of, weights, chunk["x"], options, wanted)
+    if flow_every is not None:
+        options, seed = {**options, **starts(weights)}, jax.random.key(0)
+        flow |= probe_metrics(cell, weights["cell"], chunk["x"], options, index, seed, flow_every)
+    metrics = {**metrics, "grad_norm": global_norm(grads), **flow}
     weights, opt_state = update_weights(optimizer, grads, opt_state, weights, value)
     return weights, opt_state, after, metrics

@@ -1,0 +1,186 @@
+"""A growth probe for training: random tangents pushed forward along a few sequences of the batch."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.boundary import as_arrays, batch_of, check_count, check_state, steps_of
+from jrnn.cells import check_cell, is_causal
+from jrnn.cells._base import static_cell
+from jrnn.training.deltas import is_real
+from jrnn.types import Array, InputError, Inputs, Params, Shape, State, size_of
+from jrnn.unrolling import unroll
+
+SEQUENCES = 4
+EVERY = 20
+TIMED = ("resets", "mask")
+STATES = ("initial_state", "reset_state")
+BACKWARD = ("state_tap", "truncate", "remat", "return_states")  # nothing of a forward tangent depends on them
+
+
+class Followed(NamedTuple):
+    """What is carried along a run."""
+
+    state: State
+    tangent: tuple[Array, ...]
+    """v, one array for each floating-point leaf of the state; ||v|| = 1 over all of them."""
+    growth: Array
+    """ln ||J_t v|| of the last step [*B]."""
+
+
+@static_cell
+class Follow:
+    """A cell that takes one tangent along: (h, v) -> (step(h), J v / ||J v||); its output is ln ||J v||."""
+
+    cell: Any
+
+    @property
+    def input_ndim(self) -> int:
+        return getattr(self.cell, "input_ndim", 1)
+
+    def init(self, key: Array, input_size: int | None) -> Params:
+        return self.cell.init(key, input_size)
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> Followed:
+        return start(self.cell.initial_state(params, batch_shape), len(batch_shape))
+
+    def step(self, params: Params, before: Followed, x: Any) -> Followed:
+        def floats(tangible: tuple[Array, ...]) -> tuple[tuple[Array, ...], State]:
+            after = self.cell.step(params, merge(before.state, tangible), x)
+            return split(after), after
+
+        _, moved, after = jax.jvp(floats, (split(before.state),), (before.tangent,), has_aux=True)
+        return Followed(after, *unit(moved, before.growth.ndim))
+
+    def output(self, params: Params, followed: Followed, x: Any) -> Array:
+        return followed.growth
+
+
+def tangent_growth(
+    cell: Any, params: Params, xs: Inputs, key: Array, *, sequences: int = SEQUENCES, **options: Any
+) -> Array:
+    """Mean log growth per step of random tangents pushed forward along a few sequences; nats per step, jit-able.
+
+    v_0 is a random unit vector of the state space, one for each sequence; r_t = ||J_t v_{t-1}||, v_t = J_t v_{t-1} /
+    r_t, and the result is sum ln r_t / (number of steps), over all valid steps of the sequences. For long sequences
+    it tends to the largest Lyapunov exponent (Benettin et al. 1980); in a finite one the first steps, in which v
+    still turns, make it a little smaller. One jvp of `step` a step, rescaled at each: no overflow. -inf if a
+    direction dies (J v = 0).
+
+    Args:
+      cell, params, xs: as for `unroll`; causal. Followed without noise (dropout).
+      key: of the random directions.
+      sequences: how many of the batch, its first ones, are followed at most.
+      options: other options of `unroll`. Those that only concern the backward pass change nothing; a reset starts
+        again with v_0.
+    Returns:
+      a scalar, float32 (float64 for float64 states); NaN if no step happened.
+    Raises:
+      InputError: the cell is not causal, or its state is not real.
+    """
+    check_cell(cell)
+    if not is_causal(cell):
+        raise InputError("cell", type(cell).__name__, "a causal cell; for Bidirectional, the cell of one direction")
+    sequences = check_count("sequences", sequences, 1, "a positive number of sequences")
+    axis = options.pop("time_axis", 0)
+    options = {name: value for name, value in options.items() if name not in BACKWARD and value is not None}
+    xs, timed = jax.tree.map(
+        lambda a: jnp.moveaxis(a, axis, 0), as_arrays("xs", (xs, {name: options.get(name) for name in TIMED}))
+    )
+    flags = options.get("lengths", next((flag[0] for flag in timed.values() if flag is not None and len(flag)), None))
+    steps_of(xs, options.get("length"))
+    lead = batch_of(cell, params, xs, options.get("initial_state"), flags, time_axes=1)
+    first = tuple(slice(sequences if i == 0 else 1) for i in range(len(lead)))
+    xs, timed = jax.tree.map(lambda a: a[(slice(None), *first)], (xs, timed))
+    options |= {name: value for name, value in timed.items() if value is not None}
+    if "lengths" in options:
+        options["lengths"] = jnp.asarray(options["lengths"])[first]
+    own = check_state("initial_state", options.get("initial_state"), cell, params, lead)
+    states = {"initial_state": own} | {name: options[name] for name in STATES[1:] if name in options}
+    if not is_real(own):
+        dtypes = [str(leaf.dtype) for leaf in jax.tree.leaves(own)]
+        raise InputError("cell", f"a state of dtypes {dtypes}", "a real floating-point state")
+    for name, state in states.items():
+        options[name] = start(jax.tree.map(lambda a: jnp.asarray(a)[first], state), len(lead), key)
+    run = unroll(Follow(cell), params, xs, **options)
+    return run.outputs.sum() / run.mask.sum().astype(run.outputs.dtype)
+
+
+def can_follow(cell: Any, params: Params, xs: Inputs) -> bool:
+    """Whether there is a tangent to follow: the cell is causal, its state real, its step has a forward derivative."""
+    if not is_causal(cell):
+        return False
+    if not is_real(jax.eval_shape(lambda p: cell.initial_state(p, ()), params)):
+        return False
+    ndim = getattr(cell, "input_ndim", 1)
+    x = jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a)[jnp.ndim(a) - ndim :], jnp.result_type(a)), xs)
+    shapes, followed = jax.eval_shape(lambda p: (p, Follow(cell).initial_state(p)), params)
+    try:
+        jax.jit(Follow(cell).step).lower(shapes, followed, x)
+    except TypeError as error:
+        # a hand-written backward pass only; JAX says so no earlier than here
+        if "custom_vjp" in str(error):
+            return False
+        raise
+    return True
+
+
+def probe_metrics(
+    cell: Any, params: Params, xs: Inputs, options: dict[str, Any], index: Array, key: Array, every: int
+) -> dict[str, Array]:
+    """{"tangent_growth": ...} in every `every`-th step, NaN in the others, which do not compute it; {} where there is
+    none."""
+    options = {name: value for name, value in options.items() if name != "key"}  # that one draws noise
+    key = jax.random.fold_in(key, index)
+    if not can_follow(cell, params, xs):
+        return {}
+
+    def probe() -> Array:
+        return tangent_growth(cell, params, xs, key, **options)
+
+    shape = jax.eval_shape(probe)
+    return {"tangent_growth": jax.lax.cond(index % every == 0, probe, lambda: jnp.full((), jnp.nan, shape.dtype))}
+
+
+def start(state: State, batch_ndim: int, key: Array | None = None) -> Followed:
+    """The state with a unit tangent: random, or without a key the same in all directions."""
+    leaves = split(state)
+    wide = jnp.float64 if any(leaf.dtype == jnp.float64 for leaf in leaves) else jnp.float32
+    if key is None:
+        drawn = [jnp.ones(leaf.shape, wide) for leaf in leaves]
+    else:
+        drawn = [jax.random.normal(jax.random.fold_in(key, i), leaf.shape, wide) for i, leaf in enumerate(leaves)]
+    tangent, growth = unit(tuple(drawn), batch_ndim)
+    tangent = tuple(v.astype(leaf.dtype) for v, leaf in zip(tangent, leaves, strict=True))
+    return Followed(state, tangent, jnp.zeros_like(growth))
+
+
+def unit(vector: tuple[Array, ...], batch_ndim: int) -> tuple[tuple[Array, ...], Array]:
+    """(vector / norm, ln norm [*B]); zero and -inf for zero."""
+    wide = jnp.float64 if any(leaf.dtype == jnp.float64 for leaf in vector) else jnp.float32
+    lead = vector[0].shape[:batch_ndim]
+    flat = [leaf.astype(wide).reshape(*lead, size_of(leaf.shape[batch_ndim:])) for leaf in vector]
+    tiny = jnp.finfo(wide).tiny
+    largest = jnp.stack([jnp.abs(a).max(axis=-1, initial=0) for a in flat]).max(axis=0)
+    scale = 1 / jnp.clip(largest, tiny, 1 / tiny)
+    squares = jnp.stack([jnp.square(a * scale[..., None]).sum(axis=-1) for a in flat]).sum(axis=0)
+    factor = scale * jax.lax.rsqrt(jnp.where(squares > 0, squares, jnp.ones_like(squares)))
+    made = [
+        (a * factor[..., None]).reshape(leaf.shape).astype(leaf.dtype) for a, leaf in zip(flat, vector, strict=True)
+    ]
+    return tuple(made), 0.5 * jnp.log(squares) - jnp.log(scale)
+
+
+def split(state: State) -> tuple[Array, ...]:
+    """The floating-point leaves."""
+    return tuple(leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating))
+
+
+def merge(state: State, floats: tuple[Array, ...]) -> State:
+    """The state with its floating-point leaves replaced."""
+    new = iter(floats)
+    leaves, treedef = jax.tree.flatten(state)
+    return treedef.unflatten([next(new) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf for leaf in leaves])
