@@ -17,8 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn import cells, data
+from jrnn.cures import clipping_proof, global_norm
 from jrnn.flow import FlowSummary, summarise
-from jrnn.report import Diagnosis, Stage, print_report, write_report
+from jrnn.gradients import value_and_grads
+from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
 from jrnn.training import Fitted, Objective, evaluate, fit, load, save
 from jrnn.training.batches import time_major
 from jrnn.training.saving import writable
@@ -28,6 +30,7 @@ from jrnn.types import InputError, Params, ravel_state
 KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}
 EXTRAS = {"orbax": "train", "rich": "train"}
 UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
+PROOF_SEQUENCES, PROOF_ELEMENTS = 8, 2**25  # on which the split by lag is clipped, and what it may hold
 MEASURED = 32  # held-out sequences whose gradient is followed
 
 
@@ -47,7 +50,8 @@ def diagnose(args: Namespace) -> int:
         return 130
     after = measure("after training", fitted.step, cell, fitted.params, objective, fitted.loss_params, dataset, lag)
     known = settings(args, dataset) | {"steps": fitted.step}
-    return report(args, out, cell, fitted.params, dataset, lag, (before, after), known, fitted.history)
+    proof = prove_clipping(cell, fitted.params, objective, fitted.loss_params, dataset, args.max_norm)
+    return report(args, out, cell, fitted.params, dataset, lag, (before, after), known, fitted.history, proof)
 
 
 def diagnose_saved(args: Namespace) -> int:
@@ -181,6 +185,52 @@ def measure(
     return Stage(name, step, scores, flow)
 
 
+def prove_clipping(
+    cell: Any, params: Params, objective: Objective, loss_params: Params, dataset: data.Dataset, max_norm: float
+) -> ClippingProof | None:
+    """What clipping does to each lag's share, on a few held-out sequences; None where all G_tau would not fit.
+
+    The global clip is to `max_norm`, or to half the gradient's norm where that is smaller, so that it clips.
+    """
+    elements = (dataset.x.shape[1] + 1) * sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    if elements > PROOF_ELEMENTS:
+        return None
+    say("Measuring what clipping does ...")
+    with jax.enable_x64(True):
+        batch = jax.tree.map(wide, time_major(dataset.subset(dataset.test[:PROOF_SEQUENCES]), objective.each))
+        weights = jax.tree.map(wide, (params, loss_params))
+
+        def arguments(weights: Any, batch: Any) -> tuple[tuple, dict[str, Any]]:
+            loss = lambda head, unrolled: objective(head, unrolled, batch)[0]  # noqa: E731
+            return (cell, weights[0], batch["x"], loss), {"loss_params": weights[1], "lengths": batch.get("lengths")}
+
+        @jax.jit
+        def norm(weights: Any, batch: Any) -> jax.Array:
+            given, options = arguments(weights, batch)
+            gradients = value_and_grads(*given, **options)[1]
+            return global_norm((gradients.params, gradients.loss_params))
+
+        half = 0.5 * float(norm(weights, batch))
+        if not 0 < half < np.inf:
+            return None
+        limit = min(max_norm, half)
+
+        @jax.jit
+        def measured(weights: Any, batch: Any) -> Any:
+            given, options = arguments(weights, batch)
+            return clipping_proof(*given, max_norm=limit, **options)
+
+        found = measured(weights, batch)
+    return ClippingProof(
+        max_norm=float(found.max_norm),
+        lag_norms=np.asarray(found.lag_norms),
+        clipped_lag_norms=np.asarray(found.clipped_lag_norms),
+        per_step_lag_norms=np.asarray(found.per_step_lag_norms),
+        largest_difference=float(found.largest_difference),
+        step_max_norm=float(found.step_max_norm),
+    )
+
+
 def wide(a: Any) -> jax.Array:
     """Floats as float64; other arrays as they are."""
     a = np.asarray(a)
@@ -197,6 +247,7 @@ def report(
     stages: tuple[Stage, ...],
     known: dict[str, Any],
     history: dict[str, np.ndarray],
+    proof: ClippingProof | None = None,
 ) -> int:
     """Shows the diagnosis in the terminal and writes the page, the figures and the JSON file."""
     state = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
@@ -226,6 +277,7 @@ def report(
         history={name: column for name, column in history.items() if name != "step"},
         versions={"jrnn": version("jrnn"), "jax": jax.__version__, "python": platform.python_version()},
         command=shlex.join(["jrnn", *sys.argv[1:]]),
+        clipping_proof=proof,
     )
     print_report(found)
     written = write_report(found, out)

@@ -24,6 +24,25 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class ClippingProof:
+    """The parameter gradient of one real batch, split by lag, under two kinds of clipping; norms in loss per weight."""
+
+    max_norm: float
+    """What is clipped to, so small that both clips act."""
+    lag_norms: np.ndarray
+    """[L]: ||G_tau|| without clipping, sum_tau G_tau = dL/dparams."""
+    clipped_lag_norms: np.ndarray
+    """[L]: the same of the gradient clipped to a global norm of max_norm: each G_tau times one number."""
+    per_step_lag_norms: np.ndarray
+    """[L]: the same with ||delta_t|| clipped at every step of the backward pass."""
+    largest_difference: float
+    """max over tau of |p'_tau - p_tau| / max(1, p_tau), p and p' = ||G_tau|| / ||G_0|| before and after the global
+    clip: rounding."""
+    step_max_norm: float | None = None
+    """What ||delta_t|| is clipped to."""
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """Everything the report shows."""
 
@@ -38,8 +57,11 @@ class Diagnosis:
     """In order of time; one only where a saved model is diagnosed."""
     history: dict[str, np.ndarray] = field(default_factory=dict)
     """Per update [steps]: "loss", "accuracy" (if any), "grad_norm" (before clipping), "clip_factor", "clipped" (0/1),
-    "skipped" (0/1). Empty where nothing was trained."""
+    "skipped" (0/1), and where logged those of `jrnn.training.delta_metrics` and "tangent_growth". Empty where nothing
+    was trained."""
     versions: dict[str, str] = field(default_factory=dict)
     """jrnn, jax, python."""
     command: str = ""
     """The command that made this, for the page's foot."""
+    clipping_proof: ClippingProof | None = None
+    """What clipping does to the split by lag; None where nothing was trained."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.facts import clipping_facts
 from jrnn.report.wording import accuracy, listed, number, percentage, steps
@@ -37,7 +39,7 @@ GLOSSARY = (
     (
         "Vanishing, exploding",
         "Vanishing: under 1 % of the gradient arrives at the lag the task needs. Exploding: it arrives over 100 "
-        "times as large.",
+        "times as large. Either is said only if the whole interval of confidence lies there.",
     ),
 )
 
@@ -48,6 +50,15 @@ ADVICE = {
     "exploding": "One unusual sequence can move the weights very far. Clipping keeps the updates bounded; smaller "
     "recurrent weights, an orthogonal start or a cell with gates (LSTM or GRU) treat the cause.",
     "healthy": "The training signal reaches as far back as the task needs, so the network can learn from it.",
+    "chaotic": "The states stay bounded, but two that differ slightly part ever faster, and the gradient grows with "
+    "them at every lag: training sees noise from far back, not a signal. Smaller recurrent weights, an orthogonal "
+    "start or a cell with gates take the network out of chaos; clipping keeps the updates bounded meanwhile.",
+    "both": "In most sequences what happened that long ago hardly moves the weights, and in a few it moves them far "
+    "too much. Clipping bounds the few; for the others a cell with gates or an orthogonal start is needed.",
+    "transient growth": "The gradient first grows and is then lost: the strongest voice is not the last step, nor the "
+    "one that the task needs. An orthogonal start keeps its size at every lag.",
+    "undecided": "The measurement cannot tell on which side of the boundary the network lies. Measure on more "
+    "sequences, or at another lag.",
     "not finite": "Numbers overflowed. Lower the learning rate, clip the gradient, or start with smaller "
     "recurrent weights.",
 }
@@ -100,6 +111,18 @@ def clipping_text(diagnosis: Diagnosis) -> tuple[str, str]:
     )
     skipped = f" {facts.skipped:,} updates were skipped because a number was not finite." if facts.skipped else ""
     return f"{did} {why}{skipped}", f"Gradient norm of each update. {norms}"
+
+
+def telemetry_text(diagnosis: Diagnosis) -> tuple[str, str]:
+    """What the figure of the gradient during training shows, and its alternative text."""
+    shown = (
+        "For every update: the size of the gradient with respect to the state over the last tenth of each sequence "
+        "(near the error) and over the first tenth (far back), and below it the growth per step between the two. "
+        "Close together means that the training signal gets through; far apart, that it vanishes (early below late) "
+        "or explodes. Where every step has an error of its own, early steps also collect the pull of all later ones."
+    )
+    late, early = (np.asarray(diagnosis.history[f"delta_{name}"], float)[-1] for name in ("late", "early"))
+    return shown, f"Gradient early and late in the sequences per update. At the end: {number(early)}, {number(late)}."
 
 
 def training_text(diagnosis: Diagnosis) -> tuple[str, str]:

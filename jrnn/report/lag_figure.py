@@ -21,9 +21,10 @@ FLOOR, CEILING = 1e-12, 1e12
 def plot_lag_profile(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the fraction of the gradient that arrives (log axis) against the lag in steps, for each stage.
 
-    A band spans the 10 % to 90 % quantiles over sequences. Lines mark 1 % and the lag the task needs; a dot on each
-    curve marks its reach, the largest lag where 1 % still arrives. A curve that falls below 1e-12 (zeros, too) ends at
-    the bottom, and a note says at which lag; above 1e12 likewise. Gaps are lags where the fraction is not a number.
+    A band spans the 10 % to 90 % quantiles over sequences. Lines mark 1 % and the lag the task needs, where a bar is
+    the verdict's interval of confidence (stages a little apart); a dot on each curve marks its reach, the largest lag
+    where 1 % still arrives. A curve that falls below 1e-12 (zeros, too) ends at the bottom, and a note says at which
+    lag; above 1e12 likewise. Gaps are lags where the fraction is not a number.
 
     Args:
       diagnosis: what to draw.
@@ -39,10 +40,11 @@ def plot_lag_profile(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool
     ax = prepare(ax, dark, title, "lag: steps back in time", "fraction of the gradient", len(stages))
     ax.set_yscale("log", nonpositive="mask")
     notes = [_curve(ax, stage, style) for stage, style in zip(stages, stage_styles(len(stages), dark), strict=True)]
-    _limits(ax, [stage.flow.arriving for stage in stages])
+    _limits(ax, [stage.flow.arriving for stage in stages], [s.flow.judgement.arriving_interval for s in stages])
     ax.axhline(VANISHED, color=look.text, linewidth=1, linestyle=":", gid="one-percent")
     ax.text(1.015, VANISHED, "1 %", transform=ax.get_yaxis_transform(), color=look.text, va="center", fontsize=9)
     _needed(ax, stages[-1].flow.lag, dark)
+    _intervals(ax, stages, dark)
     _write_notes(ax, [note for note in notes if note], dark)
     legend(ax, dark)
     return ax
@@ -95,6 +97,22 @@ def _curve(ax: Axes, stage: Stage, style: dict[str, Any]) -> tuple[int, str] | N
     return None
 
 
+def _intervals(ax: Axes, stages: tuple[Stage, ...], dark: bool) -> None:
+    """The verdict's interval at its lag, in each stage's colour; the bars stand side by side."""
+    width = ax.get_xlim()[1]
+    for i, (stage, style) in enumerate(zip(stages, stage_styles(len(stages), dark), strict=True)):
+        judged = stage.flow.judgement
+        ends = np.clip(np.nan_to_num([*judged.arriving_interval, judged.arriving], nan=np.nan), FLOOR, CEILING)
+        if not 0 < judged.lag or np.isnan(ends).any() or ends[1] == FLOOR:
+            continue
+        at = judged.lag + 0.014 * width * (i - (len(stages) - 1) * (0.5 if judged.lag < 0.97 * width else 1))
+        bar = ax.errorbar(
+            [at], [ends[2]], [[max(ends[2] - ends[0], 0)], [max(ends[1] - ends[2], 0)]], color=style["color"],
+            linewidth=2, capsize=4, capthick=2, clip_on=False, zorder=5, marker="D", markersize=4,
+        )  # fmt: skip
+        bar.lines[2][0].set_gid(f"interval {stage.name}")
+
+
 def _write_notes(ax: Axes, notes: list[tuple[int, str]], dark: bool) -> None:
     """The notes in the lower corner that the curves leave free: on the right if all of them stop in the left half."""
     right = all(2 * lag < ax.get_xlim()[1] for lag, _ in notes)
@@ -110,9 +128,9 @@ def _write_notes(ax: Axes, notes: list[tuple[int, str]], dark: bool) -> None:
         )
 
 
-def _limits(ax: Axes, curves: list[np.ndarray]) -> None:
+def _limits(ax: Axes, curves: list[np.ndarray], intervals: list[Any]) -> None:
     """From 0.1 % or less to 1 or more, with room above for the label of the needed lag."""
-    shown = np.concatenate([np.ravel(curve) for curve in curves]).astype(float)
+    shown = np.concatenate([np.ravel(curve) for curve in (*curves, *intervals)]).astype(float)
     shown = np.clip(shown[~np.isnan(shown)], FLOOR, CEILING)
     low, high = (shown.min(), shown.max()) if shown.size else (1.0, 1.0)
     low, high = np.floor(np.log10(low) + 0.05), np.ceil(np.log10(high) - 0.1)

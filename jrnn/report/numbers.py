@@ -23,8 +23,8 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
     Returns:
       title, command, versions, data and model as they are in the diagnosis; stages: for each name, step, scores,
       verdict, sentence, change, at_lag, half_life (steps) and flow (the fields of `FlowSummary`); clipping: the
-      fields of `ClippingFacts`, or None where nothing was trained; history: one list per quantity, one number an
-      update.
+      fields of `ClippingFacts`, or None where nothing was trained; clipping_proof: the fields of `ClippingProof` or
+      None; history: one list per quantity, one number an update.
     """
     facts = clipping_facts(diagnosis)
     return plain(
@@ -36,6 +36,7 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
             "model": diagnosis.model,
             "stages": [_stage(stage) for stage in diagnosis.stages],
             "clipping": asdict(facts) if facts.updates else None,
+            "clipping_proof": None if diagnosis.clipping_proof is None else asdict(diagnosis.clipping_proof),
             "history": diagnosis.history,
         }
     )

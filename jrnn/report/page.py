@@ -4,27 +4,46 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from itertools import groupby
 from typing import Any
 
-from jrnn.report import explained
+from jrnn.report import captions, explained
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.facts import clipping_facts, table_rows
+from jrnn.report.reasons import reasons
 from jrnn.report.stylesheet import CSS
 from jrnn.report.wording import accuracy, halving, number, percentage, sentence_case, steps
 
 Images = Mapping[str, tuple[bytes, bytes]]
 """For each figure drawn, its SVG for a light and a dark background."""
 
-FIGURES = {
-    "lag_profile": ("How far back the gradient reaches", explained.lag_text),
-    "singular_values": ("What one step does", explained.singular_text),
-    "clipping": ("What clipping did", explained.clipping_text),
-    "training": ("How training went", explained.training_text),
+CHAPTERS = {
+    "How much of the gradient arrives": {
+        "unrolled": ("The way back through time", captions.unrolled_text),
+        "lag_profile": ("How far back the gradient reaches", explained.lag_text),
+        "credit_map": ("Which output reaches which state", captions.credit_text),
+        "heard_lags": ("What the weights hear", captions.heard_text),
+        "gates": ("Gate by gate", captions.gates_text),
+    },
+    "Why": {
+        "window_bands": ("What the way back does to each direction", captions.bands_text),
+        "singular_values": ("What one step does", explained.singular_text),
+        "lyapunov": ("Growth in the long run, measured and expected", captions.lyapunov_text),
+    },
+    "Clipping": {
+        "clipping": ("What clipping did", explained.clipping_text),
+        "clipping_proof": ("Clipping is a bandage", captions.proof_text),
+    },
+    "Training": {
+        "flow_telemetry": ("How the gradient travelled during training", explained.telemetry_text),
+        "training": ("How training went", explained.training_text),
+    },
 }
+"""The page's story: what arrives, why, what clipping did to it, and how training went."""
 NUMBER = re.compile(r"[-+]?\d[\w.,]*(?:e[-+]\d+)? %|\d[\w.]*e[-+]\d+|[-+]\d[\w.]*")
+SIZE = re.compile(rb'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"')
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 LABELS = {
     "lag": "lag needed (steps)",
@@ -37,7 +56,7 @@ LABELS = {
 def html_page(diagnosis: Diagnosis, images: Images) -> str:
     """The whole page. Everything that comes from outside is escaped."""
     parts = [_head(diagnosis), _verdict(diagnosis), _keys(diagnosis)]
-    parts += [_figure(name, diagnosis, images[name]) for name in FIGURES if name in images]
+    parts += [_chapter(title, diagnosis, images) for title in CHAPTERS]
     parts += [_table(diagnosis), _facts(diagnosis), _words(), _foot(diagnosis)]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -66,10 +85,13 @@ def _verdict(diagnosis: Diagnosis) -> str:
         f'<p class="soft">{escape(sentence_case(s.name))}: {unbroken(s.flow.sentence)}</p>\n' for s in earlier
     )
     advice = explained.ADVICE[last.flow.verdict] if last.flow.lag else ""
+    change = f'<p class="change">{unbroken(last.flow.judgement.change)}</p>\n' if last.flow.judgement.change else ""
+    why = "".join(f"<li>{unbroken(reason)}</li>\n" for reason in reasons(last.flow))
+    why = f"<h2>Why</h2>\n<ul>\n{why}</ul>\n" if why else ""
     return (
         f'<section class="verdict {tone}" aria-label="Verdict">\n'
         f'<p class="when">{escape(sentence_case(last.name))}</p>\n'
-        f'<p class="now">{unbroken(last.flow.sentence)}</p>\n<p>{advice}</p>\n{before}</section>'
+        f'<p class="now">{unbroken(last.flow.sentence)}</p>\n<p>{advice}</p>\n{change}{why}{before}</section>'
     )
 
 
@@ -99,14 +121,27 @@ def _keys(diagnosis: Diagnosis) -> str:
     return '<dl class="keys">\n' + "\n".join(cards) + "\n</dl>"
 
 
-def _figure(name: str, diagnosis: Diagnosis, images: tuple[bytes, bytes]) -> str:
-    title, text = FIGURES[name]
+def _chapter(title: str, diagnosis: Diagnosis, images: Images) -> str:
+    """A heading and its figures; nothing where there is none. What clipping cannot do is said even without a figure."""
+    said = {"clipping_proof"} if len(diagnosis.history.get("grad_norm", ())) else set()
+    chosen = [name for name in CHAPTERS[title] if name in images or name in said]
+    figures = "\n".join(_figure(*CHAPTERS[title][name], diagnosis, images.get(name)) for name in chosen)
+    return f'<section class="chapter">\n<h2>{title}</h2>\n{figures}\n</section>' if chosen else ""
+
+
+def _figure(
+    title: str, text: Callable[[Diagnosis], tuple[str, str]], diagnosis: Diagnosis, images: tuple[bytes, bytes] | None
+) -> str:
     shown, alt = text(diagnosis)
+    words = f'<div class="figure">\n<div>\n<h3>{title}</h3>\n<p>{unbroken(shown)}</p>\n</div>\n'
+    if images is None:
+        return f"{words}</div>"
     light, dark = (f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for svg in images)
+    size = SIZE.search(images[0][:2000])
+    width, height = (round(float(side)) for side in size.groups()) if size else (346, 281)
     return (
-        f'<section class="figure">\n<div>\n<h2>{title}</h2>\n<p>{unbroken(shown)}</p>\n</div>\n<picture>\n'
-        f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
-        f'<img src="{light}" alt="{escape(alt)}" width="480" height="390">\n</picture>\n</section>'
+        f'{words}<picture>\n<source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
+        f'<img src="{light}" alt="{escape(alt)}" width="{width}" height="{height}">\n</picture>\n</div>'
     )
 
 

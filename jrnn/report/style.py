@@ -60,24 +60,52 @@ def require(package: str, extra: str) -> Any:
         raise InputError(root, "no such package installed", f'pip install "jrnn[{extra}]"') from error
 
 
-def prepare(ax: Axes | None, dark: bool, title: str, xlabel: str, ylabel: str, legend_rows: int) -> Axes:
+def prepare(
+    ax: Axes | None, dark: bool, title: str, xlabel: str, ylabel: str, legend_rows: int, height: float = SIZE[1]
+) -> Axes:
     """Axes with title, labels and grid; a new figure if `ax` is None. The legend gets room under the title."""
     figures = require("matplotlib.figure", "plots")
     look = theme(dark)
-    ax = _own_axes(figures, look) if ax is None else ax
-    ax.set_facecolor(look.background)
+    ax = _own_axes(figures, look, height) if ax is None else ax
     ax.set_title(title, loc="left", color=look.text, fontsize=11, fontweight="bold", pad=8 + 14.5 * legend_rows)
+    furnish(ax, dark, xlabel, ylabel)
+    return ax
+
+
+def furnish(ax: Axes, dark: bool, xlabel: str, ylabel: str) -> None:
+    """Background, labels, frame and grid of axes that bear no title."""
+    look = theme(dark)
+    ax.set_facecolor(look.background)
     ax.set_xlabel(xlabel, color=look.text)
     ax.set_ylabel(ylabel, color=look.text)
     color_axes(ax, look)
     ax.grid(True, color=look.grid, linewidth=0.6)
     ax.set_axisbelow(True)
-    return ax
 
 
-def _own_axes(figures: ModuleType, look: Theme) -> Axes:
+def split(ax: Axes, ratios: tuple[float, ...], beside: bool = False) -> list[Axes]:
+    """`ax` and new axes that share the place it had, one under the other or side by side, in these proportions."""
+    figure, place, count, total = ax.figure, ax.get_subplotspec(), len(ratios), sum(ratios)
+    if place is not None:
+        grid = place.subgridspec(1, count, width_ratios=ratios) if beside else None
+        grid = place.subgridspec(count, 1, height_ratios=ratios) if grid is None else grid
+        ax.set_subplotspec(grid[0])
+        return [ax, *(figure.add_subplot(grid[i]) for i in range(1, count))]
+    box, starts = ax.get_position(), np.cumsum([0.0, *ratios]) / total
+    boxes = []
+    for start, share in zip(starts[:-1], np.array(ratios) / total, strict=True):
+        part = 0.75 * share if count > 1 else share
+        if beside:
+            boxes.append((box.x0 + start * box.width, box.y0, part * box.width, box.height))
+        else:
+            boxes.append((box.x0, box.y1 - (start + part) * box.height, box.width, part * box.height))
+    ax.set_position(boxes[0])
+    return [ax, *(figure.add_axes(part) for part in boxes[1:])]
+
+
+def _own_axes(figures: ModuleType, look: Theme, height: float) -> Axes:
     """The only axes of a new figure, without pyplot."""
-    figure = figures.Figure(figsize=SIZE, layout="constrained", facecolor=look.background)
+    figure = figures.Figure(figsize=(SIZE[0], height), layout="constrained", facecolor=look.background)
     require("matplotlib.backends.backend_agg", "plots").FigureCanvasAgg(figure)
     return figure.add_subplot()
 

@@ -11,7 +11,8 @@ body { margin: 0 auto; max-width: 1080px; padding: 2rem 1.25rem 3rem; background
   font: 1.0625rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   overflow-wrap: break-word; }
 h1 { font-size: clamp(1.6rem, 4.5vw, 2.3rem); line-height: 1.2; margin: 0 0 .75rem; letter-spacing: -.01em; }
-h2 { font-size: 1.3rem; line-height: 1.3; margin: 0 0 .6rem; }
+h2 { font-size: 1.5rem; line-height: 1.3; margin: 0 0 .6rem; }
+h3 { font-size: 1.15rem; line-height: 1.3; margin: 0 0 .5rem; }
 p { margin: 0 0 .8rem; max-width: 44rem; }
 section { margin-top: 2.75rem; }
 .soft, .kicker { color: var(--soft); }
@@ -22,6 +23,10 @@ section { margin-top: 2.75rem; }
 .verdict .now { font-size: clamp(1.2rem, 3.4vw, 1.6rem); line-height: 1.35; font-weight: 600; margin-bottom: .6rem; }
 .verdict .when { color: var(--tone); font-weight: 600; margin-bottom: .2rem; }
 .verdict p:last-child { margin-bottom: 0; }
+.verdict h2 { font-size: 1.1rem; margin: 1rem 0 .3rem; }
+.verdict ul { margin: 0 0 .9rem; padding-left: 1.2rem; max-width: 52rem; } .verdict li { margin-bottom: .3rem; }
+.chapter > h2 { padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
+.chapter .figure + .figure { margin-top: 2rem; }
 .healthy { --tone: var(--healthy); } .vanishing, .transient-growth { --tone: var(--vanishing); }
 .exploding, .chaotic, .both, .not-finite { --tone: var(--exploding); }
 .keys { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .75rem; margin: 1.25rem 0 0; }

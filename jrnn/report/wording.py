@@ -68,3 +68,13 @@ def listed(words: Iterable[str]) -> str:
     """a, b and c."""
     items = list(words)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def compact(fraction: float) -> str:
+    """A fraction in little room: 100 %, 12 %, 0.34 %, then powers of ten, $10^{-6}$; from tenfold on 31×; inf, nan."""
+    fraction = float(fraction)
+    if not math.isfinite(fraction):
+        return "nan" if math.isnan(fraction) else "inf"
+    if fraction >= 9.995:
+        return f"{fraction:.0f}×" if fraction < 9999.5 else f"$10^{{{round(math.log10(fraction))}}}$"
+    return percentage(fraction) if fraction >= 9.95e-5 or fraction == 0 else f"$10^{{{round(math.log10(fraction))}}}$"

@@ -9,21 +9,29 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from jrnn.report.bands_figure import plot_window_bands
+from jrnn.report.credit_figure import plot_credit_map
 from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.exponents_figure import plot_lyapunov
+from jrnn.report.heard_figure import plot_gates, plot_heard_lags
 from jrnn.report.lag_figure import plot_lag_profile
 from jrnn.report.numbers import to_json
 from jrnn.report.page import html_page
+from jrnn.report.proof_figure import plot_clipping_proof
 from jrnn.report.spectrum_figure import plot_singular_values
 from jrnn.report.style import require
+from jrnn.report.telemetry_figure import plot_flow_telemetry
 from jrnn.report.training_figures import plot_clipping, plot_training
+from jrnn.report.unrolled_figure import plot_unrolled
 from jrnn.types import InputError
 
 
 def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> list[Path]:
     """Writes `report.html`, `report.json` and one PNG a figure into `directory`, which is made if needed.
 
-    All is drawn before the first file is written, and each file replaces its predecessor in one move. `clipping.png`
-    and `training.png` are written only where something was trained.
+    All is drawn before the first file is written, and each file replaces its predecessor in one move. Figures are drawn
+    where the diagnosis has their numbers: those of training where something was trained (and that was logged), `gates`
+    for gated cells, `window_bands` and `lyapunov` where they were measured.
 
     Returns:
       The paths written: the page, the JSON file, then the figures.
@@ -58,12 +66,23 @@ def _json_text(diagnosis: Diagnosis) -> str:
 
 
 def _drawings(diagnosis: Diagnosis) -> dict[str, Callable[..., Any]]:
-    drawings: dict[str, Callable[..., Any]] = {"lag_profile": plot_lag_profile, "singular_values": plot_singular_values}
-    if len(diagnosis.history.get("grad_norm", ())):
-        drawings["clipping"] = plot_clipping
-    if len(diagnosis.history.get("loss", ())):
-        drawings["training"] = plot_training
-    return drawings
+    """The figures that the diagnosis has the numbers for, in the order of the page."""
+    flows, history = [stage.flow for stage in diagnosis.stages], diagnosis.history
+    wanted: dict[str, tuple[Callable[..., Any], Any]] = {
+        "unrolled": (plot_unrolled, flows),
+        "lag_profile": (plot_lag_profile, flows),
+        "credit_map": (plot_credit_map, flows),
+        "heard_lags": (plot_heard_lags, flows),
+        "gates": (plot_gates, flows and flows[-1].lag_norms_by_gate),
+        "window_bands": (plot_window_bands, any(flow.windows is not None for flow in flows)),
+        "singular_values": (plot_singular_values, flows),
+        "lyapunov": (plot_lyapunov, any(flow.spectrum is not None for flow in flows)),
+        "clipping": (plot_clipping, len(history.get("grad_norm", ()))),
+        "clipping_proof": (plot_clipping_proof, diagnosis.clipping_proof is not None),
+        "flow_telemetry": (plot_flow_telemetry, len(history.get("delta_late", ()))),
+        "training": (plot_training, len(history.get("loss", ()))),
+    }
+    return {name: draw for name, (draw, there) in wanted.items() if there}
 
 
 def _render(diagnosis: Diagnosis, draw: Callable[..., Any], kind: str, dark: bool = False) -> bytes:

@@ -2,9 +2,12 @@
 
 import numpy as np
 
+from jrnn.flow.bands import WindowBands
+from jrnn.flow.expectation import Expected
 from jrnn.flow.judging import Verdict
+from jrnn.flow.rates import MeasuredSpectrum
 from jrnn.flow.summary import FlowSummary
-from jrnn.report import Diagnosis, Stage
+from jrnn.report import ClippingProof, Diagnosis, Stage
 
 
 def verdict(values, lag, growth=None, **changes):
@@ -35,6 +38,23 @@ def verdict(values, lag, growth=None, **changes):
     return Verdict(**{**fields, **changes})
 
 
+def windows(rate, lags, units):
+    """The i-th direction shrinks at rate - 0.1 i; the last one dies."""
+    rates = np.append(rate - 0.1 * np.arange(units - 1), -np.inf)
+    logs = np.outer(lags, rates)
+    return WindowBands(np.array(lags), np.stack([logs - 0.3, logs, logs + 0.3]), units, 4)
+
+
+def spectrum(rate, units):
+    exponents = np.append(rate - 0.1 * np.arange(units - 1), -np.inf)
+    errors = np.append(np.full(units - 1, 0.02), 0.0)
+    return MeasuredSpectrum(exponents, errors, units, 4, 8, 224, ("too short a run: standard errors up to 0.02",))
+
+
+ELMAN = Expected("", 0.9, 0.25, 0.6, -0.255, -0.6, 1.3)
+GATE = Expected("", gate="f", half_lives=np.array([1.0, 4.0, 16.0]))
+
+
 def flow(rate, lags=64, units=6, arriving=None, growth=None, lag=None, reach=None, **changes):
     values = np.exp(rate * np.arange(lags)) if arriving is None else np.asarray(arriving, float)
     steps = len(values)
@@ -55,6 +75,9 @@ def flow(rate, lags=64, units=6, arriving=None, growth=None, lag=None, reach=Non
         effective_horizon=min(steps, 20),
         sum_error=1e-15,
         sequences=17,
+        windows=windows(rate, sorted({1, 2, 4, max(lag or steps - 1, 1)}), units),
+        spectrum=spectrum(rate, units),
+        theory=(ELMAN,),
     )
     return FlowSummary(**{**fields, **changes})
 
@@ -125,4 +148,36 @@ def saved():
     return diagnosis(stages=diagnosis().stages[1:], history={})
 
 
-EVERY = {f.__name__: f for f in (diagnosis, vanished, broken, regression, saved)}
+def proof(lags=64):
+    """Global clipping takes a tenth of everything; the per-step clip hits the past."""
+    norms = np.exp(-0.1 * np.arange(lags))
+    return ClippingProof(0.1, norms, 0.1 * norms, 0.1 * norms**2, 2e-16)
+
+
+def gated():
+    """An LSTM with a loss at every step: a map, gates and paths; with the proof about clipping."""
+    steps = 30
+    lags = np.arange(steps)
+    times = np.arange(1, steps + 1)
+    k = np.arange(steps + 1)
+    stages = []
+    for name, rate in (("before training", -0.5), ("after training", -0.1)):
+        credit = np.where(k <= times[:, None], np.exp(rate * (times[:, None] - k)), 0.0)
+        more = dict(
+            credit=credit,
+            output_times=times,
+            arriving_by_state={"h": np.exp(-0.6 * lags), "c": np.append(0.0, np.exp(rate * lags[1:]))},
+            lag_norms_by_gate={g: np.append(np.exp((rate - 0.1 * i) * lags), 0.0) for i, g in enumerate("ifgo")},
+            theory=(GATE,),
+        )
+        stages.append(Stage(name, 0, {"loss": 0.5}, flow(rate, lags=steps, lag=20, **more)))
+    return diagnosis(stages=tuple(stages), clipping_proof=proof(steps + 1))
+
+
+def unexplained():
+    """A summary that was not asked why, of one step of way back."""
+    stage = Stage("as saved", 0, {}, flow(-0.1, lags=2, lag=1, windows=None, spectrum=None, theory=()))
+    return diagnosis(stages=(stage,), history={})
+
+
+EVERY = {f.__name__: f for f in (diagnosis, vanished, broken, regression, saved, gated, unexplained)}

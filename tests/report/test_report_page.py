@@ -12,11 +12,13 @@ import pytest
 from jrnn.report import plot_lag_profile, to_json, write_report
 from jrnn.report.facts import table_rows
 from jrnn.report.page import html_page
-from jrnn.report.writing import _render
+from jrnn.report.reasons import reasons
+from jrnn.report.writing import _drawings, _render
 from jrnn.types import InputError
 from tests.report import samples
 
 IMAGES = {name: (b"<svg/>", b"<svg/>") for name in ("lag_profile", "singular_values", "clipping", "training")}
+MEASURED = ["unrolled", "lag_profile", "credit_map", "heard_lags", "window_bands", "singular_values", "lyapunov"]
 
 
 @pytest.fixture
@@ -64,6 +66,30 @@ def test_page_shows_the_verdict_and_every_number(make):
     assert html.count("<h1>") == 1 and '<html lang="en">' in html and html.count("<img") == html.count('alt="')
 
 
+def test_the_page_tells_its_story_in_order():
+    value = samples.gated()
+    html = html_page(value, {name: (b"<svg/>", b"<svg/>") for name in _drawings(value)})
+    text, flow = plain(html), value.stages[-1].flow
+    story = [
+        flow.sentence,
+        flow.judgement.change,
+        *reasons(flow),
+        "How much of the gradient arrives",
+        "Why",
+        "Clipping",
+    ]
+    places = [text.index(words) if words != "Why" else text.rindex("Why") for words in (*story, "How training went")]
+    assert places == sorted(places)
+    assert text.count("Clipping is a bandage") == 1
+    assert "Clipping is a bandage" in plain(html_page(samples.diagnosis(), IMAGES))  # the sentence, without its figure
+    assert "Clipping is a bandage" not in plain(html_page(samples.saved(), {}))
+
+
+def test_figures_keep_their_proportions():
+    svg = b'<svg xmlns:xlink="x" width="345.6pt" height="500.2pt" viewBox="0 0 1 1">'
+    assert 'width="346" height="500"' in html_page(samples.saved(), {"lag_profile": (svg, svg)})
+
+
 def test_user_text_is_escaped():
     bad = "<script>alert('\"&')</script>"
     value = samples.diagnosis(title=bad, command=bad, data={bad: bad}, model={bad: bad}, versions={bad: bad})
@@ -76,7 +102,8 @@ def test_files_written_ask_for_nothing_else(tmp_path):
     folder = tmp_path / "a" / "b"
     value = samples.diagnosis()
     paths = write_report(value, folder)
-    names = ["report.html", "report.json", "lag_profile.png", "singular_values.png", "clipping.png", "training.png"]
+    figures = [*MEASURED, "clipping", "training"]
+    names = ["report.html", "report.json", *(f"{name}.png" for name in figures)]
     assert [path.name for path in paths] == names and sorted(os.listdir(folder)) == sorted(names)
     assert json.loads(paths[1].read_text()) == to_json(value)
     for path in paths[2:]:
@@ -85,12 +112,12 @@ def test_files_written_ask_for_nothing_else(tmp_path):
     assert not re.search(r"https?:|<script|<link|@import|url\(", html)
     for reference in re.findall(r'(?:src|srcset|href)="([^"]*)"', html):
         assert reference.startswith("data:image/svg+xml;base64,")
-    assert html.count("<picture>") == 4 and html.count("prefers-color-scheme: dark") >= 5
+    assert html.count("<picture>") == len(figures) == 9 and html.count("prefers-color-scheme: dark") >= 5
 
 
 def test_saved_model_has_no_training_figures(tmp_path, instant):
     names = [path.name for path in write_report(samples.saved(), str(tmp_path))]
-    assert names == ["report.html", "report.json", "lag_profile.png", "singular_values.png"]
+    assert names == ["report.html", "report.json", *(f"{name}.png" for name in MEASURED)]
     assert "What clipping did" not in (tmp_path / "report.html").read_text()
 
 

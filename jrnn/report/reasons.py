@@ -1,0 +1,79 @@
+"""Why the gradient arrives or not, in sentences with the numbers behind them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from jrnn.flow.judging import VANISHED
+from jrnn.flow.summary import FlowSummary
+from jrnn.report.wording import half_life, number, percentage, steps
+
+
+def reasons(flow: FlowSummary) -> list[str]:
+    """One sentence each: the best direction, the long run, the gates or the bound, and what the weights hear."""
+    if not flow.lag or flow.verdict == "not finite":
+        return []
+    return [text for text in (_best(flow), _long_run(flow), *_gates(flow), _bound(flow), _heard(flow)) if text]
+
+
+def _best(flow: FlowSummary) -> str:
+    windows = flow.windows
+    if windows is None or flow.lag not in windows.lags:
+        return ""
+    row = int(np.flatnonzero(windows.lags == flow.lag)[0])
+    logs = windows.log_singular_values[1, row]
+    best = percentage(float(np.exp(min(logs[0], 700.0))))
+    many = int((logs >= math.log(VANISHED)).sum())
+    if not windows.complete and many == len(logs):
+        keep = f"at least {many}"
+    else:
+        keep = "none" if many == 0 else f"{many}"
+    return (
+        f"Of the {windows.size} directions of the state, {keep} keep{'s' if many == 1 else ''} 1 % or more over "
+        f"{steps(flow.lag)}; the best keeps {best}. No gradient can arrive larger than that."
+    )
+
+
+def _long_run(flow: FlowSummary) -> str:
+    found = flow.spectrum
+    if found is None:
+        return ""
+    largest, error, need = float(found.exponents[0]), float(found.standard_errors[0]), math.log(VANISHED) / flow.lag
+    if not math.isfinite(largest):
+        return "The largest Lyapunov exponent is minus infinity: every direction dies at once."
+    sure = f" ± {error:.3f}" if math.isfinite(error) else ""
+    side = "above" if largest > need else "below"
+    rate = f"halves in {steps(half_life(largest))}" if largest < 0 else "does not fade in the long run"
+    return (
+        f"The largest Lyapunov exponent is {largest:+.3f}{sure} nats per step (the best direction {rate}), {side} the "
+        f"{need:+.3f} that leave 1 % over {steps(flow.lag)}."
+    )
+
+
+def _gates(flow: FlowSummary) -> list[str]:
+    found = []
+    for one in flow.theory:
+        if one.gate:
+            low, middle, high = (number(value) for value in one.half_life_quantiles)
+            where = f" of layer {one.layer}" if one.layer else ""
+            found.append(
+                f"The {'forget' if one.gate == 'f' else 'update'} gate{where} alone halves what a typical unit holds "
+                f"in {middle} steps (80 % of the units: {low} to {high})."
+            )
+    return found
+
+
+def _bound(flow: FlowSummary) -> str:
+    bounds = [one.norm_gain for one in flow.theory if not math.isnan(one.norm_gain)]
+    if len(bounds) != 1 or not 0 < bounds[0] < 1:
+        return ""
+    return (
+        f"The norm of the recurrent weights allows a factor of at most {number(bounds[0])} a step, so the gradient "
+        f"must vanish: at most {percentage(bounds[0] ** flow.lag)} can be left after {steps(flow.lag)}."
+    )
+
+
+def _heard(flow: FlowSummary) -> str:
+    return f"95 % of what the weights hear comes from the last {steps(flow.effective_horizon)}."

@@ -1,0 +1,140 @@
+"""The network unrolled over time, with arrows back from the loss as thick as the gradient is strong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jrnn.flow.summary import FlowSummary
+from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.style import prepare, require, stage_styles, theme
+from jrnn.report.wording import compact, sentence_case
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BOXES = 9
+"""States drawn at most: with more, their names would not be readable on a phone."""
+DECADES = 4
+"""A hairline stands for 10^-4 of the gradient, and twice the full thickness for 10^4 times as much."""
+FULL = 0.46
+"""The thickness of the whole gradient, in distances between boxes."""
+WIDTH, HEIGHT = 0.54, 0.56  # of a box
+ROW = 1.55
+
+
+def plot_unrolled(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
+    """Draws the states as boxes from left to right and the gradient of the last output as arrows from right to left.
+
+    An arrow's thickness is logarithmic in ||part(t, k)|| / ||part(t, t)||, the fraction of the gradient that arrives at
+    the box it points to, written under that box; under 0.01 % it is a dotted line. One row a stage. With many steps
+    every n-th box is drawn, evenly; the first one, marked, is where the lag that the task needs ends (or h_0).
+
+    Args:
+      diagnosis: what to draw.
+      ax: matplotlib Axes to draw on; by default those of a new figure.
+      dark: colours for a dark background.
+    Returns:
+      The Axes; `.figure` is the Figure.
+    Raises:
+      InputError: matplotlib is not installed.
+    """
+    look, stages = theme(dark), diagnosis.stages
+    ax = prepare(ax, dark, "The way back through time", "", "", 0, 1.5 + 1.05 * len(stages))
+    ax.grid(False)
+    ax.set_yticks([])
+    ax.set_xticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    count, times = BOXES - 1, np.zeros(1, int)
+    for row, (stage, style) in enumerate(zip(stages, stage_styles(len(stages), dark), strict=True)):
+        t, fractions = followed(stage.flow)
+        times = boxes(t, stage.flow.lag)
+        count = max(count, len(times))
+        y = -ROW * row
+        ax.text(-0.4, y + 0.62, sentence_case(stage.name), color=style["color"], fontweight="bold", fontsize=9.5)
+        _row(ax, y, times, fractions[times], t - stage.flow.lag, style["color"], stage.name, dark)
+    apart = np.unique(np.diff(times))
+    between = (
+        f"; {apart[0]}{f' to {apart[-1]}' if len(apart) > 1 else ''} steps apart" if apart.max(initial=1) > 1 else ""
+    )
+    ax.set_xlabel(f"$h_k$: the state after step k{between}", color=look.text)
+    _key(ax, -ROW * (len(stages) - 1) - 1.15, count, dark)
+    ax.set_xlim(-0.5, count + 0.45)
+    ax.set_ylim(-ROW * (len(stages) - 1) - 1.45, 0.95)
+    return ax
+
+
+def followed(flow: FlowSummary) -> tuple[int, np.ndarray]:
+    """The last output that carries gradient, and what part of it arrives at h_0..h_t; [t+1], 1 at t."""
+    alive = np.flatnonzero([row[t] > 0 for row, t in zip(flow.credit, flow.output_times, strict=True)])
+    row = int(alive[-1]) if len(alive) else len(flow.output_times) - 1
+    t = int(flow.output_times[row])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return t, np.asarray(flow.credit[row, : t + 1], float) / float(flow.credit[row, t])
+
+
+def boxes(t: int, lag: int) -> np.ndarray:
+    """The times to draw, ascending and evenly spread, from t - lag (from 0 if it is nearer to h_0) to t."""
+    first = 0 if t < BOXES or not 0 < lag <= t else t - lag
+    chosen = np.linspace(first, t, min(BOXES, t - first + 1)).round().astype(int)
+    return np.unique(chosen)
+
+
+def thickness(fraction: float) -> float:
+    """In distances between boxes: FULL (1 + log10(fraction) / 4), at most twice FULL; 0 under 0.01 %."""
+    if not fraction >= 10.0**-DECADES:
+        return 0.0
+    return float(FULL * max(min(1 + np.log10(fraction) / DECADES, 2.0), 0.03)) if np.isfinite(fraction) else 2 * FULL
+
+
+def _row(
+    ax: Axes, y: float, times: np.ndarray, fractions: np.ndarray, needed: int, color: str, name: str, dark: bool
+) -> None:
+    patches, look = require("matplotlib.patches", "plots"), theme(dark)
+    middle = {"ha": "center", "va": "center", "zorder": 4}
+    for x, (k, fraction) in enumerate(zip(times, fractions, strict=True)):
+        _arrow(ax, x, y, fraction, color, f"arrow {name} {k}")
+        marked = k == needed
+        box = patches.FancyBboxPatch(
+            (x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.1",
+            facecolor=look.background, edgecolor=look.good if marked else look.text, linewidth=2.2 if marked else 1,
+            zorder=3, gid=f"box {name} {k}",
+        )  # fmt: skip
+        ax.add_patch(box)
+        ax.text(x, y, f"$h_{{{k}}}$", color=look.text, fontsize=9 if k < 100 else 8, **middle)
+        label = {"color": look.good if marked else look.text, "fontsize": 7.5, "fontweight": "bold" if marked else None}
+        ax.text(x, y - 0.48, compact(fraction), gid=f"fraction {name} {k}", **label, **middle)
+        if marked:
+            ax.text(x - WIDTH / 2, y + 0.37, "needed", color=look.good, fontsize=8, fontweight="bold", va="bottom")
+    corner, shape = (len(times) - WIDTH / 2, y - HEIGHT / 2), "round,pad=0,rounding_size=0.26"
+    loss = patches.FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=color, edgecolor="none", zorder=3)
+    ax.add_patch(loss)
+    ax.text(len(times), y, "loss", color=look.background, fontsize=7.5, fontweight="bold", **middle)
+
+
+def _arrow(ax: Axes, x: float, y: float, fraction: float, color: str, gid: str, start: float | None = None) -> None:
+    """From the right into the box at x: a shaft with a head, or a dotted line for next to nothing."""
+    tip, tail = x + WIDTH / 2 + 0.03, (x + 1 - WIDTH / 2 if start is None else start)
+    size = thickness(fraction)
+    if size == 0:
+        ax.plot([tip, tail], [y, y], color=color, linewidth=1.2, linestyle=(0, (1, 2)), gid=gid, zorder=2)
+        return
+    half, head = size / 2, min(0.16, 0.5 * (tail - tip))
+    barb = half + 0.06
+    outline: Any = [(tail, half), (tip + head, half), (tip + head, barb), (tip, 0)]
+    corners = [(a, y + b) for a, b in outline] + [(a, y - b) for a, b in reversed(outline)]
+    polygon = require("matplotlib.patches", "plots").Polygon(corners, closed=True, color=color, linewidth=0, zorder=2)
+    polygon.set_gid(gid)
+    ax.add_patch(polygon)
+
+
+def _key(ax: Axes, y: float, count: int, dark: bool) -> None:
+    """What the thicknesses stand for."""
+    look, step = theme(dark), (count + 0.7) / 6
+    ax.text(-0.4, y, "arrives\n(log scale)", color=look.text, fontsize=8, va="center")
+    for i, (fraction, words) in enumerate(((1.0, "100 %"), (0.1, "10 %"), (0.01, "1 %"), (1e-3, "0.1 %"), (0, "less"))):
+        x = (i + 1) * step - 0.2
+        _arrow(ax, x - WIDTH / 2, y, fraction, look.soft, "key", start=x + 0.45)
+        ax.text(x + 0.52, y, words, color=look.text, fontsize=8, va="center")
