@@ -9,10 +9,26 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import remat_memory, training_step
+from benchmarks import (
+    flow_cost,
+    jacobian_cost,
+    lyapunov_cost,
+    remat_memory,
+    telemetry_cost,
+    training_step,
+    verdict_stability,
+)
 from benchmarks.machine import facts
 
-BENCHMARKS = {"training_step": training_step, "remat_memory": remat_memory}
+BENCHMARKS = {
+    "training_step": training_step,
+    "remat_memory": remat_memory,
+    "flow_cost": flow_cost,
+    "jacobian_cost": jacobian_cost,
+    "lyapunov_cost": lyapunov_cost,
+    "telemetry_cost": telemetry_cost,
+    "verdict_stability": verdict_stability,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

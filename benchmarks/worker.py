@@ -31,7 +31,42 @@ def remat_memory(job: dict[str, Any]) -> dict[str, Any]:
     return measure(job["cell"], job["steps"], job["remat"], job["repeats"])
 
 
-JOBS = {"training_step": training_step, "remat_memory": remat_memory}
+def jacobian_cost(job: dict[str, Any]) -> dict[str, Any]:
+    """Time and memory of two ways to the same Jacobians or singular values in this process."""
+    from benchmarks.jacobian_cost import measure
+
+    return measure(job["what"], job["cell"], job["hidden"], job["rounds"])
+
+
+def telemetry_cost(job: dict[str, Any]) -> dict[str, Any]:
+    """Times of the training step with and without what shows its gradient, in this process."""
+    from benchmarks.telemetry_cost import measure
+
+    return measure(job["cell"], job["size"], job["rounds"])
+
+
+def lyapunov_cost(job: dict[str, Any]) -> dict[str, Any]:
+    """Time and memory of one spectrum in this process."""
+    from benchmarks.lyapunov_cost import measure
+
+    return measure(job["size"], job["k"], job["steps"], job["dtype"], job["rounds"])
+
+
+def flow_cost(job: dict[str, Any]) -> dict[str, Any]:
+    """Time and memory of the credit map in this process."""
+    from benchmarks.flow_cost import measure
+
+    return measure(job["cell"], job["size"], job["rounds"])
+
+
+JOBS = {
+    "flow_cost": flow_cost,
+    "lyapunov_cost": lyapunov_cost,
+    "training_step": training_step,
+    "remat_memory": remat_memory,
+    "jacobian_cost": jacobian_cost,
+    "telemetry_cost": telemetry_cost,
+}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks import remat_memory, training_step
+from benchmarks import lyapunov_cost, remat_memory, training_step
 from benchmarks.__main__ import main
 from benchmarks.frameworks import build
 from benchmarks.gate import admitted, compare
@@ -164,3 +164,28 @@ def test_tables_line_up():
         "123457",
         "1.50e-05",
     ]
+
+
+def test_spectra_are_compared_before_their_speed():
+    answer = {
+        "size": 6,
+        "k": 6,
+        "steps": 3,
+        "dtype": "float64",
+        "temp_bytes": dict.fromkeys(lyapunov_cost.NAMES, 2**20),
+    }
+    answer["exponents"] = {"jrnn": [0.1, -0.2], "numpy": [0.1, -0.2 + 1e-9], "jacfwd": [0.1, -0.2 + 1e-7]}
+    answer["seconds"] = {"jrnn": [1.0, 2.0, 1.0], "numpy": [3.0, 6.0, 9.0], "jacfwd": [1.0, 1.0, 1.0]}
+    case = lyapunov_cost.judge(answer)
+    assert case["speed_of_jrnn"] == {"numpy": 3.0}
+    assert "DISAGREEMENT N = 6, k = 6, float64: jacfwd by 1.0e-07" in lyapunov_cost.show({"gain": 2.0, "cases": [case]})
+    answer["exponents"]["numpy"][0] = float("-inf")
+    assert lyapunov_cost.judge(answer)["speed_of_jrnn"] == {}
+
+
+def test_the_contenders_for_a_spectrum_agree():
+    calls, memory = lyapunov_cost.built(6, 4, 5, "float64")
+    found = {name: np.asarray(call()) for name, call in calls.items()}
+    assert set(found) == set(lyapunov_cost.NAMES) and memory["jrnn"] > 0
+    for exponents in found.values():
+        np.testing.assert_allclose(exponents, found["jrnn"], atol=1e-12)
