@@ -8,6 +8,7 @@ import platform
 import shlex
 import sys
 from argparse import Namespace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from jrnn.training.batches import time_major
 from jrnn.training.saving import writable
 from jrnn.training.stepping import initial_weights
 from jrnn.types import InputError, Params, ravel_state
+from jrnn.unrolling import Unrolled
 
 KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}
 EXTRAS = {"orbax": "train", "rich": "train"}
@@ -177,12 +179,23 @@ def measure(
             cell,
             jax.tree.map(wide, params),
             batch["x"],
-            lambda head, unrolled: objective(head, unrolled, batch)[0],
-            loss_params=jax.tree.map(wide, loss_params),
+            OnBatch(objective),
+            loss_params=(jax.tree.map(wide, loss_params), batch),
             lengths=batch.get("lengths"),
             lag=lag,
         )
     return Stage(name, step, scores, flow)
+
+
+@dataclass(frozen=True)
+class OnBatch:
+    """The objective's loss with (head, batch) as its parameters: both measurements share one compilation."""
+
+    objective: Objective
+
+    def __call__(self, given: tuple[Params, Any], unrolled: Unrolled) -> jax.Array:
+        head, batch = given
+        return self.objective(head, unrolled, batch)[0]
 
 
 def prove_clipping(

@@ -9,7 +9,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
 
 # these tests compile hundreds of small programs and run each once; the others run programs as users do
-COMPILED_ONCE = {"cells", "flow", "gradients", "unrolling", "test_telemetry", "test_clipping_proof"}
+COMPILED_ONCE = {"cells", "unrolling", "gradients", "flow", "cures", "training"}
 
 
 @pytest.fixture
@@ -21,7 +21,6 @@ def key():
 def quick_compilation(request):
     """Switches off XLA optimisations that would cost those tests more than they save."""
     before = jax.config.read("jax_disable_most_optimizations")
-    once = {request.path.parent.name, request.path.stem} & COMPILED_ONCE
-    jax.config.update("jax_disable_most_optimizations", bool(once))
+    jax.config.update("jax_disable_most_optimizations", request.path.parent.name in COMPILED_ONCE)
     yield
     jax.config.update("jax_disable_most_optimizations", before)

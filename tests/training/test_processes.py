@@ -22,7 +22,7 @@ STEPS = 12
 def start(out, slow=0.0, *, steps=STEPS, resume=True):
     """The worker, once it has imported everything."""
     command = [sys.executable, str(WORKER), str(out), str(steps), str(slow), *(["resume"] if resume else [])]
-    environment = {**os.environ, "PYTHONPATH": str(WORKER.parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(WORKER.parents[2]), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
