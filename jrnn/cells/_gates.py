@@ -7,6 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._gru import GRU
+from jrnn.cells._lstm import LSTM
+from jrnn.cells._stack import Stack
+from jrnn.cells._wrappers import Wrapper
 from jrnn.types import Array, Params
 
 
@@ -15,14 +19,14 @@ def gate_leaves(cell: Any, params: Params) -> dict[str, list[Array]]:
 
     Layers of a stack are told apart by their index: "0.f". What belongs to no gate (a layer norm's scale) is left out.
     """
-    if hasattr(cell, "cells"):
+    if isinstance(cell, Stack):
         layers = [gate_leaves(layer, own) for layer, own in zip(cell.cells, params, strict=True)]
         return {f"{i}.{name}": leaves for i, layer in enumerate(layers) for name, leaves in layer.items()}
-    if hasattr(cell, "cell"):
+    if isinstance(cell, Wrapper):
         return gate_leaves(cell.cell, cell.inner(params))
-    gates = getattr(cell, "gates", ())
-    if len(gates) < 2:
+    if not isinstance(cell, LSTM | GRU):
         return {}
+    gates = cell.gates
     found: dict[str, list[Array]] = {gate: [] for gate in gates}
     for leaf in jax.tree.leaves(params):
         if leaf.shape[-1] == len(gates) * cell.hidden:

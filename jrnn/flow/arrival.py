@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.special
 
 DRAWS = 1000
 
 
 class Arrival(NamedTuple):
-    """The credit by lag: `by_lag[i, tau, s]` = ||part(t_i, t_i - tau)|| of sequence s; NaN where t_i - tau < 1.
+    """The credit by lag: `by_lag[i, tau, s]` = ||part(t_i, t_i - tau)|| of sequence s; NaN where `there` is False.
 
     h_0 is left out: no input is seen there. R outputs, L = T lags, S sequences.
     """
@@ -19,12 +20,15 @@ class Arrival(NamedTuple):
     """[R, L, S]."""
     base: int
     """The lag that counts as sent: 0, or 1 where the output reads the state before the step."""
+    there: np.ndarray
+    """[R, L, S] of bool: t_i - tau >= 1, and nothing cuts the way back: no reset, no truncation."""
 
     def ratios(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
         """(arrived, sent) [R', S]: the parts at `lag` and at the base, of outputs that sent anything so far back."""
-        arrived, sent = self.by_lag[:, lag], self.by_lag[:, min(self.base, lag)]
-        there = ~np.isnan(arrived).all(axis=1) & sent.any(axis=1)
-        return arrived[there], sent[there]
+        there = self.there[:, lag]
+        arrived, sent = (np.where(there, self.by_lag[:, tau], 0.0) for tau in (lag, min(self.base, lag)))
+        rows = sent.any(axis=1)  # a NaN counts: what is not finite must not go unseen
+        return arrived[rows], sent[rows]
 
     def typical(self, lag: int) -> float:
         """The median over sequences of sum_t arrived / sum_t sent; NaN where no sequence sent anything."""
@@ -36,7 +40,7 @@ class Arrival(NamedTuple):
         arrived, sent = self.ratios(lag)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             each = arrived.sum(0) / sent.sum(0)
-        return each[sent.sum(0) > 0]
+        return each[sent.sum(0) != 0]
 
     def draws(self, lags: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """(typical, mean) [DRAWS, len(lags)]: the median and mean over sequences in bootstrap draws of the data.
@@ -51,17 +55,39 @@ class Arrival(NamedTuple):
         typical, mean = np.full((2, DRAWS, len(lags)), np.nan)
         for column, lag in enumerate(lags):
             arrived, sent = self.ratios(lag)
-            alive = sent.sum(0) > 0
+            alive = sent.sum(0) != 0
             if not alive.any():
                 continue
             a, b = blocks_drawn(arrived, sent, max(lags), np.random.default_rng(seed))
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                ratio = np.where(alive & (b > 0), a / b, np.nan)
+                ratio = np.where(alive & (b != 0), a / b, np.nan)
                 drawn = np.take_along_axis(ratio, chosen, axis=1)
                 some = ~np.isnan(drawn).all(axis=1)  # draws of sequences too short for this lag say nothing
                 typical[some, column] = np.nanmedian(drawn[some], axis=1)
                 mean[some, column] = np.nanmean(drawn[some], axis=1)
         return typical, mean
+
+    def typical_interval(self, lag: int, draws: np.ndarray, level: float) -> tuple[float, float]:
+        """The interval of `typical`: of the draws; with too few independent units for them to have that level, by t.
+
+        The median of m draws of m units stays within their range, which holds the truth with probability
+        1 - 2^(1 - m). Below `level`, ln(ratio) is taken as normal; one unit says nothing of others: (0, inf).
+        """
+        arrived, _ = self.ratios(lag)
+        each = self.by_sequence(lag)
+        units = len(each) * max(1, len(arrived) // max(1, min(lag, len(arrived) // 4)))
+        if 1 - 2.0 ** (1 - units) >= level or not len(each) or not np.isfinite(each).all():
+            return interval(draws, level)
+        if len(each) == 1:
+            return (0.0, np.inf) if units == 1 else interval(draws, level)
+        if np.ptp(each) == 0:
+            return float(each[0]), float(each[0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(each)
+            middle = np.median(logs)
+            width = scipy.special.stdtrit(len(each) - 1, (1 + level) / 2) * 1.2533 * logs.std(ddof=1) / len(each) ** 0.5
+            found = np.exp(middle - width), np.exp(middle + width)
+        return (float(found[0]), float(found[1])) if np.isfinite(width) else (0.0, np.inf)
 
 
 def blocks_drawn(
@@ -82,19 +108,21 @@ def blocks_drawn(
     return found[0], found[1]
 
 
-def arrival(credit: Any, times: Any, reverse: bool) -> Arrival:
+def arrival(credit: Any, times: Any, reverse: bool, segments: Any = None) -> Arrival:
     """From the fields of a `GradientFlow`; batch axes flattened."""
     credit, times = np.asarray(credit, np.float64), np.asarray(times)
     steps = credit.shape[1] - 1
     credit = credit.reshape(*credit.shape[:2], int(np.prod(credit.shape[2:])))
+    segments = np.zeros(credit.shape[1:], int) if segments is None else np.asarray(segments).reshape(credit.shape[1:])
     by_lag = np.full((len(times), steps, credit.shape[2]), np.nan)
+    there = np.zeros(by_lag.shape, bool)
     for row, t in enumerate(times):
-        if reverse:
-            by_lag[row, : steps - t + 1] = credit[row, t - 1 : steps]
-        else:
-            by_lag[row, :t] = credit[row, t:0:-1]
-    sent = by_lag[:, :1]
-    return Arrival(by_lag, int(steps > 1 and not np.any(sent > 0)))
+        here = slice(t - 1, steps) if reverse else slice(t, 0, -1)
+        lags = steps - t + 1 if reverse else t
+        by_lag[row, :lags] = credit[row, here]
+        there[row, :lags] = segments[here] == segments[t - 1 if reverse else t]
+    by_lag[~there] = np.nan
+    return Arrival(by_lag, int(steps > 1 and not by_lag[:, :1][there[:, :1]].any()), there)
 
 
 def interval(draws: np.ndarray, level: float) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from jrnn.cells import clips_on_the_way_back, gate_leaves
 from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.jacobian import check_causal
 from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded
-from jrnn.flow.lags import follow
+from jrnn.flow.lags import Steps, follow
 from jrnn.flow.layout import in_order
 from jrnn.flow.pulls import carrying, check_finite, check_output_times, check_pull, output_pull, sample_outputs
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
@@ -40,8 +40,8 @@ class GradientFlow(NamedTuple):
     output_times: Int[Array, " R"]
     """[R] of int, 1..T: the outputs that were followed; all of them if they fit, so row i is output t = i + 1."""
     exact: Bool[Array, ""]
-    """Whether every output that carries gradient was followed. If not, the figures by lag below are estimates: those
-    of the outputs followed, times the number that carry gradient over the number followed."""
+    """Whether every output that carries gradient was followed. If not, the figures by lag below are estimates from an
+    even sample of R of the n outputs that carry gradient: G_tau is n / R times the sample's."""
     sum_error: Float[Array, ""]
     """How well the parts sum up, relative to the sum of their norms: the larger of ||sum_tau G_tau - dL/dparams|| over
     sum_tau ||G_tau|| and (all outputs followed) the same for delta_k, at the worst k. Rounding where `exact`; otherwise
@@ -49,7 +49,10 @@ class GradientFlow(NamedTuple):
     lag_norms: Float[Array, " T+1"]
     """||G_tau||_2, [T+1]. G_tau = sum_t (d+h_{t-tau}/dparams)^T part(t, t - tau): what the outputs leave in the
     parameters as used tau steps before (d+: this step alone; the output's own use counts at lag 0, a learnt initial
-    state where the sequence or segment begins). sum_tau G_tau = dL/dparams."""
+    state where the sequence or segment begins). sum_tau G_tau = dL/dparams. Of a sample: 2 n / R sqrt(<A, B>)
+    with A and B its two interleaved halves, which does not count their scatter as signal; 0 where it is negative."""
+    lag_errors: Float[Array, " T+1"]
+    """n / R ||A - B||, [T+1]: the sampling error of G_tau; 0 where nothing was estimated."""
     lag_cosines: Float[Array, " T+1"]
     """[T+1], of the angle between G_tau and dL/dparams; 0 where either is zero."""
     lag_shares: Float[Array, " T+1"]
@@ -63,26 +66,32 @@ class GradientFlow(NamedTuple):
     lag_norms_by_gate: dict[str, Float[Array, " T+1"]]
     """||G_tau||_2 of each gate's parameters alone, [T+1]; "0.f" is gate f of a stack's layer 0; {} without gates."""
     state_norms: Float[Array, "T+1 *B"]
-    """||h_k||_2, [T+1, *B], laid out like `state_gradients`."""
+    """||h_k||_2, [T+1, *B], laid out like `state_gradients`; NaN on padding."""
+    segments: Int[Array, "T+1 *B"]
+    """[T+1, *B] of int: the stretch of time that h_k belongs to; resets and truncation cut one off from the next."""
     reverse: Bool[Array, ""]
     """Whether the run was read backwards, so that lags are counted the other way."""
     parts: Float[Array, "R T+1 *B N"] | None
     """part(t, k) itself, where asked for."""
 
     def effective_horizon(self, share: float = 0.95) -> Array:
-        """The smallest lag by which the cumulated norm sum_{tau' <= tau} ||G_tau'|| reaches `share` of its total."""
-        total = jnp.cumsum(self.lag_norms)
-        return jnp.argmax(total >= share * total[-1]).astype(jnp.int32)
+        """The smallest lag by which the cumulated norm sum_{tau' <= tau} ||G_tau'|| reaches `share` of its total; -1 if
+        the total is zero or not finite."""
+        total = jnp.cumsum(self.lag_norms, axis=-1)
+        last = total[..., -1]
+        found = jnp.argmax(total >= share * last[..., None], axis=-1).astype(jnp.int32)
+        return jnp.where(jnp.isfinite(last) & (last > 0), found, -jnp.ones_like(found))
 
     def arrival(self) -> Arrival:
         """The credit by lag, with what can be said of it over sequences and outputs (on the host)."""
-        return arrival(self.credit, self.output_times, bool(self.reverse))
+        return arrival(self.credit, self.output_times, bool(self.reverse), self.segments)
 
     def verdict(self, lag: int, *, level: float = LEVEL) -> Verdict:
         """Whether the gradient reaches `lag` steps back, statistically, and what would change it (on the host).
 
         Computed from what arrives at that lag output by output, with a bootstrap over sequences and blocks of outputs;
-        'undecided' where the interval of probability `level` holds a boundary.
+        'undecided' where the interval of probability `level` holds a boundary. Ways back that a reset or a truncation
+        cuts do not count. What is smaller than its dtype can hold arrives as 0: measure long lags in float64.
 
         Raises:
           InputError: no output that was followed has a way back as long, or a level that is no probability.
@@ -92,6 +101,7 @@ class GradientFlow(NamedTuple):
         reached = [tau for tau in range(longest + 1) if found.ratios(tau)[1].any()] if found.by_lag.size else []
         if not is_count(lag) or lag not in reached:
             needed = f"a lag from 0 to {reached[-1]}" if reached else "a run in which some output carries gradient"
+            needed += ", the longest way back that is not cut" if reached and np.any(np.asarray(self.segments)) else ""
             raise InputError("lag", repr(lag), needed)
         return judge(found, lag, stays_bounded(np.asarray(self.state_norms), bool(self.reverse)), level)
 
@@ -142,23 +152,24 @@ def gradient_flow(
             raise InputError(name, f"{options[name]!r:.60}", f"no {name}: xs is time-major, the states are tapped here")
     max_pairs = check_count("max_pairs", max_pairs, 1, "a positive number of pairs")
     xs = as_arrays("xs", xs)
+    states = jax.tree.leaves(jax.eval_shape(lambda p: cell.initial_state(p, ()), params))
+    if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in states):
+        needed = "a real floating-point state (keep counters out of it, or give them as inputs)"
+        raise InputError("cell", f"a state of dtypes {sorted({str(leaf.dtype) for leaf in states})}", needed)
     run, g_outputs, g_final, final_row = output_pull(cell, params, xs, loss, loss_params, return_states=True, **options)
     steps, batch_shape = run.mask.shape[0], run.mask.shape[1:]
-    states = jax.tree.leaves(run.states)
-    if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in states):
-        raise InputError("cell", f"a state of dtype {jnp.result_type(*states)}", "a real floating-point state")
     check_finite(run.states, len(batch_shape))
     carry = carrying(g_outputs, g_final, final_row)
     check_pull(carry, run.mask)
-    times, exact, weight = None, jnp.ones((), bool), jnp.ones(())
+    times, exact, weight = None, jnp.ones((), bool), None
     if output_times is not None:
         times = check_output_times(output_times, steps)
         exact = ~jnp.any(carry.at[times - 1].set(False))
-    elif steps and final_row.size * (steps + 1) > max_pairs:
-        most = max(1, min(steps, max_pairs // max((steps + 1) * final_row[0].size, 1)))
-        times, exact, weight = sample_outputs(carry, most)
+    elif steps >= 4 and final_row.size * (steps + 1) > max_pairs:
+        pairs_of_outputs = max_pairs // max((steps + 1) * final_row[0].size, 1) // 2
+        times, exact, weight = sample_outputs(carry, 2 * max(1, min(steps // 2, pairs_of_outputs)))
     fields = followed(
-        cell, params, xs, run.states, (g_outputs, g_final, final_row), times, weight,
+        cell, params, xs, run.states, (g_outputs, g_final, final_row), times, exact, weight,
         keep_lags=lag_gradients, keep_parts=parts, **options,
     )  # fmt: skip
     times = jnp.arange(1, steps + 1, dtype=jnp.int32) if times is None else times
@@ -176,7 +187,8 @@ def followed(
     states: State,
     pulls: tuple,
     times: Array | None,
-    weight: Array,
+    exact: Array,
+    weight: Array | None,
     keep_lags: bool | None,
     keep_parts: bool,
     **options: Any,
@@ -193,6 +205,7 @@ def followed(
     gradient, delta = jax.vjp(tapped, real, jax.tree.map(jnp.zeros_like, states))[1]((g_outputs, g_final))
     size = norm_of(gradient)
     one = jnp.where(size > 0, size, jnp.ones_like(size))
+    sampled = weight is not None
     if keep_lags is None:
         keep_lags = len(states) * sum(g.size for g in gradient) <= CHUNK_ELEMENTS
 
@@ -200,18 +213,34 @@ def followed(
         sizes = jax.tree.map(lambda d: norm(ravel_state(d, axes)), D)
         kept = {"sizes": sizes} | ({"parts": ravel_state(D, axes)} if keep_parts else {})
         kept = jax.tree.map(lambda a: jnp.concatenate([a, jnp.zeros((width - len(a), *a.shape[1:]), a.dtype)]), kept)
-        gates = {gate: norm_of(own) for gate, own in gate_leaves(cell, whole(G)).items()}
-        along = sum((jnp.vdot(a / one, b) for a, b in zip(gradient, G, strict=True)), jnp.zeros_like(one))
-        return kept | {"norm": norm_of(G), "along": along, "gates": gates} | ({"G": G} if keep_lags else {})
+        # of a sample, G is that of one half; `both` adds the other
+        both = jax.lax.psum(G, "half") if sampled else G
+        other = jax.tree.map(jnp.subtract, both, G) if sampled else None
+
+        def size_of(pick: Callable[[list], list]) -> Array:
+            if other is None:
+                return norm_of(pick(G))
+            return jnp.where(exact, norm_of(pick(both)), 2 * root_of_product(pick(G), pick(other)))
+
+        gates = {
+            gate: size_of(lambda G, gate=gate: gate_leaves(cell, whole(G))[gate]) for gate in gate_leaves(cell, params)
+        }
+        along = sum((jnp.vdot(a / one, b) for a, b in zip(gradient, both, strict=True)), jnp.zeros_like(one))
+        found = {"norm": size_of(lambda G: G), "along": along, "gates": gates, "error": jnp.zeros_like(one)}
+        if other is not None:
+            found["error"] = jnp.where(exact, found["error"], norm_of(jax.tree.map(jnp.subtract, G, other)))
+        return kept | found | ({"G": both} if keep_lags else {})
 
     run, steps, layout = in_order(cell, real, whole, xs, states, pulls, times, options)
-    width = len(steps.time) + 1 if times is None else len(times)
+    width = len(steps.time) + 1 if times is None else len(times) // (2 if sampled else 1)
     if width == 1 and times is None:  # no steps: what there is passes through the initial state
         D_sum, G_sum = None, gradient
         found = jax.tree.map(lambda a: a[None], account(jax.tree.map(jnp.zeros_like, states), gradient))
+    elif sampled:
+        found, (D_sum, G_sum) = in_halves(lambda rows: follow(run, steps, rows, account), layout.rows)
     else:
         found, (D_sum, G_sum) = follow(run, steps, layout.rows, account)
-    weight = weight.astype(one.dtype)
+    weight = jnp.ones_like(one) if weight is None else weight.astype(one.dtype)
     norms, along = weight * found["norm"], weight * found["along"]
     by_state = jax.tree.map(layout.by_output, found["sizes"])
     credit = norm(jnp.stack(jnp.broadcast_arrays(*jax.tree.leaves(by_state)), axis=-1))
@@ -226,20 +255,54 @@ def followed(
         "credit": credit,
         "sum_error": error,
         "lag_norms": norms,
-        "lag_cosines": share_of(along, norms),
+        "lag_errors": weight * found["error"],
+        "lag_cosines": jnp.clip(share_of(along, norms), -1, 1),
         "lag_shares": along / one,
         "lag_gradients": whole([weight * G for G in found["G"]], None) if keep_lags else None,
         "credit_by_state": by_state,
         "lag_norms_by_gate": {gate: weight * of_gate for gate, of_gate in found["gates"].items()},
-        "state_norms": norm(ravel_state(states, axes)),
+        "state_norms": jnp.where(layout.in_place(layout.inside), norm(ravel_state(states, axes)), jnp.nan),
+        "segments": layout.in_place(segments_of(steps, layout.inside.shape)),
         "reverse": jnp.asarray(layout.reverse),
         "parts": layout.by_output(found["parts"]) if keep_parts else None,
     }
 
 
+def segments_of(steps: Steps, shape: tuple[int, ...]) -> Array:
+    """[T+1, *B] of int32 in reading order: how many resets and cuts come before each state."""
+    count = jnp.zeros(shape, jnp.int32)
+    for flags in (steps.resets, steps.cuts):
+        if flags is not None:
+            wide = flags.reshape(flags.shape + (1,) * (len(shape) - flags.ndim)).astype(jnp.int32)
+            count = count.at[1:].add(jnp.broadcast_to(jnp.cumsum(wide, axis=0, dtype=jnp.int32), count[1:].shape))
+    return count
+
+
+def in_halves(follow_rows: Callable[[Array], tuple], rows: Any) -> tuple:
+    """`follow_rows` of every second output and of the others, side by side; what lies along outputs is put in order."""
+    found, (_, G_sum) = jax.vmap(follow_rows, axis_name="half")(rows.reshape(-1, 2).T)
+    for name in found.keys() & {"sizes", "parts"}:  # [2, lag, R / 2, ...] -> [lag, R, ...]
+        found[name] = jax.tree.map(
+            lambda a: jnp.moveaxis(a, 0, 2).reshape(a.shape[1], 2 * a.shape[2], *a.shape[3:]), found[name]
+        )
+    for name in found.keys() - {"sizes", "parts"}:  # the same in both
+        found[name] = jax.tree.map(lambda a: a[0], found[name])
+    return found, (None, jax.tree.map(lambda a: jnp.sum(a, axis=0), G_sum))
+
+
+def root_of_product(a: list[Array], b: list[Array]) -> Array:
+    """sqrt(<a, b>), 0 where that is negative, of all arrays as one vector."""
+    sizes = [jnp.where(size > 0, size, jnp.ones_like(size)) for size in (norm_of(a), norm_of(b))]
+    cosine = sum(jnp.vdot(x / sizes[0], y / sizes[1]) for x, y in zip(a, b, strict=True))
+    positive = cosine > 0
+    root = jnp.sqrt(jnp.where(positive, cosine, jnp.ones_like(cosine)))
+    return jnp.where(positive, root * jnp.sqrt(sizes[0]) * jnp.sqrt(sizes[1]), jnp.zeros_like(root))
+
+
 def share_of(part: Array, whole: Array) -> Array:
     """part / whole, 0 where both are."""
-    return jnp.where(part == 0, jnp.zeros_like(part), part / whole)
+    none = part == 0
+    return jnp.where(none, jnp.zeros_like(part), part / jnp.where(none, jnp.ones_like(whole), whole))
 
 
 def floating(params: Params) -> tuple[list[Array], Callable[..., Params]]:
@@ -256,9 +319,12 @@ def floating(params: Params) -> tuple[list[Array], Callable[..., Params]]:
 
 def norm(vectors: Array) -> Array:
     """||v||_2 over the last axis, without under- or overflow in the squares: a part of 1e-30 in float32 is not zero."""
-    size = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True, initial=0)
+    size = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True, initial=0))
     size = jnp.where((size > 0) & jnp.isfinite(size), size, jnp.ones_like(size))
-    return size[..., 0] * jnp.linalg.norm(vectors / jnp.broadcast_to(size, vectors.shape), axis=-1)
+    square = jnp.sum((vectors / jnp.broadcast_to(size, vectors.shape)) ** 2, axis=-1)
+    none = square == 0  # where the root has no slope
+    root = jnp.sqrt(jnp.where(none, jnp.ones_like(square), square))
+    return jnp.where(none, jnp.zeros_like(square), size[..., 0] * root)
 
 
 def norm_of(leaves: list[Array]) -> Array:

@@ -32,7 +32,8 @@ class Verdict:
     arriving: float
     """The median over sequences of sum_t ||part(t, t - lag)|| / sum_t ||part(t, t)||."""
     arriving_interval: Interval
-    """Its bootstrap interval over sequences and blocks of outputs; without width where there is one of each."""
+    """Its interval: bootstrap over sequences and blocks of outputs; with few of them, by Student's t in logarithms;
+    from 0 to infinity with one of each, which says nothing of others."""
     mean: float
     """The mean over sequences of the same ratio: a few sequences in which the gradient explodes show here."""
     mean_interval: Interval
@@ -64,14 +65,17 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """The verdict with its numbers, its interval and its lag."""
-        if self.lag == 0:
+        if self.lag == 0 and self.reach == 0 and self.reach_is_bound:
             return "The sequences are one step long: there is no way back for the gradient to lose anything on."
+        if self.lag == 0:
+            return "At lag 0 nothing is lost yet: ask for the lag that the task needs."
         head = f"{self.kind.capitalize()}: the task needs a lag of {counted(self.lag)}"
         if self.kind == "not finite":
             return f"{head}, and the gradient there is not finite."
         low, high = (amount(end) for end in self.arriving_interval)
         arrives = f"where {amount(self.arriving)} of the gradient arrives"
         arrives += f" ({low} to {high} at {100 * self.level:g} % confidence)" if low != high else ""
+        few = "one sequence and one output: " if self.sequences == self.outputs == 1 else ""
         grows = f"{self.growth:+.3f} nats per step"
         reach = f"{'at least ' if self.reach_is_bound else ''}{counted(self.reach)}"
         tail = {
@@ -79,7 +83,7 @@ class Verdict:
             "chaotic": f"it keeps growing ({grows} back) while the states stay bounded",
             "both": f"but {amount(self.mean)} in the mean over sequences, for it explodes in some of them",
             "transient growth": f"on the way it grows to {amount(self.peak)}, at lag {self.peak_lag}",
-            "undecided": f"these data cannot tell {' from '.join(self.between)}",
+            "undecided": f"{few}these data cannot tell {' from '.join(self.between)}",
         }.get(self.kind, f"1 % still reaches {reach} back ({grows})")
         return f"{head}, {arrives}; {tail}."
 
@@ -114,8 +118,8 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
     upto = np.where(np.isnan(curve[: lag + 1]), -np.inf, curve[: lag + 1])
     peak, half = int(np.argmax(upto)), max(lag // 2, min(arrival.base, lag))
     typical, mean = arrival.draws([lag, half, peak], seed)
-    low, high = interval(typical[:, 0], level)
-    mean_interval, peak_interval = interval(mean[:, 0], level), interval(typical[:, 2], level)
+    low, high = arrival.typical_interval(lag, typical[:, 0], level)
+    mean_interval, peak_interval = interval(mean[:, 0], level), arrival.typical_interval(peak, typical[:, 2], level)
     with np.errstate(divide="ignore", invalid="ignore"):
         growth, *ends = (float(np.log(x) / lag) if lag else 0.0 for x in (curve[lag], low, high))
         late = interval(np.log(typical[:, 0] / typical[:, 1]) / (lag - half), level) if lag > half else (0.0, 0.0)
@@ -123,7 +127,7 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
     kind, between = "undecided", ()
     if lag == 0:
         kind = "healthy"
-    elif not np.isfinite([curve[lag], low, high]).all():
+    elif not np.isfinite(curve[lag]) or np.isnan([low, high]).any():
         kind = "not finite"
     elif peak_interval[0] > OVERSHOOT and high < peak_interval[0] / OVERSHOOT:
         kind = "transient growth"
@@ -158,11 +162,17 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
 
 
 def stays_bounded(norms: np.ndarray, reverse: bool) -> bool:
-    """Whether the states' norms [T+1, *B] in the last quarter of time are at most twice those of the second quarter."""
-    sizes = norms[::-1] if reverse else norms
-    quarter = max(len(sizes) // 4, 1)
-    second, last = sizes[quarter : 2 * quarter], sizes[-quarter:]
-    return bool(second.size and np.isfinite(sizes).all() and np.median(last) <= 2 * np.median(second))
+    """Whether the states' norms [T+1, *B] (NaN: padding) in a sequence's last quarter are at most twice those of its
+    second, in the median sequence; False where no sequence is long enough, or nothing moves, to tell."""
+    sizes = (norms[::-1] if reverse else norms).reshape(len(norms), -1)
+    rises = []
+    for each in sizes.T:
+        own = each[~np.isnan(each)]
+        quarter = len(own) // 4
+        second = np.median(own[quarter : 2 * quarter]) if quarter else 0.0
+        if 0 < second < np.inf:
+            rises.append(np.median(own[-quarter:]) / second)
+    return bool(rises) and bool(np.median(rises) <= 2)
 
 
 def counted(steps: int) -> str:

@@ -37,8 +37,11 @@ class Layout(NamedTuple):
 
     def by_state(self, in_order: Array) -> Array:
         """[T+1, *B, ...] along the states, where a run has them; zero on padding."""
-        found = zero_unless(self.inside, in_order)
-        return found[::-1] if self.reverse else found
+        return self.in_place(zero_unless(self.inside, in_order))
+
+    def in_place(self, in_order: Array) -> Array:
+        """[T+1, ...] from reading order."""
+        return in_order[::-1] if self.reverse else in_order
 
 
 def in_order(

@@ -80,6 +80,8 @@ def check_output_times(times: Any, steps: int) -> Array:
     if array.size and not jnp.issubdtype(array.dtype, jnp.integer) or array.ndim != 1:
         raise InputError("output_times", f"{array.dtype}{list(array.shape)}", "a list of integers")
     bad = [] if known is None else [int(t) for t in known if not 1 <= t <= steps]
+    if known is not None and len(set(known.tolist())) < known.size:
+        raise InputError("output_times", known.tolist(), "each output once")
     if bad:
         raise InputError("output_times", bad[0], f"output times from 1 to T = {steps}")
     return array.astype(jnp.int32)

@@ -192,10 +192,13 @@ def bands(part: Arrival, whole: Arrival) -> np.ndarray:
     """[3, L]: 10 %, 50 %, 90 % quantiles over sequences of what arrives of `part`, relative to what `whole` sent."""
     found = np.full((3, whole.by_lag.shape[1]), np.nan)
     for lag in range(found.shape[1]):
-        sent = whole.ratios(lag)[1].sum(0)
+        there = whole.there[:, lag]
+        sent = np.where(there, whole.by_lag[:, min(whole.base, lag)], 0.0)
+        arrived = np.where(there & sent.any(axis=1, keepdims=True), part.by_lag[:, lag], 0.0).sum(0)
+        sent = sent.sum(0)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            each = (part.ratios(lag)[0].sum(0) / sent)[sent > 0]
-        found[:, lag] = np.quantile(each, (0.1, 0.5, 0.9)) if len(each) else np.nan
+            each = (arrived / sent)[sent != 0]
+            found[:, lag] = np.quantile(each, (0.1, 0.5, 0.9)) if len(each) else np.nan
     return found
 
 
@@ -219,5 +222,8 @@ def step_singular_values(
     inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence][None], xs)
     J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=entering)[0]
     # NumPy's SVD: ten times faster here than XLA's on a CPU
-    sigma = np.linalg.svd(np.asarray(J, np.float64), compute_uv=False)
+    J = np.asarray(J, np.float64)
+    if not np.isfinite(J).all():
+        return np.full((3, size), np.nan)
+    sigma = np.linalg.svd(J, compute_uv=False)
     return np.quantile(sigma, (0.1, 0.5, 0.9), axis=0)

@@ -130,7 +130,7 @@ def blocks_of(xs: Any, valid: Array | None, every: int, batch_ndim: int, input_n
     def one(a: Array) -> Array:
         short = -len(a) % every
         a = jnp.concatenate([a, jnp.zeros((short, *a.shape[1:]), a.dtype)]) if short else a
-        return jnp.moveaxis(a.reshape(-1, every, *a.shape[1:]), 1, batch_ndim + 1)
+        return jnp.moveaxis(a.reshape(len(a) // every, every, *a.shape[1:]), 1, batch_ndim + 1)
 
     flags = None if valid is None else one(valid.reshape(*valid.shape, *(1,) * input_ndim))
     return {"x": jax.tree.map(one, xs), "valid": flags}

@@ -51,9 +51,11 @@ def mean_field(gain: float, input_variance: float = 0.0, activation: str = "tanh
     if activation != "tanh":
         raise InputError("activation", repr(activation), "'tanh' or 'relu'")
     q = fixed_point(gain, input_variance)
-    slope = 1 / np.cosh(math.sqrt(q) * NODES) ** 2
+    size = np.abs(math.sqrt(q) * NODES)
+    log_slope = 2 * (math.log(2) - size - np.log1p(np.exp(-2 * size)))  # ln sech^2, of any size
+    slope = np.exp(log_slope)
     chi = gain**2 * float(WEIGHTS @ slope**2)
-    return MeanField(q, chi, 0.5 * math.log(chi), math.log(gain) - 0.5 + float(WEIGHTS @ np.log(slope)))
+    return MeanField(q, chi, 0.5 * math.log(chi), math.log(gain) - 0.5 + float(WEIGHTS @ log_slope))
 
 
 def fixed_point(gain: float, input_variance: float) -> float:

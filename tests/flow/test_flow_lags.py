@@ -208,6 +208,45 @@ def test_too_many_pairs_are_sampled_with_a_measured_error():
     close(np.sum(last.lag_shares), 1.0)
 
 
+def test_outputs_that_disagree_are_estimated_without_counting_scatter_as_signal():
+    cell, params = CELLS["elman"], parameters("elman")
+    rng = np.random.default_rng(7)
+    xs, weight = rng.normal(size=(200, 2, FEATURES)), rng.normal(size=(200, 2, 3))
+    flow = jax.jit(
+        lambda p, most: gradient_flow(cell, p, xs, lambda u: jnp.sum(u.outputs * weight), max_pairs=most),
+        static_argnums=1,
+    )
+    exact, sampled = flow(params, 10**6), flow(params, 50 * 201 * 2)
+    assert bool(exact.exact) and not bool(sampled.exact)
+    near = slice(0, 4)
+    # n / R times the norm of the sample would be about sqrt(n / R) = 2 times too large
+    assert np.mean(sampled.lag_norms[near] / exact.lag_norms[near]) < 1.5
+    gaps = np.sqrt(sum(
+        np.sum(np.square(a[near] - b[near]).reshape(4, -1), axis=1)
+        for a, b in zip(*map(jax.tree.leaves, (sampled.lag_gradients, exact.lag_gradients)), strict=True)
+    ))  # fmt: skip
+    assert_allclose(np.mean(gaps / sampled.lag_errors[near]), 1, atol=0.4)
+    assert_array_equal(exact.lag_errors, 0)
+
+
+def test_it_has_a_gradient():
+    cell, params = CELLS["lstm"], parameters("lstm")
+
+    def figure(scale):
+        own = jax.tree.map(lambda a: scale * a, params)
+        flow = gradient_flow(cell, own, XS, loss, lengths=LENGTHS)
+        return jnp.sum(flow.credit) + flow.lag_norms[2] + jnp.sum(flow.lag_shares[:2]) + jnp.sum(flow.lag_cosines)
+
+    slope, at = jax.jit(jax.grad(figure)), jax.jit(figure)
+    assert_allclose(slope(1.0), (at(1 + 1e-5) - at(1 - 1e-5)) / 2e-5, rtol=1e-6)
+
+
+def test_gates_are_of_jrnns_own_cells():
+    mine = from_step(foreign_step, initial_state=lambda params, batch: jnp.zeros((*batch, 3)))
+    object.__setattr__(mine, "gates", ("a", "b"))
+    assert flow_of(mine, parameters("foreign")).lag_norms_by_gate == {}
+
+
 def test_long_runs_in_blocks_of_lags():
     cell, params = CELLS["lstm"], parameters("lstm")
     xs = np.random.default_rng(5).normal(size=(150, FEATURES))
@@ -244,9 +283,10 @@ def test_vmap_and_float32():
     narrow = jax.tree.map(lambda a: a.astype(jnp.float32), params)
     short = XS.astype(np.float32)
     flow = jax.jit(lambda p: gradient_flow(cell, p, short, lambda u: jnp.sum(u.outputs)))(narrow)
-    assert {leaf.dtype for leaf in jax.tree.leaves(flow._replace(output_times=None, exact=None, reverse=None))} == {
-        np.dtype("float32")
-    }
+    assert {
+        leaf.dtype
+        for leaf in jax.tree.leaves(flow._replace(output_times=None, exact=None, reverse=None, segments=None))
+    } == {np.dtype("float32")}
 
 
 def test_bad_input_is_named():
@@ -259,6 +299,12 @@ def test_bad_input_is_named():
         gradient_flow(cell, params, bad, loss)
     with pytest.raises(InputError, match="max_pairs"):
         gradient_flow(cell, params, XS, loss, max_pairs=0)
+    with pytest.raises(InputError, match="each output once"):
+        gradient_flow(cell, params, XS, loss, output_times=[4, 4])
+    counting = from_step(lambda p, s, x: ((s[0], s[1] + 1), s[0]), initial_state=lambda p, batch: (
+        jnp.zeros((*batch, 2)), jnp.zeros((*batch, 1), int)))  # fmt: skip
+    with pytest.raises(InputError, match="int.*counters"):
+        gradient_flow(counting, params, XS, loss)
     turning = from_step(
         lambda p, h, x: (h * p, jnp.real(h)), initial_state=lambda p, batch: jnp.ones((*batch, 2), complex)
     )

@@ -102,7 +102,7 @@ def test_the_interval_of_a_median_over_sequences_holds_the_truth():
     for _ in range(200):
         by_lag = np.ones((1, 2, 30))
         by_lag[0, 1] = np.exp(rng.normal(size=30))  # true median 1
-        draws = Arrival(by_lag, 0).draws([1])[0][:, 0]
+        draws = Arrival(by_lag, 0, ~np.isnan(by_lag)).draws([1])[0][:, 0]
         for level in hits:
             low, high = interval(draws, level)
             hits[level] += low <= 1 <= high
@@ -120,7 +120,7 @@ def test_the_interval_over_time_counts_overlapping_ways_back_once():
         by_lag[:, 0, 0], by_lag[:, lag, 0] = 1, np.exp(sums)
         means.append(np.log(np.exp(sums).mean()))
         if len(widths) < 10:
-            found = Arrival(by_lag, 0)
+            found = Arrival(by_lag, 0, ~np.isnan(by_lag))
             low, high = interval(found.draws([lag])[0][:, 0], 0.9)
             widths.append(np.log(high / low))
     spread = np.quantile(means, 0.95) - np.quantile(means, 0.05)
@@ -164,10 +164,47 @@ def test_what_is_not_finite_and_what_is_refused():
     still = np.stack([np.full((T, 2), 1e200), np.zeros((T, 2))], axis=-1)
     assert gradient_flow(SCALAR, None, still, last).verdict(30).kind == "not finite"
     alone = gradient_flow(SCALAR, None, np.ones((T, 2)), last)
-    assert alone.verdict(30).kind == "healthy" and alone.verdict(30).sequences == 1
-    assert alone.verdict(0).kind == "healthy"
+    found = alone.verdict(30)
+    assert found.kind == "undecided" and found.sequences == 1 and found.arriving_interval == (0, np.inf)
+    assert "one sequence and one output" in found.sentence
+    assert alone.verdict(0).kind == "healthy" and "ask for the lag" in alone.verdict(0).sentence
+    poisoned = jax.jit(lambda xs: gradient_flow(SCALAR, None, xs, last))(jnp.ones((T, 3, 2)).at[5, 1].set(jnp.nan))
+    assert poisoned.verdict(30).kind == "not finite" and int(poisoned.effective_horizon()) == -1
     for lag in (-1, 40, 1.5, True):
         with pytest.raises(InputError, match="lag: got .*need a lag from 0 to 39"):
             alone.verdict(lag)
     with pytest.raises(InputError, match="level"):
         alone.verdict(3, level=1.0)
+
+
+def test_few_sequences_widen_the_interval():
+    rng, hits, sides = np.random.default_rng(5), 0, [0, 0]
+    for _ in range(200):
+        by_lag = np.ones((1, 2, 3))
+        by_lag[0, 1] = np.exp(rng.normal(size=3))
+        arrived = Arrival(by_lag, 0, np.ones(by_lag.shape, bool))
+        low, high = arrived.typical_interval(1, arrived.draws([1])[0][:, 0], 0.9)
+        hits += low <= 1 <= high
+    assert 168 <= hits <= 195, hits  # their own range would hold it 150 times
+
+
+def test_ways_back_that_are_cut_do_not_count():
+    xs = np.stack([np.full((T, 4), 0.97), np.ones((T, 4))], axis=-1)
+    resets = np.zeros((T, 4), bool)
+    resets[::4] = True
+    for options in ({"resets": resets}, {"truncate": 4}, {"resets": resets, "reverse": True}):
+        flow = jax.jit(
+            lambda options=options: gradient_flow(SCALAR, None, xs, lambda u: jnp.sum(u.outputs), **options)
+        )()
+        assert_allclose(flow.verdict(2).arriving, 0.97**2, rtol=1e-12)
+        with pytest.raises(InputError, match="a lag from 0 to 3, the longest way back that is not cut"):
+            flow.verdict(4)
+
+
+def test_padding_and_rest_are_no_bounded_states():
+    gains = np.full((T, 12), 0.3)
+    xs = np.stack([np.exp(gains), np.ones_like(gains)], axis=-1)
+    lengths = np.array([18] * 11 + [T])
+    assert gradient_flow(SCALAR, None, xs, last, lengths=lengths).verdict(17).kind == "exploding"
+    still = xs * np.array([1.0, 0.0])
+    assert gradient_flow(SCALAR, None, still, last).verdict(17).kind == "exploding"
