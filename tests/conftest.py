@@ -1,5 +1,17 @@
 """Strict JAX, two CPU devices, and the fixtures every test may use."""
 
+import atexit
+import os
+import shutil
+import tempfile
+
+# the same programs are compiled by both workers and by the processes that tests start: one cache for this run, made by
+# whoever comes first
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jrnn-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
 import jax
 import pytest
 
