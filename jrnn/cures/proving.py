@@ -133,7 +133,8 @@ def clipping_proof(
     flow = gradient_flow(cell, params, xs, loss, **options)
     grads = value_and_grads(cell, params, xs, loss, **passes)[1]
     g, of_loss = real_leaves(params, grads.params), real_leaves(loss_params, grads.loss_params)
-    whole = as_a_whole(max_norm, g, of_loss, pieces_of(flow), flow.lag_norms)
+    norms = norms_of(pieces_of(flow))  # of a sample, `flow.lag_norms` is another estimate
+    whole = as_a_whole(max_norm, g, of_loss, pieces_of(flow), norms)
 
     sizes = norm(flow.state_gradients)
     at_steps = sizes[:-1] if options.get("reverse", False) else sizes[1:]
@@ -145,16 +146,16 @@ def clipping_proof(
     factors = clip_factor(sizes[:-1] if options.get("reverse", False) else sizes[1:], limit)
     given = {"x": xs, "limit": factors.reshape(rows)}
     linear = gradient_flow(Scaled(cell), params, given, loss, **options)
-    g = real_leaves(params, per_step.params)
+    g, per_step_norms = real_leaves(params, per_step.params), norms_of(pieces_of(linear))
     return ClippingProof(
         max_norm=jnp.asarray(max_norm, flow.lag_norms.dtype),
-        lag_norms=flow.lag_norms,
+        lag_norms=norms,
         step_max_norm=limit,
         step_coefficients=factors,
-        per_step_lag_norms=linear.lag_norms,
+        per_step_lag_norms=per_step_norms,
         exact=flow.exact,
         **whole,
-        **step_by_step(g, pieces_of(linear), linear.lag_norms, flow.lag_norms),
+        **step_by_step(g, pieces_of(linear), per_step_norms, norms),
     )
 
 
@@ -167,7 +168,7 @@ def as_a_whole(max_norm: float, g: list, of_loss: list, pieces: list, norms: Arr
     ratios = [ratio(a, b, coefficient) for a, b in zip(g, clipped, strict=True)]
     every = [*ratios, *(ratio(a, b, coefficient) for a, b in zip(of_loss, clipped_of_loss, strict=True))]
     pieces = [jax.vmap(jnp.multiply, (0, None))(G, r) for G, r in zip(pieces, ratios, strict=True)]
-    clipped_norms = jax.vmap(norm_of)(pieces)
+    clipped_norms = norms_of(pieces)
     return {
         "coefficient": coefficient,
         "coefficient_spread": largest([jnp.abs(r - coefficient.astype(r.dtype)) for r in every]) / coefficient,
@@ -184,6 +185,11 @@ def step_by_step(g: list, pieces: list, norms: Array, plain: Array) -> dict[str,
         "per_step_sum_error": sum_error(pieces, norms, g),
         "largest_per_step_difference": difference(plain, norms),
     }
+
+
+def norms_of(pieces: list[Array]) -> Array:
+    """[T+1]: the norm of the piece of each lag."""
+    return jax.vmap(norm_of)(pieces)
 
 
 def lag_profile(norms: Array) -> Array:

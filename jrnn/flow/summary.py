@@ -60,6 +60,8 @@ class FlowSummary:
     together had at lag 0; the median over sequences. Empty where the state has one part."""
     lag_norms_by_gate: dict[str, np.ndarray] = field(default_factory=dict)
     """{gate: [T+1]}: ||G_tau|| of each gate's parameters alone."""
+    exact: bool = True
+    """Whether all outputs that carry gradient were followed; if not, what is said by lag is an estimate."""
     windows: WindowBands | None = None
     """Singular values of dh_t/dh_{t-lag}, in nats, at lags 1, 2, 4, ...; None where it was not asked why."""
     spectrum: MeasuredSpectrum | None = None
@@ -182,6 +184,7 @@ def summarise(
             for path, size in (by_state if len(by_state) > 1 else [])
         },
         lag_norms_by_gate={gate: np.asarray(norms, np.float64) for gate, norms in flow.lag_norms_by_gate.items()},
+        exact=bool(flow.exact),
         windows=window_bands(cell, params, xs, states, mask.sum(0), lag) if sound else None,
         spectrum=measured_spectrum(cell, params, xs, mask.sum(0), lag) if sound else None,
         theory=expected(cell, params, xs, states, mask) if sound else (),

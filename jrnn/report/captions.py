@@ -46,11 +46,17 @@ def heard_text(diagnosis: Diagnosis) -> tuple[str, str]:
     """What the weights hear."""
     shown = (
         "The same question asked of the weights: the part of their gradient that comes from so many steps back. The "
-        "parts add up to the gradient that training uses. The triangle is the lag by which 95 % of them are summed: "
-        "what lies further back hardly moves the weights."
+        f"parts add up to the gradient that training uses{_estimated(diagnosis)}. The triangle is the lag by which "
+        "95 % of them are summed: what lies further back hardly moves the weights."
     )
     alt = "; ".join(f"{s.name}: 95 % from the last {steps(s.flow.effective_horizon)}" for s in diagnosis.stages)
     return shown, f"Norm of the parameter gradient from each lag. {alt}."
+
+
+def _estimated(diagnosis: Diagnosis) -> str:
+    """What to add where only some outputs were followed."""
+    flow = diagnosis.stages[-1].flow
+    return "" if flow.exact else f"; here they are estimated from {flow.outputs} outputs, spread evenly over all"
 
 
 def gates_text(diagnosis: Diagnosis) -> tuple[str, str]:

@@ -19,14 +19,6 @@ from tests.unrolling.brute_force import at, flat, like, look
 close = partial(assert_allclose, rtol=1e-11, atol=1e-13)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Every program here runs once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 STEPS, BATCH, FEATURES = 5, 3, 2
 LENGTHS = np.array([5, 0, 3])
 XS = np.random.default_rng(0).normal(size=(STEPS, BATCH, FEATURES))
@@ -173,6 +165,17 @@ def test_without_batch_and_short(steps, dtype):
         assert proof.largest_per_step_difference > 1e-3
     if steps == 0:
         assert proof.coefficient == 1 and not proof.lag_norms.any()
+
+
+def test_sampled_outputs_keep_their_profile_too():
+    cell = CELLS["elman"]
+    prove = jax.jit(
+        lambda p: clipping_proof(cell, p, XS, loss, loss_params=HEAD, max_norm=0.5, max_pairs=2 * (STEPS + 1) * BATCH)
+    )
+    proof = prove(parameters(cell))
+    assert not proof.exact and float(proof.coefficient) < 1
+    assert float(proof.largest_difference) <= 1e-12
+    close(proof.clipped_lag_norms, proof.coefficient * proof.lag_norms)
 
 
 def test_a_gradient_of_zero():
