@@ -170,11 +170,14 @@ def test_random_tanh_networks_follow_theory(gain, largest, variance, width):
 
 
 def test_mean_exponent_of_one_realisation():
-    """sum_i lambda_i / N = ln |det W| / N + mean ln phi'(z), of the same run."""
+    """sum_i lambda_i / N = ln |det W| / N + mean ln phi'(z), of the same run.
+
+    The run is chaotic and computed twice, by two programs: 60 steps at about 0.13 nats keep their rounding below 1e-12.
+    """
     cell = jrnn.elman(64, w_rec=jrnn.initializers.gaussian(2.0))
     start = jrnn.ElmanState(jax.random.normal(jax.random.key(1), (64,)))
     params = cell.init(jax.random.key(2), None)
-    options = dict(length=300, initial_state=start)
+    options = dict(length=60, initial_state=start)
     spectrum = jrnn.lyapunov_spectrum(cell, params, **options)
     h = np.asarray(jrnn.unroll(cell, params, None, **options).outputs)
     mean = np.linalg.slogdet(np.asarray(params["w_rec"]))[1] / 64 + np.log1p(-(h**2)).mean()
