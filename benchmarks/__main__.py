@@ -13,6 +13,7 @@ from benchmarks import (
     flow_cost,
     jacobian_cost,
     lyapunov_cost,
+    published_spectra,
     remat_memory,
     telemetry_cost,
     training_step,
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "lyapunov_cost": lyapunov_cost,
     "telemetry_cost": telemetry_cost,
     "verdict_stability": verdict_stability,
+    "published_spectra": published_spectra,
 }
 
 

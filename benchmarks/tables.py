@@ -19,7 +19,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def is_number(entry: str) -> bool:
     """Whether an entry is to be read as a number, or stands for a missing one."""
-    return entry == "-" or entry[:1].isdigit()
+    return entry == "-" or entry.lstrip("+-")[:1].isdigit()
 
 
 def number(value: float | None, digits: int = 3) -> str:

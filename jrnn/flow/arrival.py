@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.special
 
 DRAWS = 1000
+TOGETHER = 2**18  # block sums looked up at once
 
 
 class Arrival(NamedTuple):
@@ -22,6 +24,8 @@ class Arrival(NamedTuple):
     """The lag that counts as sent: 0, or 1 where the output reads the state before the step."""
     there: np.ndarray
     """[R, L, S] of bool: t_i - tau >= 1, and nothing cuts the way back: no reset, no truncation."""
+    apart: float = 1.0
+    """Steps from one output that was followed to the next, in the mean."""
 
     def ratios(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
         """(arrived, sent) [R', S]: the parts at `lag` and at the base, of outputs that sent anything so far back."""
@@ -42,11 +46,19 @@ class Arrival(NamedTuple):
             each = arrived.sum(0) / sent.sum(0)
         return each[sent.sum(0) != 0]
 
+    def typical_first(self, lag: int) -> np.ndarray:
+        """The sequences [S'] that sent anything so far, by the distance of their rank from the median's, the upper of
+        two first: so the upper middle of the first few is never below the median of all."""
+        sent = np.flatnonzero(self.ratios(lag)[1].sum(0) != 0)
+        order = np.argsort(self.by_sequence(lag), kind="stable")
+        middle = np.argsort(np.abs(np.arange(len(order)) - (len(order) - 0.9) / 2), kind="stable")
+        return sent[order[middle]]
+
     def draws(self, lags: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """(typical, mean) [DRAWS, len(lags)]: the median and mean over sequences in bootstrap draws of the data.
 
-        Sequences are drawn with replacement, the same ones for every lag; within each, blocks of consecutive outputs as
-        long as the longest lag (their ways back overlap; at most a quarter of the outputs), around the end to the
+        Sequences are drawn with replacement, the same ones for every lag; within each, blocks of consecutive outputs
+        that span the longest lag (their ways back overlap; at most a quarter of the outputs), around the end to the
         start (Politis, Romano 1992).
         """
         rng = np.random.default_rng(seed)
@@ -58,7 +70,7 @@ class Arrival(NamedTuple):
             alive = sent.sum(0) != 0
             if not alive.any():
                 continue
-            a, b = blocks_drawn(arrived, sent, max(lags), np.random.default_rng(seed))
+            a, b = blocks_drawn(arrived, sent, self.overlap(max(lags)), np.random.default_rng(seed))
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 ratio = np.where(alive & (b != 0), a / b, np.nan)
                 drawn = np.take_along_axis(ratio, chosen, axis=1)
@@ -67,19 +79,28 @@ class Arrival(NamedTuple):
                 mean[some, column] = np.nanmean(drawn[some], axis=1)
         return typical, mean
 
+    def overlap(self, lag: int) -> int:
+        """How many consecutive outputs share some of their ways back of that length, at least 1."""
+        return max(1, math.ceil(lag / self.apart))
+
     def typical_interval(self, lag: int, draws: np.ndarray, level: float) -> tuple[float, float]:
         """The interval of `typical`: of the draws; with too few independent units for them to have that level, by t.
 
-        The median of m draws of m units stays within their range, which holds the truth with probability
-        1 - 2^(1 - m). Below `level`, ln(ratio) is taken as normal; one unit says nothing of others: (0, inf).
+        A unit is a stretch of outputs as long as the lag, in one sequence: ways back that overlap tell the same. The
+        median of m draws of m units stays within their range, which holds the truth with probability 1 - 2^(1 - m).
+        Below `level`, ln(ratio) is taken as normal over sequences, of a single one over its stretches; one unit says
+        nothing of others: (0, inf).
         """
-        arrived, _ = self.ratios(lag)
+        arrived, sent = self.ratios(lag)
         each = self.by_sequence(lag)
-        units = len(each) * max(1, len(arrived) // max(1, min(lag, len(arrived) // 4)))
-        if 1 - 2.0 ** (1 - units) >= level or not len(each) or not np.isfinite(each).all():
+        stretches = max(1, len(arrived) // self.overlap(lag))
+        if 1 - 2.0 ** (1 - len(each) * stretches) >= level or not len(each) or not np.isfinite(each).all():
             return interval(draws, level)
         if len(each) == 1:
-            return (0.0, np.inf) if units == 1 else interval(draws, level)
+            parts = zip(*(np.array_split(a.sum(1), stretches) for a in (arrived, sent)), strict=True)
+            each = np.array([a.sum() / b.sum() for a, b in parts if b.any()])
+        if len(each) == 1:
+            return 0.0, np.inf
         if np.ptp(each) == 0:
             return float(each[0]), float(each[0])
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -100,11 +121,13 @@ def blocks_drawn(
     length = max(1, min(steps, count // 4))
     around = (np.concatenate([a, a[: length - 1]]) for a in (arrived, sent))
     blocks = [np.lib.stride_tricks.sliding_window_view(a, length, axis=0).sum(-1) for a in around]
-    found = np.empty((2, DRAWS, sequences))
-    for draw in range(DRAWS):
-        starts = rng.integers(count, size=(-(-count // length), sequences))
+    found, each, columns = np.empty((2, DRAWS, sequences)), -(-count // length), np.arange(sequences)
+    some = max(1, TOGETHER // (each * max(sequences, 1)))
+    for first in range(0, DRAWS, some):
+        last = min(first + some, DRAWS)
+        starts = rng.integers(count, size=(last - first, each, sequences))
         for which, block in enumerate(blocks):
-            found[which, draw] = np.take_along_axis(block, starts, axis=0).sum(0)
+            found[which, first:last] = block[starts, columns].sum(1)
     return found[0], found[1]
 
 
@@ -122,7 +145,8 @@ def arrival(credit: Any, times: Any, reverse: bool, segments: Any = None) -> Arr
         by_lag[row, :lags] = credit[row, here]
         there[row, :lags] = segments[here] == segments[t - 1 if reverse else t]
     by_lag[~there] = np.nan
-    return Arrival(by_lag, int(steps > 1 and not by_lag[:, :1][there[:, :1]].any()), there)
+    apart = float(np.ptp(times)) / (len(times) - 1) if len(times) > 1 else 1.0
+    return Arrival(by_lag, int(steps > 1 and not by_lag[:, :1][there[:, :1]].any()), there, max(apart, 1.0))
 
 
 def interval(draws: np.ndarray, level: float) -> tuple[float, float]:

@@ -46,15 +46,22 @@ class WindowBands:
 
 
 def window_bands(
-    cell: Any, params: Params, xs: Inputs, states: State, lengths: np.ndarray, lag: int, work: float = WORK
+    cell: Any,
+    params: Params,
+    xs: Inputs,
+    states: State,
+    lengths: np.ndarray,
+    lag: int,
+    work: float = WORK,
+    order: np.ndarray | None = None,
 ) -> WindowBands:
     """Measures windows that end with their sequence; states [T+1, S, ...] of the run, lengths [S] its valid steps.
 
-    At most 4 sequences that reach `lag` steps back are taken, fewer where `work` would be passed, and the largest 8
-    singular values alone where one sequence with all of them would pass it.
+    At most 4 sequences that reach `lag` steps back are taken (the first ones in `order`, if it is given), fewer where
+    `work` would be passed, and the largest 8 singular values alone where one sequence with all of them would pass it.
     """
     size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
-    chosen = chosen_sequences(lengths, lag, SEQUENCES)
+    chosen = chosen_sequences(lengths, lag, SEQUENCES, order)
     longest = max(int(lengths[chosen].min()) - 1, 1)
     lags = sorted({2**i for i in range(longest.bit_length()) if 2**i <= longest} | {min(max(lag, 1), longest)})
     groups = [lags] if len(lags) * lags[-1] * size**3 <= SMALL else grouped(lags)
@@ -80,7 +87,9 @@ def window_bands(
             ).log_singular_values
         )
     logs = np.concatenate([np.asarray(each, np.float64) for each in found])
-    return WindowBands(np.array(lags), np.quantile(logs, (0.1, 0.5, 0.9), axis=1, method="lower"), size, len(chosen))
+    low, high = np.quantile(logs, (0.1, 0.9), axis=1, method="lower")
+    middle = np.quantile(logs, 0.5, axis=1, method="higher")  # no interpolation: a logarithm may be -inf
+    return WindowBands(np.array(lags), np.stack([low, middle, np.maximum(middle, high)]), size, len(chosen))
 
 
 def grouped(lags: list[int]) -> list[list[int]]:

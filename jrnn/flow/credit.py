@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from jrnn.boundary import as_arrays, check_count, is_count
 from jrnn.cells import clips_on_the_way_back, gate_leaves
 from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.jacobian import check_causal
-from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded
+from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded, sum_caution
 from jrnn.flow.lags import Steps, follow
 from jrnn.flow.layout import in_order
 from jrnn.flow.pulls import carrying, check_finite, check_output_times, check_pull, output_pull, sample_outputs
@@ -44,8 +45,8 @@ class GradientFlow(NamedTuple):
     even sample of R of the n outputs that carry gradient: G_tau is n / R times the sample's."""
     sum_error: Float[Array, ""]
     """How well the parts sum up, relative to the sum of their norms: the larger of ||sum_tau G_tau - dL/dparams|| over
-    sum_tau ||G_tau|| and (all outputs followed) the same for delta_k, at the worst k. Rounding where `exact`; otherwise
-    the measured error of the estimate."""
+    sum_tau ||G_tau|| and (all outputs followed) the same for delta_k, at the worst k. Rounding where `exact`, unless
+    the step's own backward pass is not linear (`verdict` says so then); else the measured error of the estimate."""
     lag_norms: Float[Array, " T+1"]
     """||G_tau||_2, [T+1]. G_tau = sum_t (d+h_{t-tau}/dparams)^T part(t, t - tau): what the outputs leave in the
     parameters as used tau steps before (d+: this step alone; the output's own use counts at lag 0, a learnt initial
@@ -91,7 +92,8 @@ class GradientFlow(NamedTuple):
 
         Computed from what arrives at that lag output by output, with a bootstrap over sequences and blocks of outputs;
         'undecided' where the interval of probability `level` holds a boundary. Ways back that a reset or a truncation
-        cuts do not count. What is smaller than its dtype can hold arrives as 0: measure long lags in float64.
+        cuts do not count. What is smaller than its dtype can hold arrives as 0: measure long lags in float64. Where the
+        parts do not add up although all were followed, its `caution` and `sentence` say so.
 
         Raises:
           InputError: no output that was followed has a way back as long, or a level that is no probability.
@@ -103,7 +105,8 @@ class GradientFlow(NamedTuple):
             needed = f"a lag from 0 to {reached[-1]}" if reached else "a run in which some output carries gradient"
             needed += ", the longest way back that is not cut" if reached and np.any(np.asarray(self.segments)) else ""
             raise InputError("lag", repr(lag), needed)
-        return judge(found, lag, stays_bounded(np.asarray(self.state_norms), bool(self.reverse)), level)
+        judged = judge(found, lag, stays_bounded(np.asarray(self.state_norms), bool(self.reverse)), level)
+        return replace(judged, caution=sum_caution(np.asarray(self.sum_error), bool(self.exact)))
 
 
 def gradient_flow(

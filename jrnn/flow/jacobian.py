@@ -177,6 +177,18 @@ def take_out(factors: Array, logs: Array) -> tuple[Array, Array]:
     return factors / jnp.broadcast_to(size[..., None, None], factors.shape), logs + jnp.log(size)
 
 
+def has_forward_mode(cell: Any, params: Params, x: Any, state: State) -> bool:
+    """Whether `step` can be differentiated forwards; not where it holds a `jax.custom_vjp`. Nothing is computed.
+
+    The step is known to run by itself, so that a TypeError can only be JAX refusing to push a tangent through it.
+    """
+    try:  # lowered, for tracing alone does not refuse
+        jax.jit(lambda h: jax.jvp(lambda h: cell.step(params, h, x), (h,), (h,))).lower(state)
+    except TypeError:
+        return False
+    return True
+
+
 def check_causal(cell: Any) -> None:
     """Instruments read one step of a cell; a cell that reads the future has none."""
     check_cell(cell)

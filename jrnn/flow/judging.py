@@ -33,7 +33,7 @@ class Verdict:
     """The median over sequences of sum_t ||part(t, t - lag)|| / sum_t ||part(t, t)||."""
     arriving_interval: Interval
     """Its interval: bootstrap over sequences and blocks of outputs; with few of them, by Student's t in logarithms;
-    from 0 to infinity with one of each, which says nothing of others."""
+    from 0 to infinity with one sequence whose ways back all overlap, which says nothing of others."""
     mean: float
     """The mean over sequences of the same ratio: a few sequences in which the gradient explodes show here."""
     mean_interval: Interval
@@ -56,6 +56,8 @@ class Verdict:
     """How many of each have a way back of that length."""
     between: tuple[str, ...] = ()
     """If undecided: the kinds it may be."""
+    caution: str = ""
+    """What is wrong with the measurement itself, in a sentence; empty if nothing is."""
 
     @property
     def half_life(self) -> float:
@@ -64,7 +66,11 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The verdict with its numbers, its interval and its lag."""
+        """The verdict with its numbers, its interval and its lag; then the caution, if there is one."""
+        return f"{self._said} {self.caution}".rstrip()
+
+    @property
+    def _said(self) -> str:
         if self.lag == 0 and self.reach == 0 and self.reach_is_bound:
             return "The sequences are one step long: there is no way back for the gradient to lose anything on."
         if self.lag == 0:
@@ -75,7 +81,9 @@ class Verdict:
         low, high = (amount(end) for end in self.arriving_interval)
         arrives = f"where {amount(self.arriving)} of the gradient arrives"
         arrives += f" ({low} to {high} at {100 * self.level:g} % confidence)" if low != high else ""
-        few = "one sequence and one output: " if self.sequences == self.outputs == 1 else ""
+        few = ""
+        if self.sequences == 1 and self.arriving_interval == (0.0, math.inf):
+            few = f"one sequence and {'one output' if self.outputs == 1 else 'outputs whose ways back overlap'}: "
         grows = f"{self.growth:+.3f} nats per step"
         reach = f"{'at least ' if self.reach_is_bound else ''}{counted(self.reach)}"
         tail = {
@@ -175,6 +183,20 @@ def stays_bounded(norms: np.ndarray, reverse: bool) -> bool:
     return bool(rises) and bool(np.median(rises) <= 2)
 
 
+def sum_caution(error: np.ndarray, exact: bool) -> str:
+    """What to say where all outputs were followed and yet the parts miss dL/dh_k or dL/dparams by `error` of the sum of
+    their norms. Rounding leaves a few eps, a long run costs digits, but not half of them: sqrt(eps) of its dtype."""
+    eps = np.finfo(error.dtype).eps
+    if not exact or not error > np.sqrt(eps):
+        return ""
+    rounding = " (or rounding on a long way: float64 would tell)" if eps > 1e-10 else ""
+    return (
+        "Caution: the parts of the gradient do not add up to what training uses; they miss it by "
+        f"{amount(float(error))} of their size. Usually the step has a backward pass of its own (jax.custom_vjp) that "
+        f"is not linear, such as a clip{rounding}: then what one output alone sends back is not its share of the whole."
+    )
+
+
 def counted(steps: int) -> str:
     """1 step, 2 steps."""
     return f"{steps} step{'s' if steps != 1 else ''}"
@@ -187,4 +209,4 @@ def amount(fraction: float) -> str:
         return f"{fraction:.3g} times"
     if value == 0:
         return "0 %"
-    return f"{value:.2g} %" if 0.01 <= value < 99.5 else f"{value:.0f} %" if value >= 99.5 else f"{value:.1e} %"
+    return f"{value:.2g} %" if 0.001 <= value < 99.5 else f"{value:.0f} %" if value >= 99.5 else f"{value:.1e} %"

@@ -45,15 +45,22 @@ class MeasuredSpectrum:
 
 
 def measured_spectrum(
-    cell: Any, params: Params, xs: Inputs, lengths: np.ndarray, lag: int, work: float = WORK
+    cell: Any,
+    params: Params,
+    xs: Inputs,
+    lengths: np.ndarray,
+    lag: int,
+    work: float = WORK,
+    order: np.ndarray | None = None,
 ) -> MeasuredSpectrum:
-    """Follows at most 4 sequences (those with a way back of `lag` steps), xs [T, S, F], lengths [S] their valid steps.
+    """Follows at most 4 sequences that have a way back of `lag` steps (the first ones in `order`, if it is given).
 
+    xs [T, S, F], lengths [S] their valid steps.
     Fewer where `work` would be passed, and fewer exponents where one sequence with all of them would pass it. An
     eighth of the shortest is the warm-up: sequences are not joined, each starts where it starts in training.
     """
     size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
-    chosen = chosen_sequences(lengths, lag, SEQUENCES)
+    chosen = chosen_sequences(lengths, lag, SEQUENCES, order)
     steps, k = int(lengths[chosen].max()), size
     while k > 1 and steps * size * k**2 > work:
         k = (k + 1) // 2

@@ -12,8 +12,13 @@ def even_sample(items: np.ndarray, most: int) -> np.ndarray:
     return items[np.unique(np.linspace(len(items) - 1, 0, most).round().astype(int))]
 
 
-def chosen_sequences(lengths: np.ndarray, lag: int, most: int) -> np.ndarray:
-    """At most `most` of the sequences that have a way back of `lag` steps, evenly spread: lengths [S] -> indices."""
+def chosen_sequences(lengths: np.ndarray, lag: int, most: int, order: np.ndarray | None = None) -> np.ndarray:
+    """At most `most` of the sequences that have a way back of `lag` steps: lengths [S] -> indices.
+
+    The first ones in `order`, if any of these is long enough; else evenly spread.
+    """
+    if order is not None and (lengths[order] > lag).any():
+        return order[lengths[order] > lag][:most]
     able = np.flatnonzero(lengths > lag)
     if not len(able):
         able = np.flatnonzero(lengths == lengths.max(initial=0))

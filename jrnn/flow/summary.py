@@ -15,7 +15,7 @@ from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.bands import WindowBands, window_bands
 from jrnn.flow.credit import CHUNK_ELEMENTS, gradient_flow
 from jrnn.flow.expectation import Expected, expected
-from jrnn.flow.jacobian import check_causal, jacobians
+from jrnn.flow.jacobian import check_causal, has_forward_mode, jacobians
 from jrnn.flow.judging import Verdict
 from jrnn.flow.pulls import carrying, output_pull
 from jrnn.flow.rates import MeasuredSpectrum, measured_spectrum
@@ -23,6 +23,9 @@ from jrnn.flow.sampling import even_sample
 from jrnn.masking import check_lengths
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
 from jrnn.unrolling import unroll
+
+PAIRS, OUTPUTS = 2**21, 64
+"""How many (output, state, sequence) triples are followed unasked, some seconds; and how many outputs beyond that."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class FlowSummary:
     effective_horizon: int
     """The smallest lag by which the cumulated ||G_tau|| reaches 95 % of its total."""
     sum_error: float
-    """How well the parts sum up to the whole gradient: rounding, or the error of sampling outputs."""
+    """How well the parts sum up to the whole gradient: rounding, or the error of sampling outputs. If it is neither,
+    `judgement.caution` says so, and with it `sentence`."""
     sequences: int
     """S."""
     arriving_by_state: dict[str, np.ndarray] = field(default_factory=dict)
@@ -69,6 +73,11 @@ class FlowSummary:
     theory: tuple[Expected, ...] = ()
     """What theory says of each layer (mean field and norm bound of an Elman network, half-lives of an LSTM's or GRU's
     gate), bottom first; empty for other cells."""
+    lag_errors: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """[T+1]: the sampling error of `lag_norms`, in the same unit; 0 where `exact`."""
+    forward: bool = True
+    """Whether the step can be differentiated forwards. If not (it holds a `jax.custom_vjp`), there are no Jacobians:
+    `singular_values` are NaN, `windows` and `spectrum` None."""
 
     @property
     def outputs(self) -> int:
@@ -120,7 +129,7 @@ def summarise(
     loss_params: Params = None,
     lengths: Any = None,
     lag: int,
-    max_outputs: int = 64,
+    max_outputs: int | None = None,
     max_jacobians: int = 128,
     why: bool = True,
 ) -> FlowSummary:
@@ -129,9 +138,11 @@ def summarise(
     Args:
       cell, params, xs, loss, loss_params, lengths: as for `jrnn.value_and_grads`; xs [T, S, F].
       lag: the lag to judge, 0..T-1.
-      max_outputs: outputs to follow back at most, evenly spread over those whose gradient is not zero.
+      max_outputs: outputs to follow back at most, evenly spread over those whose gradient is not zero; by default all,
+        or 64 where all would be more than 2^21 (output, state, sequence) triples (256 steps of 32 sequences).
       max_jacobians: (time, sequence) pairs at most at which the singular values of J_t are taken, evenly spread.
-      why: whether to measure `windows`, `spectrum` and `theory` too, on at most 4 sequences; some seconds.
+      why: whether to measure `windows`, `spectrum` and `theory` too, on at most 4 sequences, those in which what
+        arrives at the lag is nearest the median; some seconds.
     Raises:
       InputError: the lag is not in 0..T-1 or longer than any way back from an output that carries gradient, the loss
         does not depend on any output, or shapes that do not fit.
@@ -150,7 +161,10 @@ def summarise(
         raise InputError("loss", "a loss whose gradient is zero at every output", "a loss that depends on the outputs")
     if lag >= times[-1]:
         raise InputError("lag", lag, f"at most {times[-1] - 1}: no output after step {times[-1]} carries any gradient")
-    chosen: dict[str, Any] = {"max_pairs": max_outputs * (steps + 1) * batch_shape[0]}
+    each = (steps + 1) * batch_shape[0]
+    if max_outputs is None:
+        max_outputs = len(times) if len(times) * each <= PAIRS else OUTPUTS
+    chosen: dict[str, Any] = {"max_pairs": max_outputs * each}
     if len(times) <= max_outputs:
         chosen = {"output_times": jnp.asarray(times)}
     flow = jax.jit(gradient_flow, static_argnums=(0, 3), static_argnames=("lag_gradients", "max_pairs"))(
@@ -159,17 +173,19 @@ def summarise(
     here = flow.arrival()
     by_state = jax.tree_util.tree_leaves_with_path(flow.credit_by_state)
     low, middle, high = bands(here, here)
+    order = here.typical_first(lag)
     states = jax.jit(unroll, static_argnums=0, static_argnames="return_states")(
         cell, params, xs, return_states=True, **options
     ).states
     mask = np.asarray(run.mask)
+    forward = has_forward_mode(cell, params, *(jax.tree.map(lambda a: a[0], given) for given in (xs, states)))
     sound = why and all(np.isfinite(h).all() for h in jax.tree.leaves(states))
     return FlowSummary(
         judgement=flow.verdict(lag),
         arriving=middle,
         arriving_low=low,
         arriving_high=high,
-        singular_values=step_singular_values(cell, params, xs, states, mask, max_jacobians),
+        singular_values=step_singular_values(cell, params, xs, states, mask, max_jacobians if forward else 0),
         credit=typical_credit(np.asarray(flow.credit, np.float64)),
         output_times=np.asarray(flow.output_times),
         lag_norms=np.asarray(flow.lag_norms, np.float64),
@@ -185,9 +201,11 @@ def summarise(
         },
         lag_norms_by_gate={gate: np.asarray(norms, np.float64) for gate, norms in flow.lag_norms_by_gate.items()},
         exact=bool(flow.exact),
-        windows=window_bands(cell, params, xs, states, mask.sum(0), lag) if sound else None,
-        spectrum=measured_spectrum(cell, params, xs, mask.sum(0), lag) if sound else None,
+        windows=window_bands(cell, params, xs, states, mask.sum(0), lag, order=order) if sound and forward else None,
+        spectrum=measured_spectrum(cell, params, xs, mask.sum(0), lag, order=order) if sound and forward else None,
         theory=expected(cell, params, xs, states, mask) if sound else (),
+        lag_errors=np.asarray(flow.lag_errors, np.float64),
+        forward=forward,
     )
 
 
@@ -217,8 +235,11 @@ def typical_credit(credit: np.ndarray) -> np.ndarray:
 def step_singular_values(
     cell: Any, params: Params, xs: Inputs, states: State, mask: np.ndarray, most: int
 ) -> np.ndarray:
-    """[3, N]: quantiles of the singular values of J_t over the (time, sequence) pairs that happened, at most `most`."""
+    """[3, N]: quantiles of the singular values of J_t over the (time, sequence) pairs that happened, at most `most`;
+    NaN with none."""
     size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
+    if not most:
+        return np.full((3, size), np.nan)
     pairs = np.argwhere(mask)
     time, sequence = pairs[even_sample(np.arange(len(pairs)), min(most, max(CHUNK_ELEMENTS // size**2, 1)))].T
     entering = jax.tree.map(lambda h: h[time, sequence], states)

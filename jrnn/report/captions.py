@@ -16,10 +16,10 @@ from jrnn.report.wording import number, percentage, steps
 def unrolled_text(diagnosis: Diagnosis) -> tuple[str, str]:
     """The unrolled network."""
     shown = (
-        "The network at one step after another, from left to right. The arrows are the gradient of the last output on "
-        "its way back: the thicker, the more arrives (the percentage under each box; the scale is logarithmic). Where "
-        "an arrow is a dotted line, practically nothing is left to learn from. The green box is where the way that the "
-        "task needs ends."
+        "The network at one step after another, from left to right. The arrows are the gradient of an output on its "
+        "way back, in the typical sequence: the thicker, the more arrives (the percentage under each box; the scale is "
+        "logarithmic). Where an arrow is a dotted line, practically nothing is left to learn from. The green box is "
+        "where the way that the task needs ends."
     )
     alt = []
     for stage in diagnosis.stages:
@@ -45,18 +45,22 @@ def credit_text(diagnosis: Diagnosis) -> tuple[str, str]:
 def heard_text(diagnosis: Diagnosis) -> tuple[str, str]:
     """What the weights hear."""
     shown = (
-        "The same question asked of the weights: the part of their gradient that comes from so many steps back. The "
-        f"parts add up to the gradient that training uses{_estimated(diagnosis)}. The triangle is the lag by which "
-        "95 % of them are summed: what lies further back hardly moves the weights."
+        "The same question asked of the weights: the part of their gradient that comes from so many steps back. "
+        f"{_sum(diagnosis)} The triangle is the lag by which 95 % of them are summed: what lies further back hardly "
+        "moves the weights."
     )
     alt = "; ".join(f"{s.name}: 95 % from the last {steps(s.flow.effective_horizon)}" for s in diagnosis.stages)
     return shown, f"Norm of the parameter gradient from each lag. {alt}."
 
 
-def _estimated(diagnosis: Diagnosis) -> str:
-    """What to add where only some outputs were followed."""
+def _sum(diagnosis: Diagnosis) -> str:
+    """What the parts add up to; what to add where only some outputs were followed."""
+    caution = next((s.flow.judgement.caution for s in diagnosis.stages if s.flow.judgement.caution), "")
+    if caution:
+        return caution
     flow = diagnosis.stages[-1].flow
-    return "" if flow.exact else f"; here they are estimated from {flow.outputs} outputs, spread evenly over all"
+    said = f"; here they are estimated from {flow.outputs} outputs, spread evenly over all; the band is their error"
+    return f"The parts add up to the gradient that training uses{'' if flow.exact else said}."
 
 
 def gates_text(diagnosis: Diagnosis) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis, Stage
-from jrnn.report.style import color_axes, legend, prepare, require, split, theme
+from jrnn.report.style import color_axes, label_box, legend, prepare, require, split, theme
 from jrnn.report.wording import sentence_case
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ def _map(ax: Axes, stage: Stage, colors: Any, norm: Any, dark: bool) -> Any:
     span = np.array([max(flow.lag, times[0]), times[-1]])
     ax.plot(span - flow.lag, span, color=look.good, linewidth=2, linestyle="-.", gid="needed-lag")
     ax.set_ylabel("output y_t: time t (step)", color=look.text)
-    ax.text(0.97, 0.05, sentence_case(stage.name), transform=ax.transAxes, ha="right", color=look.text, fontsize=10)
+    ax.text(0.97, 0.05, sentence_case(stage.name), transform=ax.transAxes, ha="right", color=look.text, fontsize=10,
+            bbox=label_box(dark))  # fmt: skip
+    ax.yaxis.set_major_locator(require("matplotlib.ticker", "plots").MaxNLocator(integer=True))
     ax.set_xlim(-0.5, values.shape[1] - 0.5)
     ax.set_ylim(edges[0], edges[-1])
     return mesh

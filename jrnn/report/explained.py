@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from jrnn.flow.summary import FlowSummary
 from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.facts import clipping_facts
 from jrnn.report.wording import accuracy, listed, number, percentage, steps
@@ -62,6 +65,20 @@ ADVICE = {
     "not finite": "Numbers overflowed. Lower the learning rate, clip the gradient, or start with smaller "
     "recurrent weights.",
 }
+
+
+def advice(flow: FlowSummary) -> str:
+    """What the verdict means for training and what often helps; a cell that has gates is not told to get some."""
+    if not flow.lag:
+        return ""
+    if flow.verdict == "vanishing" and flow.lag_norms_by_gate:
+        bias = f"ln({flow.lag}) = {math.log(flow.lag):.1f}" if flow.lag > 2 else "1"
+        return (
+            "What happened that long ago hardly moves the weights, so the network can hardly learn from it. What often "
+            "helps: let the gate that keeps the state (the forget gate of an LSTM, the update gate of a GRU) start "
+            f"open, with a bias of up to {bias} (jrnn.initializers.chrono)."
+        )
+    return ADVICE[flow.verdict]
 
 
 def lag_text(diagnosis: Diagnosis) -> tuple[str, str]:

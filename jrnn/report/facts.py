@@ -122,6 +122,8 @@ def _growth(stages: tuple[Stage, ...]) -> list[Row]:
 
 def _singular(stages: tuple[Stage, ...]) -> list[Row]:
     section = "Singular values of one step"
+    if not any(stage.flow.forward for stage in stages):
+        return []
     medians = [np.asarray(stage.flow.singular_values[1], float) for stage in stages]
     kinds = (("largest", np.max), ("median", np.median), ("smallest", np.min))
     return [Row(section, name, tuple(number(of(m)) if m.size else GONE for m in medians)) for name, of in kinds]

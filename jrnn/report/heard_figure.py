@@ -24,7 +24,8 @@ def plot_heard_lags(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool 
     """Draws ||G_tau|| (log axis) against the lag for each stage: what each lag puts into the weights' gradient.
 
     sum_tau G_tau = dL/dparams. A triangle marks the effective horizon, by which the cumulated norm reaches 95 %. What
-    is under 1e-12 of the largest, zeros too, ends at the bottom.
+    is under 1e-12 of the largest, zeros too, ends at the bottom. Where only a sample of the outputs was followed, a
+    band spans ||G_tau|| plus and minus its sampling error.
 
     Args:
       diagnosis: what to draw.
@@ -41,7 +42,12 @@ def plot_heard_lags(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool 
     curves = [heard(stage.flow.lag_norms) for stage in stages]
     low = _log_axis(ax, curves, dark)
     for stage, curve, style in zip(stages, curves, stage_styles(len(stages), dark), strict=True):
-        horizon = stage.flow.effective_horizon
+        horizon, errors = stage.flow.effective_horizon, stage.flow.lag_errors[: len(curve)]
+        if not stage.flow.exact and len(errors):
+            ends = (np.maximum(curve - errors, ax.get_ylim()[0]), curve + errors)
+            ax.fill_between(
+                np.arange(len(curve)), *ends, color=style["color"], alpha=0.13, linewidth=0, gid=f"error {stage.name}"
+            )
         label = f"{stage.name}: 95 % from the last {steps(horizon)}"
         ax.plot(ended(curve, low), linewidth=2, label=label, gid=f"heard {stage.name}", **style)
         if horizon < len(curve):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.flow.judging import VANISHED
+from jrnn.flow.summary import FlowSummary
 from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.style import label_box, legend, prepare, stage_styles, theme
 from jrnn.report.wording import steps
@@ -40,7 +41,7 @@ def plot_lag_profile(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool
     ax = prepare(ax, dark, title, "lag: steps back in time", "fraction of the gradient", len(stages))
     ax.set_yscale("log", nonpositive="mask")
     notes = [_curve(ax, stage, style) for stage, style in zip(stages, stage_styles(len(stages), dark), strict=True)]
-    _limits(ax, [stage.flow.arriving for stage in stages], [s.flow.judgement.arriving_interval for s in stages])
+    _limits(ax, [there(stage.flow) for stage in stages], [s.flow.judgement.arriving_interval for s in stages])
     ax.axhline(VANISHED, color=look.text, linewidth=1, linestyle=":", gid="one-percent")
     ax.text(1.015, VANISHED, "1 %", transform=ax.get_yaxis_transform(), color=look.text, va="center", fontsize=9)
     _needed(ax, stages[-1].flow.lag, dark)
@@ -48,6 +49,11 @@ def plot_lag_profile(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool
     _write_notes(ax, [note for note in notes if note], dark)
     legend(ax, dark)
     return ax
+
+
+def there(flow: FlowSummary) -> np.ndarray:
+    """What arrives at the lags that some output has before it; beyond, where sequences are too short, is nothing."""
+    return np.asarray(flow.arriving, float)[: max(int(np.max(flow.output_times, initial=1)), 1)]
 
 
 def clip(fractions: np.ndarray) -> np.ndarray:
@@ -62,20 +68,24 @@ def clip(fractions: np.ndarray) -> np.ndarray:
 def _curve(ax: Axes, stage: Stage, style: dict[str, Any]) -> tuple[int, str] | None:
     """Draws one stage; returns what the picture cannot show, with the lag where that begins."""
     flow = stage.flow
-    lags = np.arange(len(flow.arriving))
-    low, high = (np.clip(np.asarray(band, float), FLOOR, CEILING) for band in (flow.arriving_low, flow.arriving_high))
+    arriving = there(flow)
+    lags = np.arange(len(arriving))
+    low, high = (
+        np.clip(np.asarray(band, float), FLOOR, CEILING)
+        for band in (flow.arriving_low[: len(lags)], flow.arriving_high[: len(lags)])
+    )
     ax.fill_between(lags, low, high, where=high > FLOOR, color=style["color"], alpha=0.2, linewidth=0)
     reach = f"{'at least ' if flow.reach_is_bound else ''}{steps(flow.reach)}"
     ax.plot(
         lags,
-        clip(flow.arriving),
+        clip(arriving),
         linewidth=2,
         label=f"{stage.name}: 1 % reaches {reach}",
         gid=f"arriving {stage.name}",
         **style,
     )
     if 0 <= flow.reach < len(lags):
-        at = np.clip(flow.arriving[flow.reach], FLOOR, CEILING)
+        at = np.clip(arriving[flow.reach], FLOOR, CEILING)
         ax.plot(
             [flow.reach],
             [at],
@@ -87,9 +97,9 @@ def _curve(ax: Axes, stage: Stage, style: dict[str, Any]) -> tuple[int, str] | N
             gid=f"reach {stage.name}",
         )
     for found, words in (
-        (np.isnan(flow.arriving), "not a number"),
-        (flow.arriving < FLOOR, "below 1e-12"),
-        (flow.arriving > CEILING, "above 1e12"),
+        (np.isnan(arriving), "not a number"),
+        (arriving < FLOOR, "below 1e-12"),
+        (arriving > CEILING, "above 1e12"),
     ):
         if found.any():
             first = int(np.argmax(found))

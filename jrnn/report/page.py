@@ -84,14 +84,14 @@ def _verdict(diagnosis: Diagnosis) -> str:
     before = "".join(
         f'<p class="soft">{escape(sentence_case(s.name))}: {unbroken(s.flow.sentence)}</p>\n' for s in earlier
     )
-    advice = explained.ADVICE[last.flow.verdict] if last.flow.lag else ""
     change = f'<p class="change">{unbroken(last.flow.judgement.change)}</p>\n' if last.flow.judgement.change else ""
     why = "".join(f"<li>{unbroken(reason)}</li>\n" for reason in reasons(last.flow))
     why = f"<h2>Why</h2>\n<ul>\n{why}</ul>\n" if why else ""
     return (
         f'<section class="verdict {tone}" aria-label="Verdict">\n'
         f'<p class="when">{escape(sentence_case(last.name))}</p>\n'
-        f'<p class="now">{unbroken(last.flow.sentence)}</p>\n<p>{advice}</p>\n{change}{why}{before}</section>'
+        f'<p class="now">{unbroken(last.flow.sentence)}</p>\n'
+        f"<p>{explained.advice(last.flow)}</p>\n{change}{why}{before}</section>"
     )
 
 

@@ -15,7 +15,17 @@ def reasons(flow: FlowSummary) -> list[str]:
     """One sentence each: the best direction, the long run, the gates or the bound, and what the weights hear."""
     if not flow.lag or flow.verdict == "not finite":
         return []
-    return [text for text in (_best(flow), _long_run(flow), *_gates(flow), _bound(flow), _heard(flow)) if text]
+    found = (_unknown(flow), _best(flow), _long_run(flow), *_gates(flow), _bound(flow), _heard(flow))
+    return [text for text in found if text]
+
+
+def _unknown(flow: FlowSummary) -> str:
+    if flow.forward:
+        return ""
+    return (
+        "The step cannot be differentiated forwards (it holds a jax.custom_vjp), so its Jacobians, and with them the "
+        "singular values and Lyapunov exponents, could not be measured."
+    )
 
 
 def _best(flow: FlowSummary) -> str:
@@ -30,9 +40,12 @@ def _best(flow: FlowSummary) -> str:
         keep = f"at least {many}"
     else:
         keep = "none" if many == 0 else f"{many}"
+    limit = "No gradient can arrive larger than that."
+    if flow.at_lag < VANISHED <= math.exp(min(logs[0], 700.0)):
+        limit = f"What the errors send back lies mostly along the others: {percentage(flow.at_lag)} arrives."
     return (
         f"Of the {windows.size} directions of the state, {keep} keep{'s' if many == 1 else ''} 1 % or more over "
-        f"{steps(flow.lag)}; the best keeps {best}. No gradient can arrive larger than that."
+        f"{steps(flow.lag)} in the typical sequence; the best keeps {best}. {limit}"
     )
 
 

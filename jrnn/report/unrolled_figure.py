@@ -25,11 +25,12 @@ ROW = 1.55
 
 
 def plot_unrolled(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
-    """Draws the states as boxes from left to right and the gradient of the last output as arrows from right to left.
+    """Draws the states as boxes from left to right and the gradient of an output as arrows from right to left.
 
-    An arrow's thickness is logarithmic in ||part(t, k)|| / ||part(t, t)||, the fraction of the gradient that arrives at
-    the box it points to, written under that box; under 0.01 % it is a dotted line. One row a stage. With many steps
-    every n-th box is drawn, evenly; the first one, marked, is where the lag that the task needs ends (or h_0).
+    An arrow's thickness is logarithmic in the fraction of the gradient that arrives at the box it points to (typical
+    ||part(t, k)|| / ||part(t, t)||), written under that box; under 0.01 % it is a dotted line. One row a stage. With
+    many steps every n-th box is drawn, evenly; the first one, marked, is where the lag that the task needs ends (or
+    h_0).
 
     Args:
       diagnosis: what to draw.
@@ -67,12 +68,17 @@ def plot_unrolled(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = 
 
 
 def followed(flow: FlowSummary) -> tuple[int, np.ndarray]:
-    """The last output that carries gradient, and what part of it arrives at h_0..h_t; [t+1], 1 at t."""
+    """(t, fractions [t+1]): the last output that carries gradient, and what arrives at h_0..h_t, typically.
+
+    From h_1 on that is `flow.arriving` at lag t - k, as everywhere in the report; at h_0, where no input is seen, the
+    credit of that output.
+    """
     alive = np.flatnonzero([row[t] > 0 for row, t in zip(flow.credit, flow.output_times, strict=True)])
     row = int(alive[-1]) if len(alive) else len(flow.output_times) - 1
     t = int(flow.output_times[row])
     with np.errstate(divide="ignore", invalid="ignore"):
-        return t, np.asarray(flow.credit[row, : t + 1], float) / float(flow.credit[row, t])
+        start = float(flow.credit[row, 0]) / float(flow.credit[row, t])
+    return t, np.append(start, np.asarray(flow.arriving, float)[:t][::-1])
 
 
 def boxes(t: int, lag: int) -> np.ndarray:

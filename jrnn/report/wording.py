@@ -27,7 +27,7 @@ def percentage(fraction: float) -> str:
         return f"{number(fraction)} times"
     if value >= 99.5:
         return f"{value:.0f} %"
-    return f"{value:.2g} %" if 0.01 <= value < 99.5 else f"{value:.1e} %"
+    return f"{value:.2g} %" if 0.001 <= value < 99.5 else f"{value:.1e} %"
 
 
 def accuracy(fraction: float) -> str:

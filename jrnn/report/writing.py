@@ -38,12 +38,9 @@ def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> lis
     Raises:
       InputError: the folder cannot be written, or matplotlib is not installed.
     """
-    drawings = _drawings(diagnosis)
-    images = {
-        name: (_render(diagnosis, draw, "svg"), _render(diagnosis, draw, "svg", dark=True))
-        for name, draw in drawings.items()
-    }
-    pictures = {f"{name}.png": _render(diagnosis, draw, "png") for name, draw in drawings.items()}
+    drawn = {name: _render(diagnosis, draw) for name, draw in _drawings(diagnosis).items()}
+    images = {name: (light, dark) for name, (light, dark, _) in drawn.items()}
+    pictures = {f"{name}.png": png for name, (_, _, png) in drawn.items()}
     files = {
         "report.html": html_page(diagnosis, images).encode(),
         "report.json": _json_text(diagnosis).encode(),
@@ -75,7 +72,7 @@ def _drawings(diagnosis: Diagnosis) -> dict[str, Callable[..., Any]]:
         "heard_lags": (plot_heard_lags, flows),
         "gates": (plot_gates, flows and flows[-1].lag_norms_by_gate),
         "window_bands": (plot_window_bands, any(flow.windows is not None for flow in flows)),
-        "singular_values": (plot_singular_values, flows),
+        "singular_values": (plot_singular_values, any(flow.forward for flow in flows)),
         "lyapunov": (plot_lyapunov, any(flow.spectrum is not None for flow in flows)),
         "clipping": (plot_clipping, len(history.get("grad_norm", ()))),
         "clipping_proof": (plot_clipping_proof, diagnosis.clipping_proof is not None),
@@ -85,11 +82,26 @@ def _drawings(diagnosis: Diagnosis) -> dict[str, Callable[..., Any]]:
     return {name: draw for name, (draw, there) in wanted.items() if there}
 
 
-def _render(diagnosis: Diagnosis, draw: Callable[..., Any], kind: str, dark: bool = False) -> bytes:
-    """One figure as the bytes of a file, whatever the user's own style; the same diagnosis gives the same bytes."""
-    buffer, metadata = BytesIO(), {"Date": None} if kind == "svg" else None
-    with require("matplotlib.style", "plots").context(["default", {"svg.hashsalt": "jrnn", "svg.fonttype": "path"}]):
-        draw(diagnosis, dark=dark).figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
+STYLE = ["default", {"svg.hashsalt": "jrnn", "svg.fonttype": "path", "figure.dpi": 72}]  # 72: that of an SVG
+
+
+def _render(diagnosis: Diagnosis, draw: Callable[..., Any]) -> tuple[bytes, bytes, bytes]:
+    """One figure as (SVG, SVG for a dark background, PNG), whatever the user's own style; the same diagnosis gives the
+    same bytes. The layout, half the work, is found once: the dark figure differs in its colours alone."""
+    with require("matplotlib.style", "plots").context(STYLE):
+        light, dark = (draw(diagnosis, dark=dark).figure for dark in (False, True))
+        light.draw_without_rendering()
+        for figure in (light, dark):
+            figure.set_layout_engine("none")
+        for ax, other in zip(light.axes, dark.axes, strict=True):
+            other.set_position(ax.get_position(original=True))
+        return _saved(light, "svg"), _saved(dark, "svg"), _saved(light, "png")
+
+
+def _saved(figure: Any, kind: str) -> bytes:
+    """A figure as the bytes of a file."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
 
 

@@ -79,6 +79,15 @@ def test_every_output_counts_on_its_own():
     assert_allclose(few.growth, np.log(0.8), rtol=1e-12)
 
 
+def test_all_outputs_are_followed_where_that_costs_little(monkeypatch):
+    xs = np.random.default_rng(0).normal(size=(70, 2, 1))
+    every = summarise(CELL, params(0.8), xs, lambda u: jnp.sum(u.outputs**2), lag=10)
+    assert every.outputs == 70 and every.exact and not every.lag_errors.any()
+    monkeypatch.setattr("jrnn.flow.summary.PAIRS", 70 * 71 * 2 - 1)
+    some = summarise(CELL, params(0.8), xs, lambda u: jnp.sum(u.outputs**2), lag=10)
+    assert some.outputs == 64 and not some.exact and some.lag_errors.any()
+
+
 def test_sequences_of_different_lengths():
     lengths = np.array([20, 3, 11, 0, 7])
     found = summarise(CELL, params(0.9), XS, last, lengths=lengths, lag=10)

@@ -169,6 +169,8 @@ def test_what_is_not_finite_and_what_is_refused():
     found = alone.verdict(30)
     assert found.kind == "undecided" and found.sequences == 1 and found.arriving_interval == (0, np.inf)
     assert "one sequence and one output" in found.sentence
+    overlapping_ways = gradient_flow(SCALAR, None, np.ones((T, 2)), lambda u: jnp.sum(u.outputs)).verdict(30)
+    assert overlapping_ways.kind == "undecided" and "outputs whose ways back overlap" in overlapping_ways.sentence
     assert alone.verdict(0).kind == "healthy" and "ask for the lag" in alone.verdict(0).sentence
     poisoned = jax.jit(lambda xs: gradient_flow(SCALAR, None, xs, last))(jnp.ones((T, 3, 2)).at[5, 1].set(jnp.nan))
     assert poisoned.verdict(36).kind == "not finite" and int(poisoned.effective_horizon()) == -1
@@ -188,6 +190,45 @@ def test_few_sequences_widen_the_interval():
         low, high = arrived.typical_interval(1, arrived.draws([1])[0][:, 0], 0.9)
         hits += low <= 1 <= high
     assert 168 <= hits <= 195, hits  # their own range would hold it 150 times
+
+
+def overlapping(rng, steps, lag, sequences, every=1):
+    """The arrival of a run in which the gradient is multiplied by exp(N(-0.02, 0.15)) at each step, an output each."""
+    gains = rng.normal(-0.02, 0.15, size=(steps, sequences))
+    total = np.concatenate([np.zeros((1, sequences)), np.cumsum(gains, axis=0)])
+    by_lag = np.ones((len(total) - lag, lag + 1, sequences))
+    by_lag[:, lag] = np.exp(total[lag:] - total[:-lag])
+    by_lag = by_lag[::every]
+    return Arrival(by_lag, 0, np.ones(by_lag.shape, bool), float(every))
+
+
+@pytest.mark.parametrize(
+    ("steps", "sequences", "every"), [(40, 2, 1), (40, 3, 1), (170, 1, 1), (40, 2, 5), (170, 2, 40)]
+)
+def test_ways_back_that_overlap_are_no_evidence_of_their_own(steps, sequences, every):
+    """10 outputs 30 steps back share nearly all of their way: that is one piece of evidence a sequence, not 10."""
+    rng, lag, hits = np.random.default_rng(6), 30, 0
+    truth = overlapping(rng, steps, lag, 4000, every).typical(lag)
+    for _ in range(200):
+        found = overlapping(rng, steps, lag, sequences, every)
+        low, high = found.typical_interval(lag, found.draws([lag])[0][:, 0], 0.9)
+        hits += low <= truth <= high
+    assert hits >= 168, hits  # binomial: 180 +- 4
+
+
+def test_the_typical_sequences_come_first():
+    by_lag = np.ones((1, 2, 7))
+    by_lag[0, 1] = [0.0, 5.0, np.inf, 1e-9, 0.3, 0.2, 7.0]  # the last one sends nothing
+    by_lag[0, 0, 6] = 0.0
+    found = Arrival(by_lag, 0, np.ones(by_lag.shape, bool)).typical_first(1)
+    assert set(found[:2]) == {4, 5} and set(found[2:4]) == {3, 1} and set(found[4:]) == {0, 2}
+
+
+def test_neighbouring_outputs_of_a_sample_lie_apart():
+    flow = gradient_flow(SCALAR, None, np.ones((T, 3, 2)), lambda u: jnp.sum(u.outputs), max_pairs=1500)
+    times = np.asarray(flow.output_times)
+    assert_allclose(flow.arrival().apart, np.diff(times).mean(), rtol=1e-12)
+    assert gradient_flow(SCALAR, None, np.ones((T, 3, 2)), last).arrival().apart == 1
 
 
 def test_ways_back_that_are_cut_do_not_count():

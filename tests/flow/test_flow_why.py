@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from jrnn.cells import elman, gru, layer_norm, linear, lstm, stack
-from jrnn.flow import summarise
+from jrnn.flow import gradient_flow, summarise
 from jrnn.flow.bands import grouped, window_bands
 from jrnn.flow.expectation import expected
 from jrnn.flow.rates import combined, measured_spectrum
@@ -65,6 +65,25 @@ def test_windows_are_products_of_jacobians_up_to_each_sequences_own_end(summary)
     ordered = np.sort(logs, axis=1)
     assert_allclose(found.windows.log_singular_values, ordered[:, [0, 1, 1]].transpose(1, 0, 2), rtol=1e-8)
     assert_allclose(found.windows.largest, ordered[:, 1, 0], rtol=1e-8)
+
+
+def test_windows_are_those_of_the_typical_sequences():
+    """So the best direction keeps at least what the reader is told arrives, however far apart sequences are."""
+    cell, steps = elman(UNITS), 24
+    xs = np.random.default_rng(2).normal(size=(steps, 33, 2)) * np.geomspace(0.1, 8, 33)[:, None]
+    found = summarise(cell, made(cell), xs, lambda u: jnp.sum(u.last**2), lag=20)
+    assert found.windows.sequences == 4
+    best = {}
+    for s in range(33):
+        product = np.eye(UNITS)
+        for J in elman_jacobians(jax.tree.map(np.asarray, made(cell)), xs[:, s])[-20:]:
+            product = J @ product
+        best[s] = np.log(np.linalg.norm(product, 2))
+    flow = gradient_flow(cell, made(cell), xs, lambda u: jnp.sum(u.last**2))
+    each = np.asarray(flow.credit[-1, steps - 20] / flow.credit[-1, steps])
+    near = np.argsort(each)[[15, 16, 17, 18]]
+    assert_allclose(found.windows.largest[-1], sorted(best[s] for s in near)[2], rtol=1e-8)
+    assert np.exp(found.windows.largest[-1]) > found.at_lag
 
 
 def test_the_spectrum_sums_to_the_mean_log_determinant(summary):

@@ -174,10 +174,21 @@ def gated():
     return diagnosis(stages=tuple(stages), clipping_proof=proof(steps + 1))
 
 
+def estimated():
+    """An output at every step, too many to follow all: a sample of them, so what is said by lag has an error."""
+    lags = np.arange(65)
+    stages = []
+    for name, rate in (("before training", -0.2), ("after training", -0.05)):
+        norms = 3 * np.exp(rate * lags)
+        errors = 0.1 * norms + 0.02
+        stages.append(Stage(name, 0, {"loss": 0.5}, flow(rate, lag_norms=norms, lag_errors=errors, exact=False)))
+    return diagnosis(stages=tuple(stages))
+
+
 def unexplained():
     """A summary that was not asked why, of one step of way back."""
     stage = Stage("as saved", 0, {}, flow(-0.1, lags=2, lag=1, windows=None, spectrum=None, theory=()))
     return diagnosis(stages=(stage,), history={})
 
 
-EVERY = {f.__name__: f for f in (diagnosis, vanished, broken, regression, saved, gated, unexplained)}
+EVERY = {f.__name__: f for f in (diagnosis, vanished, broken, regression, saved, gated, estimated, unexplained)}

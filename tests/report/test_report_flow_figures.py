@@ -18,9 +18,10 @@ from jrnn.report import (
     plot_window_bands,
     to_json,
 )
+from jrnn.report.captions import heard_text
 from jrnn.report.exponents_figure import expectations
 from jrnn.report.reasons import reasons
-from jrnn.report.unrolled_figure import FULL, boxes, thickness
+from jrnn.report.unrolled_figure import FULL, boxes, followed, thickness
 from jrnn.report.wording import compact
 from jrnn.report.writing import _drawings
 from jrnn.types import InputError
@@ -132,6 +133,29 @@ def text_of(ax):
     return " ".join(item.get_text() for item in ax.texts)
 
 
+def test_the_unrolled_network_shows_what_the_verdict_says():
+    """Not one output alone, which few sequences may be long enough to have."""
+    flow = samples.flow(-0.1, lags=31, lag=20, credit=np.ones((3, 32)))
+    t, fractions = followed(flow)
+    assert t == 31 and fractions[t - 20] == flow.at_lag and fractions[t] == 1
+    np.testing.assert_array_equal(fractions[1:], flow.arriving[::-1])
+
+
+def test_a_map_names_its_stage_readably_and_counts_whole_steps():
+    ax = plot_credit_map(samples.gated())
+    for part in ax.figure.axes[:2]:
+        (name,) = [item for item in part.texts if "training" in item.get_text()]
+        assert name.get_bbox_patch() is not None
+        assert all(tick == round(tick) for tick in part.get_yticks())
+
+
+def test_the_lag_profile_ends_where_sequences_do():
+    values = np.append(np.exp(-0.1 * np.arange(20)), np.full(5, np.nan))
+    flow = samples.flow(0, arriving=values, lag=9, output_times=np.array([12, 19, 20]))
+    ax = plot_lag_profile(samples.diagnosis(stages=(samples.Stage("as saved", 0, {}, flow),)))
+    assert ax.get_xlim()[1] == 19 and not [item for item in ax.texts if item.get_gid() == "note"]
+
+
 def test_boxes_are_few_even_and_reach_the_lag():
     np.testing.assert_array_equal(boxes(5, 3), np.arange(6))
     np.testing.assert_array_equal(boxes(64, 62), [2, 10, 18, 25, 33, 41, 48, 56, 64])
@@ -151,6 +175,26 @@ def test_heard_lags_and_the_horizon():
     _, drawn = line(plot_heard_lags(samples.vanished()), "heard before training")
     known = drawn[np.isfinite(drawn)]
     assert known[-1] == pytest.approx(3e-12) and len(known) == 186 and np.isnan(drawn[186:]).all()
+
+
+def test_the_error_of_an_estimate_is_a_band():
+    """From ||G|| - error to ||G|| + error at each lag, cut at the axis; none where all outputs were followed."""
+    value = samples.estimated()
+    ax = plot_heard_lags(value)
+    bands = {c.get_gid(): c for c in ax.collections if (c.get_gid() or "").startswith("error")}
+    assert set(bands) == {"error before training", "error after training"}
+    bottom = ax.get_ylim()[0]
+    for stage in value.stages:
+        corners = bands[f"error {stage.name}"].get_paths()[0].vertices
+        norms, errors = stage.flow.lag_norms, stage.flow.lag_errors
+        for lag in (0, 7, 63):
+            ends = corners[corners[:, 0] == lag, 1]
+            assert ends.max() == pytest.approx(norms[lag] + errors[lag])
+            assert ends.min() == pytest.approx(max(norms[lag] - errors[lag], bottom))
+    assert "band" in heard_text(value)[0] and "estimated from 3 outputs" in heard_text(value)[0]
+    plain = plot_heard_lags(samples.diagnosis())
+    assert not [c for c in plain.collections if (c.get_gid() or "").startswith("error")]
+    assert "band" not in heard_text(samples.diagnosis())[0]
 
 
 def test_gates_and_paths():
@@ -232,6 +276,8 @@ def test_reasons_hold_the_numbers():
     said = " ".join(reasons(samples.diagnosis().stages[-1].flow))
     for words in ("1 keeps 1 % or more over 63 steps", "the best keeps 4.3 %", "-0.050 ± 0.020", "above the -0.073"):
         assert words in said, said
+    lost = samples.flow(-0.2, lags=51, windows=samples.windows(-0.01, [1, 2, 50], 6))
+    assert "lies mostly along the others: 0.0045 % arrives" in " ".join(reasons(lost))
     gone = " ".join(reasons(samples.diagnosis().stages[0].flow))
     assert "none keep 1 %" in gone and "below the -0.073" in gone and "last 20 steps" in gone
     gate = " ".join(reasons(samples.gated().stages[-1].flow))

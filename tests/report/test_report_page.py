@@ -7,12 +7,15 @@ from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.style
+import numpy as np
 import pytest
 
 from jrnn.report import plot_lag_profile, to_json, write_report
 from jrnn.report.facts import table_rows
 from jrnn.report.page import html_page
 from jrnn.report.reasons import reasons
+from jrnn.report.style import DARK
 from jrnn.report.writing import _drawings, _render
 from jrnn.types import InputError
 from tests.report import samples
@@ -24,7 +27,7 @@ MEASURED = ["unrolled", "lag_profile", "credit_map", "heard_lags", "window_bands
 @pytest.fixture
 def instant(monkeypatch):
     """Draws nothing: for tests that look at files, not at pictures."""
-    monkeypatch.setattr("jrnn.report.writing._render", lambda *_, **__: b"drawn")
+    monkeypatch.setattr("jrnn.report.writing._render", lambda *_: (b"drawn",) * 3)
 
 
 def plain(html):
@@ -85,6 +88,13 @@ def test_the_page_tells_its_story_in_order():
     assert "Clipping is a bandage" not in plain(html_page(samples.saved(), {}))
 
 
+def test_a_gated_cell_is_not_told_to_get_gates():
+    gated = samples.flow(-0.2, lags=51, lag_norms_by_gate={"f": np.ones(52)})
+    page = plain(html_page(samples.diagnosis(stages=(samples.Stage("as saved", 0, {}, gated),)), {}))
+    assert "bias of up to ln(50) = 3.9" in page and "a cell with gates" not in page
+    assert "a cell with gates" in plain(html_page(samples.vanished(), {}))
+
+
 def test_figures_keep_their_proportions():
     svg = b'<svg xmlns:xlink="x" width="345.6pt" height="500.2pt" viewBox="0 0 1 1">'
     assert 'width="346" height="500"' in html_page(samples.saved(), {"lag_profile": (svg, svg)})
@@ -122,7 +132,27 @@ def test_saved_model_has_no_training_figures(tmp_path, instant):
 
 
 def test_the_same_diagnosis_gives_the_same_picture():
-    assert _render(samples.saved(), plot_lag_profile, "svg") == _render(samples.saved(), plot_lag_profile, "svg")
+    assert _render(samples.saved(), plot_lag_profile) == _render(samples.saved(), plot_lag_profile)
+
+
+@pytest.mark.parametrize("name", ["credit_map", "lyapunov", "gates"])
+def test_light_and_dark_lie_on_each_other(name):
+    """Each is laid out once; drawn alone, the dark one would be laid out just so."""
+    value = samples.gated()
+    draw = _drawings(value)[name]
+    light, dark, png = _render(value, draw)
+    size = re.compile(rb'<svg[^>]* width="[^"]*" height="[^"]*" viewBox="[^"]*"')
+    frame = re.compile(rb'<g id="(?:patch|axes)_\d+">\s*<path d="([^"]*)"')
+    assert size.search(light)[0] == size.search(dark)[0] and png.startswith(b"\x89PNG")
+    assert frame.findall(light) == frame.findall(dark) and len(frame.findall(light)) > 1
+    assert DARK.background.encode() in dark and DARK.background.encode() not in light
+    with matplotlib.style.context(["default", {"figure.dpi": 72}]):
+        alone = draw(value, dark=True).figure
+        alone.draw_without_rendering()
+        places = [ax.get_position().bounds for ax in alone.axes]
+        figure = draw(value).figure
+        figure.draw_without_rendering()
+        np.testing.assert_allclose([ax.get_position().bounds for ax in figure.axes], places, atol=1e-3)
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])

@@ -123,6 +123,7 @@ def test_lags_to_show():
 
 
 def test_numbers_as_people_read_them():
+    assert [percentage(x) for x in (3.4e-5, 3.4e-6)] == ["0.0034 %", "3.4e-04 %"]
     assert [percentage(x) for x in (1, 0.996, 0.12, 0.0034, 2.1e-9, 0, 3.1, 310.0)] == [
         "100 %",
         "100 %",
