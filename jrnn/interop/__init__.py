@@ -1,0 +1,13 @@
+"""The edge: cells, modules and weights of other libraries. Each is an extra, imported when it is first used.
+
+from_nnx, from_linen, from_equinox, from_haiku   a foreign cell -> (jrnn cell, its parameters)
+jrnn.interop.nnx, jrnn.interop.linen             RNN, Bidirectional, Stack as Flax modules
+jrnn.interop.weights                             parameters from and to other libraries, as NumPy arrays
+"""
+
+from jrnn.interop.equinox_cells import from_equinox as from_equinox
+from jrnn.interop.flax_cells import from_linen as from_linen
+from jrnn.interop.flax_cells import from_nnx as from_nnx
+from jrnn.interop.haiku_cells import from_haiku as from_haiku
+from jrnn.interop.tap import tap_linen as tap_linen
+from jrnn.interop.tap import tap_nnx as tap_nnx

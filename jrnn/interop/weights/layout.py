@@ -1,0 +1,149 @@
+"""The middle between all layouts: one direction of one layer as NumPy arrays in jrnn's layout, and the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn.cells import GRU, LSTM, Bidirectional, Elman, Stack, elman, gru, lstm, stack
+from jrnn.types import InputError, Params, Shape
+
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+KINDS = {count: kind for kind, count in GATES.items()}
+
+
+class Layer(NamedTuple):
+    """Blocks in jrnn's order: lstm i, f, g, o; gru r, z, n."""
+
+    kind: str
+    w_in: np.ndarray  # [F, G*H]
+    w_rec: np.ndarray  # [H, G*H]
+    bias: np.ndarray  # [G*H]
+    bias_rec: np.ndarray | None = None  # [H], of a GRU that resets after the matmul: b_hn
+    activation: str = "tanh"  # of an rnn
+
+    @property
+    def hidden(self) -> int:
+        return self.w_rec.shape[0]
+
+
+def cell_of(layer: Layer) -> tuple[Any, Params]:
+    """The cell and its parameters as JAX arrays."""
+    params = {"w_in": layer.w_in, "w_rec": layer.w_rec, "bias": layer.bias}
+    if layer.kind == "gru":
+        cell: Any = gru(layer.hidden, reset_after=layer.bias_rec is not None)
+        params |= {} if layer.bias_rec is None else {"bias_rec": layer.bias_rec}
+    else:
+        cell = lstm(layer.hidden) if layer.kind == "lstm" else elman(layer.hidden, layer.activation)
+    return cell, {name: jnp.asarray(array) for name, array in params.items()}
+
+
+def layer_of(cell: Any, params: Params, kinds: Sequence[str] = ("rnn", "lstm", "gru")) -> Layer:
+    """The inverse of `cell_of`; InputError for a cell that the target has no layer for."""
+    kind = {Elman: "rnn", LSTM: "lstm", GRU: "gru"}.get(type(cell), "")
+    if kind not in kinds:
+        names = " or ".join({"rnn": "jrnn.elman", "lstm": "jrnn.lstm", "gru": "jrnn.gru"}[k] for k in kinds)
+        raise InputError("cell", type(cell).__name__, f"{names}: the layout has no other layer")
+    arrays = {name: np.asarray(array) for name, array in params.items()}
+    return Layer(
+        kind, arrays["w_in"], arrays["w_rec"], arrays["bias"], arrays.get("bias_rec"), getattr(cell, "activation", "")
+    )
+
+
+def sequence_of(layers: Sequence[Sequence[Layer]]) -> tuple[Any, Params]:
+    """Layers, bottom first, of one or two directions each: the cell itself, `Bidirectional`, or a stack of such."""
+    made = []
+    for ways in layers:
+        cells, params = zip(*map(cell_of, ways), strict=True)
+        if len(ways) == 1:
+            made.append((cells[0], params[0]))
+        else:
+            made.append((Bidirectional(*cells), {"forward": params[0], "backward": params[1]}))
+    if len(made) == 1:
+        return made[0]
+    return stack(*(cell for cell, _ in made)), tuple(params for _, params in made)
+
+
+def layers_of(cell: Any, params: Params) -> list[list[Layer]]:
+    """The inverse of `sequence_of`."""
+    if isinstance(cell, Stack):
+        return [ways for one, own in zip(cell.cells, params, strict=True) for ways in layers_of(one, own)]
+    if isinstance(cell, Bidirectional):
+        return [[layer_of(cell.forward, params["forward"]), layer_of(cell.backward, params["backward"])]]
+    return [[layer_of(cell, params)]]
+
+
+def kind_of(name: str, array: np.ndarray, hidden: int, axis: int) -> str:
+    """Which layer it is, from the number of gates: array's `axis` holds G*H."""
+    count = array.shape[axis] / hidden if hidden else 0
+    if count not in KINDS:
+        needed = f"1, 3 or 4 gates of {hidden} units on axis {axis}"
+        raise InputError(name, f"shape {array.shape}", f"{needed} (a simple RNN, a GRU or an LSTM)")
+    return KINDS[int(count)]
+
+
+def fetch(arrays: Any, name: str, shape: Sequence[int | None]) -> np.ndarray:
+    """arrays[name] as NumPy, of this shape (None: any size), or an InputError that names it."""
+    if not isinstance(arrays, Mapping) or name not in arrays:
+        given = sorted(map(str, arrays)) if isinstance(arrays, Mapping) else type(arrays).__name__
+        raise InputError(name, f"none among {given}", f"an array of shape {spelled(shape)}")
+    array = np.asarray(arrays[name])
+    check_shape(name, array, shape)
+    return array
+
+
+def check_shape(name: str, array: np.ndarray, shape: Sequence[int | None]) -> None:
+    """InputError unless the array has this shape; None stands for any size."""
+    fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
+    if not fits:
+        raise InputError(name, f"shape {array.shape}", f"shape {spelled(shape)}")
+
+
+def spelled(shape: Sequence[int | None]) -> str:
+    """(None, 12) -> [*, 12]."""
+    return f"[{', '.join('*' if n is None else str(n) for n in shape)}]"
+
+
+def reorder(array: np.ndarray, given: str, wanted: str, axis: int = -1) -> np.ndarray:
+    """Blocks along `axis`, named by the letters of `given`, in the order of `wanted`."""
+    blocks = dict(zip(given, np.split(array, len(given), axis=axis), strict=True))
+    return np.concatenate([blocks[gate] for gate in wanted], axis=axis)
+
+
+def two_biases(kind: str, of_input: np.ndarray, of_state: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """(bias, bias_rec) from PyTorch's b_ih and b_hh, gates in jrnn's order: their sum, but for a GRU's candidate."""
+    if kind != "gru":
+        return of_input + of_state, None
+    first = 2 * (of_state.shape[0] // 3)
+    return np.concatenate([of_input[:first] + of_state[:first], of_input[first:]]), of_state[first:]
+
+
+def bias_pair(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """The inverse of `two_biases`: all of it on the input's side, but for b_hn."""
+    of_state = np.zeros_like(layer.bias)
+    if layer.bias_rec is not None:
+        of_state[2 * layer.hidden :] = layer.bias_rec
+    return layer.bias, of_state
+
+
+def check_reset(layer: Layer, after: bool, library: str) -> None:
+    """InputError for the GRU variant that the target has not."""
+    if layer.kind == "gru" and (layer.bias_rec is not None) != after:
+        name = f"reset_after={not after}"
+        needed = f"jrnn.gru(..., reset_after={after}), the only GRU that {library} has: no weights make one the other"
+        raise InputError("cell", f"a GRU with {name}", needed)
+
+
+def check_activation(activation: Any, allowed: Mapping[str, str], argument: str = "activation") -> str:
+    """jrnn's name of an Elman network's activation."""
+    if activation not in allowed:
+        raise InputError(argument, repr(activation), f"one of {sorted(allowed)}")
+    return allowed[activation]
+
+
+def shape_of(array: Any) -> Shape:
+    """The shape of anything that NumPy can read."""
+    return np.asarray(array).shape
