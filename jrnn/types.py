@@ -39,6 +39,8 @@ class Cell(Protocol):
         whose output cannot be told apart from its state; credit for y_t then goes to h_{t-1}.
       noise(params, key, t, batch_shape) -> noise: what `step` and `output` then accept as keyword `noise=`
         (dropout masks); drawn anew for every step, never part of the state; None without a key.
+      kernel(params) -> `jrnn.kernels.Weights`, or None: the step is one of the recurrences that have kernels; the
+        output must then take [T, *B] as its batch.
       jacobian(params, state, x) -> (J [*B, N, N], dh_t/dx_t [*B, N, F]): the closed form of the step's derivatives.
     """
 

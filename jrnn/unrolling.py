@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool
 
+from jrnn import kernels
 from jrnn.boundary import (
     as_array,
     as_arrays,
@@ -21,25 +21,19 @@ from jrnn.boundary import (
     segment_of,
     steps_of,
 )
-from jrnn.cells import Bidirectional, BidirectionalState, Stack, advance, check_cell, draw_noise, is_causal, merge
-from jrnn.masking import Schedule, schedule, select, zero_unless
-from jrnn.types import Array, InputError, Inputs, Params, Shape, State
-
-
-class Unrolled(NamedTuple):
-    """What `unroll` returns. Time is axis 0 (or `time_axis`) in outputs, states and mask."""
-
-    outputs: Any
-    """y_t [T, *B, K]; zero where the step did not happen."""
-    final_state: State
-    """The state after the last step that happened [*B, ...]; the initial state at length 0."""
-    states: State | None
-    """With return_states: h_0..h_T [T+1, *B, ...], states[0] the initial state; padding holds the last valid one.
-    With reverse they stay at their times: states[t] is the state after step t was read, states[T] the initial one."""
-    mask: Bool[Array, "T *B"]
-    """[T, *B] of bool: the steps that happened (lengths and mask together)."""
-    last: Any
-    """[*B, K]: the output of the step read last (with reverse: the earliest valid one); zero if none happened."""
+from jrnn.cells import (
+    Bidirectional,
+    BidirectionalState,
+    Stack,
+    advance,
+    check_cell,
+    draw_noise,
+    is_causal,
+    merge,
+)
+from jrnn.loops import Plan, Unrolled, scan
+from jrnn.masking import schedule
+from jrnn.types import Array, InputError, Inputs, Params, State, size_of
 
 
 class Silent(NamedTuple):
@@ -67,6 +61,7 @@ def unroll(
     state_tap: State | None = None,
     time_axis: int = 0,
     key: Array | None = None,
+    implementation: str | Sequence[str] | None = None,
 ) -> Unrolled:
     """Runs `cell` over a sequence: h_t = step(params, h_{t-1}, x_t), y_t = output(params, h_t, x_t).
 
@@ -97,6 +92,8 @@ def unroll(
         by definition, gets zero.
       time_axis: where time is in xs, resets, mask, state_tap and in the results.
       key: a PRNG key for cells with noise (dropout); None runs without noise.
+      implementation: "native" (the compiled kernel, on CPUs), "xla" (the scan of the cell's step), or several names:
+        the first that can run this call. None tries them all; `jrnn.kernels.explain` says which one that is.
     Returns:
       An `Unrolled`.
     Raises:
@@ -125,6 +122,8 @@ def unroll(
         state_tap=front(state_tap.tap if isinstance(state_tap, Silent) else state_tap),
         silent=silent,
         key=key,
+        implementation=implementation,
+        beneath=False,
     )
     return result._replace(outputs=back(result.outputs), states=back(result.states), mask=back(result.mask))
 
@@ -155,9 +154,25 @@ def run(cell: Any, params: Params, xs: Inputs, *, key: Array | None, **options: 
     """Time-major `unroll`: gives descriptions that are not causal their meaning, hands cells to the scan."""
     if isinstance(cell, Bidirectional):
         return run_both(cell, params, xs, key=key, **options)
-    if not is_causal(cell):
+    if not is_causal(cell) or by_layers(cell, params, key, options["implementation"]):
         return run_layers(cell, params, xs, key=key, **options)
     return run_cell(cell, params, xs, key=key, **options)
+
+
+def by_layers(cell: Any, params: Params, key: Array | None, implementation: Any) -> bool:
+    """Whether a stack is better run layer by layer: one of its layers has a kernel for it."""
+    if not isinstance(cell, Stack) or key is not None:
+        return False
+    jax.eval_shape(lambda p: cell.initial_state(p, ()), params)  # checks them
+    chosen = [kernels.explain(layer, own, implementation).chosen for layer, own in layers_of(cell, params)]
+    return any(name != "xla" for name in chosen)
+
+
+def layers_of(cell: Any, params: Params) -> list[tuple[Any, Params]]:
+    """Every cell of a stack, of stacks within it too, with its parameters; a cell itself is its one layer."""
+    if not isinstance(cell, Stack):
+        return [(cell, params)]
+    return [pair for layer, own in zip(cell.cells, params, strict=True) for pair in layers_of(layer, own)]
 
 
 def run_both(
@@ -184,7 +199,8 @@ def run_both(
 
 
 def run_layers(cell: Stack, params: Params, xs: Inputs, *, key: Array | None, **options: Any) -> Unrolled:
-    """A stack with a layer that reads the future runs layer by layer."""
+    """A stack with a layer that reads the future, or that has a kernel, runs layer by layer."""
+    beneath = options.pop("beneath")
     per_layer = {name: options.pop(name) for name in ("initial_state", "reset_state", "state_tap")}
     for name, value in per_layer.items():
         if value is not None and not (isinstance(value, tuple) and len(value) == len(cell.cells)):
@@ -194,7 +210,8 @@ def run_layers(cell: Stack, params: Params, xs: Inputs, *, key: Array | None, **
     for i, layer in enumerate(cell.cells):
         own = {name: None if value is None else value[i] for name, value in per_layer.items()}
         own_key = None if key is None else jax.random.fold_in(key, i)
-        layers.append(run(layer, params[i], xs, key=own_key, **own, **options))
+        hands_on = beneath or (cell.causal and i < len(cell.cells) - 1)
+        layers.append(run(layer, params[i], xs, key=own_key, beneath=hands_on, **own, **options))
         xs = layers[-1].outputs
     return layers[-1]._replace(
         final_state=tuple(layer.final_state for layer in layers),
@@ -221,6 +238,8 @@ def run_cell(
     state_tap: State | None,
     silent: bool,
     key: Array | None,
+    implementation: str | Sequence[str] | None,
+    beneath: bool,
 ) -> Unrolled:
     """Checks what was given against the cell, then scans."""
     steps = steps_of(xs, length)
@@ -236,122 +255,11 @@ def run_cell(
         state_tap = check_state("state_tap", state_tap, cell, params, (steps + 1, *batch_shape))
     check_step(cell, params, start, xs)
     when = schedule(steps, batch_shape, lengths, resets, mask, reverse, truncate)
-    plan = Plan(steps, batch_shape, reverse, segment_of(remat, steps), unroll, return_states, silent)
+    chosen = kernels.explain(cell, params, implementation).chosen
+    if steps == 0 or size_of(batch_shape) == 0 or (key is not None and hasattr(cell, "noise")):
+        chosen = "xla"
+    plan = Plan(steps, batch_shape, reverse, segment_of(remat, steps), unroll, return_states, silent, chosen, beneath)
     return scan(cell, params, xs, start, restart, when, state_tap, key, plan)
-
-
-class Plan(NamedTuple):
-    """The static part of a scan."""
-
-    steps: int
-    batch_shape: Shape
-    reverse: bool
-    segment: int | None  # steps recomputed together in the backward pass; None stores everything
-    unroll: int
-    return_states: bool
-    silent: bool  # the tap is zero and is not read
-
-
-@partial(jax.jit, static_argnums=(0, 8))
-def scan(
-    cell: Any,
-    params: Params,
-    xs: Inputs,
-    start: State,
-    restart: State,
-    when: Schedule,
-    tap: State | None,
-    key: Array | None,
-    plan: Plan,
-) -> Unrolled:
-    """The recurrence itself; jitted, so that an eager call compiles once per shape."""
-
-    def one(state: State, inputs: tuple) -> tuple[State, Any]:
-        t, x, now, pull = inputs
-        if now.cuts is not None:
-            state = select(now.cuts, jax.lax.stop_gradient(state), state)
-        if now.resets is not None:
-            state = select(now.resets, restart, state)
-        if now.valid is not None:
-            # padding may hold NaN, and 0 * NaN would reach the gradient through the step that is thrown away
-            x = zero_unless(now.valid, x)
-        noise = draw_noise(cell, params, key, t, plan.batch_shape)
-        options = {} if noise is None else {"noise": noise}
-        after = cell.step(params, state, x, **options)
-        if now.valid is not None:
-            after = select(now.valid, after, state)
-        if pull is not None:
-            pull = pull if now.inside is None else zero_unless(now.inside, pull)
-            after = jax.tree.map(listen if plan.silent else jnp.add, after, pull)
-        y = cell.output(params, state if getattr(cell, "reads_previous", False) else after, x, **options)
-        return after, y if now.valid is None else zero_unless(now.valid, y)
-
-    def body(carry: tuple[State, Any], inputs: tuple) -> tuple[tuple[State, Any], tuple[Any, State | None]]:
-        state, last = carry
-        after, y = one(state, inputs)
-        valid = inputs[2].valid
-        last = y if valid is None else select(valid, y, last)
-        return (after, last), (y, after if plan.return_states else None)
-
-    if tap is not None:
-        first = plan.steps if plan.reverse else 0
-        start = jax.tree.map(lambda h, pull: h + pull[first], start, tap)
-        tap = jax.tree.map(lambda pull: pull[:-1] if plan.reverse else pull[1:], tap)
-    inputs = (jnp.arange(plan.steps), xs, when, tap)
-    slices = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), inputs)
-    silence = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), jax.eval_shape(one, start, slices)[1])
-    (final, last), (outputs, states) = scan_segments(body, (start, silence), inputs, plan)
-    if plan.return_states:
-        order = (lambda h, hs: (hs, h[None])) if plan.reverse else (lambda h, hs: (h[None], hs))
-        states = jax.tree.map(lambda h, hs: jnp.concatenate(order(h, hs)), start, states)
-    happened = jnp.ones((plan.steps, *plan.batch_shape), bool) if when.valid is None else when.valid
-    return Unrolled(outputs, final, states, happened, last)
-
-
-@jax.custom_jvp
-def listen(h: Array, pull: Array) -> Array:
-    """h + pull for a pull of zeros: the same derivatives, without reading and adding T states of zeros."""
-    return h
-
-
-@listen.defjvp
-def listen_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    """dh + dpull, which is linear, so that both modes work; integers have no tangent."""
-    moves = jnp.issubdtype(primals[0].dtype, jnp.inexact)
-    return primals[0], tangents[0] + tangents[1] if moves else tangents[0]
-
-
-def scan_segments(body: Callable, carry: Any, inputs: Any, plan: Plan) -> tuple[Any, Any]:
-    """`lax.scan`, in segments that are recomputed in the backward pass if the plan says so."""
-    run_steps = partial(jax.lax.scan, reverse=plan.reverse, unroll=plan.unroll)
-    if plan.segment is None or plan.steps == 0:
-        return run_steps(body, carry, inputs)
-    if plan.segment == 1:
-        return run_steps(jax.checkpoint(body, prevent_cse=False), carry, inputs)
-
-    def segment(length: int) -> Callable:
-        def steps_from(carry: Any, start: Any, inputs: Any) -> tuple[Any, Any]:
-            return run_steps(
-                body, carry, jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, length), inputs)
-            )
-
-        remembered = jax.checkpoint(steps_from, prevent_cse=False)
-        # each segment cuts its own inputs: [count, size, ...] would be a copy of all of xs where size does not divide T
-        return lambda carry, start: remembered(carry, start, inputs)
-
-    size = min(plan.segment, plan.steps)
-    count, rest = divmod(plan.steps, size)
-    whole = count * size
-    parts = []
-    if plan.reverse and rest:
-        carry, ys = segment(rest)(carry, whole)
-        parts.append(ys)
-    carry, ys = jax.lax.scan(segment(size), carry, size * jnp.arange(count), reverse=plan.reverse)
-    parts.insert(0, jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), ys))
-    if not plan.reverse and rest:
-        carry, ys = segment(rest)(carry, whole)
-        parts.append(ys)
-    return carry, parts[0] if len(parts) == 1 else jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
 
 
 def move_axis(tree: Any, source: int, to: int) -> Any:

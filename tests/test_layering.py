@@ -16,6 +16,7 @@ ORDER = (
     "cells",
     "boundary",
     "masking",
+    "loops",
     "unrolling",
     "gradients",
     "flow",
@@ -27,10 +28,13 @@ ORDER = (
 )
 LEAVES = {"data": {"types"}, "interop": set(ORDER[: ORDER.index("report")])}
 TOP = {"commands": {"data"}, "cli": {"data", "interop"}}  # who may use the leaves
-MAY_SCAN = ("unrolling", "kernels")
+MAY_SCAN = ("loops", "kernels")
 OVER_LAGS = ("jrnn.flow.lags",)  # loops over lags: all times at once, one step further back each
 LOOPS = {"scan", "while_loop", "fori_loop", "associative_scan"}
-EXTRAS = ("flax", "orbax", "rich", "matplotlib", "sklearn", "tensorboardX", "torch", "mlxtend", "statsmodels")
+EXTRAS = (
+    *("flax", "orbax", "rich", "matplotlib", "sklearn", "tensorboardX", "torch", "mlxtend", "statsmodels"),
+    *("equinox", "haiku", "safetensors", "onnx"),
+)
 
 FILES = {
     ".".join(("jrnn", *p.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): p
@@ -126,7 +130,7 @@ def test_only_unrolling_and_kernels_loop_over_time(module):
 
 
 def test_the_loop_reader_sees_loops():
-    assert any(loops_of(FILES["jrnn.unrolling"].read_text()))
+    assert any(loops_of(FILES["jrnn.loops"].read_text()))
     for source in ("jax.lax.scan(f, 0, xs)", "lax.while_loop(a, b, c)", "from jax.lax import fori_loop as loop"):
         assert len(list(loops_of(source))) == 1
     assert list(loops_of("def scan(xs):\n    return self.scan(xs)")) == []

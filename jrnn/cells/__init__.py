@@ -53,6 +53,7 @@ from jrnn.cells._stack import stack as stack
 from jrnn.cells._wrappers import LayerNorm as LayerNorm
 from jrnn.cells._wrappers import LearnableInitialState as LearnableInitialState
 from jrnn.cells._wrappers import Residual as Residual
+from jrnn.cells._wrappers import Wrapper as Wrapper
 from jrnn.cells._wrappers import layer_norm as layer_norm
 from jrnn.cells._wrappers import learnable_initial_state as learnable_initial_state
 from jrnn.cells._wrappers import residual as residual

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import initializers
+from jrnn.kernels.reference import add_bias, matmul
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
 C = TypeVar("C", bound=type)
@@ -70,16 +71,6 @@ def gated_params(
         "w_rec": initializers.weight_blocks(w_rec, k_rec, (hidden, hidden), len(gates), dtype),
         "bias": initializers.bias_blocks(bias, k_bias, gates, hidden, dtype),
     }
-
-
-def matmul(x: Array, w: Array) -> Array:
-    """x @ w, accumulated and returned in float32 for 16-bit operands."""
-    return jnp.matmul(x, w, preferred_element_type=wide_dtype(w.dtype))
-
-
-def add_bias(z: Array, bias: Array) -> Array:
-    """z [*B, G] + bias [G], in z's dtype; the broadcast is explicit so that strict rank promotion passes."""
-    return z + jnp.broadcast_to(bias.astype(z.dtype), z.shape)
 
 
 def check_params(params: Params, hidden: int, gates: int, **further: Shape) -> None:

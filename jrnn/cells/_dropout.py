@@ -13,6 +13,7 @@ from jrnn.cells._base import static_cell
 from jrnn.cells._bidirectional import Bidirectional
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, one_hidden_part
+from jrnn.kernels import Weights
 from jrnn.types import Array, InputError, Params, Shape, State, with_hidden
 
 
@@ -40,6 +41,9 @@ class Dropout(Wrapper):
             return super().step(params, state, x)
         of_cell, of_state, _ = noise
         return super().step(params, self.read(state, of_state), x, of_cell)
+
+    def kernel(self, params: Params) -> Weights | None:
+        return self.inner_kernel(params)  # `unroll` asks where no noise is drawn
 
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
         if noise is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
@@ -14,14 +13,14 @@ from jrnn.cells._base import (
     check_size,
     from_input,
     gated_params,
-    matmul,
     spread,
     static_cell,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
+from jrnn.kernels import Weights, reference
+from jrnn.kernels.reference import ACTIVATIONS, matmul
 from jrnn.types import Array, InputError, Params, Shape
 
-ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "identity": lambda z: z}
 SLOPES = {  # of the activation, from its value
     "tanh": lambda h: 1 - h**2,
     "relu": lambda h: (h > 0).astype(h.dtype),
@@ -56,8 +55,10 @@ class Elman:
         return ElmanState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
 
     def step(self, params: Params, state: ElmanState, x: Any) -> ElmanState:
-        z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
-        return ElmanState(ACTIVATIONS[self.activation](z).astype(state.h.dtype))
+        return ElmanState(reference.elman(self.activation, from_input(params, x, state.h), state.h, params["w_rec"]))
+
+    def kernel(self, params: Params) -> Weights:
+        return Weights(self.activation, params["w_in"], params["w_rec"], params["bias"])
 
     def jacobian(self, params: Params, state: ElmanState, x: Any) -> tuple[Array, Array]:
         """(dh'/dh [*B, H, H], dh'/dx [*B, H, F]) in closed form: diag(phi'(z)) W^T."""

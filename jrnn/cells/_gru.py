@@ -10,18 +10,18 @@ import numpy as np
 from jaxtyping import Float
 
 from jrnn.cells._base import (
-    add_bias,
     check_dtype,
     check_params,
     check_size,
     diagonal,
     from_input,
     gated_params,
-    matmul,
     spread,
     static_cell,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named
+from jrnn.kernels import Weights, reference
+from jrnn.kernels.reference import add_bias, matmul
 from jrnn.types import Array, InputError, Params, Shape
 
 
@@ -56,17 +56,15 @@ class GRU:
         return GRUState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
 
     def step(self, params: Params, state: GRUState, x: Any) -> GRUState:
-        h, w_rec, hidden = state.h, params["w_rec"], self.hidden
-        from_x = from_input(params, x, h)
-        if self.reset_after:
-            from_h = matmul(h, w_rec)
-            r, z = jnp.split(jax.nn.sigmoid(from_x[..., : 2 * hidden] + from_h[..., : 2 * hidden]), 2, axis=-1)
-            candidate = r * add_bias(from_h[..., 2 * hidden :], params["bias_rec"])
-        else:
-            r, z = jnp.split(jax.nn.sigmoid(from_x[..., : 2 * hidden] + matmul(h, w_rec[:, : 2 * hidden])), 2, axis=-1)
-            candidate = matmul((r * h.astype(r.dtype)).astype(h.dtype), w_rec[:, 2 * hidden :])
-        n = jnp.tanh(from_x[..., 2 * hidden :] + candidate)
-        return GRUState(((1 - z) * n + z * h.astype(z.dtype)).astype(h.dtype))
+        from_x = from_input(params, x, state.h)
+        return GRUState(reference.gru(from_x, state.h, params["w_rec"], self.bias_rec(params)))
+
+    def kernel(self, params: Params) -> Weights:
+        kind = "gru" if self.reset_after else "gru_reset_before"
+        return Weights(kind, params["w_in"], params["w_rec"], params["bias"], self.bias_rec(params))
+
+    def bias_rec(self, params: Params) -> Array | None:
+        return params["bias_rec"] if self.reset_after else None
 
     def jacobian(self, params: Params, state: GRUState, x: Any) -> tuple[Array, Array]:
         """(dh'/dh [*B, H, H], dh'/dx [*B, H, F]) in closed form.

@@ -15,11 +15,12 @@ from jrnn.cells._base import (
     diagonal,
     from_input,
     gated_params,
-    matmul,
     spread,
     static_cell,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
+from jrnn.kernels import Weights, reference
+from jrnn.kernels.reference import matmul
 from jrnn.types import Array, Params, Shape
 
 
@@ -51,11 +52,10 @@ class LSTM:
         return LSTMState(zeros, zeros)
 
     def step(self, params: Params, state: LSTMState, x: Any) -> LSTMState:
-        z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
-        i, f, g, o = jnp.split(z, 4, axis=-1)
-        c = jax.nn.sigmoid(f) * state.c.astype(z.dtype) + jax.nn.sigmoid(i) * jnp.tanh(g)
-        h = jax.nn.sigmoid(o) * jnp.tanh(c)
-        return LSTMState(h.astype(state.h.dtype), c.astype(state.c.dtype))
+        return LSTMState(*reference.lstm(from_input(params, x, state.h), state.h, state.c, params["w_rec"]))
+
+    def kernel(self, params: Params) -> Weights:
+        return Weights("lstm", params["w_in"], params["w_rec"], params["bias"])
 
     def jacobian(self, params: Params, state: LSTMState, x: Any) -> tuple[Array, Array]:
         """(d(h', c')/d(h, c) [*B, 2H, 2H], d(h', c')/dx [*B, 2H, F]) in closed form.

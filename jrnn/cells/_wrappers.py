@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jrnn.cells._advance import check_cell, draw_noise, is_causal, output_size
 from jrnn.cells._base import static_cell
+from jrnn.kernels import Weights
 from jrnn.types import Array, InputError, Params, Shape, State, hidden_part, wide_dtype, with_hidden
 
 
@@ -39,6 +40,12 @@ class Wrapper:
 
     def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
         return self.cell.step(self.inner(params), state, x, **({} if noise is None else {"noise": noise}))
+
+    def kernel(self, params: Params) -> Weights | None:
+        return self.inner_kernel(params) if type(self).step is Wrapper.step else None
+
+    def inner_kernel(self, params: Params) -> Weights | None:
+        return self.cell.kernel(self.inner(params)) if hasattr(self.cell, "kernel") else None
 
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
         return self.cell.output(self.inner(params), state, x, **({} if noise is None else {"noise": noise}))
@@ -90,6 +97,9 @@ class LayerNorm(Wrapper):
     def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
         after = super().step(params, state, x, noise)
         return after if self.on == "output" else with_hidden(after, self.normalise(params, hidden_part(after)))
+
+    def kernel(self, params: Params) -> Weights | None:
+        return self.inner_kernel(params) if self.on == "output" else None
 
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
         y = super().output(params, state, x, noise)

@@ -1,0 +1,11 @@
+"""FAST: the recurrences of Elman, LSTM and GRU over a whole sequence, arrays in and arrays out."""
+
+from jrnn.kernels.problem import GATES as GATES
+from jrnn.kernels.problem import Events as Events
+from jrnn.kernels.problem import Operands as Operands
+from jrnn.kernels.problem import Outcome as Outcome
+from jrnn.kernels.problem import Recurrence as Recurrence
+from jrnn.kernels.problem import Weights as Weights
+from jrnn.kernels.sequence import Explanation as Explanation
+from jrnn.kernels.sequence import explain as explain
+from jrnn.kernels.sequence import recur as recur

@@ -1,0 +1,166 @@
+// Numbers and vectors of them: storage types, loads and stores with tails, exp, sigmoid and tanh.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#define JRNN_INLINE inline __attribute__((always_inline))
+
+namespace jrnn {
+namespace JRNN_ISA {
+namespace {
+
+constexpr int64_t kBytes = JRNN_VECTOR_BYTES;
+template <class T>
+constexpr int64_t kLanes = kBytes / int64_t(sizeof(T));
+
+template <class T>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(kBytes)));
+};
+template <class T>
+using Vector = typename VectorOf<T>::type;
+
+// ---- numbers -------------------------------------------------------------------------------------------------------
+
+struct Bfloat16 {
+  uint16_t bits;
+};
+
+JRNN_INLINE float widen(Bfloat16 x) {
+  uint32_t bits = uint32_t(x.bits) << 16;
+  float wide;
+  std::memcpy(&wide, &bits, sizeof wide);
+  return wide;
+}
+JRNN_INLINE float widen(float x) { return x; }
+JRNN_INLINE double widen(double x) { return x; }
+
+template <class S>
+using Wide = decltype(widen(S{}));
+
+template <class S>
+JRNN_INLINE S narrow(Wide<S> x) {
+  if constexpr (std::is_same_v<S, Bfloat16>) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    if (x != x) return {uint16_t((bits >> 16) | 0x40)};
+    return {uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};  // to nearest, ties to even
+  } else {
+    return x;
+  }
+}
+
+template <class S, class T = Wide<S>>
+JRNN_INLINE Vector<T> load(const S* from, int64_t count = kLanes<T>) {
+  Vector<T> v;
+  if constexpr (std::is_same_v<S, T>) {
+    if (count >= kLanes<T>) {
+      std::memcpy(&v, from, sizeof v);
+      return v;
+    }
+  }
+  v = Vector<T>{};
+  for (int64_t i = 0; i < std::min(count, kLanes<T>); ++i) v[i] = widen(from[i]);
+  return v;
+}
+
+template <class S, class T = Wide<S>>
+JRNN_INLINE void store(S* to, Vector<T> v, int64_t count = kLanes<T>) {
+  if constexpr (std::is_same_v<S, T>) {
+    if (count >= kLanes<T>) {
+      std::memcpy(to, &v, sizeof v);
+      return;
+    }
+  }
+  for (int64_t i = 0; i < std::min(count, kLanes<T>); ++i) to[i] = narrow<S>(v[i]);
+}
+
+// v as it comes back from an array of S.
+template <class S, class T = Wide<S>>
+JRNN_INLINE Vector<T> rounded(Vector<T> v) {
+  if constexpr (!std::is_same_v<S, T>) {
+    for (int64_t i = 0; i < kLanes<T>; ++i) v[i] = widen(narrow<S>(v[i]));
+  }
+  return v;
+}
+
+// Zero in the lanes beyond the last unit: zero weights times an infinite input would leave NaN there.
+template <class T>
+JRNN_INLINE Vector<T> first(Vector<T> v, int64_t count) {
+  if (count < kLanes<T>) {
+    for (int64_t i = std::max<int64_t>(count, 0); i < kLanes<T>; ++i) v[i] = 0;
+  }
+  return v;
+}
+
+// ---- exp, sigmoid, tanh --------------------------------------------------------------------------------------------
+
+template <class T>
+struct Exp;
+template <>
+struct Exp<float> {
+  using Int = int32_t;
+  static constexpr int mantissa = 23, bias = 127, degree = 7;
+  static constexpr float round = 12582912.f, low = -88.f, high_ln2 = 0.693359375f, low_ln2 = -2.12194440e-4f;
+};
+template <>
+struct Exp<double> {
+  using Int = int64_t;
+  static constexpr int mantissa = 52, bias = 1023, degree = 13;
+  static constexpr double round = 6755399441055744., low = -709.4, high_ln2 = 6.93145751953125e-1,
+                          low_ln2 = 1.42860682030941723212e-6;
+};
+
+// y <= 0 -> (s, p) with exp(y) = s (1 + p), s = 2^n, p = expm1(r), |r| <= ln(2) / 2; s = 0 where exp(y) underflows.
+// Comparisons are written so that NaN passes.
+template <class T>
+JRNN_INLINE std::pair<Vector<T>, Vector<T>> exp_parts(Vector<T> y) {
+  using E = Exp<T>;
+  typedef typename E::Int I __attribute__((vector_size(kBytes)));
+  y = y < E::low ? Vector<T>{} + E::low : y;
+  Vector<T> shifted = y * T(1.44269504088896340736) + E::round;
+  Vector<T> n = shifted - E::round;
+  Vector<T> r = y - n * E::high_ln2;
+  r = r - n * E::low_ln2;
+  T factorial[E::degree + 1] = {1};
+  for (int k = 1; k <= E::degree; ++k) factorial[k] = factorial[k - 1] * T(k);
+  Vector<T> q = Vector<T>{} + T(1) / factorial[E::degree];
+  for (int k = E::degree - 1; k >= 2; --k) q = q * r + T(1) / factorial[k];
+  Vector<T> p = r + r * r * q;
+  I exponent;
+  std::memcpy(&exponent, &shifted, sizeof exponent);
+  typename E::Int base;
+  T zero = E::round;
+  std::memcpy(&base, &zero, sizeof base);
+  exponent = (exponent - (base - E::bias)) << E::mantissa;
+  Vector<T> s;
+  std::memcpy(&s, &exponent, sizeof s);
+  return {s, p};
+}
+
+template <class T>
+JRNN_INLINE Vector<T> magnitude(Vector<T> x) {
+  return x < T(0) ? -x : x;
+}
+
+template <class T>
+JRNN_INLINE Vector<T> sigmoid(Vector<T> x) {
+  auto [s, p] = exp_parts<T>(-magnitude<T>(x));
+  Vector<T> t = s * p + s;
+  return (x >= T(0) ? Vector<T>{} + T(1) : t) / (t + T(1));
+}
+
+template <class T>
+JRNN_INLINE Vector<T> tanh(Vector<T> x) {
+  auto [s, p] = exp_parts<T>(magnitude<T>(x) * T(-2));
+  Vector<T> e = s * p + (s - T(1));
+  Vector<T> t = e / (e + T(2));
+  return x > T(0) ? -t : t;  // at 0, t = x
+}
+
+}  // namespace
+}  // namespace JRNN_ISA
+}  // namespace jrnn

@@ -1,0 +1,146 @@
+"""What a recurrence over a whole sequence is made of: its description and its arrays, arrays in and arrays out.
+
+Every array has a leading axis of groups E (the two directions of a layer, the members of an ensemble), 1 where all
+groups share it; then T time steps, B sequences (one batch axis), F features, H units, G gates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+from jax import core
+
+from jrnn.types import Array
+
+GATES = {"tanh": 1, "relu": 1, "identity": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
+"""G of each kind: Elman networks by their activation, the LSTM (i, f, g, o), the GRU's two variants (r, z, n)."""
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Recurrence:
+    """The static part of a recurrence."""
+
+    kind: str
+    """One of `GATES`."""
+    reverse: tuple[bool, ...]
+    """Of each of the E groups: whether it reads from the end."""
+    silent: bool = False
+    """The tap is known to be zero: it takes a gradient and is not read."""
+
+    @property
+    def has_cell(self) -> bool:
+        """Whether the state is (h, c)."""
+        return self.kind == "lstm"
+
+    def repeated(self, times: int) -> Recurrence:
+        """The same for `times` copies of its groups, one after the other."""
+        return replace(self, reverse=self.reverse * times)
+
+
+class Weights(NamedTuple):
+    """What a cell's `kernel(params)` gives: its recurrence, without the axis of groups."""
+
+    kind: str
+    """One of `GATES`."""
+    w_in: Array
+    """[F, G H]."""
+    w_rec: Array
+    """[H, G H]."""
+    bias: Array
+    """[G H]."""
+    bias_rec: Array | None = None
+    """[H], of the GRU with the reset after the product."""
+
+
+class Operands(NamedTuple):
+    """The arrays that have derivatives."""
+
+    xs: Array
+    """[E, T, B, F]; F = 0 without inputs."""
+    w_in: Array
+    """[E, F, G H]."""
+    w_rec: Array
+    """[E, H, G H]."""
+    bias: Array
+    """[E, G H]."""
+    bias_rec: Array | None
+    """[E, H], of the GRU with the reset after the product: beside h U_n."""
+    start: tuple[Array, ...]
+    """h_0, or (h_0, c_0) [E, B, H]."""
+    restart: tuple[Array, ...] | None
+    """What a reset goes to, alike; None without resets."""
+    tap: tuple[Array, ...] | None
+    """Added to the state after each step [E, T, B, H]; its gradient is dL/dh_t."""
+
+
+class Events(NamedTuple):
+    """What happens at each step, [E, T, B] of bool, or None: as in `jrnn.masking.Schedule`."""
+
+    inside: Array | None = None
+    valid: Array | None = None
+    resets: Array | None = None
+    cuts: Array | None = None
+
+
+class Outcome(NamedTuple):
+    """What a recurrence leaves."""
+
+    states: tuple[Array, ...]
+    """h_t, or (h_t, c_t), after each step [E, T, B, H]; c only where all states were asked for."""
+    last: tuple[Array, ...]
+    """The state after the step read last [E, B, H]."""
+    gates: Array | None = None
+    """What an implementation keeps for its backward pass."""
+
+
+class Sizes(NamedTuple):
+    """E, T, B, F, H."""
+
+    groups: int
+    steps: int
+    rows: int
+    features: int
+    units: int
+
+
+def sizes(what: Recurrence, operands: Operands) -> Sizes:
+    """The sizes of a call, from its shapes."""
+    _, steps, rows, features = operands.xs.shape
+    return Sizes(len(what.reverse), steps, rows, features, operands.w_rec.shape[1])
+
+
+def avals_of(tree: Any) -> Any:
+    """The abstract values of arrays; abstract values stay as they are."""
+    return jax.tree.map(lambda a: a if isinstance(a, core.ShapedArray) else jax.typeof(a), tree)
+
+
+def aligned(tree: Any) -> Any:
+    """Inside `jax.shard_map`: every array as one that differs between devices where any of them does.
+
+    What all devices share is then summed over them on the way back.
+    """
+    found = [varying(jax.typeof(a)) for a in jax.tree.leaves(tree)]
+    axes = frozenset().union(*found)
+
+    def one(array: Any) -> Any:
+        missing = tuple(sorted(axes - varying(jax.typeof(array)), key=str))
+        return jax.lax.pcast(array, missing, to="varying") if missing else array
+
+    return jax.tree.map(one, tree)
+
+
+def array_like(array: Array, shape: tuple[int, ...], dtype: Any) -> Any:
+    """The type of an array that differs between devices where `array` does."""
+    aval = jax.typeof(array)
+    if not varying(aval):
+        return jax.ShapeDtypeStruct(shape, dtype)
+    sharding = aval.sharding.update(spec=jax.sharding.PartitionSpec(*(None,) * len(shape)))
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding, manual_axis_type=aval.mat)
+
+
+def varying(aval: Any) -> frozenset:
+    """The mesh axes along which devices hold different values."""
+    return frozenset(aval.mat.varying)

@@ -1,0 +1,80 @@
+"""Builds the compiled kernel where there is a C++ compiler; without one jrnn installs all the same and says why."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCE = Path("jrnn/kernels/native")
+X86 = {"avx512": (64, ["-march=x86-64-v4"]), "avx2": (32, ["-march=x86-64-v3"]), "baseline": (16, ["-march=x86-64"])}
+OTHERS = {"baseline": (16, [])}  # ARM's NEON, say: vectors of 16 bytes are every compiler's
+
+
+def ffi_headers():
+    """Where jaxlib keeps XLA's headers."""
+    import jaxlib
+
+    return str(Path(jaxlib.__file__).parent / "include")
+
+
+class BuildKernel(build_ext):
+    """A plain shared library, loaded by its path: one for all versions of Python."""
+
+    def get_ext_filename(self, fullname):
+        return str(Path(*fullname.split("."))) + ".so"
+
+    def build_extension(self, ext):
+        library = Path(self.get_ext_fullpath(ext.name))
+        reason = library.with_suffix(".txt")
+        library.parent.mkdir(parents=True, exist_ok=True)
+        for old in (library, reason):
+            old.unlink(missing_ok=True)
+        try:
+            self.compile_kernel(library)
+        except Exception as error:  # whatever it is, an install without the kernel is better than none
+            reason.write_text(f"{error}\n")
+            print(f"jrnn: installing without the compiled kernel: {error}", file=sys.stderr)
+
+    def compile_kernel(self, library):
+        compiler = shlex.split(os.environ.get("CXX", "c++"))
+        flags = ["-std=c++17", "-fPIC", "-O3", *shlex.split(os.environ.get("CXXFLAGS", ""))]
+        folder = Path(self.build_temp)
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = {"handlers": [*flags, "-isystem", ffi_headers(), str(SOURCE / "handlers.cc")]}
+        x86 = platform.machine().lower() in ("x86_64", "amd64")
+        for name, (width, own) in (X86 if x86 else OTHERS).items():
+            jobs[name] = [*flags, *own, f"-DJRNN_ISA={name}", f"-DJRNN_VECTOR_BYTES={width}", str(SOURCE / "kernel.cc")]
+
+        def compile_one(job):
+            made = str(folder / f"{job[0]}.o")
+            command([*compiler, *job[1], "-c", "-o", made])
+            return made
+
+        with ThreadPoolExecutor() as pool:
+            objects = list(pool.map(compile_one, jobs.items()))
+        part = library.with_suffix(".part")
+        command([*compiler, *flags, "-shared", "-o", str(part), *objects])
+        part.replace(library)
+
+
+def command(arguments):
+    """Runs the compiler; its own words become the error."""
+    try:
+        done = subprocess.run(arguments, capture_output=True, text=True)
+    except OSError as error:
+        raise RuntimeError(
+            f"no C++ compiler: {arguments[0]}: {error.strerror} (set CXX, and install jrnn again)"
+        ) from None
+    if done.returncode:
+        words = (done.stderr or done.stdout).strip().splitlines()
+        first = next((line for line in words if "error" in line), words[-1] if words else "no message")
+        raise RuntimeError(f"{arguments[0]} failed: {first}")
+
+
+setup(ext_modules=[Extension("jrnn.kernels._recurrence", [])], cmdclass={"build_ext": BuildKernel})

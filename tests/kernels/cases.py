@@ -1,0 +1,114 @@
+"""One table of recurrences, and random operands for them."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn.kernels import GATES, Events, Operands, Outcome, Recurrence
+from jrnn.kernels.rule import forward
+
+
+class Case(NamedTuple):
+    kind: str
+    groups: int
+    steps: int
+    rows: int
+    features: int
+    units: int
+    events: str = ""  # of "lengths mask resets cuts tap silent reverse"
+
+    def __str__(self):
+        sizes = "x".join(map(str, self[1:6]))
+        return "-".join([self.kind, sizes, *self.events.split()])
+
+    def __contains__(self, name):
+        return name in self.events.split()
+
+    @property
+    def what(self):
+        backwards = tuple((g % 2 == 1) != ("reverse" in self) for g in range(self.groups))
+        return Recurrence(self.kind, backwards, "silent" in self)
+
+
+ALL = "lengths mask resets cuts tap"
+KINDS = ("tanh", "relu", "identity", "lstm", "gru")
+CASES = [
+    *(Case(kind, 1, 6, 5, 3, 4) for kind in KINDS),
+    *(Case(kind, 1, 7, 3, 2, 5, ALL + " reverse") for kind in ("tanh", "lstm", "gru")),
+    Case("lstm", 1, 9, 13, 7, 19, "lengths"),
+    Case("gru", 1, 5, 8, 17, 33, "resets reverse"),
+    Case("relu", 2, 4, 2, 3, 70, "mask silent"),
+    Case("lstm", 1, 70, 1, 5, 3),  # few rows: x W_in is taken ahead, and the backward pass has several chunks
+    Case("gru", 1, 150, 2, 1, 1, "lengths resets silent"),
+    Case("tanh", 3, 3, 7, 0, 9, "tap"),
+    Case("lstm", 2, 1, 1, 1, 1, "lengths silent"),
+    Case("gru", 2, 3, 40, 4, 6, ALL),
+    Case("tanh", 1, 40, 9, 2, 130, "cuts lengths"),
+]
+
+
+def make(case, dtype=jnp.float64, seed=0):
+    """(operands, events) of random numbers."""
+    rng, (_, e, t, b, f, h, _) = np.random.default_rng(seed), case
+    wide = GATES[case.kind] * h
+
+    def array(*shape, scale=0.5):
+        return jnp.asarray(rng.normal(size=shape) * scale, dtype)
+
+    def state(*shape):
+        return tuple(array(e, *shape, b, h) for _ in range(2 if case.kind == "lstm" else 1))
+
+    def flags(rate):
+        return jnp.asarray(rng.random((e, t, b)) < rate)
+
+    weights = array(e, f, wide), array(e, h, wide, scale=1 / np.sqrt(h)), array(e, wide)
+    bias_rec = array(e, h) if case.kind == "gru" else None
+    tap = (
+        jax.tree.map(lambda a: a * (0 if "silent" in case else 1), state(t))
+        if "tap" in case or "silent" in case
+        else None
+    )
+    operands = Operands(array(e, t, b, f), *weights, bias_rec, state(), state() if "resets" in case else None, tap)
+    inside = valid = None
+    if "lengths" in case:
+        lengths = jnp.asarray(rng.integers(0, t + 1, (e, 1, b)))
+        inside = valid = jnp.broadcast_to(jnp.arange(t)[None, :, None], (e, t, b)) < lengths
+    if "mask" in case:
+        valid = flags(0.7) if inside is None else flags(0.7) & inside
+    events = Events(inside, valid, flags(0.2) if "resets" in case else None, flags(0.2) if "cuts" in case else None)
+    return operands, events
+
+
+def kernel(what, keep="gates", all_states=True, name="native"):
+    """The recurrence by an implementation, through the primitive."""
+
+    return lambda operands, events: forward(what, operands, events, name, all_states, keep)
+
+
+def pulled(run, cotangents):
+    """A random linear function of everything a recurrence returns."""
+
+    def loss(operands, events):
+        found = run(operands, events)
+        return sum(jnp.sum(a * c) for a, c in zip(jax.tree.leaves(found), cotangents, strict=True))
+
+    return loss
+
+
+def cotangents_like(found, seed=1):
+    rng = np.random.default_rng(seed)
+    return [jnp.asarray(rng.normal(size=a.shape), a.dtype) for a in jax.tree.leaves(found)]
+
+
+def close(found, wanted, tol):
+    """Every array, relative to its own size."""
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        np.testing.assert_allclose(a, b, rtol=tol, atol=tol * (1 + np.max(np.abs(b), initial=0)))
+
+
+__all__ = ["CASES", "KINDS", "Case", "Outcome", "close", "cotangents_like", "kernel", "make", "pulled"]

@@ -1,0 +1,141 @@
+"""Which implementation a call takes, and what happens where the kernel is missing or was not built."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn.kernels import native
+
+ROOT = Path(jrnn.__file__).parent.parent
+BUILT = not isinstance(native.library(), str)
+needs_kernel = pytest.mark.skipif(not BUILT, reason=str(native.library()))
+
+
+def setting(cell, key=0):
+    params = cell.init(jax.random.key(key), 3)
+    return params, jax.random.normal(jax.random.key(1), (6, 2, 3))
+
+
+@needs_kernel
+def test_cells_with_a_kernel_take_it():
+    for cell in (jrnn.elman(4), jrnn.elman(4, "relu"), jrnn.lstm(4), jrnn.gru(4), jrnn.residual(jrnn.lstm(3))):
+        assert jrnn.kernels.explain(cell, setting(cell)[0]).chosen == "native"
+
+
+def test_others_say_why_not():
+    explained = jrnn.kernels.explain(jrnn.linear(4), setting(jrnn.linear(4))[0])
+    assert explained.chosen == "xla" and "Linear" in explained.refused["native"]
+    cell = jrnn.clip_state_gradient(jrnn.lstm(4), 1.0)
+    assert jrnn.kernels.explain(cell, setting(cell)[0]).chosen == "xla"
+    cell = jrnn.layer_norm(jrnn.lstm(4), on="hidden")
+    assert jrnn.kernels.explain(cell, setting(cell)[0]).chosen == "xla"
+    assert "not native: " in str(explained)
+
+
+def test_names_are_checked():
+    cell = jrnn.linear(4)
+    params, xs = setting(cell)
+    for wrong in ("fast", ("xla", 3), ("native",), ()):
+        with pytest.raises(jrnn.InputError, match="implementation"):
+            jrnn.unroll(cell, params, xs, implementation=wrong if wrong != ("xla", 3) else (3,))
+    assert jrnn.unroll(cell, params, xs, implementation=("native", "xla")).outputs.shape == (6, 2, 4)
+
+
+def test_without_the_library(tmp_path, monkeypatch):
+    """A missing or a broken library is a reason, not an error."""
+    cell = jrnn.lstm(4)
+    params, xs = setting(cell)
+    wanted = jrnn.unroll(cell, params, xs, implementation="xla").outputs
+    broken, reason = tmp_path / "_recurrence.so", tmp_path / "_recurrence.txt"
+    monkeypatch.setattr(native, "LIBRARY", broken)
+    monkeypatch.setattr(native, "REASON", reason)
+    try:
+        for content, why in ((None, "without running the build"), ("no C++ compiler: c++", "no C++ compiler")):
+            native.library.cache_clear()
+            if content:
+                reason.write_text(content)
+            assert why in jrnn.kernels.explain(cell, params).refused["native"]
+            np.testing.assert_array_equal(jrnn.unroll(cell, params, xs).outputs, wanted)
+        broken.write_bytes(b"not a library")
+        native.library.cache_clear()
+        assert "could not be loaded" in jrnn.kernels.explain(cell, params).refused["native"]
+    finally:
+        native.library.cache_clear()
+
+
+@pytest.mark.parametrize("compiler, why", [("/no/such/compiler", "no C++ compiler"), ("false", "failed")])
+def test_an_install_without_a_compiler_succeeds(tmp_path, compiler, why):
+    pytest.importorskip("setuptools")
+    build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tmp_path), "--build-temp", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, env=os.environ | {"CXX": compiler}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "installing without the compiled kernel" in done.stderr
+    made = tmp_path / "jrnn" / "kernels"
+    assert why in (made / "_recurrence.txt").read_text() and not (made / "_recurrence.so").exists()
+
+
+PROGRAM = """
+import os, sys
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_enable_x64", True)
+from tests.kernels.cases import CASES, close, cotangents_like, kernel, make, pulled
+from jrnn.kernels import native, reference
+assert native.instructions() == os.environ["JRNN_ISA"], native.instructions()
+for case in CASES[2::4]:
+    operands, events = make(case)
+    spec = lambda o, e: reference.run(case.what, o, e)
+    cotangents = cotangents_like(jax.eval_shape(spec, operands, events))
+    found, wanted = (jax.jit(jax.grad(pulled(run, cotangents)))(operands, events) for run in (kernel(case.what), spec))
+    close(found, wanted, tol=1e-12)
+print("right")
+"""
+
+
+@needs_kernel
+@pytest.mark.parametrize("instructions", ["avx512", "avx2", "baseline"])
+def test_every_instruction_set_on_poisoned_memory(instructions):
+    """malloc fills what it hands out with a pattern: nothing may be read that was not written."""
+    order = ("baseline", "avx2", "avx512")
+    if order.index(instructions) > order.index(native.instructions()):
+        pytest.skip(f"this machine has {native.instructions()}")
+    environment = os.environ | {"JRNN_ISA": instructions, "MALLOC_PERTURB_": "165"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "right", done.stderr[-2000:]
+
+
+@needs_kernel
+def test_many_threads_at_once():
+    cell = jrnn.lstm(20)
+    params = cell.init(jax.random.key(0), 3)
+    many = [jax.random.normal(jax.random.key(i), (30, 16, 3)) for i in range(8)]
+    run = jax.jit(lambda xs: jrnn.unroll(cell, params, xs).outputs)
+    wanted, found = [run(xs) for xs in many], [None] * len(many)
+
+    def work(i):
+        for _ in range(20):
+            found[i] = run(many[i])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(many))]
+    [t.start() for t in threads]
+    [t.join(timeout=120) for t in threads]
+    assert not any(t.is_alive() for t in threads)
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+@needs_kernel
+def test_the_batch_axes_meet_in_one_call():
+    """An ensemble under vmap is one call of the kernel, not one a member."""
+    cell = jrnn.gru(4)
+    params = jax.vmap(lambda k: cell.init(k, 3))(jax.random.split(jax.random.key(0), 5))
+    xs = jnp.ones((6, 2, 3))
+    run = jax.jit(jax.vmap(lambda p: jrnn.unroll(cell, p, xs).outputs))
+    text = run.lower(params).compile().as_text()
+    assert text.count('custom_call_target="jrnn_forward"') == 1

@@ -1,0 +1,171 @@
+"""The primitive under every transformation, against the same transformation of the spec."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jrnn.kernels import native, reference
+
+from .cases import Case, close, cotangents_like, kernel, make, pulled
+
+pytestmark = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
+
+CASES = [
+    Case("lstm", 1, 4, 3, 2, 3, "lengths resets tap"),
+    Case("gru", 2, 3, 2, 2, 2),
+    Case("tanh", 1, 5, 2, 3, 4, "cuts"),
+]
+
+
+@pytest.fixture(params=CASES, ids=str)
+def problem(request):
+    """(operands, loss by the kernel, loss by the spec): functions of the operands."""
+    case = request.param
+    operands, events = make(case)
+
+    def spec(operands, events):
+        return reference.run(case.what, operands, events)
+
+    cotangents = cotangents_like(jax.eval_shape(spec, operands, events))
+
+    def curved(run):  # squared, so that second derivatives see the cotangents too
+        return lambda operands: pulled(run, cotangents)(operands, events) ** 2
+
+    return operands, curved(kernel(case.what)), curved(spec)
+
+
+def tangents_like(tree, seed=3, lead=()):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda a: jnp.asarray(rng.normal(size=(*lead, *a.shape)), a.dtype), tree)
+
+
+def test_jvp_and_linearize(problem):
+    operands, loss, spec = problem
+    moved = tangents_like(operands)
+    close(jax.jit(lambda: jax.jvp(loss, (operands,), (moved,)))(), jax.jvp(spec, (operands,), (moved,)), tol=1e-12)
+    close(jax.linearize(loss, operands)[1](moved), jax.jvp(spec, (operands,), (moved,))[1], tol=1e-12)
+
+
+def test_jacfwd_and_jacrev(problem):
+    operands, loss, spec = problem
+    wanted = jax.grad(spec)(operands)
+    close(jax.jit(jax.jacfwd(loss))(operands), wanted, tol=1e-12)
+    close(jax.jacrev(loss)(operands), wanted, tol=1e-12)
+
+
+def test_second_derivatives(problem):
+    """Forward over reverse, reverse over forward, reverse over reverse, along a direction."""
+    operands, loss, spec = problem
+    moved = tangents_like(operands)
+
+    def inner(gradient):
+        return sum(jnp.sum(a * b) for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(moved), strict=True))
+
+    wanted = jax.jit(lambda: jax.jvp(jax.grad(spec), (operands,), (moved,))[1])()
+    close(jax.jit(lambda: jax.jvp(jax.grad(loss), (operands,), (moved,))[1])(), wanted, tol=1e-11)
+    close(jax.jit(jax.grad(lambda o: inner(jax.grad(loss)(o))))(operands), wanted, tol=1e-11)
+    close(jax.jit(jax.grad(lambda o: jax.jvp(loss, (o,), (moved,))[1]))(operands), wanted, tol=1e-11)
+
+
+def test_hessian():
+    case = CASES[2]
+    operands, events = make(case)
+
+    def of(run):
+        return lambda bias: jnp.sum(run(operands._replace(bias=bias), events).states[0] ** 2)
+
+    wanted = jax.hessian(of(lambda o, e: reference.run(case.what, o, e)))(operands.bias)
+    close(jax.hessian(of(kernel(case.what)))(operands.bias), wanted, tol=1e-12)
+
+
+@pytest.mark.parametrize("mapped", ["data", "weights", "all", "one weight", "start"])
+def test_vmap(problem, mapped):
+    """Over sequences, over an ensemble's parameters, over both: values and gradients (per example too)."""
+    operands, loss, spec = problem
+    fields = {
+        "data": ("xs", "start"),
+        "weights": ("w_in", "w_rec", "bias"),
+        "all": operands._fields,
+        "one weight": ("w_rec",),
+        "start": ("start",),
+    }[mapped]
+    axes = {"xs": 2, "start": 0, "w_rec": 1}  # not all in front
+    values, where = {}, {}
+    for name in operands._fields:
+        old = getattr(operands, name)
+        values[name] = old
+        where[name] = jax.tree.map(lambda _: None, old)
+        if name in fields and old is not None:
+            axis = axes.get(name, 0)
+            values[name] = jax.tree.map(lambda a, i=axis: jnp.moveaxis(a, 0, i), tangents_like(old, lead=(4,)))
+            where[name] = jax.tree.map(lambda _, i=axis: i, old)
+    many, where = operands._replace(**values), operands._replace(**where)
+    for of in (lambda f: f, jax.grad):
+        found = jax.jit(jax.vmap(of(loss), in_axes=(where,)))(many)
+        close(found, jax.vmap(of(spec), in_axes=(where,))(many), tol=1e-11)
+
+
+def test_vmap_twice():
+    case = Case("lstm", 1, 3, 2, 2, 3)
+    operands, events = make(case)
+    xs, w = tangents_like(operands.xs, lead=(3,)), tangents_like(operands.w_rec, lead=(2,))
+
+    def of(run):
+        def loss(w, xs):
+            return jnp.sum(run(operands._replace(w_rec=w, xs=xs), events).states[0] ** 2)
+
+        return jax.vmap(jax.vmap(jax.grad(loss), in_axes=(None, 0)), in_axes=(0, None))(w, xs)
+
+    close(of(kernel(case.what)), of(lambda o, e: reference.run(case.what, o, e)), tol=1e-12)
+
+
+def test_inside_scan_and_checkpoint(problem):
+    operands, loss, spec = problem
+
+    def repeated(loss):
+        def body(carry, _):
+            scaled = jax.tree.map(lambda a: a * carry, operands)
+            return carry + 0.01 * jax.checkpoint(loss)(scaled), None
+
+        return lambda start: jax.lax.scan(body, start, None, length=3)[0]
+
+    close(jax.grad(repeated(loss))(1.0), jax.grad(repeated(spec))(1.0), tol=1e-12)
+
+
+def test_gradients_that_nobody_asked_for():
+    """One operand at a time: what is not asked for is not computed, what is, is right."""
+    case = Case("lstm", 1, 4, 3, 2, 3, "resets tap")
+    operands, events = make(case)
+
+    def of(run, name):
+        return jax.grad(lambda v: jnp.sum(run(operands._replace(**{name: v}), events).states[0] ** 2))
+
+    for name in operands._fields:
+        if getattr(operands, name) is not None:
+            found, wanted = (
+                of(run, name)(getattr(operands, name))
+                for run in (kernel(case.what), lambda o, e: reference.run(case.what, o, e))
+            )
+            close(found, wanted, tol=1e-12)
+
+
+def test_shard_map_and_two_devices():
+    """Each device takes its own sequences; gradients of the weights are summed over them."""
+    case = Case("gru", 1, 4, 6, 2, 3)
+    operands, events = make(case)
+    mesh = Mesh(np.asarray(jax.devices()[:2]), ("batch",))
+
+    def loss(w_rec, xs, start):
+        return jnp.sum(kernel(case.what)(operands._replace(w_rec=w_rec, xs=xs, start=start), events).states[0] ** 2)
+
+    def local(w_rec, xs, start):
+        return jax.lax.psum(loss(w_rec, xs, start), "batch")
+
+    rows, state = PartitionSpec(None, None, "batch"), PartitionSpec(None, "batch")
+    mapped = jax.shard_map(local, mesh=mesh, in_specs=(PartitionSpec(), rows, state), out_specs=PartitionSpec())
+    arguments = operands.w_rec, operands.xs, operands.start
+    close(jax.jit(jax.grad(mapped))(*arguments), jax.grad(loss)(*arguments), tol=1e-12)
+    sharded = jax.device_put(operands.xs, NamedSharding(mesh, rows))
+    close(jax.jit(jax.grad(loss))(operands.w_rec, sharded, operands.start), jax.grad(loss)(*arguments), tol=1e-12)

@@ -1,0 +1,137 @@
+"""Values and every gradient of the compiled kernel against the spec, `reference.run`, by XLA's autodiff."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jrnn.kernels import native, reference
+
+from .cases import CASES, KINDS, Case, close, cotangents_like, kernel, make, pulled
+
+pytestmark = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
+
+
+def both(case, dtype, keep="gates"):
+    """(results, gradients) of the kernel and of the spec."""
+    operands, events = make(case, dtype)
+
+    def spec(operands, events):
+        return reference.run(case.what, operands, events)
+
+    cotangents = cotangents_like(jax.eval_shape(spec, operands, events))
+
+    def all_of(run):
+        return jax.jit(lambda o, e: (run(o, e), jax.grad(pulled(run, cotangents))(o, e)))(operands, events)
+
+    return all_of(kernel(case.what, keep)), all_of(spec)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("keep", ["gates", "states"])
+def test_float64(case, keep):
+    close(*both(case, jnp.float64, keep), tol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES[::3], ids=str)
+def test_float32(case):
+    close(*both(case, jnp.float32), tol=2e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16(kind):
+    """Operands of 16 bits, sums in float32, states rounded at every step: the spec rounds in the same places."""
+    case = Case(kind, 1, 9, 5, 6, 20, "lengths")
+    (found, grads), (wanted, wanted_grads) = both(case, jnp.bfloat16)
+    for a, b in zip(jax.tree.leaves((found, grads)), jax.tree.leaves((wanted, wanted_grads)), strict=True):
+        assert a.dtype == b.dtype == jnp.bfloat16
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        assert np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)  # one rounding is 2e-3
+
+
+def test_bfloat16_gradients_are_near_those_of_float32():
+    case = Case("lstm", 1, 9, 5, 6, 20)
+    operands, events = make(case, jnp.bfloat16)
+    wide = jax.tree.map(lambda a: a.astype(jnp.float32), operands)
+
+    def grads(operands):
+        return jax.grad(lambda o: jnp.sum(kernel(case.what)(o, events).states[0].astype(jnp.float32) ** 2))(operands)
+
+    for a, b in zip(jax.tree.leaves(grads(operands)), jax.tree.leaves(grads(wide)), strict=True):
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        assert np.linalg.norm(a - b) <= 5e-3 * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "tanh", "relu"])
+@pytest.mark.parametrize("place", ["xs", "w_in", "w_rec", "bias", "start", "cotangent"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place, value):
+    case = Case(kind, 1, 5, 3, 2, 9)  # on padding the spec lets 0 * NaN in, the kernel does not
+    operands, events = make(case)
+    cotangents = cotangents_like(jax.eval_shape(lambda o, e: reference.run(case.what, o, e), operands, events))
+    if place == "cotangent":
+        cotangents[0] = cotangents[0].at[0, 2, 1, 3].set(value)
+    else:
+        array = getattr(operands, place)
+        planted = (array[0].at[0, 1, 3].set(value), *array[1:]) if place == "start" else plant(array, value)
+        operands = operands._replace(**{place: planted})
+
+    def all_of(run):
+        return jax.jit(lambda o, e: (run(o, e), jax.grad(pulled(run, cotangents))(o, e)))(operands, events)
+
+    found, wanted = all_of(kernel(case.what)), all_of(lambda o, e: reference.run(case.what, o, e))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)  # NaN and Inf in the same places
+
+
+def plant(array, value):
+    return array.at[(0,) * array.ndim].set(value)
+
+
+def test_padding_may_hold_anything():
+    """NaN in inputs beyond the lengths changes nothing, gradients included."""
+    case = Case("lstm", 1, 5, 4, 3, 6, "lengths")
+    operands, events = make(case)
+    bad = operands._replace(xs=jnp.where(events.valid[..., None], operands.xs, jnp.nan))
+    cotangents = cotangents_like(jax.eval_shape(kernel(case.what), operands, events))
+    grads = jax.grad(pulled(kernel(case.what), cotangents))
+    close(kernel(case.what)(bad, events), kernel(case.what)(operands, events), tol=1e-15)
+    close(grads(bad, events), grads(operands, events), tol=1e-15)
+
+
+def ulps(found, exact, dtype):
+    """Distance in units in the last place of the exact value."""
+    exact_in = exact.astype(dtype)
+    spacing = np.maximum(np.spacing(np.abs(exact_in)), np.finfo(dtype).tiny)
+    return np.max(np.abs(found.astype(np.longdouble) - exact) / spacing)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tanh_and_sigmoid_within_4_ulp(dtype):
+    """Over the whole range where the result is a normal number, from both sides of 0, against long doubles."""
+    low = -87.0 if dtype == np.float32 else -708.0
+    size = np.concatenate([np.logspace(-30, 0, 20000), np.linspace(1, -low, 40000)])
+    z = np.concatenate([-size[::-1], [0.0], size]).astype(dtype)
+    exact = z.astype(np.longdouble)
+    one, units = jnp.ones((1, 1, 1), dtype), jnp.asarray(z)[None, None, :, None]  # [E, T, B, F]
+
+    def run(kind, w_in, start):
+        wide = w_in.shape[-1]
+        operands = Operands_of(units, w_in, jnp.zeros((1, 1, wide), dtype), jnp.zeros((1, wide), dtype), start)
+        return kernel(Case(kind, 1, 1, 1, 1, 1).what)(operands, no_events)
+
+    from jrnn.kernels import Events, Operands
+
+    def Operands_of(xs, w_in, w_rec, bias, start):
+        return Operands(xs, w_in, w_rec, bias, None, start, None, None)
+
+    no_events = Events()
+    nothing = jnp.zeros((1, len(z), 1), dtype)
+    found = np.asarray(run("tanh", one, (nothing,)).states[0])[0, 0, :, 0]
+    assert ulps(found, np.tanh(exact), dtype) <= 4
+    assert np.all(np.signbit(found) == np.signbit(z))
+    # c' = sigmoid(f) * 1 + sigmoid(0) tanh(0)
+    forget = jnp.asarray([[[0, 1, 0, 0]]], dtype)
+    found = np.asarray(run("lstm", forget, (nothing, nothing + 1)).states[1])[0, 0, :, 0]
+    assert ulps(found, 1 / (1 + np.exp(-exact)), dtype) <= 4
+    assert run("tanh", one * np.inf, (nothing,)).states[0][0, 0, -1, 0] == 1

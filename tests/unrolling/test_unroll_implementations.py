@@ -1,0 +1,148 @@
+"""The compiled kernel inside `unroll` against the scan of the cell's own step, whatever the options."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn.kernels import native
+from jrnn.unrolling import Silent
+
+pytestmark = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
+
+T, B, F = 7, 4, 3
+rng = np.random.default_rng(0)
+LENGTHS = jnp.asarray([0, 3, 7, 5])
+MASK = jnp.asarray(rng.random((T, B)) < 0.7)
+RESETS = jnp.asarray(rng.random((T, B)) < 0.3)
+
+CELLS = {
+    "elman": jrnn.elman(5),
+    "relu": jrnn.elman(4, "relu"),
+    "lstm": jrnn.lstm(4),
+    "gru": jrnn.gru(3),
+    "stack": jrnn.stack(jrnn.lstm(3), jrnn.gru(4), jrnn.elman(2)),
+    "mixed stack": jrnn.stack(jrnn.lstm(3), jrnn.linear(4), jrnn.gru(2)),
+    "stack of stacks": jrnn.stack(jrnn.stack(jrnn.gru(3), jrnn.elman(2)), jrnn.lstm(3)),
+    "bidirectional": jrnn.Bidirectional(jrnn.lstm(3), jrnn.gru(2)),
+    "bidirectional stack": jrnn.stack(jrnn.Bidirectional(jrnn.gru(2)), jrnn.lstm(3)),
+    "residual": jrnn.residual(jrnn.gru(F)),
+    "layer norm": jrnn.layer_norm(jrnn.lstm(4)),
+    "learnable start": jrnn.learnable_initial_state(jrnn.lstm(4)),
+    "quiet dropout": jrnn.dropout(jrnn.gru(4), outputs=0.5),
+}
+OPTIONS = {
+    "plain": {},
+    "lengths": dict(lengths=LENGTHS),
+    "everything": dict(lengths=LENGTHS, mask=MASK, resets=RESETS, truncate=2, reverse=True),
+    "remat step": dict(remat="step", mask=MASK),
+    "remat sqrt": dict(remat="sqrt", lengths=LENGTHS, resets=RESETS),
+    "remat 4 reverse": dict(remat=4, reverse=True),
+}
+
+
+def assert_same(cell, options, tap=False, initial=False, shape=(T, B)):
+    """Values and every gradient by both implementations."""
+    params = cell.init(jax.random.key(0), F)
+    params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(p.size), p.shape), params)
+    xs = jax.random.normal(jax.random.key(1), (*shape, F))
+    look = jax.eval_shape(lambda p: jrnn.unroll(cell, p, xs, return_states=True, **options), params)
+
+    def random(tree, seed):
+        numbers = np.random.default_rng(seed)
+        return jax.tree.map(lambda a: jnp.asarray(numbers.normal(size=a.shape), a.dtype), tree)
+
+    start = random(look.final_state, 2) if initial else None
+    taps = random(look.states, 3) if tap else None
+    weights = random((look.outputs, look.final_state, look.states, look.last), 4)
+
+    def run(name):
+        def loss(params, xs, start, taps):
+            found = jrnn.unroll(
+                cell,
+                params,
+                xs,
+                initial_state=start,
+                state_tap=taps,
+                return_states=True,
+                implementation=name,
+                **options,
+            )
+            parts = found.outputs, found.final_state, found.states, found.last
+            products = jax.tree.map(lambda a, w: jnp.sum(a * w), parts, weights)
+            return sum(jax.tree.leaves(products)), found
+
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(params, xs, start, taps)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), run(("native", "xla")), run("xla")
+    )
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+def test_options(cell, options):
+    assert_same(CELLS[cell], OPTIONS[options], initial=True)
+
+
+@pytest.mark.parametrize("cell", [name for name in CELLS if name not in ("lstm", "gru", "elman")])
+def test_cells(cell):
+    assert_same(CELLS[cell], OPTIONS["everything"])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "relu", "stack", "mixed stack", "stack of stacks", "bidirectional stack"])
+def test_a_tap_that_is_added(cell):
+    assert_same(CELLS[cell], dict(lengths=LENGTHS, mask=MASK), tap=True)
+
+
+@pytest.mark.parametrize("shape", [(T,), (T, 2, 3), (1, 2), (0, 2), (3, 0)], ids=str)
+def test_batch_axes_and_empty_sequences(shape):
+    assert_same(CELLS["lstm"], {}, shape=shape, initial=True)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "stack", "mixed stack", "layer norm", "bidirectional"])
+def test_a_silent_tap_takes_the_gradient(cell):
+    """delta_t from the kernel's own backward pass."""
+    cell = CELLS[cell]
+    params = cell.init(jax.random.key(0), F)
+    xs = jax.random.normal(jax.random.key(1), (T, B, F))
+    look = jax.eval_shape(lambda p: jrnn.unroll(cell, p, xs, return_states=True), params)
+    tap = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), look.states)
+
+    def of(name):
+        def loss(tap):
+            found = jrnn.unroll(cell, params, xs, lengths=LENGTHS, state_tap=Silent(tap), implementation=name)
+            return jnp.sum(jnp.sin(found.outputs)) + jnp.sum(found.last**2)
+
+        return jax.jit(jax.grad(loss))(tap)
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), of(None), of("xla"))
+
+
+def test_an_autonomous_cell():
+    cell = jrnn.gru(4)
+    params = cell.init(jax.random.key(0), None)
+    start = jrnn.GRUState(jax.random.normal(jax.random.key(1), (2, 4)))
+    found, wanted = (
+        jrnn.unroll(cell, params, None, length=9, initial_state=start, implementation=name).outputs
+        for name in ("native", "xla")
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_value_and_grads_by_the_kernel():
+    """One program, with the kernel in it, and the same delta as the scan's."""
+    cell = jrnn.lstm(4)
+    params, xs = cell.init(jax.random.key(0), F), jax.random.normal(jax.random.key(1), (T, B, F))
+
+    def of(name):
+        return jax.jit(
+            lambda p: jrnn.value_and_grads(cell, p, xs, lambda u: jnp.sum(u.outputs**2), implementation=name)
+        )
+
+    text = of(None).lower(params).compile().as_text()
+    assert text.count('custom_call_target="jrnn_backward"') == 1
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), of(None)(params), of("xla")(params)
+    )
