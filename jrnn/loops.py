@@ -143,7 +143,7 @@ def kernel_steps(cell: Any, params: Params, restart: State, plan: Plan, carry: A
         reverse=plan.reverse,
         implementation=plan.implementation,
         all_states=everything,
-        keep="states" if plan.segment == 1 else "gates",
+        keep=plan.segment != 1,
     )
     final = jax.tree.unflatten(tree, final)
     after = jax.tree.unflatten(tree, states) if everything else None

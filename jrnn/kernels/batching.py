@@ -23,9 +23,6 @@ def batched(
     The axis joins the sequences where the weights have none and nothing is summed over sequences (`into_rows`); else
     the groups: new, old.
     """
-    if not jax.tree.leaves(dims):  # nothing is mapped, so nothing may come out mapped
-        results = call(what, *args)
-        return results, jax.tree.map(lambda _: None, results)
     weights = [d for d in (dims[0].w_in, dims[0].w_rec, dims[0].bias, dims[0].bias_rec) if d is not None]
     if into_rows and not weights:
         return join_rows(call, what, size, args, dims)

@@ -78,7 +78,7 @@ def recur(
     reverse: bool = False,
     implementation: str = "native",
     all_states: bool = True,
-    keep: str = "gates",
+    keep: bool = True,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """One recurrence over a whole sequence.
 
@@ -91,7 +91,7 @@ def recur(
       tap: added to the states [T, *B, H]; with `silent` known to be zero.
       reverse: read from the end.
       all_states: return every c, too.
-      keep: "gates" for the backward pass, or "states" alone, from which it computes the gates again.
+      keep: the gates for the backward pass; without them it computes them again from the states.
     Returns:
       (states after each step [T, *B, H], state after the step read last [*B, H]), h or (h, c).
     """

@@ -81,7 +81,7 @@ def make(case, dtype=jnp.float64, seed=0):
     return operands, events
 
 
-def kernel(what, keep="gates", all_states=True, name="native"):
+def kernel(what, keep=True, all_states=True, name="native"):
     """The recurrence by an implementation, through the primitive."""
 
     return lambda operands, events: forward(what, operands, events, name, all_states, keep)

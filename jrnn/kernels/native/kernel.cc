@@ -13,6 +13,7 @@ namespace jrnn {
 namespace JRNN_ISA {
 namespace {
 
+constexpr int64_t kSums = 4096;  // pre-activations between the products and the gates
 constexpr int64_t kChunk = 128;  // rows (steps x batch) of dz between two updates of the weights' gradients
 
 template <class T>
@@ -140,7 +141,8 @@ struct Task {
   void forward() const {
     const bool converts = !std::is_same_v<S, T>;
     Scratch<T> one(rows * wide), other(rows * wide), c(C::kCell ? rows * wide : 0);
-    Scratch<T> z(rows * C::Q * kWide * L), room(converts ? rows * f : 0);
+    const int64_t span = std::max<int64_t>(1, kSums / (rows * C::Q * C::kBlock * L)) * C::kBlock * L;
+    Scratch<T> z(rows * C::Q * std::min(span, wide)), room(converts ? rows * f : 0);
     T *now = one, *next = other;
     for (int64_t r = 0; r < rows; ++r) {
       read(p.h0, r, now);
@@ -158,32 +160,41 @@ struct Task {
         if (C::kCell) read(p.reset_c, r, c);
       }
       const T* x = ahead > 1 ? nullptr : inputs(t, room);
-      blocks.each([&](int64_t from, int64_t vectors) {
-        const int64_t width = vectors * L, line = C::Q * width;
-        for (int64_t r = 0; r < rows; ++r) {
-          std::copy_n(w.bias + C::Q * from, line, z + r * line);
-          if (ahead == 1) continue;
-          const T* of_x = early + C::P * (filled * from + (ready * rows + r) * width);
-          for (int64_t i = 0; i < C::P * width; i += L) {
-            T* sum = z + r * line + C::kInput * width + i;
-            store(sum, load(sum) + load(of_x + i));
+      // some blocks' sums, then their gates: those of one block alone would wait for each other
+      for (int64_t first = 0; first < wide; first += span) {
+        const int64_t end = std::min(wide, first + span);
+        blocks.each(first, end, [&](int64_t from, int64_t vectors) {
+          const int64_t width = vectors * L, line = C::Q * width;
+          T* sums = z + rows * C::Q * (from - first);
+          for (int64_t r = 0; r < rows; ++r) {
+            std::copy_n(w.bias + C::Q * from, line, sums + r * line);
+            if (ahead == 1) continue;
+            const T* of_x = early + C::P * (filled * from + (ready * rows + r) * width);
+            for (int64_t i = 0; i < C::P * width; i += L) {
+              T* sum = sums + r * line + C::kInput * width + i;
+              store(sum, load(sum) + load(of_x + i));
+            }
           }
-        }
-        if (ahead == 1) product(z + C::kInput * width, line, {x, f, 1, f}, w.in + C::P * from * f, vectors, rows);
-        product(z + C::kState * width, line, {now, wide, 1, h}, w.rec + C::P * from * h, vectors, rows);
+          if (ahead == 1) product(sums + C::kInput * width, line, {x, f, 1, f}, w.in + C::P * from * f, vectors, rows);
+          product(sums + C::kState * width, line, {now, wide, 1, h}, w.rec + C::P * from * h, vectors, rows);
+        });
         for (int64_t r = 0; r < rows; ++r) {
           const bool held = !happens(t, r);
-          for (int64_t v = 0; v < vectors; ++v) {
-            const int64_t unit = from + v * L, n = h - unit, here = r * wide + unit;
-            const V before = load(now + here);
-            V cell = C::kCell ? load(c + here) : V{};
-            T* kept = p.gates ? p.gates.of<T>(g) + at(t, r, C::kKept * h) + unit : nullptr;
-            const V hidden = activate(z + r * line + v * L, width, before, cell, kept, n);
-            settle(hidden, before, held, t, r, unit, p.tap_h, p.hs, next);
-            if (C::kCell) settle(cell, load(c + here), held, t, r, unit, p.tap_c, p.cs, c);
-          }
+          blocks.each(first, end, [&](int64_t from, int64_t vectors) {
+            const int64_t width = vectors * L;
+            for (int64_t v = 0; v < vectors; ++v) {
+              const int64_t unit = from + v * L, n = h - unit, here = r * wide + unit;
+              const V before = load(now + here);
+              V cell = C::kCell ? load(c + here) : V{};
+              T* kept = p.gates ? p.gates.of<T>(g) + at(t, r, C::kKept * h) + unit : nullptr;
+              const T* sums = z + rows * C::Q * (from - first) + C::Q * r * width + v * L;
+              const V hidden = activate(sums, width, before, cell, kept, n);
+              settle(hidden, before, held, t, r, unit, p.tap_h, p.hs, next);
+              if (C::kCell) settle(cell, load(c + here), held, t, r, unit, p.tap_c, p.cs, c);
+            }
+          });
         }
-      });
+      }
       std::swap(now, next);
     }
     for (int64_t r = 0; r < rows; ++r) write(p.last_h, r, now), write(p.last_c, r, c);

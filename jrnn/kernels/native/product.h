@@ -38,26 +38,37 @@ struct Left {
 };
 
 // c[r * line + p * lanes] += sum_k a(r, k) w[k * step + p * lanes] for R rows and P vectors, sums kept in registers.
+// Few sums would wait for one another: then W of each are kept, for every W-th k.
 template <int R, int P, class T>
 __attribute__((noinline)) void multiply(T* c, int64_t line, const Left<T>& left, const T* w, int64_t step) {
-  Vector<T> sums[R][P];
+  constexpr int W = R * P >= 8 ? 1 : R * P >= 4 ? 2 : 4;
+  Vector<T> sums[W][R][P] = {};
   JRNN_UNROLL for (int r = 0; r < R; ++r) {
-    JRNN_UNROLL for (int p = 0; p < P; ++p) sums[r][p] = load(c + r * line + p * kLanes<T>);
+    JRNN_UNROLL for (int p = 0; p < P; ++p) sums[0][r][p] = load(c + r * line + p * kLanes<T>);
   }
   const T* run = left.a;
   for (int64_t i = 0; i < left.runs; ++i, run += left.jump) {
     const T* a = run;
-    for (int64_t k = 0; k < left.count; ++k, a += left.next, w += step) {
+    auto take = [&](Vector<T>(&to)[R][P]) __attribute__((always_inline)) {
       Vector<T> panel[P];
       JRNN_UNROLL for (int p = 0; p < P; ++p) panel[p] = load(w + p * kLanes<T>);
       JRNN_UNROLL for (int r = 0; r < R; ++r) {
         const T x = a[r * left.row];
-        JRNN_UNROLL for (int p = 0; p < P; ++p) sums[r][p] += panel[p] * x;
+        JRNN_UNROLL for (int p = 0; p < P; ++p) to[r][p] += panel[p] * x;
       }
+      a += left.next, w += step;
+    };
+    int64_t k = 0;
+    for (; k + W <= left.count; k += W) {
+      JRNN_UNROLL for (int i = 0; i < W; ++i) take(sums[i]);
     }
+    for (; W > 1 && k < left.count; ++k) take(sums[0]);
   }
   JRNN_UNROLL for (int r = 0; r < R; ++r) {
-    JRNN_UNROLL for (int p = 0; p < P; ++p) store(c + r * line + p * kLanes<T>, sums[r][p]);
+    JRNN_UNROLL for (int p = 0; p < P; ++p) {
+      JRNN_UNROLL for (int i = 1; i < W; ++i) sums[0][r][p] += sums[i][r][p];
+      store(c + r * line + p * kLanes<T>, sums[0][r][p]);
+    }
   }
 }
 
@@ -106,10 +117,15 @@ template <class C, class T>
 struct Blocks {
   int64_t units, vectors, padded;
   explicit Blocks(int64_t h) : units(h), vectors((h + kLanes<T> - 1) / kLanes<T>), padded(vectors * kLanes<T>) {}
-  // f(first unit, vectors)
+  // f(first unit, vectors) for the blocks that begin at units first .. end - 1.
+  template <class F>
+  JRNN_INLINE void each(int64_t first, int64_t end, F&& f) const {
+    constexpr int64_t step = C::kBlock * kLanes<T>;
+    for (; first < end; first += step) f(first, std::min<int64_t>(C::kBlock, vectors - first / kLanes<T>));
+  }
   template <class F>
   JRNN_INLINE void each(F&& f) const {
-    for (int64_t v = 0; v < vectors; v += C::kBlock) f(v * kLanes<T>, std::min<int64_t>(C::kBlock, vectors - v));
+    each(0, padded, f);
   }
 };
 
