@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from jrnn.types import Array, wide_dtype
 KINDS = {"tanh": 0, "relu": 1, "identity": 2, "lstm": 3, "gru": 4}
 DTYPES = ("float32", "float64", "bfloat16")
 PLACE = Path(__file__).parent
-LIBRARY, REASON = PLACE / "_recurrence.so", PLACE / "_recurrence.txt"
+LIBRARY = Path(os.environ.get("JRNN_KERNEL", PLACE / "_recurrence.so"))  # another build, say with sanitizers
+REASON = PLACE / "_recurrence.txt"
 
 
 @cache

@@ -1,0 +1,113 @@
+"""The recurrences once more, in NumPy loops with gradients by hand: shares no code with jrnn, and compiles nothing."""
+
+import numpy as np
+
+
+def sigmoid(z):
+    return 0.5 * (1 + np.tanh(0.5 * z))
+
+
+def gradients(case, operands, events, cotangents):
+    """(outcome, gradients of the operands) like those of the kernel, in float64."""
+    groups = [group(case, g, operands, events, cotangents) for g in range(case.groups)]
+
+    def stacked(*parts):
+        return np.stack(parts)
+
+    import jax
+
+    return jax.tree.map(stacked, *groups)
+
+
+def group(case, g, operands, events, cotangents):
+    """One group: forwards with everything kept, then backwards."""
+    import jax
+
+    one = jax.tree.map(lambda a: np.asarray(a[g]), operands)
+    n = len(one.start)
+    given = [np.asarray(c[g]) for c in cotangents]
+    g_states, g_last = given[:n], given[n:]
+    t_all, b_all = one.xs.shape[:2]
+    flags = {
+        name: np.ones((t_all, b_all), bool) if name in ("inside", "valid") else np.zeros((t_all, b_all), bool)
+        for name in events._fields
+    }
+    flags |= {name: np.asarray(f[g]) for name, f in events._asdict().items() if f is not None}
+    order = range(t_all)[::-1] if case.what.reverse[g] else range(t_all)
+    state, states, kept = [h.copy() for h in one.start], [np.empty((t_all, *h.shape)) for h in one.start], {}
+    for t in order:
+        if one.restart is not None:
+            state = [np.where(flags["resets"][t][:, None], r, h) for r, h in zip(one.restart, state)]
+        before = state
+        after, kept[t] = step(case.kind, one, before, one.xs[t])
+        state = [np.where(flags["valid"][t][:, None], a, h) for a, h in zip(after, before)]
+        kept[t] |= {"before": before}
+        if one.tap is not None:
+            state = [h + np.where(flags["inside"][t][:, None], p[t], 0) for h, p in zip(state, one.tap)]
+        for all_of, h in zip(states, state):
+            all_of[t] = h
+    grads = jax.tree.map(np.zeros_like, one)
+    delta = [h.copy() for h in g_last]
+    for t in reversed(order):
+        delta = [d + s[t] for d, s in zip(delta, g_states)]
+        if one.tap is not None:
+            for tap, d in zip(grads.tap, delta):
+                tap[t] = np.where(flags["inside"][t][:, None], d, 0)
+        valid = flags["valid"][t][:, None]
+        passed, dz_x, dz_h = back(case.kind, one, kept[t], [np.where(valid, d, 0) for d in delta])
+        grads.xs[t] = dz_x @ one.w_in.T
+        grads.w_in[...] += one.xs[t].T @ dz_x
+        grads.bias[...] += dz_x.sum(0)
+        grads.w_rec[...] += kept[t]["before"][0].T @ dz_h
+        if one.bias_rec is not None:
+            grads.bias_rec[...] += dz_h[:, -one.bias_rec.shape[0] :].sum(0)
+        passed[0] = passed[0] + dz_h @ one.w_rec.T
+        delta = [np.where(valid, p, d) for p, d in zip(passed, delta)]
+        resets, cuts = flags["resets"][t][:, None], flags["cuts"][t][:, None]
+        if one.restart is not None:
+            for restart, d in zip(grads.restart, delta):
+                restart += np.where(resets, d, 0)
+            delta = [np.where(resets, 0, d) for d in delta]
+        delta = [np.where(cuts, 0, d) for d in delta]
+    for start, d in zip(grads.start, delta):
+        start[...] = d
+    from jrnn.kernels import Outcome
+
+    return Outcome(tuple(states), tuple(state)), grads
+
+
+def step(kind, one, before, x):
+    """(the state after, what the way back needs)."""
+    h = before[0]
+    from_x, from_h = x @ one.w_in + one.bias, h @ one.w_rec
+    if kind == "lstm":
+        i, f, g, o = np.split(from_x + from_h, 4, axis=1)
+        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+        c = f * before[1] + i * g
+        return [o * np.tanh(c), c], dict(i=i, f=f, g=g, o=o, c=c)
+    if kind == "gru":
+        (xr, xz, xn), (hr, hz, hn) = np.split(from_x, 3, axis=1), np.split(from_h, 3, axis=1)
+        r, z, m = sigmoid(xr + hr), sigmoid(xz + hz), hn + one.bias_rec
+        n = np.tanh(xn + r * m)
+        return [(1 - z) * n + z * h], dict(r=r, z=z, m=m, n=n)
+    value = {"tanh": np.tanh, "relu": lambda v: np.maximum(v, 0), "identity": lambda v: v}[kind](from_x + from_h)
+    return [value], dict(value=value)
+
+
+def back(kind, one, kept, delta):
+    """(what passes around the product, dz beside x, dz beside h)."""
+    dh, before = delta[0], kept["before"]
+    if kind == "lstm":
+        i, f, g, o, squashed = kept["i"], kept["f"], kept["g"], kept["o"], np.tanh(kept["c"])
+        dc = delta[1] + dh * o * (1 - squashed**2)
+        parts = dc * g * i * (1 - i), dc * before[1] * f * (1 - f), dc * i * (1 - g**2), dh * squashed * o * (1 - o)
+        dz = np.concatenate(parts, axis=1)
+        return [np.zeros_like(dh), dc * f], dz, dz
+    if kind == "gru":
+        r, z, m, n = kept["r"], kept["z"], kept["m"], kept["n"]
+        dn = dh * (1 - z) * (1 - n**2)
+        dr, dz = dn * m * r * (1 - r), dh * (before[0] - n) * z * (1 - z)
+        return [dh * z], np.concatenate([dr, dz, dn], axis=1), np.concatenate([dr, dz, dn * r], axis=1)
+    slope = {"tanh": lambda v: 1 - v**2, "relu": lambda v: (v > 0) * 1.0, "identity": np.ones_like}[kind]
+    dz = dh * slope(kept["value"])
+    return [np.zeros_like(dh)], dz, dz

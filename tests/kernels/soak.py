@@ -1,0 +1,85 @@
+"""Random shapes, events and dtypes through the compiled kernel against the spec, as long as you like.
+
+    python -m tests.kernels.soak --cases 10000
+    python -m tests.kernels.soak --cases 200 --sanitize address,undefined
+    python -m tests.kernels.soak --cases 200 --sanitize thread
+
+With `--sanitize` the kernel is built anew with the compiler's sanitizers and loaded in a process of its own.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so"}
+
+
+def soak(cases, seed):
+    """Each case in its own shape; the spec in float64 without compiling, so that thousands of shapes are affordable."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    jax.config.update("jax_enable_x64", True)
+    from jrnn.kernels import native
+
+    from .cases import KINDS, Case, close, cotangents_like, kernel, make, pulled
+    from .plain import gradients
+
+    assert not isinstance(native.library(), str), native.library()
+    rng = np.random.default_rng(seed)
+    names = ("lengths", "mask", "resets", "cuts", "tap", "silent", "reverse")
+    for number in range(cases):
+        groups, steps, rows = (int(n) for n in (rng.integers(1, 4), rng.integers(1, 40), rng.integers(1, 30)))
+        features, units = int(rng.integers(0, 40)), int(rng.integers(1, 90))
+        events = " ".join(name for name in names if rng.random() < 0.3)
+        events = events.replace("silent", "") if "tap" in events else events
+        case = Case(str(rng.choice(KINDS)), groups, steps, rows, features, units, events)
+        operands, happened = make(case, jnp.float64, seed=number)
+        run = kernel(case.what, keep=bool(rng.random() < 0.5))
+        found, back = jax.vjp(lambda o, run=run, happened=happened: run(o, happened), operands)
+        cotangents = cotangents_like(found, number)
+        grads = back(jax.tree.unflatten(jax.tree.structure(found), cotangents))[0]
+        close((found, grads), gradients(case, operands, happened, cotangents), tol=1e-10)
+        if number % 50 == 0:
+            print(f"{number}: {case} ({native.instructions()})", flush=True)
+    print(f"{cases} cases: all agree")
+
+
+def sanitized(kinds, cases, seed):
+    """Builds the kernel with sanitizers and runs this script on it; 1 if they object."""
+    root = Path(__file__).parents[2]
+    with tempfile.TemporaryDirectory() as folder:
+        flags = f"-O1 -g -fno-omit-frame-pointer -fsanitize={kinds}"
+        build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", folder, "--build-temp", folder]
+        subprocess.run(build, cwd=root, env=os.environ | {"CXXFLAGS": flags}, check=True)
+        library = Path(folder, "jrnn", "kernels", "_recurrence.so")
+        if not library.exists():
+            print(library.with_suffix(".txt").read_text())
+            return 1
+        # jaxlib throws before the sanitizer would have found the C++ library by itself
+        names = (RUNTIMES[kinds.split(",")[0]], "libstdc++.so.6")
+        found = [subprocess.run(["c++", f"-print-file-name={name}"], capture_output=True, text=True) for name in names]
+        environment = os.environ | {
+            "LD_PRELOAD": " ".join(one.stdout.strip() for one in found),
+            "JRNN_KERNEL": str(library),
+            "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+            "TSAN_OPTIONS": f"halt_on_error=1:suppressions={Path(__file__).parent / 'thread_sanitizer.txt'}",
+        }
+        again = [sys.executable, "-m", "tests.kernels.soak", "--cases", str(cases), "--seed", str(seed)]
+        return subprocess.run(again, cwd=root, env=environment).returncode
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sanitize", default="", help="address,undefined or thread")
+    asked = parser.parse_args()
+    if asked.sanitize:
+        sys.exit(sanitized(asked.sanitize, asked.cases, asked.seed))
+    soak(asked.cases, asked.seed)
