@@ -1,0 +1,80 @@
+// The kernel on threads of its own, for the thread sanitizer: jaxlib's pool is not built for it, and would be blamed.
+// Gradients on four threads are compared with those on one, bit by bit where no sum is split, to rounding elsewhere.
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "../../jrnn/kernels/native/problem.h"
+
+namespace jrnn {
+namespace baseline {
+void solve(const Problem&, const Parallel&);
+}
+}  // namespace jrnn
+using namespace jrnn;
+
+void run_on_threads(void*, int64_t count, void (*work)(void*, int64_t), void* context) {
+  std::atomic<int64_t> next{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&] {
+      for (int64_t j; (j = next.fetch_add(1)) < count;) work(context, j);
+    });
+  for (auto& thread : threads) thread.join();
+}
+
+struct Arrays {
+  std::mt19937 random{0};
+  std::vector<std::unique_ptr<std::vector<float>>> all;
+  Operand of(int64_t groups, int64_t count) {
+    all.push_back(std::make_unique<std::vector<float>>(groups * count));
+    for (float& x : *all.back()) x = std::normal_distribution<float>(0, 0.3f)(random);
+    return {all.back()->data(), groups == 1 ? 0 : count};
+  }
+};
+
+// Everything a call writes, one after the other.
+std::vector<float> solve(Kind kind, int64_t groups, const Parallel& parallel) {
+  const int64_t t = 12, b = 23, f = 5, h = 37, gates = kind == Kind::kLstm ? 4 : kind == Kind::kGru ? 3 : 1;
+  const bool cell = kind == Kind::kLstm;
+  std::vector<int64_t> reverse(groups, 0);
+  Arrays a;
+  Problem p{};
+  p.kind = kind, p.storage = Storage::kFloat32, p.reverse = reverse.data();
+  p.groups = groups, p.steps = t, p.rows = b, p.features = f, p.units = h;
+  p.xs = a.of(1, t * b * f), p.w_in = a.of(groups, f * gates * h), p.w_rec = a.of(groups, h * gates * h);
+  p.bias = a.of(groups, gates * h), p.h0 = a.of(groups, b * h);
+  if (kind == Kind::kGru) p.bias_rec = a.of(groups, h);
+  if (cell) p.c0 = a.of(groups, b * h);
+  p.hs = a.of(groups, t * b * h), p.last_h = a.of(groups, b * h);
+  if (cell) p.cs = a.of(groups, t * b * h), p.last_c = a.of(groups, b * h);
+  if (gates > 1) p.gates = a.of(groups, t * b * 4 * h);
+  baseline::solve(p, parallel);
+  p.backward = true, p.last_h = p.last_c = {};
+  p.g_hs = a.of(groups, t * b * h);
+  p.d_xs = a.of(groups, t * b * f), p.d_w_in = a.of(groups, f * gates * h), p.d_w_rec = a.of(groups, h * gates * h);
+  p.d_bias = a.of(groups, gates * h), p.d_h0 = a.of(groups, b * h);
+  if (kind == Kind::kGru) p.d_bias_rec = a.of(groups, h);
+  baseline::solve(p, parallel);
+  std::vector<float> found;
+  for (const auto& array : a.all) found.insert(found.end(), array->begin(), array->end());
+  return found;
+}
+
+int main() {
+  const Parallel one{1, nullptr, run_on_threads}, four{4, nullptr, run_on_threads};
+  for (Kind kind : {Kind::kTanh, Kind::kLstm, Kind::kGru})
+    for (int64_t groups : {1, 2, 5}) {
+      const std::vector<float> alone = solve(kind, groups, one), together = solve(kind, groups, four);
+      for (size_t i = 0; i < alone.size(); ++i)
+        if (!(std::fabs(alone[i] - together[i]) <= 1e-4f * (1 + std::fabs(alone[i])))) {
+          std::printf("kind %d, %d groups: %g and %g at %zu\n", int(kind), int(groups), alone[i], together[i], i);
+          return 1;
+        }
+    }
+  std::printf("all agree\n");
+}
