@@ -21,7 +21,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
 
 # these tests compile hundreds of small programs and run each once; the others run programs as users do
-COMPILED_ONCE = {"cells", "kernels", "unrolling", "gradients", "flow", "cures", "training"}
+COMPILED_ONCE = {"cells", "kernels", "unrolling", "gradients", "flow", "cures", "training", "interop"}
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 from_nnx, from_linen, from_equinox, from_haiku   a foreign cell -> (jrnn cell, its parameters)
 jrnn.interop.nnx, jrnn.interop.linen             RNN, Bidirectional, Stack as Flax modules
+to_stablehlo                                     a function with jrnn inside as a program for processes without
 jrnn.interop.weights                             parameters from and to other libraries, as NumPy arrays
 """
 
 from jrnn.interop.equinox_cells import from_equinox as from_equinox
+from jrnn.interop.exporting import to_stablehlo as to_stablehlo
 from jrnn.interop.flax_cells import from_linen as from_linen
 from jrnn.interop.flax_cells import from_nnx as from_nnx
 from jrnn.interop.haiku_cells import from_haiku as from_haiku

@@ -30,6 +30,7 @@ class RNN(nn.Module):
       cell: a jrnn cell, stack or `jrnn.Bidirectional`.
       time_major, return_carry, reverse, keep_order: what a call does by default.
       unroll: steps per iteration of the compiled loop.
+      implementation: as for `jrnn.unroll`; "xla" for programs that `jax.export` is to serialise.
     """
 
     cell: Any
@@ -38,6 +39,7 @@ class RNN(nn.Module):
     reverse: bool = False
     keep_order: bool = False
     unroll: int = 1
+    implementation: str | Sequence[str] | None = None
 
     @nn.compact
     def __call__(
@@ -81,6 +83,7 @@ class RNN(nn.Module):
             reverse=reverse,
             keep_order=keep_order,
             unroll_steps=self.unroll,
+            implementation=self.implementation,
             key=self.make_rng("dropout") if hasattr(self.cell, "noise") and self.has_rng("dropout") else None,
         )
         return (carry, outputs) if return_carry else outputs

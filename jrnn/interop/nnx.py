@@ -29,6 +29,7 @@ class RNN(nnx.Module):
       input_size: F.
       time_major, return_carry, reverse, keep_order: what a call does by default.
       unroll: steps per iteration of the compiled loop.
+      implementation: as for `jrnn.unroll`; "xla" for programs that `jax.export` is to serialise.
       rngs: an `nnx.Rngs`; its stream `params` is drawn from once, and not kept.
     Attributes:
       params: the cell's parameters as `nnx.Param`s; `cell_params` is the same as plain arrays, for instruments.
@@ -44,6 +45,7 @@ class RNN(nnx.Module):
         reverse: bool = False,
         keep_order: bool = False,
         unroll: int = 1,
+        implementation: str | Sequence[str] | None = None,
         rngs: nnx.Rngs,
     ):
         check_cell(cell)
@@ -56,6 +58,7 @@ class RNN(nnx.Module):
         self.reverse = reverse
         self.keep_order = keep_order
         self.unroll = unroll
+        self.implementation = implementation if implementation is None else nnx.static(implementation)
 
     @property
     def cell_params(self) -> Params:
@@ -99,6 +102,7 @@ class RNN(nnx.Module):
             reverse=reverse,
             keep_order=keep_order,
             unroll_steps=self.unroll,
+            implementation=self.implementation,
             key=rngs.dropout() if rngs is not None and hasattr(self.cell, "noise") else None,
         )
         return (carry, outputs) if return_carry else outputs

@@ -30,6 +30,7 @@ def run_rnn(
     reverse: bool,
     keep_order: bool,
     unroll_steps: int,
+    implementation: str | Sequence[str] | None,
     key: Array | None,
 ) -> tuple[Any, Any]:
     """(the final carry in Flax's order, the outputs with time where it was in `inputs`)."""
@@ -54,6 +55,7 @@ def run_rnn(
         unroll=unroll_steps,
         time_axis=axis,
         key=key,
+        implementation=implementation,
     )
     outputs = ran.outputs
     if reverse and not keep_order:

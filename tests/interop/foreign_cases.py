@@ -7,9 +7,11 @@ import flax.linen as nn
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jrnn.interop import from_equinox, from_haiku, from_linen, from_nnx
+from tests.interop.economy import filled, module_of, variables_of
 
 D = jnp.float64
 F, H, T, B = 3, 4, 5, 2
@@ -60,7 +62,8 @@ class EquinoxOwn(eqx.Module):
         return {"h": jnp.tanh(self.weight @ jnp.concatenate([x, state["h"]])) + self.slope * state["h"]}
 
 
-def nnx_case(module):
+def nnx_case(make):
+    module = module_of(make)
     cell, params = from_nnx(module)
     graphdef, rest, rngs = nnx.split(module, nnx.Not(nnx.RngState), nnx.RngState)
 
@@ -74,13 +77,16 @@ def linen_case(module, shape=(F,)):
     def start():
         return module.initialize_carry(jax.random.key(0), (B, *shape))
 
-    variables = module.init(jax.random.key(1), start(), jnp.ones((B, *shape), D))
-    variables = jax.tree.map(lambda w: w + 0.1 * jnp.cos(jnp.arange(w.size, dtype=D)).reshape(w.shape), variables)
+    variables = variables_of(module, start(), np.ones((B, *shape)))
     cell, params = from_linen(module, variables, input_shape=None if len(shape) == 1 else shape)
     return Case(cell, params, module.apply, start, shape)
 
 
-def equinox_case(module, alone, **options):
+def equinox_case(make, alone, **options):
+    module = eqx.filter_eval_shape(make)
+    is_shape = lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)  # noqa: E731
+    shapes, rest = eqx.partition(module, is_shape)
+    module = eqx.combine(filled(shapes), rest)
     cell, params = from_equinox(module, **options)
     static = eqx.filter(module, eqx.is_array, inverse=True)
 
@@ -97,7 +103,7 @@ def haiku_case(make_core, shape=(F,)):
         return core(x, core.initial_state(B) if state is None else state)
 
     transformed = hk.without_apply_rng(hk.transform(core_step))
-    params = transformed.init(jax.random.key(2), jnp.ones((B, *shape), D), None)
+    params = filled(jax.eval_shape(transformed.init, jax.random.key(0), np.ones((B, *shape)), None))
     cell, params = from_haiku(make_core, params, input_ndim=len(shape))
     start = hk.transform(lambda: make_core().initial_state(B))
     return Case(
@@ -105,17 +111,15 @@ def haiku_case(make_core, shape=(F,)):
     )
 
 
-def nnx_rngs():
-    return nnx.Rngs(0)
-
-
 vector = jax.ShapeDtypeStruct((H,), D)
 CASES = {
-    "nnx.SimpleCell": lambda: nnx_case(nnx.SimpleCell(F, H, dtype=D, param_dtype=D, residual=True, rngs=nnx_rngs())),
-    "nnx.LSTMCell": lambda: nnx_case(nnx.LSTMCell(F, H, param_dtype=D, rngs=nnx_rngs())),
-    "nnx.OptimizedLSTMCell": lambda: nnx_case(nnx.OptimizedLSTMCell(F, H, param_dtype=D, rngs=nnx_rngs())),
-    "nnx.GRUCell": lambda: nnx_case(nnx.GRUCell(F, H, param_dtype=D, rngs=nnx_rngs())),
-    "nnx, own": lambda: nnx_case(NnxPassing(nnx_rngs())),
+    "nnx.SimpleCell": lambda: nnx_case(
+        lambda rngs: nnx.SimpleCell(F, H, dtype=D, param_dtype=D, residual=True, rngs=rngs)
+    ),
+    "nnx.LSTMCell": lambda: nnx_case(lambda rngs: nnx.LSTMCell(F, H, param_dtype=D, rngs=rngs)),
+    "nnx.OptimizedLSTMCell": lambda: nnx_case(lambda rngs: nnx.OptimizedLSTMCell(F, H, param_dtype=D, rngs=rngs)),
+    "nnx.GRUCell": lambda: nnx_case(lambda rngs: nnx.GRUCell(F, H, param_dtype=D, rngs=rngs)),
+    "nnx, own": lambda: nnx_case(NnxPassing),
     "linen.SimpleCell": lambda: linen_case(nn.SimpleCell(H, param_dtype=D)),
     "linen.LSTMCell": lambda: linen_case(nn.LSTMCell(H, param_dtype=D)),
     "linen.OptimizedLSTMCell": lambda: linen_case(nn.OptimizedLSTMCell(H, param_dtype=D)),
@@ -123,10 +127,12 @@ CASES = {
     "linen.MGUCell": lambda: linen_case(nn.MGUCell(H, param_dtype=D)),
     "linen.ConvLSTMCell": lambda: linen_case(nn.ConvLSTMCell(2, (2, 2), param_dtype=D), IMAGE),
     "linen, own": lambda: linen_case(LinenSubclass(H, param_dtype=D)),
-    "equinox.GRUCell": lambda: equinox_case(eqx.nn.GRUCell(F, H, dtype=D, key=jax.random.key(0)), vector),
-    "equinox.LSTMCell": lambda: equinox_case(eqx.nn.LSTMCell(F, H, dtype=D, key=jax.random.key(0)), (vector, vector)),
+    "equinox.GRUCell": lambda: equinox_case(lambda: eqx.nn.GRUCell(F, H, dtype=D, key=jax.random.key(0)), vector),
+    "equinox.LSTMCell": lambda: equinox_case(
+        lambda: eqx.nn.LSTMCell(F, H, dtype=D, key=jax.random.key(0)), (vector, vector)
+    ),
     "equinox, own": lambda: equinox_case(
-        EquinoxOwn(jax.random.normal(jax.random.key(3), (H, F + H), D)),
+        lambda: EquinoxOwn(jnp.zeros((H, F + H), D)),
         {"h": vector},
         initial_state={"h": vector},
         output=lambda params, state, x: state["h"],

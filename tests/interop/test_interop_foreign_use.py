@@ -14,15 +14,16 @@ from flax import nnx
 
 import jrnn
 from jrnn.interop import from_equinox, from_haiku, from_linen, from_nnx
+from tests.interop.economy import drawn, jit, module_of, variables_of
 from tests.interop.foreign_cases import CASES, IMAGE, D, F, H
 
 
 @pytest.mark.parametrize("name", ["nnx.LSTMCell", "linen.ConvLSTMCell", "haiku.LSTM", "equinox.LSTMCell"])
 def test_any_number_of_batch_axes(name):
     case = CASES[name]()
-    xs = jax.random.normal(jax.random.key(0), (3, 2, 3, *case.shape), D)
+    xs = drawn((3, 2, 3, *case.shape))
 
-    @jax.jit
+    @jit
     def run(xs):
         flat = xs.reshape(3, 6, *case.shape)
         return [jrnn.unroll(case.cell, case.params, x).outputs for x in (xs, flat, flat[:, 4], xs[:0])]
@@ -35,10 +36,10 @@ def test_any_number_of_batch_axes(name):
 
 def test_instruments_agree_with_each_other_under_jit():
     case = CASES["linen.ConvLSTMCell"]()
-    xs = jax.random.normal(jax.random.key(0), (4, 2, *case.shape), D)
+    xs = drawn((4, 2, *case.shape))
     lengths = jnp.array([4, 2])
 
-    @jax.jit
+    @jit
     def look(params, xs):
         flow = jrnn.gradient_flow(case.cell, params, xs, lambda run: jnp.sum(run.outputs**2), lengths=lengths)
         return flow, jrnn.jacobians(case.cell, params, xs), jrnn.lyapunov_spectrum(case.cell, params, xs).exponents
@@ -55,22 +56,22 @@ def test_instruments_agree_with_each_other_under_jit():
 def test_equal_cells_share_one_trace_and_float32_stays():
     traces = []
 
-    @jax.jit
+    @jit
     def run(packed, xs):
         traces.append(0)
         return jrnn.unroll(packed[0], packed[1], xs).outputs
 
     xs = jnp.ones((2, F), jnp.float32)
     for seed in range(2):
-        module = nnx.GRUCell(F, H, rngs=nnx.Rngs(seed))
+        module = module_of(lambda rngs: nnx.GRUCell(F, H, rngs=rngs), seed)
         assert run(from_nnx(module), xs).dtype == jnp.float32
         core = nn.GRUCell(H)
-        run(from_linen(core, core.init(jax.random.key(seed), jnp.ones(H, jnp.float32), xs[0])), xs)
+        run(from_linen(core, variables_of(core, np.ones(H, np.float32), xs[0], seed=seed)), xs)
     assert len(traces) == 2
 
 
 def test_trained_parameters_go_back():
-    module = nnx.GRUCell(F, H, param_dtype=D, rngs=nnx.Rngs(0))
+    module = module_of(lambda rngs: nnx.GRUCell(F, H, param_dtype=D, rngs=rngs))
     cell, params = from_nnx(module)
     nnx.update(module, jax.tree.map(lambda w: 2 * w, params))
     np.testing.assert_array_equal(from_nnx(module)[1].dense_h.kernel[...], 2 * params.dense_h.kernel[...])
@@ -88,7 +89,7 @@ class Hidden(nn.GRUCell):
 
 def test_an_output_that_the_state_does_not_hold():
     core = Hidden(H, param_dtype=D)
-    variables = core.init(jax.random.key(0), jnp.ones(H, D), jnp.ones(F, D))
+    variables = variables_of(core, np.ones(H), np.ones(F))
     xs = jnp.ones((3, F), D)
     with pytest.raises(jrnn.InputError, match="reads_previous=True"):
         jrnn.unroll(*from_linen(core, variables), xs)
@@ -115,7 +116,7 @@ class Drawing(nnx.GRUCell):
 
 
 def test_a_step_that_draws_or_keeps_state_of_its_own_is_refused():
-    module = Drawing(nnx.Rngs(0))
+    module = module_of(Drawing)
     xs = jnp.ones((3, F), D)
     with pytest.raises(jrnn.InputError, match=r"draws random numbers.*cell\.eval\(\)"):
         jrnn.unroll(*from_nnx(module), xs)
@@ -129,23 +130,30 @@ def test_a_step_that_draws_or_keeps_state_of_its_own_is_refused():
 
 def test_bad_cells_are_named():
     core = nn.ConvLSTMCell(2, (2, 2), param_dtype=D)
-    carry = core.initialize_carry(jax.random.key(0), IMAGE)
-    variables = core.init(jax.random.key(0), carry, jnp.ones(IMAGE, D))
-    lstm = eqx.nn.LSTMCell(F, H, key=jax.random.key(0))
+    variables = variables_of(core, core.initialize_carry(jax.random.key(0), IMAGE), np.ones(IMAGE))
     for call, match in (
-        (lambda: from_nnx(nnx.Linear(2, 2, rngs=nnx.Rngs(0))), "cell: got Linear; need a recurrent cell"),
+        (
+            lambda: from_nnx(module_of(lambda rngs: nnx.Linear(2, 2, rngs=rngs))),
+            "cell: got Linear; need a recurrent cell",
+        ),
         (lambda: from_nnx(nnx.GRUCell), "cell: got GRUCell; need a recurrent cell"),
         (lambda: from_linen(nn.Dense(2), {"params": {}}), "cell: got Dense; need a recurrent cell"),
         (lambda: from_linen(core, variables), "input_shape: got None; need .* 3 sizes"),
         (lambda: from_linen(core, variables, input_shape=(3, 2)), r"input_shape: got \(3, 2\); need a tuple of 3"),
         (lambda: from_linen(nn.GRUCell(2), {"in": 1}), r"variables: got \['in'\]; need"),
         (lambda: from_linen(nn.GRUCell(2), {"params": {}}, output=3), "output: got int"),
-        (lambda: from_equinox(lstm.weight_ih), "cell: got ArrayImpl; need a recurrent cell"),
-        (lambda: from_equinox(eqx.nn.Linear(2, 2, key=jax.random.key(0))), "initial_state: got None for a Linear"),
+        (lambda: from_equinox(np.ones(3)), "cell: got ndarray; need a recurrent cell"),
+        (
+            lambda: from_equinox(eqx.filter_eval_shape(lambda: eqx.nn.Linear(2, 2, key=jax.random.key(0)))),
+            "initial_state: got None for a Linear",
+        ),
         (lambda: from_haiku(lambda: hk.Linear(2), {}), "make_core: got a function that makes a Linear"),
         (lambda: from_haiku(None, {}), "make_core: got NoneType"),
         (lambda: from_haiku(lambda: hk.LSTM(2), None), "params: got NoneType"),
-        (lambda: from_nnx(nnx.GRUCell(1, 1, rngs=nnx.Rngs(0)))[0].init(jax.random.key(0), 1), "init: got NnxCell"),
+        (
+            lambda: from_nnx(module_of(lambda rngs: nnx.GRUCell(1, 1, rngs=rngs)))[0].init(jax.random.key(0), 1),
+            "init: got NnxCell",
+        ),
     ):
         with pytest.raises(jrnn.InputError, match=match):
             call()

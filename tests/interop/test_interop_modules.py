@@ -10,10 +10,11 @@ from flax import nnx
 import jrnn
 import jrnn.interop.linen
 import jrnn.interop.nnx
+from tests.interop.economy import drawn, jit, module_of, variables_of
 
 D = jnp.float64
 B, T, F, H = 3, 5, 2, 4
-LENGTHS = jnp.array([5, 1, 3])
+LENGTHS = np.array([5, 1, 3])
 CALLS = (
     {},
     {"reverse": True},
@@ -23,7 +24,7 @@ CALLS = (
 
 
 def gates_of(weight, gates):
-    return jnp.split(weight, gates, axis=-1)
+    return np.split(np.asarray(weight), gates, axis=-1)
 
 
 def linen_params(kind, params):
@@ -38,18 +39,14 @@ def linen_params(kind, params):
     return {f"i{g}": {"kernel": w, "bias": b} for g, w, b in into} | rec
 
 
-def random_like(params):
-    return jax.tree.map(lambda w: w + 0.2 * jnp.sin(jnp.arange(w.size, dtype=w.dtype)).reshape(w.shape), params)
-
-
 def carry_like(kind):
-    h = 0.5 * jnp.cos(jnp.arange(B * H, dtype=D)).reshape(B, H)
+    h = 0.5 * drawn((B, H), 1)
     return (2 * h, h) if kind == "lstm" else h
 
 
 def compare(kind, ours, theirs):
     """Every call of CALLS, and their gradient by inputs and carry, in one program."""
-    xs = jax.random.normal(jax.random.key(0), (B, T, F), D)
+    xs = drawn((B, T, F))
 
     def all_calls(xs, carry, rnn):
         found = []
@@ -66,7 +63,7 @@ def compare(kind, ours, theirs):
         found = all_calls(xs, carry, rnn)
         return sum(jnp.sum(jnp.sin(3 * a)) for a in jax.tree.leaves(found)), found
 
-    @jax.jit
+    @jit
     def both(xs, carry):
         return [jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(xs, carry, rnn) for rnn in (ours, theirs)]
 
@@ -78,7 +75,7 @@ def compare(kind, ours, theirs):
 def test_linen_is_a_drop_in(kind):
     ours = jrnn.interop.linen.RNN(getattr(jrnn, kind)(H))
     theirs = nn.RNN((nn.OptimizedLSTMCell if kind == "lstm" else nn.GRUCell)(H, param_dtype=D))
-    params = random_like(ours.init(jax.random.key(0), jnp.ones((B, T, F), D))["params"]["cell"])
+    params = variables_of(ours, np.ones((B, T, F)))["params"]["cell"]
     converted = {"params": {"cell": linen_params(kind, params)}}
     compare(
         kind,
@@ -89,10 +86,10 @@ def test_linen_is_a_drop_in(kind):
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_nnx_is_a_drop_in(kind):
-    ours = jrnn.interop.nnx.RNN(getattr(jrnn, kind)(H), F, rngs=nnx.Rngs(0))
-    nnx.update(ours, random_like(nnx.state(ours)))
+    ours = module_of(lambda rngs: jrnn.interop.nnx.RNN(getattr(jrnn, kind)(H), F, rngs=rngs))
     params = ours.cell_params
-    cell = (nnx.OptimizedLSTMCell if kind == "lstm" else nnx.GRUCell)(F, H, param_dtype=D, rngs=nnx.Rngs(0))
+    flax_cell = nnx.OptimizedLSTMCell if kind == "lstm" else nnx.GRUCell
+    cell = module_of(lambda rngs: flax_cell(F, H, param_dtype=D, rngs=rngs))
     cell.dense_i.kernel[...], cell.dense_h.kernel[...] = params["w_in"], params["w_rec"]
     (cell.dense_h if kind == "lstm" else cell.dense_i).bias[...] = params["bias"]
     if kind == "gru":
@@ -112,20 +109,22 @@ def test_nnx_is_a_drop_in(kind):
 def test_both_directions_and_layers(library):
     """Bidirectional below an LSTM below a GRU, against Flax's modules in a row, with lengths."""
     cells = jrnn.lstm(H), jrnn.gru(H), jrnn.lstm(3)
-    xs = jax.random.normal(jax.random.key(1), (B, T, F), D)
+    xs = drawn((B, T, F))
     if library == "linen":
         room = jrnn.interop.linen
         one, other, top = map(room.RNN, cells)
         ours = room.Stack([room.Bidirectional(one, other), top])
-        params = random_like(ours.init(jax.random.key(0), xs)["params"])
+        params = variables_of(ours, xs)["params"]
         call = lambda *args, **options: ours.apply({"params": params}, *args, **options)  # noqa: E731
         below, above = params["layers_0"], params["layers_1"]["cell"]
         own = below["forward_rnn"]["cell"], below["backward_rnn"]["cell"], above
     else:
-        room, rngs = jrnn.interop.nnx, nnx.Rngs(0)
-        one, other, top = (room.RNN(cell, f, rngs=rngs) for cell, f in zip(cells, (F, F, 2 * H), strict=True))
-        ours = call = room.Stack([room.Bidirectional(one, other), top])
-        nnx.update(ours, random_like(nnx.state(ours)))
+        room = jrnn.interop.nnx
+        one, other, top = (
+            module_of(lambda rngs, cell=cell, size=size: room.RNN(cell, size, rngs=rngs), seed=size)
+            for cell, size in zip(cells, (F, F, 2 * H), strict=True)
+        )
+        call = room.Stack([room.Bidirectional(one, other), top])
         own = tuple(rnn.cell_params for rnn in (one, other, top))
     kinds = "lstm", "gru", "lstm"
     flax_cells = [nn.OptimizedLSTMCell(H, param_dtype=D), nn.GRUCell(H, param_dtype=D), nn.LSTMCell(3, param_dtype=D)]
@@ -141,8 +140,7 @@ def test_both_directions_and_layers(library):
         c2, y2 = nn.RNN(flax_cells[2]).apply(variables[2], jnp.concatenate([y0, y1], -1), **options)
         return ((c0, c1), c2), y2
 
-    mine = jax.jit(lambda xs: call(xs, seq_lengths=LENGTHS, return_carry=True))(xs)
-    wanted = jax.jit(theirs)(xs)
+    mine, wanted = jit(lambda xs: (call(xs, seq_lengths=LENGTHS, return_carry=True), theirs(xs)))(xs)
     for a, b in zip(jax.tree.leaves(mine[0]), jax.tree.leaves(wanted[0]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
     valid = np.arange(T)[None] < np.asarray(LENGTHS)[:, None]
@@ -152,34 +150,41 @@ def test_both_directions_and_layers(library):
 
 @pytest.mark.parametrize("library", ["linen", "nnx"])
 def test_batch_shapes_length_zero_and_float32(library):
-    xs = jax.random.normal(jax.random.key(1), (2, 3, T, F), jnp.float32)
+    xs = drawn((2, 3, T, F), dtype=np.float32)
     cell = jrnn.lstm(H, dtype=jnp.float32)
     if library == "linen":
         rnn = jrnn.interop.linen.RNN(cell)
-        call = lambda *a, **k: rnn.apply(rnn.init(jax.random.key(0), xs), *a, **k)  # noqa: E731
+        variables = variables_of(rnn, xs)
+        call = lambda *a, **k: rnn.apply(variables, *a, **k)  # noqa: E731
     else:
-        call = jrnn.interop.nnx.RNN(cell, F, rngs=nnx.Rngs(0))
-    h0 = (jnp.full((2, 3, H), 0.2, jnp.float32), jnp.full((2, 3, H), 0.4, jnp.float32))
-    lengths = jnp.array([[0, 2, 5], [1, 0, 3]])
-    carry, ys = call(xs, initial_carry=h0, seq_lengths=lengths, return_carry=True)
+        call = module_of(lambda rngs: jrnn.interop.nnx.RNN(cell, F, rngs=rngs))
+    h0 = (np.full((2, 3, H), 0.2, np.float32), np.full((2, 3, H), 0.4, np.float32))
+    lengths = np.array([[0, 2, 5], [1, 0, 3]])
+
+    @jit
+    def calls(xs):
+        return (
+            call(xs, initial_carry=h0, seq_lengths=lengths, return_carry=True),
+            call(xs[1, 2, :3], initial_carry=tuple(h[1, 2] for h in h0), return_carry=True),
+            call(xs[:, :, :0]),
+            call(xs, seq_lengths=lengths, reverse=True),
+            call(xs, seq_lengths=lengths, reverse=True, keep_order=True),
+        )
+
+    (carry, ys), alone, none, reverse, kept = jax.device_get(calls(xs))
     assert ys.shape == (2, 3, T, H) and ys.dtype == jnp.float32
     np.testing.assert_array_equal(carry[0][0, 0], h0[0][0, 0])
     np.testing.assert_array_equal(carry[1][1, 1], h0[1][1, 1])
-    assert np.all(np.asarray(ys)[np.asarray(lengths) == 0] == 0)
-    first = tuple(h[1, 2] for h in h0)
-    alone = call(xs[1, 2, :3], initial_carry=first, return_carry=True)
+    assert np.all(ys[lengths == 0] == 0)
     np.testing.assert_allclose(alone[1], ys[1, 2, :3], rtol=1e-6)
     np.testing.assert_allclose(alone[0][0], carry[0][1, 2], rtol=1e-6)
-    assert call(xs[:, :, :0]).shape == (2, 3, 0, H)
-    reverse = call(xs, seq_lengths=lengths, reverse=True)
-    kept = call(xs, seq_lengths=lengths, reverse=True, keep_order=True)
+    assert none.shape == (2, 3, 0, H)
     np.testing.assert_array_equal(reverse[1, 2, :3], kept[1, 2, :3][::-1])
 
 
 def test_bad_input_is_named():
-    rnn = jrnn.interop.nnx.RNN(jrnn.lstm(H), F, rngs=nnx.Rngs(0))
-    xs = jnp.ones((B, T, F), D)
-    zeros = jnp.zeros((B, H), D)
+    rnn = module_of(lambda rngs: jrnn.interop.nnx.RNN(jrnn.lstm(H), F, rngs=rngs))
+    xs, zeros = np.ones((B, T, F)), np.zeros((B, H))
     room = jrnn.interop.nnx
     for call, match in (
         (lambda: rnn(xs, seq_lengths=LENGTHS, time_major=True), r"seq_lengths: got shape \(3,\); .*time_major=True"),
@@ -187,7 +192,10 @@ def test_bad_input_is_named():
         (lambda: rnn(xs, initial_carry=(zeros[:2], zeros)), "initial_carry: got .*; need "),
         (lambda: rnn(xs[0, 0]), r"inputs: got shape \(2,\); need \[\*batch, time, features\]"),
         (lambda: rnn(xs[..., :1]), "2 features"),
-        (lambda: room.RNN(nnx.GRUCell(F, H, rngs=nnx.Rngs(0)), F, rngs=nnx.Rngs(0)), "cell: got GRUCell; need a cell"),
+        (
+            lambda: room.RNN(module_of(lambda rngs: nnx.GRUCell(F, H, rngs=rngs)), F, rngs=nnx.Rngs(0)),
+            "cell: got GRUCell; need a cell",
+        ),
         (lambda: room.RNN(jrnn.lstm(H), F, rngs=jax.random.key(0)), "rngs: got .*; need an nnx.Rngs"),
         (lambda: room.Bidirectional(rnn, rnn), "backward_rnn: got the same module"),
         (lambda: room.Stack([]), "layers: got none"),

@@ -11,10 +11,11 @@ import jrnn
 import jrnn.interop.linen
 import jrnn.interop.nnx
 from jrnn.interop import tap_linen, tap_nnx
+from tests.interop.economy import drawn, jit, module_of, variables_of
 
 D = jnp.float64
 B, T, F, H = 2, 5, 3, 4
-XS = jax.random.normal(jax.random.key(0), (B, T, F), D)
+XS = drawn((B, T, F))
 LENGTHS = jnp.array([5, 3])
 
 
@@ -41,17 +42,21 @@ class Whole(nn.Module):
 
 
 def test_linen_state_gradients_are_those_of_perturb():
-    variables = Whole(Perturbed).init(jax.random.key(1), XS)
-    params, zeros = variables["params"], variables["perturbations"]
+    variables = variables_of(Whole(Perturbed), XS)
+    params, zeros = variables["params"], jax.tree.map(jnp.zeros_like, variables["perturbations"])
 
     def perturbed(zeros):
         return jnp.sum(jnp.sin(Whole(Perturbed).apply({"params": params, "perturbations": zeros}, XS)))
 
-    wanted = jax.tree.leaves(jax.jit(jax.grad(perturbed))(zeros))[0]  # [B, T, H]
+    wanted = jax.tree.leaves(jit(jax.grad(perturbed))(zeros))[0]  # [B, T, H]
     plain = {"params": params}
-    tapped = tap_linen(lambda v: jnp.sum(jnp.sin(Whole().apply(v, XS))), plain)
-    look = jax.jit(lambda p, x: jrnn.gradient_flow(tapped.cell, p, x, tapped.loss, **tapped.options))
-    flow = look(tapped.params, tapped.xs)
+
+    @jit
+    def look(variables):
+        tapped = tap_linen(lambda v: jnp.sum(jnp.sin(Whole().apply(v, XS))), variables)
+        return jrnn.gradient_flow(tapped.cell, tapped.params, tapped.xs, tapped.loss, **tapped.options)
+
+    flow = look(plain)
     np.testing.assert_allclose(flow.state_gradients[1:], jnp.swapaxes(wanted, 0, 1), rtol=1e-10, atol=1e-13)
     assert flow.sum_error < 1e-12
 
@@ -76,19 +81,24 @@ def inner_loss(model):
 
 def test_nnx_state_gradients_are_finite_differences():
     """With lengths, in reverse, through the outputs and the carry."""
-    model = Inner(nnx.Rngs(0))
+    model = module_of(Inner)
     tapped = tap_nnx(inner_loss, model, name="rnns.0")
     assert (
         tapped.cell == jrnn.lstm(H) and tapped.xs.shape == (T, B, F) and set(tapped.options) == {"lengths", "reverse"}
     )
-    run = jax.jit(lambda tap: jrnn.unroll(tapped.cell, tapped.params, tapped.xs, state_tap=tap, **tapped.options))
-    zeros = jax.tree.map(lambda h: jnp.zeros((T + 1, B, H), D), tapped.cell.initial_state(tapped.params, (B,)))
-    loss = jax.jit(lambda tap: tapped.loss(run(tap)))
-    np.testing.assert_allclose(loss(zeros), inner_loss(model), rtol=1e-12)
-    grads = jax.jit(jax.grad(lambda tap: tapped.loss(run(tap))))(zeros)
+
+    @jit
+    @jax.value_and_grad
+    def loss(tap):
+        return tapped.loss(jrnn.unroll(tapped.cell, tapped.params, tapped.xs, state_tap=tap, **tapped.options))
+
+    zeros = jrnn.LSTMState(np.zeros((T + 1, B, H)), np.zeros((T + 1, B, H)))
+    value, grads = loss(zeros)
+    np.testing.assert_allclose(value, nnx.jit(inner_loss)(model), rtol=1e-12)
     for t, b in ((1, 0), (4, 0), (2, 1)):
-        ahead, back = (zeros._replace(c=zeros.c.at[t, b, 2].set(sign * 1e-6)) for sign in (1, -1))
-        difference = (loss(ahead) - loss(back)) / 2e-6
+        nudge = np.zeros((T + 1, B, H))
+        nudge[t, b, 2] = 1e-6
+        difference = (loss(zeros._replace(c=nudge))[0] - loss(zeros._replace(c=-nudge))[0]) / 2e-6
         np.testing.assert_allclose(difference, grads.c[t, b, 2], rtol=1e-6, atol=1e-9)
 
 
@@ -101,32 +111,39 @@ def test_flaxs_own_nnx_rnn():
         def __call__(self, xs):
             return self.head(self.rnn(xs, rngs=nnx.Rngs(0)))
 
-    model = Model(nnx.Rngs(0))
-    tapped = tap_nnx(lambda m: jnp.sum(jnp.sin(m(XS))), model)
-    run = jrnn.unroll(tapped.cell, tapped.params, tapped.xs)
-    np.testing.assert_allclose(tapped.loss(run), jnp.sum(jnp.sin(model(XS))), rtol=1e-12)
-    deltas = jrnn.state_gradients(tapped.cell, tapped.params, tapped.xs, tapped.loss)
+    model = module_of(Model)
+    loss_fn = lambda m: jnp.sum(jnp.sin(m(XS)))  # noqa: E731
+
+    @nnx.jit
+    def look(model):
+        tapped = tap_nnx(loss_fn, model)
+        loss = tapped.loss(jrnn.unroll(tapped.cell, tapped.params, tapped.xs))
+        deltas = jrnn.state_gradients(tapped.cell, tapped.params, tapped.xs, tapped.loss)
+        return loss, loss_fn(model), deltas
+
+    loss, wanted, deltas = look(model)
+    np.testing.assert_allclose(loss, wanted, rtol=1e-12)
     assert [delta.shape for delta in deltas] == 2 * [(T + 1, B, H)] and np.any(deltas[0][0])
 
 
 def test_jrnns_linen_modules_are_found_by_name():
     room = jrnn.interop.linen
     model = room.Stack([room.Bidirectional(room.RNN(jrnn.gru(2)), room.RNN(jrnn.gru(2))), room.RNN(jrnn.elman(3))])
-    variables = model.init(jax.random.key(0), XS)
+    variables = variables_of(model, XS)
 
     def loss_fn(variables):
         return jnp.sum(jnp.sin(model.apply(variables, XS, seq_lengths=LENGTHS)))
 
     tapped = tap_linen(loss_fn, variables, name="layers_0/backward_rnn")
-    run = jrnn.unroll(tapped.cell, tapped.params, tapped.xs, **tapped.options)
-    np.testing.assert_allclose(tapped.loss(run), loss_fn(variables), rtol=1e-12)
+    run = jit(lambda p, x: tapped.loss(jrnn.unroll(tapped.cell, p, x, **tapped.options)))
+    np.testing.assert_allclose(run(tapped.params, tapped.xs), loss_fn(variables), rtol=1e-12)
     assert tapped.options["reverse"] is True
     for call, match in (
         (lambda: tap_linen(loss_fn, variables), r"name: got None; need one of .*layers_0/backward_rnn.*layers_1"),
         (lambda: tap_linen(loss_fn, variables, name="rnn"), "name: got 'rnn'"),
         (lambda: tap_linen(lambda v: jnp.zeros(()), variables), "a model with an RNN module in it"),
-        (lambda: tap_nnx(inner_loss, Inner(nnx.Rngs(0))), r"name: got None; need one of .*'rnns.0', 'top'"),
-        (lambda: tap_nnx(lambda m: jnp.zeros(()), Inner(nnx.Rngs(0)), name="top"), "loss_fn: got one that does not"),
+        (lambda: tap_nnx(inner_loss, module_of(Inner)), r"name: got None; need one of .*'rnns.0', 'top'"),
+        (lambda: tap_nnx(lambda m: jnp.zeros(()), module_of(Inner), name="top"), "loss_fn: got one that does not"),
     ):
         with pytest.raises(jrnn.InputError, match=match):
             call()

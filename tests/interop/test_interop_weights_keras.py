@@ -7,6 +7,7 @@ import pytest
 
 import jrnn
 from jrnn.interop import weights
+from tests.interop.economy import params_of
 
 T, B, F, H = 4, 2, 3, 2
 
@@ -145,7 +146,7 @@ def test_what_does_not_fit_is_named():
         ),
         (lambda: weights.from_keras([*arrays[:2], np.ones(5)]), r"bias: got shape \(5,\); need shape \[2, 8\]"),
         (lambda: weights.from_keras(drawn(3, (2, 6))[:2]), "reset_after: got None"),
-        (lambda: weights.to_keras(stack, stack.init(jax.random.key(0), 2)), "cell: got a stack of 2"),
+        (lambda: weights.to_keras(stack, params_of(stack, 2)), "cell: got a stack of 2"),
     ):
         with pytest.raises(jrnn.InputError, match=match):
             call()
@@ -153,7 +154,7 @@ def test_what_does_not_fit_is_named():
 
 def test_safetensors_files(tmp_path):
     cell = jrnn.stack(jrnn.gru(2), jrnn.gru(2))
-    params = cell.init(jax.random.key(0), 3)
+    params = params_of(cell, 3)
     arrays = weights.to_torch(cell, params, prefix="rnn.")
     weights.save_safetensors(tmp_path / "model.safetensors", arrays)
     read = weights.load_safetensors(tmp_path / "model.safetensors")

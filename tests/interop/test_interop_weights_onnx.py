@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 import jrnn
 from jrnn.interop import weights
+from tests.interop.economy import jit, params_of
 
 B, T, F, H = 2, 4, 3, 2
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -46,7 +47,7 @@ def test_outputs_are_onnxs(op, before, dtype):
         wide = {name: array.astype(np.float64) for name, array in arrays.items()}
         wanted = run_onnx(op, wide, xs.astype(np.float64), **attributes)[0][:, 0]
     cell, params = weights.from_onnx(arrays, linear_before_reset=bool(before))
-    ys = jax.jit(lambda p, x: jrnn.unroll(cell, p, x).outputs)(params, xs)
+    ys = jit(lambda p, x: jrnn.unroll(cell, p, x).outputs)(params, xs)
     assert ys.dtype == dtype
     tolerance = 1e-12 if dtype is np.float64 else 1e-6
     np.testing.assert_allclose(ys, wanted, rtol=tolerance, atol=tolerance)
@@ -59,7 +60,7 @@ def test_both_directions_and_round_trips(op, before):
     assert isinstance(cell, jrnn.Bidirectional)
     xs = np.random.default_rng(1).normal(size=(T, B, F))
     attributes = {"linear_before_reset": int(before)} if op == "GRU" else {}
-    ys = jax.jit(lambda p, x: jrnn.unroll(cell, p, x).outputs)(params, xs)
+    ys = jit(lambda p, x: jrnn.unroll(cell, p, x).outputs)(params, xs)
     for way, times in ((0, slice(None)), (1, slice(None, None, -1))):
         one = {name: array[way : way + 1] for name, array in arrays.items()}
         wanted = run_onnx(op, one, xs[times], **attributes)[0][:, 0][times]
@@ -85,8 +86,8 @@ def test_what_does_not_fit_is_named():
         (lambda: weights.from_onnx(arrays | {"B": arrays["B"][:, :8]}), r"B: got shape \(1, 8\); need shape \[1, 16\]"),
         (lambda: weights.from_onnx({}), "R: got none among"),
         (lambda: weights.from_onnx(arrays, activation="Elu"), "activation: got 'elu'"),
-        (lambda: weights.to_onnx(stack, stack.init(jax.random.key(0), 2)), "cell: got a stack of 2"),
-        (lambda: weights.to_onnx(mixed, mixed.init(jax.random.key(0), 2)), "directions of different kinds"),
+        (lambda: weights.to_onnx(stack, params_of(stack, 2)), "cell: got a stack of 2"),
+        (lambda: weights.to_onnx(mixed, params_of(mixed, 2)), "directions of different kinds"),
     ):
         with pytest.raises(jrnn.InputError, match=match):
             call()

@@ -9,6 +9,7 @@ import pytest
 
 import jrnn
 from jrnn.interop import weights
+from tests.interop.economy import jit, params_of
 
 torch = pytest.importorskip("torch")
 
@@ -35,7 +36,7 @@ def test_outputs_and_states_are_pytorchs(kind, layers, both):
             ys, states = module(packed)
         ys = torch.nn.utils.rnn.pad_packed_sequence(ys, total_length=T)[0].numpy()
         cell, params = weights.from_torch(arrays_of(module))
-        run = jax.jit(lambda p, x, cell=cell: jrnn.unroll(cell, p, x, lengths=jnp.array(LENGTHS)))(params, xs.numpy())
+        run = jit(lambda p, x, cell=cell: jrnn.unroll(cell, p, x, lengths=jnp.array(LENGTHS)))(params, xs.numpy())
         tolerance = 1e-12 if dtype is torch.float64 else 1e-6
         np.testing.assert_allclose(run.outputs, ys, rtol=tolerance, atol=tolerance)
         assert run.outputs.dtype == ys.dtype
@@ -95,7 +96,7 @@ def test_what_does_not_fit_is_named():
         (lambda: weights.from_torch(arrays | {"weight_ih_l1": np.ones((12, 5, 1))}), r"weight_ih_l1: .*\(12, 5, 1\)"),
         (lambda: weights.from_torch(arrays | {"weight_hh_l0": np.ones((7, 3))}), "weight_hh_l0: .* 1, 3 or 4 gates"),
         (lambda: weights.from_torch(arrays, nonlinearity="sin"), "nonlinearity: got 'sin'"),
-        (lambda: weights.to_torch(gru, gru.init(jax.random.key(0), 2)), "reset_after=True"),
+        (lambda: weights.to_torch(gru, params_of(gru, 2)), "reset_after=True"),
         (lambda: weights.to_torch(jrnn.linear(2), {}), "cell: got Linear; need"),
     ):
         with pytest.raises(jrnn.InputError, match=match):
