@@ -7,14 +7,17 @@ import json
 import os
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import (
     flow_cost,
+    growth,
     jacobian_cost,
     lyapunov_cost,
     published_spectra,
     remat_memory,
+    streaming,
     telemetry_cost,
     training_step,
     verdict_stability,
@@ -23,6 +26,8 @@ from benchmarks.machine import facts
 
 BENCHMARKS = {
     "training_step": training_step,
+    "streaming": streaming,
+    "growth": growth,
     "remat_memory": remat_memory,
     "flow_cost": flow_cost,
     "jacobian_cost": jacobian_cost,
@@ -31,6 +36,8 @@ BENCHMARKS = {
     "verdict_stability": verdict_stability,
     "published_spectra": published_spectra,
 }
+COMPARED = {"training_step": training_step, "streaming": streaming, "growth": growth}
+"""Those that compare frameworks, and so may find them in disagreement."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,8 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\n{time.perf_counter() - start:.0f} s")
     if options.out:
         write(report, options.out)
-        print(f"Written: {options.out}")
-    return 1 if "training_step" in report and training_step.disagreements(report["training_step"]) else 0
+        print(f"Written: {', '.join(map(str, [options.out, *draw(report, options.out)]))}")
+    return int(any(COMPARED[name].disagreements(report[name]) for name in COMPARED if name in report))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     made.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs; no figures")
     made.add_argument("--only", choices=BENCHMARKS, help="one benchmark instead of all")
-    made.add_argument("--out", type=Path, metavar="FILE.json", help="write everything measured there")
+    made.add_argument(
+        "--out", type=Path, metavar="FILE.json", help="write everything measured there, and figures beside it"
+    )
     return made
 
 
@@ -70,9 +79,22 @@ def describe(machine: dict) -> str:
 
 def write(report: dict, path: Path) -> None:
     """JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(report, indent=1) + "\n")
     os.replace(part, path)
+
+
+def draw(report: dict, path: Path) -> list[Path]:
+    """The figures of what was measured, as FILE-name.png; none without matplotlib."""
+    if not find_spec("matplotlib"):
+        return []
+    written = []
+    for name in [name for name in ("training_step", "growth") if name in report]:
+        for title, figure in BENCHMARKS[name].draw(report[name]).items():
+            written.append(path.with_name(f"{path.stem}-{title}.png"))
+            figure.savefig(written[-1], dpi=160)
+    return written
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("jrnn", "jax", "jaxlib", "flax", "torch", "numpy")
+PACKAGES = ("jrnn", "jax", "jaxlib", "flax", "equinox", "dm-haiku", "torch", "numpy")
 
 
 def facts() -> dict[str, Any]:

@@ -9,6 +9,9 @@ import numpy as np
 GATES = {"elman": 1, "lstm": 4, "gru": 3}
 """Blocks of H columns in the weights, in PyTorch's order: h; i, f, g, o; r, z, n."""
 
+VARIANTS = ("elman relu", "gru reset before")
+"""Cells with the same weights and FLOPs that some library has in the place of Elman's tanh or the reset after U h."""
+
 
 class Size(NamedTuple):
     """T steps, B sequences, F input features, H hidden units."""
@@ -33,19 +36,25 @@ class Problem(NamedTuple):
     """A training step: the gradient of mean(outputs * cotangent) with respect to every weight, float32."""
 
     cell: str
+    """A key of GATES or one of VARIANTS."""
     xs: np.ndarray
     """[T, B, F]."""
     cotangent: np.ndarray
     """[T, B, H], fixed random numbers."""
     weights: dict[str, np.ndarray]
-    """jrnn's layout: w_in [F, gates*H], w_rec [H, gates*H], bias [gates*H]; GRU: bias_rec [H], zero as nnx has none."""
+    """jrnn's layout: w_in [F, gates*H], w_rec [H, gates*H], bias [gates*H]; gru: bias_rec [H], zero as nnx has none."""
+
+    @property
+    def size(self) -> Size:
+        """T, B, F, H."""
+        return Size(*self.xs.shape, self.cotangent.shape[-1])
 
 
 def problem(cell: str, size: Size, seed: int = 0) -> Problem:
-    """The same arrays for the same arguments, whoever asks."""
+    """The same arrays for the same arguments, whoever asks; a variant has those of its cell."""
     rng = np.random.default_rng(seed)
     steps, batch, features, hidden = size
-    width = GATES[cell] * hidden
+    width = gates(cell) * hidden
     weights = {
         "w_in": normal(rng, (features, width), features**-0.5),
         "w_rec": normal(rng, (hidden, width), 0.5 * hidden**-0.5),
@@ -58,7 +67,18 @@ def problem(cell: str, size: Size, seed: int = 0) -> Problem:
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:
     """Gaussian numbers of a given standard deviation, float32."""
-    return (scale * rng.standard_normal(shape)).astype(np.float32)
+    return np.float32(scale) * rng.standard_normal(shape, np.float32)
+
+
+def gates(cell: str) -> int:
+    """Blocks of H columns in the weights of a cell or a variant of it."""
+    return GATES[cell.split()[0]]
+
+
+def forward_flops(cell: str, size: Size) -> int:
+    """Multiplications and additions of x w_in and h w_rec: 2 * T * B * gates * H * (F + H)."""
+    steps, batch, features, hidden = size
+    return 2 * steps * batch * gates(cell) * hidden * (features + hidden)
 
 
 def step_flops(cell: str, size: Size) -> int:
@@ -68,4 +88,4 @@ def step_flops(cell: str, size: Size) -> int:
     an outer product to the gradients of w_in and w_rec: 2 * T * B * gates * H * (2 * (F + H) + H).
     """
     steps, batch, features, hidden = size
-    return 2 * steps * batch * GATES[cell] * hidden * (2 * (features + hidden) + hidden)
+    return 2 * steps * batch * gates(cell) * hidden * (2 * (features + hidden) + hidden)

@@ -1,111 +1,81 @@
-"""The gradient of all parameters, jrnn against its peers: who is faster, how far from the arithmetic floor."""
+"""Forward pass and gradient of all parameters, jrnn against its peers: who is faster, how far from the floor."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 
-from benchmarks.frameworks import LACKS, PACKAGES
-from benchmarks.gate import Comparison, admitted, compare
-from benchmarks.problem import GATES, QUICK_SIZES, SIZES, Size, step_flops
-from benchmarks.processes import ask
+from benchmarks import charts
+from benchmarks.contenders import REFERENCE, Contender, contenders, own_cell
+from benchmarks.frameworks import KINDS
+from benchmarks.judging import compared, had_cores, judge
+from benchmarks.problem import GATES, QUICK_SIZES, SIZES, Size
+from benchmarks.processes import ask_anywhere
+from benchmarks.summary import show_summary, summary
 from benchmarks.tables import number, table
 
-REFERENCE = "jrnn"
+ROUNDS, SAMPLES = 3, 5
+QUICK_CELLS = ("lstm", "gru")
 
 
 def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measures every size and cell; `say` gets a line for each size."""
-    present = [name for name, package in PACKAGES.items() if find_spec(package)]
-    rounds, samples = (1, 3) if quick else (3, 5)
+    """Measures every size and cell; `say` gets a line for each."""
+    device = ask_anywhere({"job": "device"})
+    known = contenders(on_cpu=device == "cpu", few=quick)
+    present = {name: contender for name, contender in known.items() if contender.here}
+    rounds, samples = (1, 1) if quick else (ROUNDS, SAMPLES)
     cases = []
     for label, size in (QUICK_SIZES if quick else SIZES).items():
-        say(f"training_step {label}: {rounds} rounds of {', '.join(present)}")
-        cases += run_size(label, size, present, rounds, samples)
+        for cell in QUICK_CELLS if quick else GATES:
+            say(f"training_step {cell} {label}: {rounds} rounds or more of {', '.join(present)}")
+            cases.append(run_case(cell, label, size, present, rounds, samples))
     return {
+        "device": device,
         "loss": "mean(outputs * fixed random cotangent)",
         "gradient": "all parameters, float32, no gradient of the inputs",
-        "rounds": rounds,
         "samples_per_round": samples,
-        "frameworks": present,
-        "absent": [name for name in PACKAGES if name not in present],
+        "contenders": list(present),
+        "absent": [name for name in known if name not in present],
         "cases": cases,
+        "summary": summary(cases),
     }
 
 
-def run_size(label: str, size: Size, names: Sequence[str], rounds: int, samples: int) -> list[dict[str, Any]]:
-    """All cells at one size: rounds of processes, one a framework, in an order that turns; answers compared once."""
-    cells = list(GATES)
-    measured: dict[str, list[list[dict]]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory() as folder:
-        files = {name: {cell: str(Path(folder, f"{name}-{cell}.npz")) for cell in cells} for name in names}
-        for i in range(rounds):
-            for name in [*names[i % len(names) :], *names[: i % len(names)]]:
-                job = {"job": "training_step", "framework": name, "cells": cells, "size": size, "samples": samples}
-                measured[name].append(ask({**job, "save": None if i else files[name]}))
-        answers = {cell: {name: dict(np.load(files[name][cell])) for name in names} for cell in cells}
-    return [
-        judge(cell, label, size, {name: [turn[i] for turn in measured[name]] for name in names}, answers[cell])
-        for i, cell in enumerate(cells)
-    ]
-
-
-def judge(
-    cell: str, label: str, size: Size, rounds: dict[str, list[dict]], answers: dict[str, dict[str, np.ndarray]]
+def run_case(
+    cell: str, label: str, size: Size, present: Mapping[str, Contender], rounds: int, samples: int
 ) -> dict[str, Any]:
-    """One case: the comparison of the answers, and for those that passed the times and ratios.
+    """One cell at one size: rounds of processes, one a contender, in an order that turns; answers compared once.
 
-    floor_ratio: time / (FLOPs / the best GEMM rate of any process of that round), median over rounds.
-    speed_of_jrnn: peer's time / jrnn's time in the same round, median over rounds; above 1 jrnn is faster.
+    Rounds in which threads had to share a core are repeated, at most as many again.
     """
-    comparisons = {
-        name: compare(answer, answers[REFERENCE], LACKS.get((name, cell), ()))
-        for name, answer in answers.items()
-        if name != REFERENCE
-    }
-    allowed = admitted(comparisons, REFERENCE)
-    flops = step_flops(cell, size)
-    times = {name: [median(turn["seconds"]) for turn in turns] for name, turns in rounds.items()}
-    count = len(times[REFERENCE])
-    rates = [[rate for turns in rounds.values() for rate in turns[i]["gemm_flops_per_second"]] for i in range(count)]
-    floors = [flops / max(of_round) for of_round in rates]
-    every = [rate for of_round in rates for rate in of_round]
-    return {
-        "cell": cell,
-        "size": label,
-        **size._asdict(),
-        "flops": flops,
-        "gemm_flops_per_second": {"lowest": min(every), "highest": max(every)},
-        "disagreements": [describe(name, comparisons[name]) for name in comparisons if name not in allowed],
-        "frameworks": {
-            name: {
-                "errors": comparisons[name].errors if name in comparisons else None,
-                "seconds": median(times[name]),
-                "seconds_by_round": times[name],
-                "compile_seconds": None
-                if turns[0]["compile_seconds"] is None
-                else median(turn["compile_seconds"] for turn in turns),
-                "floor_ratio": median(time / floor for time, floor in zip(times[name], floors)),
-                "speed_of_jrnn": median(time / own for time, own in zip(times[name], times[REFERENCE])),
-                "measured": turns,
-            }
-            for name, turns in rounds.items()
-            if name in allowed
-        },
-    }
+    own = {name: found for name, contender in present.items() if (found := own_cell(contender, cell))}
+    measured: dict[str, list[dict]] = {name: [] for name in own}
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(2 * rounds):
+            order = list(own)[i % len(own) :] + list(own)[: i % len(own)]
+            for name in order:
+                save = None if i else str(Path(folder, f"{name}.npz"))
+                measured[name].append(measure(present[name], own[name], size, samples, save))
+            good = sum(all(had_cores(turns[k]) for turns in measured.values()) for k in range(i + 1))
+            if i + 1 >= rounds and good >= rounds or samples == 1:
+                break
+        for other in set(own.values()) - {cell}:
+            measure(present[REFERENCE], other, size, 0, str(Path(folder, f"{other}.npz")))
+        answers = {path.stem: dict(np.load(path)) for path in Path(folder).iterdir()}
+        comparisons = compared(present, cell, answers, own)
+    return judge(cell, label, size, measured, comparisons)
 
 
-def describe(name: str, comparison: Comparison) -> str:
-    """A disagreement in words."""
-    errors = ", ".join(f"{what} {error:.1e}" for what, error in comparison.errors.items())
-    missing = f"; missing: {', '.join(comparison.missing)}" if comparison.missing else ""
-    return f"{name} and {REFERENCE} disagree, relative errors: {errors}{missing}"
+def measure(contender: Contender, cell: str, size: Size, samples: int, save: str | None) -> dict[str, Any]:
+    """One process: what `sampling.measure` finds; outputs and gradients go to the file `save`."""
+    job = {"job": "training_step", "framework": contender.framework, "one_thread": contender.one_thread}
+    return ask_anywhere(
+        job | {"cell": cell, "size": size, "samples": samples, "save": save}, dict(contender.environment)
+    )
 
 
 def disagreements(report: dict[str, Any]) -> list[str]:
@@ -113,33 +83,55 @@ def disagreements(report: dict[str, Any]) -> list[str]:
     return [f"{case['cell']} {case['size']}: {line}" for case in report["cases"] for line in case["disagreements"]]
 
 
+def draw(report: dict[str, Any]) -> dict[str, Any]:
+    """The bar chart, by the name its file gets."""
+    return {"speed": charts.bars(report["summary"], report["device"])} if report["summary"] else {}
+
+
 def show(report: dict[str, Any]) -> str:
-    """The table, disagreements in the place of numbers, and how to read it."""
-    head = ("case", "framework", "ms", "ms lo-hi", "/ floor", "jrnn faster by", "compile s", "worst error")
+    """The tables, disagreements in the place of numbers, and how to read them."""
+    head = ("case", "contender")
+    head += tuple(f"{kind} {what}" for kind in KINDS for what in ("ms", "lo-hi", "/ floor", "/ jrnn", "compile s"))
     rows = []
     for case in report["cases"]:
-        label = f"{case['cell']} {case['size']}"
-        for name, found in case["frameworks"].items():
-            spread = [1e3 * time for time in found["seconds_by_round"]]
-            rows.append(
-                (
-                    label,
-                    name,
-                    number(1e3 * found["seconds"]),
+        for name, found in case["contenders"].items():
+            row = [f"{case['cell']} {case['size']}", name]
+            for kind in KINDS:
+                timed = found[kind]
+                spread = [1e3 * time for time in timed["seconds_by_round"]]
+                row += [
+                    number(1e3 * timed["seconds"]),
                     f"{number(min(spread))}-{number(max(spread))}",
-                    number(found["floor_ratio"]),
-                    "-" if name == REFERENCE else number(found["speed_of_jrnn"]),
-                    number(found["compile_seconds"]),
-                    number(max(found["errors"].values()) if found["errors"] else None, 2),
-                )
-            )
-    lines = [table(head, rows)] if rows else []
-    rates = [rate / 1e9 for case in report["cases"] for rate in case["gemm_flops_per_second"].values()]
-    lines.append(
-        f"Medians over {report['rounds']} alternating rounds of processes. / floor: time over FLOPs / the best GEMM "
-        f"rate of the round.\nGEMM probe: {min(rates):.0f} to {max(rates):.0f} GFLOP/s"
-        + (": the machine was shared or throttled, compare ratios only." if min(rates) < 0.7 * max(rates) else ".")
-    )
+                    number(timed["floor_ratio"]),
+                    "-" if name == REFERENCE else number(timed["speed_of_jrnn"]),
+                    number(timed["compile_seconds"]),
+                ]
+            memory = None if found["step_bytes"] is None else found["step_bytes"] / 2**20
+            rows.append((*row, number(memory), number(max(found["errors"].values()) if found["errors"] else None, 2)))
+    lines = [table((*head, "step MiB", "worst error"), rows)] if rows else []
+    lines += ["", show_summary(report["summary"])] if report["summary"] else []
+    lines += ["", *explanation(report)]
     lines += [f"DISAGREEMENT, no speed printed: {line}" for line in disagreements(report)]
     lines += [f"Not installed, left out: {name}" for name in report["absent"]]
     return "\n".join(lines)
+
+
+def explanation(report: dict[str, Any]) -> list[str]:
+    """How to read the table, and what the probes say."""
+    cases = report["cases"]
+    rates = [rate / 1e9 for case in cases for rate in case["gemm_flops_per_second"].values()]
+    cores = [case["cores"] for case in cases]
+    shared = [f"{case['cell']} {case['size']}" for case in cases if not case["real_cores"]]
+    chosen = {case["contenders"][REFERENCE]["chosen"] for case in cases if REFERENCE in case["contenders"]}
+    lines = [
+        f"Device: {report['device']}. jrnn took: {' | '.join(sorted(map(str, chosen))) or '-'}",
+        "Medians over alternating rounds of processes; / jrnn: its time over jrnn's of the same round; / floor: time "
+        "over FLOPs / the best GEMM rate of the round.",
+        "step MiB: by how much the first training step raised the resident set (a GPU: the most that it held).",
+        "Haiku's Elman is relu and its GRU resets before the product; both are checked against jrnn's same cell.",
+        f"GEMM probe: {min(rates):.0f} to {max(rates):.0f} GFLOP/s. Arithmetic on all threads over that on one: "
+        f"{min(cores):.2f} to {max(cores):.2f}.",
+    ]
+    if shared:
+        lines.append(f"THREADS SHARED A CORE in every round, judge no speed of: {', '.join(shared)}")
+    return lines

@@ -7,21 +7,33 @@ import sys
 from typing import Any
 
 
-def training_step(job: dict[str, Any]) -> list[dict[str, Any]]:
-    """Times some cells at one size in one framework; with `save`, writes outputs and gradients there first."""
+def device(job: dict[str, Any]) -> str:
+    """The kind of device that JAX takes by default."""
+    import jax
+
+    return jax.devices()[0].device_kind
+
+
+def training_step(job: dict[str, Any]) -> dict[str, Any] | None:
+    """Measures one layer in one framework; with `save`, writes outputs and gradients there; 0 samples: only that."""
     import numpy as np
 
     from benchmarks.frameworks import build
     from benchmarks.problem import Size, problem
-    from benchmarks.timing import samples
+    from benchmarks.sampling import measure
 
-    answers = []
-    for cell in job["cells"]:
-        built = build(job["framework"], problem(cell, Size(*job["size"])))
-        if job["save"] is not None:
-            np.savez(job["save"][cell], **built.results())
-        answers.append({"compile_seconds": built.compile_seconds, **samples(built, job["samples"])})
-    return answers
+    built = build(job["framework"], problem(job["cell"], Size(*job["size"])), job["one_thread"])
+    found = measure(built, job["samples"]) if job["samples"] else None
+    if job["save"] is not None:
+        np.savez(job["save"], **built.results())
+    return found
+
+
+def streaming(job: dict[str, Any]) -> dict[str, Any]:
+    """Times of one cell's steps in this process."""
+    from benchmarks.streaming import measure
+
+    return measure(job["framework"], job["cell"], job["calls"], job["samples"])
 
 
 def remat_memory(job: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +74,9 @@ def flow_cost(job: dict[str, Any]) -> dict[str, Any]:
 JOBS = {
     "flow_cost": flow_cost,
     "lyapunov_cost": lyapunov_cost,
+    "device": device,
     "training_step": training_step,
+    "streaming": streaming,
     "remat_memory": remat_memory,
     "jacobian_cost": jacobian_cost,
     "telemetry_cost": telemetry_cost,

@@ -6,11 +6,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks import lyapunov_cost, remat_memory, training_step
+from benchmarks import contenders, lyapunov_cost, remat_memory, training_step
 from benchmarks.__main__ import main
 from benchmarks.frameworks import build
 from benchmarks.gate import admitted, compare
+from benchmarks.judging import judge
 from benchmarks.problem import GATES, Size, problem, step_flops
+from benchmarks.summary import summary
 from benchmarks.tables import number, table
 
 TINY = Size(steps=5, batch=2, features=3, hidden=4)
@@ -21,9 +23,32 @@ def answer(name, cell):
     return build(name, problem(cell, TINY)).results()
 
 
+def turn(seconds, rate, compile_seconds=None, cores=2.0):
+    """What one process measured in one round."""
+    return {
+        "seconds": {"forward": seconds, "step": seconds},
+        "gemm_flops_per_second": [rate],
+        "compile_seconds": {"forward": compile_seconds, "step": compile_seconds},
+        "cores": [cores],
+        "threads": 2,
+        "device": "cpu",
+        "step_bytes": None,
+        "chosen": None,
+    }
+
+
 def rounds(names):
-    turn = {"seconds": [0.5, 0.25, 1.0], "gemm_flops_per_second": [1e9], "compile_seconds": 2.0}
-    return {name: [turn, turn] for name in names}
+    return {name: [turn([0.5, 0.25, 1.0], 1e9, 2.0)] * 2 for name in names}
+
+
+def judged(cell, given, answers):
+    """One case from what was measured and answered."""
+    others = {name: compare(answer, answers["jrnn"]) for name, answer in answers.items() if name != "jrnn"}
+    return judge(cell, "tiny", TINY, given, others)
+
+
+def report_of(case):
+    return {"device": "cpu", "cases": [case], "summary": summary([case]), "absent": []}
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -36,11 +61,14 @@ def test_jrnn_and_linen_give_the_same_outputs_and_gradients(cell):
     assert all(np.linalg.norm(value) > 0 for value in found["jrnn"].values())
 
 
-@pytest.mark.parametrize("name", ["flax.nnx", "torch"])
+@pytest.mark.parametrize("name", ["jrnn xla", "flax.nnx", "equinox", "haiku", "torch"])
 def test_the_other_peers_agree_on_the_gru(name):
-    pytest.importorskip(name.split(".")[0])
-    own, other = answer("jrnn", "gru"), answer(name, "gru")
-    lacks = training_step.LACKS.get((name, "gru"), ())
+    contender = contenders.contenders(on_cpu=True)[name]
+    if not contender.here:
+        pytest.skip(f"{contender.package} is not installed")
+    cell = contenders.own_cell(contender, "gru")
+    own, other = answer("jrnn", cell), answer(name, cell)
+    lacks = contenders.LACKS.get((name, "gru"), ())
     assert set(own) - set(other) == set(lacks)
     assert compare(other, own, lacks).agrees
 
@@ -60,9 +88,9 @@ def test_a_wrong_gradient_gets_no_ratio(error):
         del wrong["bias"]
     else:
         wrong["outputs"] = wrong["outputs"].swapaxes(0, 1)
-    case = training_step.judge("gru", "tiny", TINY, rounds(found), found)
-    assert set(case["frameworks"]) == {"jrnn", "right"}
-    report = {"cases": [case], "rounds": 2, "absent": []}
+    case = judged("gru", rounds(found), found)
+    assert set(case["contenders"]) == {"jrnn", "right"}
+    report = report_of(case)
     assert len(training_step.disagreements(report)) == 1
     lines = training_step.show(report).splitlines()
     assert [line for line in lines if "wrong" in line] == [line for line in lines if line.startswith("DISAGREEMENT")]
@@ -71,21 +99,21 @@ def test_a_wrong_gradient_gets_no_ratio(error):
 def test_an_error_of_jrnn_itself_leaves_no_speed_at_all():
     found = {name: {"outputs": np.ones(3, np.float32)} for name in ("one", "other")}
     found["jrnn"] = {"outputs": np.full(3, 1.01, np.float32)}
-    case = training_step.judge("gru", "tiny", TINY, rounds(found), found)
-    assert case["frameworks"] == {} and len(case["disagreements"]) == 2
+    case = judged("gru", rounds(found), found)
+    assert case["contenders"] == {} and len(case["disagreements"]) == 2
     assert admitted({}, "jrnn") == set()
 
 
 @pytest.mark.parametrize("planted", [1.0, 1.01])
 def test_the_command_fails_on_a_disagreement_and_writes_what_it_measured(planted, monkeypatch, tmp_path, capsys):
     found = {"jrnn": {"outputs": np.ones(3, np.float32)}, "peer": {"outputs": np.full(3, planted, np.float32)}}
-    case = training_step.judge("gru", "tiny", TINY, rounds(found), found)
-    monkeypatch.setattr(training_step, "run", lambda quick, say: {"cases": [case], "rounds": 2, "absent": ["torch"]})
+    case = judged("gru", rounds(found), found)
+    monkeypatch.setattr(training_step, "run", lambda quick, say: report_of(case) | {"absent": ["torch"]})
     path = tmp_path / "report.json"
     assert main(["--quick", "--only", "training_step", "--out", str(path)]) == int(planted != 1)
     written = json.loads(path.read_text())
     assert {"cpu", "cores", "versions", "date"} <= set(written["machine"])
-    assert written["training_step"]["cases"] == [case] and list(tmp_path.iterdir()) == [path]
+    assert written["training_step"]["cases"] == [case] and path in tmp_path.iterdir()
     assert ("DISAGREEMENT" in capsys.readouterr().out) == (planted != 1)
 
 
@@ -93,16 +121,26 @@ def test_ratios_are_paired_by_round():
     found = {name: {"outputs": np.ones(3, np.float32)} for name in ("jrnn", "peer")}
     flops = step_flops("elman", TINY)
 
-    def turn(seconds, rate):
-        return {"seconds": [seconds], "gemm_flops_per_second": [rate], "compile_seconds": None}
-
     given = {
-        "jrnn": [turn(1.0, 2.0 * flops), turn(10.0, 0.2 * flops), turn(1.0, 1.0 * flops)],
-        "peer": [turn(3.0, 4.0 * flops), turn(30.0, 0.4 * flops), turn(50.0, 1.0 * flops)],
+        "jrnn": [turn([1.0], 2.0 * flops), turn([10.0], 0.2 * flops), turn([1.0], 1.0 * flops)],
+        "peer": [turn([3.0], 4.0 * flops), turn([30.0], 0.4 * flops), turn([50.0], 1.0 * flops)],
     }
-    case = training_step.judge("elman", "tiny", TINY, given, found)
-    assert case["frameworks"]["peer"]["speed_of_jrnn"] == pytest.approx(3)
-    assert case["frameworks"]["jrnn"]["floor_ratio"] == pytest.approx(4)  # 1 / (1 / 4), 10 / (1 / 0.4), 1 / 1
+    case = judged("elman", given, found)
+    assert case["contenders"]["peer"]["step"]["speed_of_jrnn"] == pytest.approx(3)
+    assert case["contenders"]["jrnn"]["step"]["floor_ratio"] == pytest.approx(4)  # 1 / (1 / 4), 10 / (1 / 0.4), 1 / 1
+
+
+def test_rounds_in_which_threads_shared_a_core_do_not_count():
+    found = {name: {"outputs": np.ones(3, np.float32)} for name in ("jrnn", "peer")}
+    given = {
+        "jrnn": [turn([1.0], 1e9), turn([1.0], 1e9, cores=1.0)],
+        "peer": [turn([2.0], 1e9), turn([9.0], 1e9)],
+    }
+    case = judged("elman", given, found)
+    assert case["real_cores"] and case["rounds_counted"] == 1
+    assert case["contenders"]["peer"]["step"]["speed_of_jrnn"] == 2
+    shared = {name: [turns[1] | {"cores": [1.0]}] for name, turns in given.items()}
+    assert not judged("elman", shared, found)["real_cores"]
 
 
 def test_flops_against_a_count_by_hand():

@@ -1,0 +1,98 @@
+"""What was reached beside what was asked for: jrnn against the best JAX peer, PyTorch and the arithmetic floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.contenders import FLAX, PEERS, REFERENCE, TORCH, XLA
+from benchmarks.frameworks import KINDS
+from benchmarks.judging import paired
+from benchmarks.tables import number, table
+
+AHEAD, LEVEL = 1.05, 0.97
+SIZES = ("S", "M", "L", "P", "X")
+FASTER = {"lstm": (3, 2, 2, 2.5, 1.6), "gru": (4, 2, 2, 2.5, 1.2), "elman": (5, 2, 2.5, 2.5, 1.3)}
+"""Cell -> at each of SIZES, how many times faster than the best JAX peer a training step shall be."""
+TORCH_BEST = (AHEAD, AHEAD, LEVEL, AHEAD, LEVEL)
+FLOOR = (3, 1.3, 1.3, 1.5, 1.2)
+"""At most so many times the arithmetic floor."""
+
+COLUMNS = {
+    "peer": "/ jrnn: best JAX peer",
+    "torch": "PyTorch default",
+    "torch_best": "PyTorch best",
+    "xla": "Flax / jrnn xla",
+    "floor": "jrnn / floor",
+    "compile": "compile, jrnn / xla",
+}
+AT_MOST = ("floor", "compile")
+
+
+def summary(cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each case and each of KINDS the ratios, the targets, and which of them were missed."""
+    rows = []
+    for case in cases:
+        for kind in KINDS if REFERENCE in case["contenders"] else ():
+            reached, against = ratios(case["contenders"], kind)
+            wanted = {name: value for name, value in targets(case["cell"], case["size"], kind).items() if reached[name]}
+            missed = [name for name in wanted if (reached[name] > wanted[name]) == (name in AT_MOST)]
+            missed = [name for name in missed if reached[name] != wanted[name]]
+            row = {key: case[key] for key in ("cell", "size", "real_cores")} | {"kind": kind, "against": against}
+            rows.append(row | {"reached": reached, "targets": wanted, "missed": missed})
+    return rows
+
+
+def ratios(contenders: Mapping[str, Any], kind: str) -> tuple[dict[str, float | None], dict[str, str]]:
+    """The ratios of COLUMNS, None where one of the two is absent, and whom they are against."""
+    there = {name: found[kind] for name, found in contenders.items()}
+    own, xla = there[REFERENCE], there.get(XLA)
+    torch = [name for name in there if name.startswith(TORCH)]
+    against = {"peer": best(there, PEERS), "torch": TORCH if TORCH in there else None}
+    against |= {"torch_best": best(there, torch), "xla": best(there, FLAX)}
+
+    def ratio(name: str | None, base: Mapping[str, Any] | None) -> float | None:
+        return paired(there[name]["seconds_by_round"], base["seconds_by_round"]) if name and base else None
+
+    reached = {column: ratio(name, xla if column == "xla" else own) for column, name in against.items()}
+    reached["floor"] = own["floor_ratio"]
+    reached["compile"] = own["compile_seconds"] / xla["compile_seconds"] if xla else None
+    return reached, {column: name for column, name in against.items() if name}
+
+
+def best(there: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """The fastest by its median."""
+    return min((name for name in names if name in there), key=lambda name: there[name]["seconds"], default=None)
+
+
+def targets(cell: str, size: str, kind: str) -> dict[str, float]:
+    """What was asked for; of a forward pass only that it is not behind, of sizes of no target nothing."""
+    if size not in SIZES:
+        return {}
+    i = SIZES.index(size)
+    common = {"torch": AHEAD, "torch_best": TORCH_BEST[i], "xla": LEVEL}
+    return common if kind == "forward" else {"peer": FASTER[cell][i], "floor": FLOOR[i], "compile": 1.0, **common}
+
+
+def show_summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The summary table: what was reached, (the target), and ! where it was missed."""
+
+    def entry(row: Mapping[str, Any], column: str) -> str:
+        target = f" ({row['targets'][column]:g})" if column in row["targets"] else ""
+        return number(row["reached"][column]) + target + (" !" if column in row["missed"] else "")
+
+    shown = [
+        (
+            f"{row['cell']} {row['size']}" + ("" if row["real_cores"] else " ?"),
+            row["kind"],
+            row["against"].get("peer", "-"),
+            *(entry(row, column) for column in COLUMNS),
+            row["against"].get("torch_best", "-"),
+        )
+        for row in rows
+    ]
+    asked = [row["targets"] for row in rows if row["targets"]]
+    met = sum(len(row["targets"]) - len(row["missed"]) for row in rows)
+    text = table(("case", "what", "best JAX peer", *COLUMNS.values(), "PyTorch's best"), shown)
+    text += "\nTimes of others over jrnn's, above 1 jrnn is faster; (target), ! missed; ? threads shared a core."
+    return text + (f"\nTargets met: {met} of {sum(map(len, asked))}." if asked else "")
