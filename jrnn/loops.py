@@ -42,7 +42,7 @@ class Plan(NamedTuple):
     unroll: int
     return_states: bool
     silent: bool  # the tap is zero and is not read
-    implementation: str  # "xla" is the scan of the cell's own step
+    implementation: str  # "reference" is the scan of the cell's own step
     beneath: bool  # a layer of a causal stack: what it hands on is part of the stack's step, so without the tap
 
 
@@ -96,7 +96,7 @@ def scan(
     inputs = (jnp.arange(plan.steps), xs, when, tap)
     slices = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), inputs)
     silence = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), jax.eval_shape(one, start, slices)[1])
-    if plan.implementation == "xla":
+    if plan.implementation == "reference":
         steps = partial(jax.lax.scan, body, reverse=plan.reverse, unroll=plan.unroll)
         if plan.segment == 1:
             steps = partial(

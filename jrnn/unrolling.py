@@ -86,14 +86,15 @@ def unroll(
       remat: recompute in the backward pass instead of storing: "step" (or True) keeps the states only, "sqrt" one
         state every sqrt(T) steps, an int one every so many steps.
       truncate: cut the gradient into the state every `truncate` steps, counted in reading order (truncated BPTT).
-      unroll: steps per iteration of the compiled loop.
+      unroll: steps per iteration of the reference's compiled loop.
       return_states: also return h_0..h_T.
       state_tap: zeros shaped like `states`, added to them: the gradient with respect to it is dL/dh_t. Padding, held
         by definition, gets zero.
       time_axis: where time is in xs, resets, mask, state_tap and in the results.
       key: a PRNG key for cells with noise (dropout); None runs without noise.
-      implementation: "native" (the compiled kernel, on CPUs), "xla" (the scan of the cell's step), or several names:
-        the first that can run this call. None tries them all; `jrnn.kernels.explain` says which one that is.
+      implementation: "native" (the compiled kernel, on CPUs), "xla" (a scan with its own backward pass, anywhere),
+        "reference" (the scan of the cell's step, any cell), or several names: the first that can run this call. None
+        tries them all; `jrnn.kernels.explain` says which one that is. A call with noise takes the reference.
     Returns:
       An `Unrolled`.
     Raises:
@@ -165,7 +166,7 @@ def by_layers(cell: Any, params: Params, key: Array | None, implementation: Any)
         return False
     jax.eval_shape(lambda p: cell.initial_state(p, ()), params)  # checks them
     chosen = [kernels.explain(layer, own, implementation).chosen for layer, own in layers_of(cell, params)]
-    return any(name != "xla" for name in chosen)
+    return any(name != "reference" for name in chosen)
 
 
 def layers_of(cell: Any, params: Params) -> list[tuple[Any, Params]]:
@@ -257,7 +258,7 @@ def run_cell(
     when = schedule(steps, batch_shape, lengths, resets, mask, reverse, truncate)
     chosen = kernels.explain(cell, params, implementation).chosen
     if steps == 0 or size_of(batch_shape) == 0 or (key is not None and hasattr(cell, "noise")):
-        chosen = "xla"
+        chosen = "reference"
     plan = Plan(steps, batch_shape, reverse, segment_of(remat, steps), unroll, return_states, silent, chosen, beneath)
     return scan(cell, params, xs, start, restart, when, state_tap, key, plan)
 

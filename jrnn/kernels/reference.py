@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -63,14 +64,18 @@ def advance(kind: str, one: Operands, state: tuple[Array, ...], x: Array) -> tup
 
 def run(what: Recurrence, operands: Operands, events: Events) -> Outcome:
     """The whole recurrence, all states: group after group, `lax.scan` over time."""
+    return grouped(partial(run_group, what.kind), what, (operands, events))
+
+
+def grouped(body: Callable, what: Recurrence, args: tuple) -> Any:
+    """`body(reverse, *args)` for every group, results stacked; arrays with a leading axis of 1 are shared."""
     groups = len(what.reverse)
-    if len(set(what.reverse)) > 1:  # at most the two directions of a layer
-        parts = [run_group(what.kind, what.reverse[g], *pick(g, (operands, events))) for g in range(groups)]
+    if groups == 1 or len(set(what.reverse)) > 1:  # at most the two directions of a layer
+        parts = [body(what.reverse[g], *pick(g, args)) for g in range(groups)]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
-    mapped = jax.tree.map(lambda a: 0 if a.shape[0] == groups else None, (operands, events))
-    shared = jax.tree.map(lambda a: a if a.shape[0] == groups else a[0], (operands, events))
-    body = partial(run_group, what.kind, what.reverse[0])
-    return jax.vmap(body, in_axes=mapped, axis_size=groups)(*shared)
+    mapped = jax.tree.map(lambda a: 0 if a.shape[0] == groups else None, args)
+    shared = jax.tree.map(lambda a: a if a.shape[0] == groups else a[0], args)
+    return jax.vmap(partial(body, what.reverse[0]), in_axes=mapped, axis_size=groups)(*shared)
 
 
 def pick(group: int, tree: Any) -> Any:

@@ -21,12 +21,12 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jrnn.kernels import native, reference
+from jrnn.kernels import native, reference, xla
 from jrnn.kernels.batching import batched
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, aligned
 from jrnn.types import Array
 
-IMPLEMENTATIONS: dict[str, Any] = {"native": native}
+IMPLEMENTATIONS: dict[str, Any] = {"native": native, "xla": xla}
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from jrnn.kernels.problem import Events, Operands, Recurrence, Weights
 from jrnn.kernels.rule import IMPLEMENTATIONS, forward
 from jrnn.types import Array, InputError, Shape, size_of
 
-NAMES = ("native", "xla")
-"""In the order in which they are tried. `xla` is the scan of the cell's own step, which takes everything."""
+NAMES = ("native", "xla", "reference")
+"""In the order in which they are tried. `reference` is the scan of the cell's own step, which takes everything."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def explain(cell: Any, params: Any, implementation: str | Sequence[str] | None =
     for name in names:
         if name not in NAMES:
             raise InputError("implementation", repr(name), f"None, one of {NAMES}, or several of them")
-        why = None if name == "xla" else refusal(name, cell, params)
+        why = None if name == "reference" else refusal(name, cell, params)
         if why is None:
             return Explanation(name, refused)
         refused[name] = why

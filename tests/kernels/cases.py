@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.kernels import GATES, Events, Operands, Outcome, Recurrence
+from jrnn.kernels import GATES, Events, Operands, Outcome, Recurrence, native
 from jrnn.kernels.rule import forward
 
 
@@ -31,6 +31,9 @@ class Case(NamedTuple):
         backwards = tuple((g % 2 == 1) != ("reverse" in self) for g in range(self.groups))
         return Recurrence(self.kind, backwards, "silent" in self)
 
+
+# of the array functions; where the kernel was not built, what tests one of them tests the other
+IMPLEMENTATIONS = ("xla",) if isinstance(native.library(), str) else ("native", "xla")
 
 ALL = "lengths mask resets cuts tap"
 KINDS = ("tanh", "relu", "identity", "lstm", "gru")
@@ -81,7 +84,7 @@ def make(case, dtype=jnp.float64, seed=0):
     return operands, events
 
 
-def kernel(what, keep=True, all_states=True, name="native"):
+def kernel(what, keep=True, all_states=True, name=IMPLEMENTATIONS[0]):
     """The recurrence by an implementation, through the primitive."""
 
     return lambda operands, events: forward(what, operands, events, name, all_states, keep)
@@ -111,4 +114,15 @@ def close(found, wanted, tol):
         np.testing.assert_allclose(a, b, rtol=tol, atol=tol * (1 + np.max(np.abs(b), initial=0)))
 
 
-__all__ = ["CASES", "KINDS", "Case", "Outcome", "close", "cotangents_like", "kernel", "make", "pulled"]
+__all__ = [
+    "CASES",
+    "IMPLEMENTATIONS",
+    "KINDS",
+    "Case",
+    "Outcome",
+    "close",
+    "cotangents_like",
+    "kernel",
+    "make",
+    "pulled",
+]

@@ -32,21 +32,21 @@ def test_cells_with_a_kernel_take_it():
 
 def test_others_say_why_not():
     explained = jrnn.kernels.explain(jrnn.linear(4), setting(jrnn.linear(4))[0])
-    assert explained.chosen == "xla" and "Linear" in explained.refused["native"]
+    assert explained.chosen == "reference" and "Linear" in explained.refused["xla"]
     cell = jrnn.clip_state_gradient(jrnn.lstm(4), 1.0)
-    assert jrnn.kernels.explain(cell, setting(cell)[0]).chosen == "xla"
+    assert jrnn.kernels.explain(cell, setting(cell)[0]).chosen == "reference"
     cell = jrnn.layer_norm(jrnn.lstm(4), on="hidden")
-    assert jrnn.kernels.explain(cell, setting(cell)[0]).chosen == "xla"
+    assert jrnn.kernels.explain(cell, setting(cell)[0]).chosen == "reference"
     assert "not native: " in str(explained)
 
 
 def test_names_are_checked():
     cell = jrnn.linear(4)
     params, xs = setting(cell)
-    for wrong in ("fast", ("xla", 3), ("native",), ()):
+    for wrong in ("fast", ("reference", 3), ("native",), ()):
         with pytest.raises(jrnn.InputError, match="implementation"):
-            jrnn.unroll(cell, params, xs, implementation=wrong if wrong != ("xla", 3) else (3,))
-    assert jrnn.unroll(cell, params, xs, implementation=("native", "xla")).outputs.shape == (6, 2, 4)
+            jrnn.unroll(cell, params, xs, implementation=wrong if wrong != ("reference", 3) else (3,))
+    assert jrnn.unroll(cell, params, xs, implementation=("native", "reference")).outputs.shape == (6, 2, 4)
 
 
 def test_without_the_library(tmp_path, monkeypatch):

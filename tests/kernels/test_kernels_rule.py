@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jrnn.kernels import native, reference
+from jrnn.kernels import reference
 
 from .cases import Case, close, cotangents_like, kernel, make, pulled
-
-pytestmark = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 
 CASES = [
     Case("lstm", 1, 4, 3, 2, 3, "lengths resets tap"),

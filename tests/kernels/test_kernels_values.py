@@ -1,4 +1,4 @@
-"""Values and every gradient of the compiled kernel against the spec, `reference.run`, by XLA's autodiff."""
+"""Values and every gradient of every implementation against the spec, `reference.run`, by XLA's autodiff."""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +7,13 @@ import pytest
 
 from jrnn.kernels import native, reference
 
-from .cases import CASES, KINDS, Case, close, cotangents_like, kernel, make, pulled
+from .cases import CASES, IMPLEMENTATIONS, KINDS, Case, close, cotangents_like, kernel, make, pulled
 
-pytestmark = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
+needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 
 
-def both(case, dtype, keep=True):
-    """(results, gradients) of the kernel and of the spec."""
+def everyone(case, dtype, keep=True):
+    """((results, gradients) of each implementation), those of the spec."""
     operands, events = make(case, dtype)
 
     def spec(operands, events):
@@ -24,29 +24,34 @@ def both(case, dtype, keep=True):
     def all_of(run):
         return jax.jit(lambda o, e: (run(o, e), jax.grad(pulled(run, cotangents))(o, e)))(operands, events)
 
-    return all_of(kernel(case.what, keep)), all_of(spec)
+    return [all_of(kernel(case.what, keep, name=name)) for name in IMPLEMENTATIONS], all_of(spec)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("keep", [True, False], ids=["gates", "states"])
 def test_float64(case, keep):
-    close(*both(case, jnp.float64, keep), tol=1e-12)
+    each, wanted = everyone(case, jnp.float64, keep)
+    for found in each:
+        close(found, wanted, tol=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES[::3], ids=str)
 def test_float32(case):
-    close(*both(case, jnp.float32), tol=2e-5)
+    each, wanted = everyone(case, jnp.float32)
+    for found in each:
+        close(found, wanted, tol=2e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16(kind):
     """Operands of 16 bits, sums in float32, states rounded at every step: the spec rounds in the same places."""
     case = Case(kind, 1, 9, 5, 6, 20, "lengths")
-    (found, grads), (wanted, wanted_grads) = both(case, jnp.bfloat16)
-    for a, b in zip(jax.tree.leaves((found, grads)), jax.tree.leaves((wanted, wanted_grads)), strict=True):
-        assert a.dtype == b.dtype == jnp.bfloat16
-        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        assert np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)  # one rounding is 2e-3
+    each, wanted = everyone(case, jnp.bfloat16)
+    for found in each:
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+            assert a.dtype == b.dtype == jnp.bfloat16
+            a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+            assert np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)  # one rounding is 2e-3
 
 
 def test_bfloat16_gradients_are_near_those_of_float32():
@@ -79,23 +84,27 @@ def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place, value):
     def all_of(run):
         return jax.jit(lambda o, e: (run(o, e), jax.grad(pulled(run, cotangents))(o, e)))(operands, events)
 
-    found, wanted = all_of(kernel(case.what)), all_of(lambda o, e: reference.run(case.what, o, e))
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)  # NaN and Inf in the same places
+    wanted = all_of(lambda o, e: reference.run(case.what, o, e))
+    for name in IMPLEMENTATIONS:
+        found = all_of(kernel(case.what, name=name))
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)  # NaN and Inf in the same places
 
 
 def plant(array, value):
     return array.at[(0,) * array.ndim].set(value)
 
 
-def test_padding_may_hold_anything():
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_padding_may_hold_anything(name):
     """NaN in inputs beyond the lengths changes nothing, gradients included."""
     case = Case("lstm", 1, 5, 4, 3, 6, "lengths")
     operands, events = make(case)
     bad = operands._replace(xs=jnp.where(events.valid[..., None], operands.xs, jnp.nan))
-    cotangents = cotangents_like(jax.eval_shape(kernel(case.what), operands, events))
-    grads = jax.grad(pulled(kernel(case.what), cotangents))
-    close(kernel(case.what)(bad, events), kernel(case.what)(operands, events), tol=1e-15)
+    run = kernel(case.what, name=name)
+    cotangents = cotangents_like(jax.eval_shape(run, operands, events))
+    grads = jax.grad(pulled(run, cotangents))
+    close(run(bad, events), run(operands, events), tol=1e-15)
     close(grads(bad, events), grads(operands, events), tol=1e-15)
 
 
@@ -106,6 +115,7 @@ def ulps(found, exact, dtype):
     return np.max(np.abs(found.astype(np.longdouble) - exact) / spacing)
 
 
+@needs_kernel
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_tanh_and_sigmoid_within_4_ulp(dtype):
     """Over the whole range where the result is a normal number, from both sides of 0, against long doubles."""

@@ -1,0 +1,265 @@
+"""The recurrences in XLA's own operations, for every platform, with a backward pass that waits for little.
+
+Forwards it is the plain scan: x W_in taken for all steps ahead is slower on CPUs, where XLA does not vectorise the
+gates of a slice of it. Backwards, the gates of all steps come first, then a scan finds dz_t, the gradient of the
+pre-activations, alone; the gradients of the weights and of the inputs are one product each over all steps, where
+autodiff adds a product to the weights' gradient at every step.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence
+from jrnn.kernels.reference import ACTIVATIONS, add_bias, grouped, matmul, select
+from jrnn.types import Array, wide_dtype
+
+
+def refuses(kind: str, dtype: Any) -> str | None:
+    """It takes every recurrence."""
+    return None
+
+
+def forward(what: Recurrence, operands: Operands, events: Events, all_states: bool, keep: bool) -> Outcome:
+    """The recurrence; with `keep`, the gates [E, T, B, kept H] for the backward pass too."""
+    return grouped(partial(forward_group, what, all_states, keep), what, (operands, events))
+
+
+def backward(
+    what: Recurrence, wanted: Any, operands: Operands, events: Events, saved: Outcome, cotangents: Outcome
+) -> Operands:
+    """The gradients of the operands, None for those that are not `wanted` (a pytree of bool)."""
+    body = partial(backward_group, what, wanted)
+    return grouped(body, what, (operands, events, saved, cotangents))
+
+
+def forward_group(
+    what: Recurrence, all_states: bool, keep: bool, reverse: bool, one: Operands, events: Events
+) -> Outcome:
+    """One group: arrays without the leading axis."""
+
+    def body(state: tuple[Array, ...], inputs: tuple) -> tuple[tuple[Array, ...], tuple]:
+        x, now, pull = inputs
+        if now.resets is not None:
+            state = select(now.resets, one.restart, state)
+        sums = sums_of(what.kind, one, x, state[0])
+        after = advance(what.kind, gates_of(what.kind, one, sums, state[0]), state)
+        if now.valid is not None:
+            after = select(now.valid, after, state)
+        if pull is not None:
+            after = jax.tree.map(jnp.add, after, pull)
+        return after, (after if all_states else after[:1], sums if keep else None)
+
+    inputs = read(one, events), events, heard(what, one, events)
+    last, (states, sums) = jax.lax.scan(body, one.start, inputs, reverse=reverse)
+    return Outcome(states, last, sums)
+
+
+def read(one: Operands, events: Events) -> Array:
+    """The inputs, zero where the step did not happen."""
+    if events.valid is None:
+        return one.xs
+    return jnp.where(events.valid[..., None], one.xs, jnp.zeros_like(one.xs))
+
+
+def heard(what: Recurrence, one: Operands, events: Events) -> tuple[Array, ...] | None:
+    """The tap, where it is not known to be zero, on the steps it reaches."""
+    return None if one.tap is None or what.silent else inside(events, one.tap)
+
+
+def inside(events: Events, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """[T, B, H] each, zero on padding."""
+    if events.inside is None:
+        return arrays
+    return tuple(jnp.where(events.inside[..., None], a, jnp.zeros_like(a)) for a in arrays)
+
+
+def sums_of(kind: str, one: Operands, x: Array, h: Array) -> Array:
+    """What the gates are made of, side by side, for steps that read x and that h enters; any leading axes.
+
+    Elman and LSTM: the pre-activations. GRU: those of r and z, then what r multiplies (with the reset after the
+    product), then x W_n + b_n.
+    """
+    from_x = add_bias(matmul(x, one.w_in), one.bias)
+    if not kind.startswith("gru"):
+        return from_x + matmul(h, one.w_rec)
+    rz = 2 * h.shape[-1]
+    if one.bias_rec is None:
+        from_h = matmul(h, one.w_rec[:, :rz])
+        return jnp.concatenate([from_x[..., :rz] + from_h, from_x[..., rz:]], axis=-1)
+    from_h = matmul(h, one.w_rec)
+    inner = add_bias(from_h[..., rz:], one.bias_rec)
+    return jnp.concatenate([from_x[..., :rz] + from_h[..., :rz], inner, from_x[..., rz:]], axis=-1)
+
+
+def gates_of(kind: str, one: Operands, sums: Array, h: Array) -> tuple[Array, ...]:
+    """The gates [..., H] each: LSTM i, f, g, o; GRU r, z, n, and with the reset after, what r multiplies."""
+    if not kind.startswith("gru"):
+        if kind != "lstm":
+            return (ACTIVATIONS[kind](sums),)
+        i, f, g, o = jnp.split(sums, 4, axis=-1)
+        return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+    n = h.shape[-1]
+    r, z = jax.nn.sigmoid(sums[..., :n]), jax.nn.sigmoid(sums[..., n : 2 * n])
+    if one.bias_rec is None:
+        inner = matmul((r * h.astype(r.dtype)).astype(h.dtype), one.w_rec[:, 2 * n :])
+        return r, z, jnp.tanh(sums[..., 2 * n :] + inner)
+    inner = sums[..., 2 * n : 3 * n]
+    return r, z, jnp.tanh(sums[..., 3 * n :] + r * inner), inner
+
+
+def advance(kind: str, gates: tuple[Array, ...], state: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The state after a step, from its gates."""
+    h = state[0]
+    if kind == "lstm":
+        i, f, g, o = gates
+        c = f * state[1].astype(f.dtype) + i * g
+        return (o * jnp.tanh(c)).astype(h.dtype), c.astype(state[1].dtype)
+    if kind.startswith("gru"):
+        _, z, n = gates[:3]
+        return (((1 - z) * n + z * h.astype(z.dtype)).astype(h.dtype),)
+    return (gates[0].astype(h.dtype),)
+
+
+def backward_group(
+    what: Recurrence,
+    wanted: Any,
+    reverse: bool,
+    one: Operands,
+    events: Events,
+    saved: Outcome,
+    cotangents: Outcome,
+) -> Operands:
+    """One group: arrays without the leading axis."""
+    entered = tuple(map(partial(before, events, reverse), saved.states, one.start, one.restart or one.start))
+    # without what the forward pass would have kept, all steps at once
+    sums = sums_of(what.kind, one, read(one, events), entered[0]) if saved.gates is None else saved.gates
+    gates = gates_of(what.kind, one, sums, entered[0])
+    back = jnp.swapaxes(one.w_rec, 0, 1)
+
+    def body(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
+        (deltas, restarts), (entered, gates, now, pulls) = carry, inputs
+        deltas = tuple(d if g is None else d + g.astype(d.dtype) for d, g in zip(deltas, pulls, strict=True))
+        moved = deltas if now.valid is None else select(now.valid, deltas, zeros(deltas))
+        dz, reached = slope(what.kind, gates, entered, moved, back)
+        if now.valid is not None:
+            reached = tuple(jnp.where(now.valid[:, None], a, d) for a, d in zip(reached, deltas, strict=True))
+        if now.resets is not None:
+            gone = select(now.resets, reached, zeros(reached))
+            restarts, reached = jax.tree.map(jnp.add, restarts, gone), select(now.resets, zeros(reached), reached)
+        if now.cuts is not None:
+            reached = select(now.cuts, zeros(reached), reached)
+        return (reached, restarts), (dz, deltas if any(wanted.tap or ()) else None)
+
+    wide = wide_dtype(one.w_rec.dtype)
+    nothing = tuple(jnp.zeros(h.shape, wide) for h in one.start)
+    ends = tuple(n if g is None else g.astype(wide) for n, g in zip(nothing, cotangents.last, strict=True))
+    pulls = (*cotangents.states, *(None,) * (len(nothing) - len(cotangents.states)))
+    (starts, restarts), (dz, taps) = jax.lax.scan(
+        body, (ends, nothing), (entered, gates, events, pulls), reverse=not reverse
+    )
+    taps = taps if taps is None else inside(events, taps)
+    return gradients(what, wanted, one, events, entered[0], gates, dz, starts, restarts, taps)
+
+
+def before(events: Events, reverse: bool, after: Array, start: Array, restart: Array) -> Array:
+    """The states that entered each step [T, B, H]: the neighbour's, the initial one, or what a reset went to."""
+    order = [after[1:], start[None]] if reverse else [start[None], after[:-1]]
+    found = jnp.concatenate(order)
+    if events.resets is None:
+        return found
+    return jnp.where(events.resets[..., None], jnp.broadcast_to(restart, found.shape), found)
+
+
+def zeros(tree: Any) -> Any:
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def slope(
+    kind: str, gates: tuple[Array, ...], entered: tuple[Array, ...], deltas: tuple[Array, ...], back: Array
+) -> tuple[Array, tuple[Array, ...]]:
+    """(dz_t [B, G H], what reaches the state before), from delta of h_t (and of c_t); `back` is W_rec^T [G H, H]."""
+    dh, h = deltas[0], entered[0].astype(gates[0].dtype)
+    size = h.shape[-1]
+    if kind == "lstm":
+        i, f, g, o = gates
+        c = entered[1].astype(i.dtype)
+        squashed = jnp.tanh(f * c + i * g)
+        dc = deltas[1] + dh * o * (1 - squashed * squashed)
+        by_gate = [dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * squashed * o * (1 - o)]
+        dz = jnp.concatenate(by_gate, axis=-1).astype(back.dtype)
+        return dz, (matmul(dz, back), dc * f)
+    if kind == "gru":
+        r, z, n, inner = gates
+        dn = dh * (1 - z) * (1 - n * n)
+        dz = jnp.concatenate([dn * inner * r * (1 - r), dh * (h - n) * z * (1 - z), dn], axis=-1)
+        from_h = jnp.concatenate([dz[..., : 2 * size], dn * r], axis=-1).astype(back.dtype)
+        return dz.astype(back.dtype), (matmul(from_h, back) + dh * z,)
+    if kind == "gru_reset_before":
+        r, z, n = gates
+        dn = (dh * (1 - z) * (1 - n * n)).astype(back.dtype)
+        inner = matmul(dn, back[2 * size :])
+        rz = [inner * h * r * (1 - r), dh * (h - n) * z * (1 - z)]
+        dz = jnp.concatenate([*(each.astype(back.dtype) for each in rz), dn], axis=-1)
+        return dz, (matmul(dz[..., : 2 * size], back[: 2 * size]) + dh * z + inner * r,)
+    if kind == "tanh":
+        dh = dh * (1 - gates[0] * gates[0])
+    if kind == "relu":
+        dh = jnp.where(gates[0] > 0, dh, jnp.zeros_like(dh))
+    dz = dh.astype(back.dtype)
+    return dz, (matmul(dz, back),)
+
+
+def gradients(
+    what: Recurrence,
+    wanted: Any,
+    one: Operands,
+    events: Events,
+    h: Array,
+    gates: tuple[Array, ...],
+    dz: Array,
+    starts: tuple,
+    restarts: tuple,
+    taps: Any,
+) -> Operands:
+    """Everything that follows from dz of all steps [T, B, G H]; h is what entered them."""
+    size, dtype = h.shape[-1], dz.dtype
+
+    def summed(left: Array, right: Array) -> Array:
+        """sum over t, b of left^T right."""
+        over = tuple(range(left.ndim - 1))
+        found = jax.lax.dot_general(left, right, ((over, over), ((), ())), preferred_element_type=wide_dtype(dtype))
+        return found.astype(dtype)
+
+    def total(array: Array) -> Array:
+        return jnp.sum(array, axis=(0, 1), dtype=wide_dtype(dtype)).astype(dtype)
+
+    found: dict[str, Any] = dict.fromkeys(Operands._fields)
+    to_h = dz
+    if what.kind == "gru":
+        to_h = jnp.concatenate(
+            [dz[..., : 2 * size], (dz[..., 2 * size :].astype(gates[0].dtype) * gates[0]).astype(dtype)], axis=-1
+        )
+    if wanted.w_rec and what.kind == "gru_reset_before":
+        moved = (gates[0] * h.astype(gates[0].dtype)).astype(dtype)
+        parts = summed(h, dz[..., : 2 * size]), summed(moved, dz[..., 2 * size :])
+        found["w_rec"] = jnp.concatenate(parts, axis=-1)
+    elif wanted.w_rec:
+        found["w_rec"] = summed(h, to_h)
+    if wanted.w_in:
+        found["w_in"] = summed(read(one, events), dz)
+    if wanted.bias:
+        found["bias"] = total(dz)
+    if wanted.bias_rec:
+        found["bias_rec"] = total(to_h[..., 2 * size :])
+    if wanted.xs:
+        found["xs"] = matmul(dz, jnp.swapaxes(one.w_in, 0, 1)).astype(dtype)
+    for name, arrays in (("start", starts), ("restart", restarts), ("tap", taps)):
+        flags, given = getattr(wanted, name), getattr(one, name)
+        if given is not None:
+            found[name] = tuple(a.astype(dtype) if flag else None for a, flag in zip(arrays, flags, strict=True))
+    return Operands(**found)
