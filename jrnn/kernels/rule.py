@@ -23,6 +23,7 @@ from jax.interpreters import ad, batching, mlir
 
 from jrnn.kernels import native, reference, xla
 from jrnn.kernels.batching import batched
+from jrnn.kernels.partition import ask_for_devices, on_several_devices, over_rows, rows_axes
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, aligned
 from jrnn.types import Array
 
@@ -195,14 +196,29 @@ def is_none(leaf: Any) -> bool:
     return leaf is None
 
 
+def lower(primitive: Any, call: Call, ctx: Any, *args: Any) -> Any:
+    def function(*leaves: Array) -> list[Array]:
+        return jax.tree.leaves(run(primitive, call)(*leaves))
+
+    if on_several_devices(ctx) and call.name == "native" and primitive is not push_p:
+        given = jax.tree.unflatten(call.tree, ctx.avals_in)
+        found = jax.tree.unflatten(shapes(primitive, call, tuple(ctx.avals_in))[1], ctx.avals_out)
+        if primitive is pull_p:
+            takes, wanted = rows_axes(given), rows_axes(given[:1])
+            gives = [axis for axis, moved in zip(wanted, call.wanted, strict=True) if moved]
+        else:
+            takes, gives = rows_axes(given), rows_axes((found,))
+        ranks = tuple([len(a.shape) for a in avals] for avals in (ctx.avals_in, ctx.avals_out))
+        function = over_rows(function, takes, gives, ranks)
+    return mlir.lower_fun(function, multiple_results=True)(ctx, *args)
+
+
 def install(primitive: Any) -> None:
     primitive.multiple_results = True
+    ask_for_devices(primitive)
     primitive.def_impl(lambda *leaves, call: compiled(primitive, call)(*leaves))
     primitive.def_abstract_eval(lambda *avals, call: shapes(primitive, call, avals)[0])
-    lowered = mlir.lower_fun(
-        lambda *leaves, call: jax.tree.leaves(run(primitive, call)(*leaves)), multiple_results=True
-    )
-    mlir.register_lowering(primitive, lowered)
+    mlir.register_lowering(primitive, lambda ctx, *args, call: lower(primitive, call, ctx, *args))
     batching.primitive_batchers[primitive] = lambda args, dims, call: batch(primitive, args, dims, call=call)
 
 

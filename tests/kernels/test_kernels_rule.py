@@ -1,14 +1,17 @@
 """The primitive under every transformation, against the same transformation of the spec."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+import jrnn
 from jrnn.kernels import reference
 
-from .cases import Case, close, cotangents_like, kernel, make, pulled
+from .cases import IMPLEMENTATIONS, Case, close, cotangents_like, kernel, make, pulled
 
 CASES = [
     Case("lstm", 1, 4, 3, 2, 3, "lengths resets tap"),
@@ -165,5 +168,38 @@ def test_shard_map_and_two_devices():
     mapped = jax.shard_map(local, mesh=mesh, in_specs=(PartitionSpec(), rows, state), out_specs=PartitionSpec())
     arguments = operands.w_rec, operands.xs, operands.start
     close(jax.jit(jax.grad(mapped))(*arguments), jax.grad(loss)(*arguments), tol=1e-12)
-    sharded = jax.device_put(operands.xs, NamedSharding(mesh, rows))
-    close(jax.jit(jax.grad(loss))(operands.w_rec, sharded, operands.start), jax.grad(loss)(*arguments), tol=1e-12)
+
+
+def test_plain_jit_splits_the_sequences_over_devices():
+    """With sequences that lie on two devices: the same values and gradients, nothing gathered, gradients in place."""
+    cell = jrnn.stack(jrnn.lstm(4), jrnn.gru(3))
+    params, xs = cell.init(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (5, 6, 3, 2))
+    lengths = jnp.asarray(np.random.default_rng(0).integers(0, 6, (6, 3)))
+
+    @jax.jit
+    @partial(jax.value_and_grad, argnums=(0, 1))
+    def run(params, xs, lengths):
+        found = jrnn.unroll(cell, params, xs, lengths=lengths, implementation=IMPLEMENTATIONS[0])
+        return jnp.sum(found.outputs**2) + jnp.sum(found.last)
+
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    placed = [
+        jax.device_put(array, NamedSharding(mesh, PartitionSpec(*where)))
+        for array, where in ((params, ()), (xs, (None, "batch")), (lengths, ("batch",)))
+    ]
+    assert "all-gather" not in run.lower(*placed).compile().as_text()
+    found = run(*placed)
+    close(found, run(params, xs, lengths), tol=1e-12)
+    assert found[1][1].sharding.spec[:2] == (None, "batch")
+
+
+@pytest.mark.parametrize("axis", ["time", "features"])
+def test_plain_jit_gathers_what_is_split_elsewhere(axis):
+    """Right all the same."""
+    case = Case("lstm", 1, 4, 3, 4, 3, "lengths resets tap")
+    operands, events = make(case)
+    mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = PartitionSpec(None, "x") if axis == "time" else PartitionSpec(None, None, None, "x")
+    grad = jax.jit(jax.grad(lambda o: jnp.sum(kernel(case.what)(o, events).states[0] ** 2)))
+    split = operands._replace(xs=jax.device_put(operands.xs, NamedSharding(mesh, spec)))
+    close(grad(split), grad(operands), tol=1e-12)
