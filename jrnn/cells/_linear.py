@@ -21,6 +21,7 @@ from jrnn.cells._base import (
     static_cell,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, weight_blocks
+from jrnn.kernels import Weights, reference
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
 
@@ -55,9 +56,10 @@ class Linear:
         return LinearState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
 
     def step(self, params: Params, state: LinearState, x: Any) -> LinearState:
-        z = from_input(params, x, state.h)
-        kept = state.h.astype(z.dtype) * add_bias(jnp.zeros_like(z), params["w_rec"])
-        return LinearState((kept + z).astype(state.h.dtype))
+        return LinearState(reference.linear(from_input(params, x, state.h), state.h, params["w_rec"]))
+
+    def kernel(self, params: Params) -> Weights:
+        return Weights("linear", params["w_in"], params["w_rec"], params["bias"])
 
     def jacobian(self, params: Params, state: LinearState, x: Any) -> tuple[Array, Array]:
         """(dh'/dh = diag(w_rec) [*B, H, H], dh'/dx = W_in^T [*B, H, F])."""

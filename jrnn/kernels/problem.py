@@ -14,8 +14,9 @@ from jax import core
 
 from jrnn.types import Array
 
-GATES = {"tanh": 1, "relu": 1, "identity": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
-"""G of each kind: Elman networks by their activation, the LSTM (i, f, g, o), the GRU's two variants (r, z, n)."""
+GATES = {"tanh": 1, "relu": 1, "identity": 1, "linear": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
+"""G of each kind: Elman networks by their activation, the diagonal linear recurrence, the LSTM (i, f, g, o), the GRU's
+two variants (r, z, n)."""
 
 
 @jax.tree_util.register_static
@@ -48,7 +49,7 @@ class Weights(NamedTuple):
     w_in: Array
     """[F, G H]."""
     w_rec: Array
-    """[H, G H]."""
+    """[H, G H]; of the linear recurrence its diagonal, [H]."""
     bias: Array
     """[G H]."""
     bias_rec: Array | None = None
@@ -63,7 +64,7 @@ class Operands(NamedTuple):
     w_in: Array
     """[E, F, G H]."""
     w_rec: Array
-    """[E, H, G H]."""
+    """[E, H, G H]; [E, H] of the linear recurrence."""
     bias: Array
     """[E, G H]."""
     bias_rec: Array | None

@@ -30,6 +30,12 @@ def elman(activation: str, from_x: Array, h: Array, w_rec: Array) -> Array:
     return ACTIVATIONS[activation](from_x + matmul(h, w_rec)).astype(h.dtype)
 
 
+def linear(from_x: Array, h: Array, w_rec: Array) -> Array:
+    """h' = from_x + w_rec h, elementwise, w_rec [H]."""
+    kept = jnp.broadcast_to(w_rec.astype(from_x.dtype), from_x.shape) * h.astype(from_x.dtype)
+    return (kept + from_x).astype(h.dtype)
+
+
 def lstm(from_x: Array, h: Array, c: Array, w_rec: Array) -> tuple[Array, Array]:
     """(h', c'): i, f, g, o from from_x + h W_rec [*B, 4H]; c' = f c + i g, h' = o tanh(c')."""
     z = from_x + matmul(h, w_rec)
@@ -57,6 +63,8 @@ def advance(kind: str, one: Operands, state: tuple[Array, ...], x: Array) -> tup
     from_x = add_bias(matmul(x.astype(one.w_in.dtype), one.w_in), one.bias)
     if kind == "lstm":
         return lstm(from_x, state[0], state[1], one.w_rec)
+    if kind == "linear":
+        return (linear(from_x, state[0], one.w_rec),)
     if kind in ("gru", "gru_reset_before"):
         return (gru(from_x, state[0], one.w_rec, one.bias_rec),)
     return (elman(kind, from_x, state[0], one.w_rec),)

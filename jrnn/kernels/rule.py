@@ -21,13 +21,13 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jrnn.kernels import native, reference, xla
+from jrnn.kernels import associative, native, reference, xla
 from jrnn.kernels.batching import batched
 from jrnn.kernels.partition import ask_for_devices, on_several_devices, over_rows, rows_axes
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, aligned
 from jrnn.types import Array
 
-IMPLEMENTATIONS: dict[str, Any] = {"native": native, "xla": xla}
+IMPLEMENTATIONS: dict[str, Any] = {"native": native, "associative": associative, "xla": xla}
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from jrnn.kernels.problem import Events, Operands, Recurrence, Weights
 from jrnn.kernels.rule import IMPLEMENTATIONS, forward
 from jrnn.types import Array, InputError, Shape, size_of
 
-NAMES = ("native", "xla", "reference")
-"""In the order in which they are tried. `reference` is the scan of the cell's own step, which takes everything."""
+NAMES = ("native", "associative", "xla", "reference")
+"""In the order in which they are tried; `associative` only where it is named, on CPUs: a scan is faster there.
+`reference` is the scan of the cell's own step, which takes everything."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ def explain(cell: Any, params: Any, implementation: str | Sequence[str] | None =
         if name not in NAMES:
             raise InputError("implementation", repr(name), f"None, one of {NAMES}, or several of them")
         why = None if name == "reference" else refusal(name, cell, params)
+        if why is None and name == "associative" and implementation is None and jax.default_backend() == "cpu":
+            why = "on CPUs a scan step by step is faster"
         if why is None:
             return Explanation(name, refused)
         refused[name] = why

@@ -20,8 +20,8 @@ from jrnn.types import Array, wide_dtype
 
 
 def refuses(kind: str, dtype: Any) -> str | None:
-    """It takes every recurrence."""
-    return None
+    """It takes every recurrence but the linear one, whose backward pass autodiff finds as well."""
+    return "a linear recurrence is as fast by the scan of its own step" if kind == "linear" else None
 
 
 def forward(what: Recurrence, operands: Operands, events: Events, all_states: bool, keep: bool) -> Outcome:
@@ -57,6 +57,11 @@ def forward_group(
     inputs = read(one, events), events, heard(what, one, events)
     last, (states, sums) = jax.lax.scan(body, one.start, inputs, reverse=reverse)
     return Outcome(states, last, sums)
+
+
+def from_inputs(one: Operands, events: Events) -> Array:
+    """x_t W_in + b [T, B, G H]; what padding holds is not read."""
+    return add_bias(matmul(read(one, events), one.w_in), one.bias)
 
 
 def read(one: Operands, events: Events) -> Array:
@@ -98,11 +103,11 @@ def sums_of(kind: str, one: Operands, x: Array, h: Array) -> Array:
 
 def gates_of(kind: str, one: Operands, sums: Array, h: Array) -> tuple[Array, ...]:
     """The gates [..., H] each: LSTM i, f, g, o; GRU r, z, n, and with the reset after, what r multiplies."""
-    if not kind.startswith("gru"):
-        if kind != "lstm":
-            return (ACTIVATIONS[kind](sums),)
+    if kind == "lstm":
         i, f, g, o = jnp.split(sums, 4, axis=-1)
         return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+    if not kind.startswith("gru"):
+        return (ACTIVATIONS[kind](sums),)
     n = h.shape[-1]
     r, z = jax.nn.sigmoid(sums[..., :n]), jax.nn.sigmoid(sums[..., n : 2 * n])
     if one.bias_rec is None:
@@ -139,7 +144,7 @@ def backward_group(
     # without what the forward pass would have kept, all steps at once
     sums = sums_of(what.kind, one, read(one, events), entered[0]) if saved.gates is None else saved.gates
     gates = gates_of(what.kind, one, sums, entered[0])
-    back = jnp.swapaxes(one.w_rec, 0, 1)
+    back = one.w_rec.T
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
         (deltas, restarts), (entered, gates, now, pulls) = carry, inputs
@@ -248,6 +253,8 @@ def gradients(
         moved = (gates[0] * h.astype(gates[0].dtype)).astype(dtype)
         parts = summed(h, dz[..., : 2 * size]), summed(moved, dz[..., 2 * size :])
         found["w_rec"] = jnp.concatenate(parts, axis=-1)
+    elif wanted.w_rec and what.kind == "linear":
+        found["w_rec"] = total(dz.astype(wide_dtype(dtype)) * h.astype(wide_dtype(dtype)))
     elif wanted.w_rec:
         found["w_rec"] = summed(h, to_h)
     if wanted.w_in:
@@ -257,7 +264,7 @@ def gradients(
     if wanted.bias_rec:
         found["bias_rec"] = total(to_h[..., 2 * size :])
     if wanted.xs:
-        found["xs"] = matmul(dz, jnp.swapaxes(one.w_in, 0, 1)).astype(dtype)
+        found["xs"] = matmul(dz, one.w_in.T).astype(dtype)
     for name, arrays in (("start", starts), ("restart", restarts), ("tap", taps)):
         flags, given = getattr(wanted, name), getattr(one, name)
         if given is not None:

@@ -32,11 +32,17 @@ class Case(NamedTuple):
         return Recurrence(self.kind, backwards, "silent" in self)
 
 
-# of the array functions; where the kernel was not built, what tests one of them tests the other
+# of the array functions; where the kernel was not built, what tests one of them tests another
 IMPLEMENTATIONS = ("xla",) if isinstance(native.library(), str) else ("native", "xla")
 
+
+def able(kind):
+    """The implementations that take it."""
+    return ("associative",) if kind == "linear" else IMPLEMENTATIONS
+
+
 ALL = "lengths mask resets cuts tap"
-KINDS = ("tanh", "relu", "identity", "lstm", "gru")
+KINDS = ("tanh", "relu", "identity", "linear", "lstm", "gru")
 CASES = [
     *(Case(kind, 1, 6, 5, 3, 4) for kind in KINDS),
     *(Case(kind, 1, 7, 3, 2, 5, ALL + " reverse") for kind in ("tanh", "lstm", "gru")),
@@ -49,6 +55,8 @@ CASES = [
     Case("lstm", 2, 1, 1, 1, 1, "lengths silent"),
     Case("gru", 2, 3, 40, 4, 6, ALL),
     Case("tanh", 1, 40, 9, 2, 130, "cuts lengths"),
+    Case("linear", 1, 7, 3, 2, 5, ALL + " reverse"),
+    Case("linear", 2, 17, 3, 0, 4, "lengths resets silent"),
 ]
 
 
@@ -66,7 +74,8 @@ def make(case, dtype=jnp.float64, seed=0):
     def flags(rate):
         return jnp.asarray(rng.random((e, t, b)) < rate)
 
-    weights = array(e, f, wide), array(e, h, wide, scale=1 / np.sqrt(h)), array(e, wide)
+    w_rec = array(e, h) if case.kind == "linear" else array(e, h, wide, scale=1 / np.sqrt(h))
+    weights = array(e, f, wide), w_rec, array(e, wide)
     bias_rec = array(e, h) if case.kind == "gru" else None
     tap = (
         jax.tree.map(lambda a: a * (0 if "silent" in case else 1), state(t))
@@ -84,10 +93,10 @@ def make(case, dtype=jnp.float64, seed=0):
     return operands, events
 
 
-def kernel(what, keep=True, all_states=True, name=IMPLEMENTATIONS[0]):
+def kernel(what, keep=True, all_states=True, name=None):
     """The recurrence by an implementation, through the primitive."""
 
-    return lambda operands, events: forward(what, operands, events, name, all_states, keep)
+    return lambda operands, events: forward(what, operands, events, name or able(what.kind)[0], all_states, keep)
 
 
 def pulled(run, cotangents):
@@ -120,6 +129,7 @@ __all__ = [
     "KINDS",
     "Case",
     "Outcome",
+    "able",
     "close",
     "cotangents_like",
     "kernel",

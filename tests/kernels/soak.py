@@ -25,7 +25,7 @@ def soak(cases, seed):
     jax.config.update("jax_enable_x64", True)
     from jrnn.kernels import native
 
-    from .cases import KINDS, Case, close, cotangents_like, kernel, make
+    from .cases import Case, close, cotangents_like, kernel, make
     from .plain import gradients
 
     assert not isinstance(native.library(), str), native.library()
@@ -36,7 +36,7 @@ def soak(cases, seed):
         features, units = int(rng.integers(0, 40)), int(rng.integers(1, 90))
         events = " ".join(name for name in names if rng.random() < 0.3)
         events = events.replace("silent", "") if "tap" in events else events
-        case = Case(str(rng.choice(KINDS)), groups, steps, rows, features, units, events)
+        case = Case(str(rng.choice(list(native.KINDS))), groups, steps, rows, features, units, events)
         operands, happened = make(case, jnp.float64, seed=number)
         run = kernel(case.what, keep=bool(rng.random() < 0.5))
         found, back = jax.vjp(lambda o, run=run, happened=happened: run(o, happened), operands)

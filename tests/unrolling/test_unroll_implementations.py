@@ -43,7 +43,7 @@ OPTIONS = {
 }
 
 
-def assert_same(cell, options, tap=False, initial=False, shape=(T, B)):
+def assert_same(cell, options, tap=False, initial=False, shape=(T, B), names=IMPLEMENTATIONS):
     """Values and every gradient by all implementations."""
     params = cell.init(jax.random.key(0), F)
     params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(p.size), p.shape), params)
@@ -77,7 +77,7 @@ def assert_same(cell, options, tap=False, initial=False, shape=(T, B)):
         return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(params, xs, start, taps)
 
     wanted = run("reference")
-    for name in IMPLEMENTATIONS:
+    for name in names:
         found = run((name, "reference"))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), found, wanted)
 
@@ -96,6 +96,11 @@ def test_cells(cell):
 @pytest.mark.parametrize("cell", ["lstm", "relu", "stack", "mixed stack", "stack of stacks", "bidirectional stack"])
 def test_a_tap_that_is_added(cell):
     assert_same(CELLS[cell], dict(lengths=LENGTHS, mask=MASK), tap=True)
+
+
+@pytest.mark.parametrize("options", ["everything", "remat sqrt"])
+def test_a_linear_cell_by_a_parallel_scan(options):
+    assert_same(jrnn.linear(4), OPTIONS[options], tap=options == "remat sqrt", initial=True, names=["associative"])
 
 
 @pytest.mark.parametrize("shape", [(T,), (T, 2, 3), (1, 2), (0, 2), (3, 0)], ids=str)

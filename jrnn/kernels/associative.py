@@ -1,0 +1,110 @@
+"""The diagonal linear recurrence h_t = a h_{t-1} + z_t for all t at once: a parallel prefix scan (Blelloch 1990).
+
+Steps are pairs (a, z) that combine associatively, (a, z) then (b, y) = (a b, b z + y), in log2(T) passes. The gradient
+is the same scan from the other end. Where |a| > 1 a product over many steps may overflow before the state does.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence
+from jrnn.kernels.reference import grouped
+from jrnn.kernels.xla import before, from_inputs, gradients, heard, inside
+from jrnn.types import Array, wide_dtype
+
+
+def refuses(kind: str, dtype: Any) -> str | None:
+    """It takes what is linear and diagonal."""
+    return None if kind == "linear" else f"it is for linear recurrences, and {kind} is none"
+
+
+def forward(what: Recurrence, operands: Operands, events: Events, all_states: bool, keep: bool) -> Outcome:
+    """The recurrence; the backward pass needs the states alone."""
+    found = grouped(partial(forward_group, what), what, (operands, events))
+    # [E, T, B, 0]: as other implementations keep gates
+    return found._replace(gates=found.states[0][..., :0] if keep else None)
+
+
+def backward(
+    what: Recurrence, wanted: Any, operands: Operands, events: Events, saved: Outcome, cotangents: Outcome
+) -> Operands:
+    """The gradients of the operands, None for those that are not `wanted` (a pytree of bool)."""
+    return grouped(
+        partial(backward_group, what, wanted), what, (operands, events, saved._replace(gates=None), cotangents)
+    )
+
+
+def forward_group(what: Recurrence, reverse: bool, one: Operands, events: Events) -> Outcome:
+    """One group: arrays without the leading axis."""
+    (start,), dtype = one.start, wide_dtype(one.w_rec.dtype)
+    z = from_inputs(one, events)
+    a = jnp.broadcast_to(one.w_rec.astype(dtype), z.shape)
+    if events.resets is not None:
+        (restart,) = one.restart or one.start
+        z = jnp.where(events.resets[..., None], z + a * restart.astype(dtype)[None], z)
+        a = jnp.where(events.resets[..., None], jnp.zeros_like(a), a)
+    if events.valid is not None:
+        happened = events.valid[..., None]
+        held, new = jnp.ones_like(a), jnp.zeros_like(z)
+        if events.resets is not None:  # a step that did not happen but begins a segment holds what it went to
+            (restart,) = one.restart or one.start
+            goes = events.resets[..., None]
+            held = jnp.where(goes, new, held)
+            new = jnp.where(goes, jnp.broadcast_to(restart.astype(dtype)[None], new.shape), new)
+        a, z = jnp.where(happened, a, held), jnp.where(happened, z, new)
+    pulls = heard(what, one, events)
+    z = z if pulls is None else z + pulls[0].astype(dtype)
+    hs = prefix(a, z, start.astype(dtype), reverse).astype(start.dtype)
+    return Outcome((hs,), (hs[0 if reverse else -1],))
+
+
+def prefix(a: Array, z: Array, start: Array, reverse: bool) -> Array:
+    """h_t = a_t h_{t-1} + z_t from h_0 = `start`, all [T, ...]."""
+    first = -1 if reverse else 0
+    z = z.at[first].add(a[first] * start)
+    _, hs = jax.lax.associative_scan(combine, (a, z), reverse=reverse)
+    return hs
+
+
+def combine(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Two stretches of steps as one."""
+    (a, z), (b, y) = earlier, later
+    return a * b, b * z + y
+
+
+def backward_group(
+    what: Recurrence,
+    wanted: Any,
+    reverse: bool,
+    one: Operands,
+    events: Events,
+    saved: Outcome,
+    cotangents: Outcome,
+) -> Operands:
+    """delta_{t-1} = a delta_t + g_{t-1}, zero across a cut or a reset."""
+    (hs,), (start,), dtype = saved.states, one.start, wide_dtype(one.w_rec.dtype)
+    a = jnp.broadcast_to(one.w_rec.astype(dtype), hs.shape)
+    kept = a if events.valid is None else jnp.where(events.valid[..., None], a, jnp.ones_like(a))
+    passed = kept
+    for flags in (events.resets, events.cuts):
+        passed = passed if flags is None else jnp.where(flags[..., None], jnp.zeros_like(a), passed)
+    (pull,), (end,) = cotangents.states, cotangents.last
+    last, first = (0, -1) if reverse else (-1, 0)
+    pull = jnp.zeros(hs.shape, dtype) if pull is None else pull.astype(dtype)
+    pull = pull if end is None else pull.at[last].add(end.astype(dtype))
+    # what step t passes on reaches the delta of the step before: shifted by one
+    shift = [jnp.zeros_like(a[:1]), passed[:-1]] if reverse else [passed[1:], jnp.zeros_like(a[:1])]
+    _, delta = jax.lax.associative_scan(combine, (jnp.concatenate(shift), pull), reverse=not reverse)
+    moved = delta if events.valid is None else jnp.where(events.valid[..., None], delta, jnp.zeros_like(delta))
+    restarts = ()
+    if one.restart is not None:
+        flags = events.resets[..., None]  # pyright: ignore[reportOptionalSubscript]
+        restarts = (jnp.sum(jnp.where(flags, kept * delta, jnp.zeros_like(delta)), axis=0),)
+    entered = before(events, reverse, hs, start, (one.restart or one.start)[0])
+    starts, taps = (passed[first] * delta[first],), inside(events, (delta,))
+    return gradients(what, wanted, one, events, entered, (), moved.astype(one.w_rec.dtype), starts, restarts, taps)
