@@ -4,46 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool
 
-from jrnn import kernels
-from jrnn.cells import Wrapper, draw_noise
+from jrnn.cells import draw_noise
+from jrnn.kernel_calls import alike, kernel_steps, scan_together
 from jrnn.masking import Schedule, select, zero_unless
-from jrnn.types import Array, Inputs, Params, Shape, State
-
-
-class Unrolled(NamedTuple):
-    """What `unroll` returns. Time is axis 0 (or `time_axis`) in outputs, states and mask."""
-
-    outputs: Any
-    """y_t [T, *B, K]; zero where the step did not happen."""
-    final_state: State
-    """The state after the last step that happened [*B, ...]; the initial state at length 0."""
-    states: State | None
-    """With return_states: h_0..h_T [T+1, *B, ...], states[0] the initial state; padding holds the last valid one.
-    With reverse they stay at their times: states[t] is the state after step t was read, states[T] the initial one."""
-    mask: Bool[Array, "T *B"]
-    """[T, *B] of bool: the steps that happened (lengths and mask together)."""
-    last: Any
-    """[*B, K]: the output of the step read last (with reverse: the earliest valid one); zero if none happened."""
-
-
-class Plan(NamedTuple):
-    """The static part of a scan."""
-
-    steps: int
-    batch_shape: Shape
-    reverse: bool
-    segment: int | None  # steps recomputed together in the backward pass; None stores everything
-    unroll: int
-    return_states: bool
-    silent: bool  # the tap is zero and is not read
-    implementation: str  # "reference" is the scan of the cell's own step
-    beneath: bool  # a layer of a causal stack: what it hands on is part of the stack's step, so without the tap
+from jrnn.plans import Plan, Run, Unrolled, begun, ended
+from jrnn.types import Array, Inputs, Params, State
 
 
 @partial(jax.jit, static_argnums=(0, 8))
@@ -89,11 +59,7 @@ def scan(
         last = y if valid is None else select(valid, y, last)
         return (after, last), (y, after if plan.return_states else None)
 
-    if tap is not None:
-        first = plan.steps if plan.reverse else 0
-        start = jax.tree.map(lambda h, pull: h + pull[first], start, tap)
-        tap = jax.tree.map(lambda pull: pull[:-1] if plan.reverse else pull[1:], tap)
-    inputs = (jnp.arange(plan.steps), xs, when, tap)
+    start, inputs = begun(xs, start, when, tap, plan)
     slices = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), inputs)
     silence = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), jax.eval_shape(one, start, slices)[1])
     if plan.implementation == "reference":
@@ -104,12 +70,17 @@ def scan(
             )
     else:
         steps = partial(kernel_steps, cell, params, restart, plan)
-    (final, last), (outputs, states) = scan_segments(steps, (start, silence), inputs, plan)
-    if plan.return_states:
-        order = (lambda h, hs: (hs, h[None])) if plan.reverse else (lambda h, hs: (h[None], hs))
-        states = jax.tree.map(lambda h, hs: jnp.concatenate(order(h, hs)), start, states)
-    happened = jnp.ones((plan.steps, *plan.batch_shape), bool) if when.valid is None else when.valid
-    return Unrolled(outputs, final, states, happened, last)
+    return ended(start, when, plan, *scan_segments(steps, (start, silence), inputs, plan))
+
+
+def scan_both(one: Run, other: Run) -> tuple[Unrolled, Unrolled]:
+    """`scan` of each; two runs of one shape over the same inputs are one call of their kernel."""
+    if not alike(one, other):
+        return scan(*one), scan(*other)
+    statics = tuple((run.cell, run.plan) for run in (one, other))
+    return scan_together(
+        statics, one.xs, *((run.params, run.start, run.restart, run.when, run.tap) for run in (one, other))
+    )
 
 
 @jax.custom_jvp
@@ -123,58 +94,6 @@ def listen_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> t
     """dh + dpull, which is linear, so that both modes work; integers have no tangent."""
     moves = jnp.issubdtype(primals[0].dtype, jnp.inexact)
     return primals[0], tangents[0] + tangents[1] if moves else tangents[0]
-
-
-def kernel_steps(cell: Any, params: Params, restart: State, plan: Plan, carry: Any, inputs: Any) -> tuple[Any, Any]:
-    """What `lax.scan` of the steps returns, by a kernel for all of them at once."""
-    (state, last), (times, xs, when, tap) = carry, inputs
-    tree = jax.tree.structure(state)
-    everything = plan.return_states or isinstance(cell, Wrapper)
-    states, final = kernels.recur(
-        cell.kernel(params),  # pyright: ignore[reportArgumentType]
-        xs,
-        tuple(jax.tree.leaves(state)),
-        len(times),
-        plan.batch_shape,
-        restart=tuple(jax.tree.leaves(restart)),
-        events=kernels.Events(*when),
-        tap=None if tap is None else tuple(jax.tree.leaves(tap)),
-        silent=plan.silent,
-        reverse=plan.reverse,
-        implementation=plan.implementation,
-        all_states=everything,
-        keep=plan.segment != 1,
-    )
-    final = jax.tree.unflatten(tree, final)
-    after = jax.tree.unflatten(tree, states) if everything else None
-    if tap is not None and plan.beneath:
-        taken = tap if when.inside is None else zero_unless(when.inside, tap)
-        states = tuple(map(unhear if plan.silent else jnp.subtract, states, jax.tree.leaves(taken)))
-    outputs = states[0]
-    if isinstance(cell, Wrapper):
-        reads = jax.tree.unflatten(tree, states)
-        outputs = cell.output(params, reads, xs if when.valid is None else zero_unless(when.valid, xs))
-    if when.valid is None:
-        last = jax.tree.map(lambda y: y[0 if plan.reverse else -1], outputs)
-    else:
-        outputs = zero_unless(when.valid, outputs)
-        read = when.valid[::-1] if not plan.reverse else when.valid
-        at = jnp.argmax(read, axis=0)
-        at = at if plan.reverse else len(times) - 1 - at
-        newest = jax.tree.map(lambda y: jnp.take_along_axis(y, at[None, ..., None], axis=0)[0], outputs)
-        last = select(when.valid.any(axis=0), newest, last)
-    return (final, last), (outputs, after if plan.return_states else None)
-
-
-@jax.custom_jvp
-def unhear(h: Array, pull: Array) -> Array:
-    """h - pull for a pull of zeros: what `listen` added is taken away."""
-    return h
-
-
-@unhear.defjvp
-def unhear_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    return primals[0], tangents[0] - tangents[1]
 
 
 def scan_segments(run_steps: Callable, carry: Any, inputs: Any, plan: Plan) -> tuple[Any, Any]:

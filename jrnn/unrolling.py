@@ -31,8 +31,9 @@ from jrnn.cells import (
     is_causal,
     merge,
 )
-from jrnn.loops import Plan, Unrolled, scan
+from jrnn.loops import scan, scan_both
 from jrnn.masking import schedule
+from jrnn.plans import Plan, Run, Unrolled
 from jrnn.types import Array, InputError, Inputs, Params, State, size_of
 
 
@@ -188,8 +189,12 @@ def run_both(
     sides = []
     for side, backwards, own_key in (("forward", reverse, keys[0]), ("backward", not reverse, keys[1])):
         own = {name: None if value is None else getattr(value, side) for name, value in per_side.items()}
-        sides.append(run(getattr(cell, side), params[side], xs, key=own_key, reverse=backwards, **own, **options))
-    one, other = sides
+        arguments = getattr(cell, side), params[side], xs
+        sides.append((arguments, dict(key=own_key, reverse=backwards, **own, **options)))
+    if any(isinstance(arguments[0], Bidirectional | Stack) for arguments, _ in sides):
+        one, other = (run(*arguments, **own) for arguments, own in sides)
+    else:
+        one, other = scan_both(*(run_of(*arguments, **own) for arguments, own in sides))
     return Unrolled(
         outputs=merge(one.outputs, other.outputs),
         final_state=BidirectionalState(one.final_state, other.final_state),
@@ -220,7 +225,12 @@ def run_layers(cell: Stack, params: Params, xs: Inputs, *, key: Array | None, **
     )
 
 
-def run_cell(
+def run_cell(cell: Any, params: Params, xs: Inputs, **options: Any) -> Unrolled:
+    """One cell, or a stack as one."""
+    return scan(*run_of(cell, params, xs, **options))
+
+
+def run_of(
     cell: Any,
     params: Params,
     xs: Inputs,
@@ -241,8 +251,8 @@ def run_cell(
     key: Array | None,
     implementation: str | Sequence[str] | None,
     beneath: bool,
-) -> Unrolled:
-    """Checks what was given against the cell, then scans."""
+) -> Run:
+    """Checks what was given against the cell, and plans."""
     steps = steps_of(xs, length)
     shaped = next(
         (flags[:1].reshape(flags.shape[1:]) for flags in (mask, resets) if flags is not None and len(flags)), None
@@ -260,7 +270,7 @@ def run_cell(
     if steps == 0 or size_of(batch_shape) == 0 or (key is not None and hasattr(cell, "noise")):
         chosen = "reference"
     plan = Plan(steps, batch_shape, reverse, segment_of(remat, steps), unroll, return_states, silent, chosen, beneath)
-    return scan(cell, params, xs, start, restart, when, state_tap, key, plan)
+    return Run(cell, params, xs, start, restart, when, state_tap, key, plan)
 
 
 def move_axis(tree: Any, source: int, to: int) -> Any:

@@ -16,6 +16,8 @@ ORDER = (
     "cells",
     "boundary",
     "masking",
+    "plans",
+    "kernel_calls",
     "loops",
     "unrolling",
     "gradients",

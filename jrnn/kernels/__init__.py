@@ -7,5 +7,8 @@ from jrnn.kernels.problem import Outcome as Outcome
 from jrnn.kernels.problem import Recurrence as Recurrence
 from jrnn.kernels.problem import Weights as Weights
 from jrnn.kernels.sequence import Explanation as Explanation
+from jrnn.kernels.sequence import Problem as Problem
 from jrnn.kernels.sequence import explain as explain
+from jrnn.kernels.sequence import problem_of as problem_of
 from jrnn.kernels.sequence import recur as recur
+from jrnn.kernels.sequence import recur_all as recur_all

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,47 @@ def refusal(name: str, cell: Any, params: Any) -> str | None:
     return IMPLEMENTATIONS[name].refuses(weights.kind, dtypes.pop())
 
 
-def recur(
+def recur(problem: Problem, implementation: str, all_states: bool = True, keep: bool = True) -> tuple:
+    """A recurrence over a whole sequence.
+
+    Args:
+      problem: see `problem_of`.
+      implementation: one that takes it.
+      all_states: return every c, too.
+      keep: the gates for the backward pass; without them it computes them again from the states.
+    Returns:
+      (states after each step [T, *B, H], state after the step read last [*B, H]), h or (h, c).
+    """
+    return recur_all([problem], implementation, all_states, keep)[0]
+
+
+def recur_all(problems: Sequence[Problem], implementation: str, all_states: bool = True, keep: bool = True) -> list:
+    """`recur` of each of several problems of one shape over the same inputs, in one call."""
+    shared = problems[0].operands.xs
+    alone = [(problem.operands._replace(xs=None), problem.events) for problem in problems]
+    operands, events = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *alone)
+    operands, what = operands._replace(xs=shared), problems[0].what
+    what = replace(what, reverse=tuple(problem.what.reverse[0] for problem in problems))
+    found = forward(what, operands, events, implementation, all_states, keep)
+    return [
+        tuple(
+            tuple(h[g].reshape(*h.shape[1 : h.ndim - 2], *problem.batch_shape, h.shape[-1]) for h in part)
+            for part in (found.states, found.last)
+        )
+        for g, problem in enumerate(problems)
+    ]
+
+
+class Problem(NamedTuple):
+    """What an implementation is given, one group, and the batch axes that became its sequences."""
+
+    what: Recurrence
+    operands: Operands
+    events: Events
+    batch_shape: Shape
+
+
+def problem_of(
     weights: Weights,
     xs: Array | None,
     start: tuple[Array, ...],
@@ -79,11 +119,8 @@ def recur(
     tap: tuple[Array, ...] | None = None,
     silent: bool = False,
     reverse: bool = False,
-    implementation: str = "native",
-    all_states: bool = True,
-    keep: bool = True,
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """One recurrence over a whole sequence.
+) -> Problem:
+    """One recurrence over a whole sequence, batch axes flattened.
 
     Args:
       weights: see `Weights`.
@@ -93,10 +130,6 @@ def recur(
       events: [T, *B] of bool each, or [T].
       tap: added to the states [T, *B, H]; with `silent` known to be zero.
       reverse: read from the end.
-      all_states: return every c, too.
-      keep: the gates for the backward pass; without them it computes them again from the states.
-    Returns:
-      (states after each step [T, *B, H], state after the step read last [*B, H]), h or (h, c).
     """
     rows, dtype, batch = size_of(batch_shape), weights.w_rec.dtype, len(batch_shape)
 
@@ -123,9 +156,4 @@ def recur(
         tuple(flat(h, 0) for h in restart or ()) if happened.resets is not None else None,
         None if tap is None else tuple(flat(h, 1) for h in tap),
     )
-    what = Recurrence(weights.kind, (reverse,), silent)
-    found = forward(what, operands, happened, implementation, all_states, keep)
-    return (
-        tuple(h[0].reshape(steps, *batch_shape, h.shape[-1]) for h in found.states),
-        tuple(h[0].reshape(*batch_shape, h.shape[-1]) for h in found.last),
-    )
+    return Problem(Recurrence(weights.kind, (reverse,), silent), operands, happened, batch_shape)

@@ -27,6 +27,7 @@ CELLS = {
     "mixed stack": jrnn.stack(jrnn.lstm(3), jrnn.linear(4), jrnn.gru(2)),
     "stack of stacks": jrnn.stack(jrnn.stack(jrnn.gru(3), jrnn.elman(2)), jrnn.lstm(3)),
     "bidirectional": jrnn.Bidirectional(jrnn.lstm(3), jrnn.gru(2)),
+    "both alike": jrnn.Bidirectional(jrnn.residual(jrnn.lstm(F))),
     "bidirectional stack": jrnn.stack(jrnn.Bidirectional(jrnn.gru(2)), jrnn.lstm(3)),
     "residual": jrnn.residual(jrnn.gru(F)),
     "layer norm": jrnn.layer_norm(jrnn.lstm(4)),
@@ -93,7 +94,9 @@ def test_cells(cell):
     assert_same(CELLS[cell], OPTIONS["everything"])
 
 
-@pytest.mark.parametrize("cell", ["lstm", "relu", "stack", "mixed stack", "stack of stacks", "bidirectional stack"])
+@pytest.mark.parametrize(
+    "cell", ["lstm", "relu", "stack", "mixed stack", "stack of stacks", "both alike", "bidirectional stack"]
+)
 def test_a_tap_that_is_added(cell):
     assert_same(CELLS[cell], dict(lengths=LENGTHS, mask=MASK), tap=True)
 
@@ -108,7 +111,7 @@ def test_batch_axes_and_empty_sequences(shape):
     assert_same(CELLS["lstm"], {}, shape=shape, initial=True)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "stack", "mixed stack", "layer norm", "bidirectional"])
+@pytest.mark.parametrize("cell", ["lstm", "stack", "mixed stack", "layer norm", "bidirectional", "both alike"])
 def test_a_silent_tap_takes_the_gradient(cell):
     """delta_t from the kernel's own backward pass."""
     cell = CELLS[cell]
@@ -136,6 +139,16 @@ def test_an_autonomous_cell():
         for name in (None, "reference")
     )
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+@needs_kernel
+def test_both_directions_are_one_call():
+    """Forwards and backwards; two cells that differ are two."""
+    for cell, calls in ((jrnn.Bidirectional(jrnn.gru(3)), 1), (jrnn.Bidirectional(jrnn.gru(3), jrnn.gru(4)), 2)):
+        params, xs = cell.init(jax.random.key(0), F), jnp.ones((T, B, F))
+        grad = jax.jit(jax.grad(lambda p, cell=cell, xs=xs: jnp.sum(jrnn.unroll(cell, p, xs).outputs ** 2)))
+        text = grad.lower(params).compile().as_text()
+        assert [text.count(f'custom_call_target="jrnn_{way}ward"') for way in ("for", "back")] == [calls, calls]
 
 
 @needs_kernel
