@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.kernels.common import before, from_inputs, gradients, heard, inside
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence
 from jrnn.kernels.reference import grouped
-from jrnn.kernels.xla import before, from_inputs, gradients, heard, inside
 from jrnn.types import Array, wide_dtype
 
 

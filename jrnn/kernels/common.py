@@ -1,0 +1,98 @@
+"""What implementations in XLA's operations share: a group's inputs, the states that entered, gradients from dz."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.kernels.problem import Events, Operands, Recurrence
+from jrnn.kernels.reference import add_bias, matmul
+from jrnn.types import Array, wide_dtype
+
+
+def from_inputs(one: Operands, events: Events) -> Array:
+    """x_t W_in + b [T, B, G H]; what padding holds is not read."""
+    return add_bias(matmul(read(one, events), one.w_in), one.bias)
+
+
+def read(one: Operands, events: Events) -> Array:
+    """The inputs, zero where the step did not happen."""
+    if events.valid is None:
+        return one.xs
+    return jnp.where(events.valid[..., None], one.xs, jnp.zeros_like(one.xs))
+
+
+def heard(what: Recurrence, one: Operands, events: Events) -> tuple[Array, ...] | None:
+    """The tap, where it is not known to be zero, on the steps it reaches."""
+    return None if one.tap is None or what.silent else inside(events, one.tap)
+
+
+def inside(events: Events, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """[T, B, H] each, zero on padding."""
+    if events.inside is None:
+        return arrays
+    return tuple(jnp.where(events.inside[..., None], a, jnp.zeros_like(a)) for a in arrays)
+
+
+def before(events: Events, reverse: bool, after: Array, start: Array, restart: Array) -> Array:
+    """The states that entered each step [T, B, H]: the neighbour's, the initial one, or what a reset went to."""
+    order = [after[1:], start[None]] if reverse else [start[None], after[:-1]]
+    found = jnp.concatenate(order)
+    if events.resets is None:
+        return found
+    return jnp.where(events.resets[..., None], jnp.broadcast_to(restart, found.shape), found)
+
+
+def gradients(
+    what: Recurrence,
+    wanted: Any,
+    one: Operands,
+    events: Events,
+    h: Array,
+    gates: tuple[Array, ...],
+    dz: Array,
+    starts: tuple,
+    restarts: tuple,
+    taps: Any,
+) -> Operands:
+    """Everything that follows from dz of all steps [T, B, G H]; h is what entered them."""
+    size, dtype = h.shape[-1], dz.dtype
+
+    def summed(left: Array, right: Array) -> Array:
+        """sum over t, b of left^T right."""
+        over = tuple(range(left.ndim - 1))
+        found = jax.lax.dot_general(left, right, ((over, over), ((), ())), preferred_element_type=wide_dtype(dtype))
+        return found.astype(dtype)
+
+    def total(array: Array) -> Array:
+        return jnp.sum(array, axis=(0, 1), dtype=wide_dtype(dtype)).astype(dtype)
+
+    found: dict[str, Any] = dict.fromkeys(Operands._fields)
+    to_h = dz
+    if what.kind == "gru":
+        to_h = jnp.concatenate(
+            [dz[..., : 2 * size], (dz[..., 2 * size :].astype(gates[0].dtype) * gates[0]).astype(dtype)], axis=-1
+        )
+    if wanted.w_rec and what.kind == "gru_reset_before":
+        moved = (gates[0] * h.astype(gates[0].dtype)).astype(dtype)
+        parts = summed(h, dz[..., : 2 * size]), summed(moved, dz[..., 2 * size :])
+        found["w_rec"] = jnp.concatenate(parts, axis=-1)
+    elif wanted.w_rec and what.kind == "linear":
+        found["w_rec"] = total(dz.astype(wide_dtype(dtype)) * h.astype(wide_dtype(dtype)))
+    elif wanted.w_rec:
+        found["w_rec"] = summed(h, to_h)
+    if wanted.w_in:
+        found["w_in"] = summed(read(one, events), dz)
+    if wanted.bias:
+        found["bias"] = total(dz)
+    if wanted.bias_rec:
+        found["bias_rec"] = total(to_h[..., 2 * size :])
+    if wanted.xs:
+        found["xs"] = matmul(dz, one.w_in.T).astype(dtype)
+    for name, arrays in (("start", starts), ("restart", restarts), ("tap", taps)):
+        flags, given = getattr(wanted, name), getattr(one, name)
+        if given is not None:
+            found[name] = tuple(a.astype(dtype) if flag else None for a, flag in zip(arrays, flags, strict=True))
+    return Operands(**found)
