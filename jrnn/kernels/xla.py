@@ -66,9 +66,11 @@ def sums_of(kind: str, one: Operands, x: Array, h: Array) -> Array:
     Elman and LSTM: the pre-activations. GRU: those of r and z, then what r multiplies (with the reset after the
     product), then x W_n + b_n.
     """
-    from_x = add_bias(matmul(x, one.w_in), one.bias)
     if not kind.startswith("gru"):
-        return from_x + matmul(h, one.w_rec)
+        # one product for both; XLA joins the weights once, before the loop
+        both = jnp.concatenate([x.astype(h.dtype), h], axis=-1)
+        return add_bias(matmul(both, jnp.concatenate([one.w_in, one.w_rec])), one.bias)
+    from_x = add_bias(matmul(x, one.w_in), one.bias)
     rz = 2 * h.shape[-1]
     if one.bias_rec is None:
         from_h = matmul(h, one.w_rec[:, :rz])
