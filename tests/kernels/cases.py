@@ -74,8 +74,8 @@ def make(case, dtype=jnp.float64, seed=0):
     def flags(rate):
         return jnp.asarray(rng.random((e, t, b)) < rate)
 
-    w_rec = array(e, h) if case.kind == "linear" else array(e, h, wide, scale=1 / np.sqrt(h))
-    weights = array(e, f, wide), w_rec, array(e, wide)
+    square = () if case.kind == "linear" else (wide,)
+    weights = array(e, f, wide), array(e, h, *square, scale=1 / np.sqrt(h)), array(e, wide)
     bias_rec = array(e, h) if case.kind == "gru" else None
     tap = (
         jax.tree.map(lambda a: a * (0 if "silent" in case else 1), state(t))
