@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Any
 
 from jrnn.types import InputError
 
@@ -24,6 +25,21 @@ examples:
   jrnn diagnose --cell lstm --data text   the same with an LSTM on text
   jrnn diagnose --data mine.npz --lag 50  your own: can it learn from 50 steps back?
   jrnn diagnose --model DIR               what `jrnn train` saved
+  jrnn diagnose --model lstm.safetensors --data mine.npz --rnn encoder --head classifier
+  jrnn diagnose --model speech.onnx --data frames.npz
+  jrnn diagnose --model my.models:tagger --data mine.npz
+
+models from elsewhere (--model), diagnosed on --data:
+  PATH.safetensors, PATH.npz   a PyTorch state_dict with an RNN, LSTM or GRU in it (PyTorch is
+            not needed). --head names the linear layer that answers the task; without it each
+            output that the task asks for is pulled in a random direction
+  PATH.onnx                    its LSTM, GRU or RNN nodes, pulled in a random direction
+  package.module:function      what the function returns, called without arguments:
+            (cell, params) of jrnn, such as jrnn.interop.from_equinox gives; a Flax nnx module;
+            or (linen module, variables). A recurrent cell is pulled in a random direction. Of
+            a whole model the RNN inside is diagnosed, with the task's loss on what the model
+            returns: model(x), or model(x, lengths) where lengths differ, x [cases, time,
+            features] -> [cases, outputs], or [cases, time, outputs] for a task at each step
 """,
     "train": """\
 examples:
@@ -79,7 +95,17 @@ def add_options(one: argparse.ArgumentParser, diagnoses: bool) -> None:
         one.add_argument(
             "--lag", type=int, metavar="L", help="the lag the task needs, in steps (default: from the data)"
         )
-        one.add_argument("--model", metavar="DIR", help="diagnose what `jrnn train` saved in DIR")
+        one.add_argument(
+            "--model", metavar="DIR|FILE|FUNCTION", help="diagnose what `jrnn train` saved, or a model from elsewhere"
+        )
+        one.add_argument(
+            "--rnn",
+            metavar="NAME",
+            action="append",
+            help="which recurrent layer of --model; of a .onnx file several, bottom first, make a stack",
+        )
+        one.add_argument("--head", metavar="NAME", help="the linear layer of a state_dict that answers the task")
+        one.add_argument("--direction", metavar="WAY", help="forward or backward, of a bidirectional layer")
     one.add_argument("--out", metavar="DIR", help="where to write (default: jrnn-report, or jrnn-report-2, ...)")
     one.add_argument("--tensorboard", action="store_true", help="write TensorBoard event files too")
     one.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -100,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
     from jrnn import commands, training
 
     try:
-        return commands.diagnose(args) if args.command == "diagnose" else commands.train(args)
+        return commands.diagnose(args, network_of) if args.command == "diagnose" else commands.train(args)
     except InputError as error:
         print(f"jrnn {args.command}: {spelled(error, args)}", file=sys.stderr)
         return 2
@@ -120,9 +146,17 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
+def network_of(model: str, **options: Any) -> Any:
+    """A network of a file or a function; only this needs the libraries at the edge."""
+    from jrnn.interop import given
+
+    return given.network_of(model, **options)
+
+
 def spelled(error: InputError, args: argparse.Namespace) -> str:
     """The message, with an argument that is an option written as one."""
-    name = {"directory": "model"}.get(error.argument, error.argument)
+    options = {"directory": "model", "path": "model", "state_dict": "model", "prefix": "rnn", "name": "rnn"}
+    name = options.get(error.argument, error.argument)
     return f"--{name.replace('_', '-')}{str(error)[len(error.argument) :]}" if hasattr(args, name) else str(error)
 
 

@@ -4,6 +4,7 @@ from_nnx, from_linen, from_equinox, from_haiku   a foreign cell -> (jrnn cell, i
 jrnn.interop.nnx, jrnn.interop.linen             RNN, Bidirectional, Stack as Flax modules
 to_stablehlo                                     a function with jrnn inside as a program for processes without
 jrnn.interop.weights                             parameters from and to other libraries, as NumPy arrays
+jrnn.interop.trained                             trained networks that other packages carry
 """
 
 from jrnn.interop.equinox_cells import from_equinox as from_equinox

@@ -22,6 +22,7 @@ class NnxCell(ForeignCell):
     draws: bool  # the module holds random number generators, which are left out
     output_fn: Callable | None
     reads_previous: bool
+    kind: str  # the module's class, for reports
 
     @property
     def input_ndim(self) -> int:
@@ -88,7 +89,8 @@ def from_nnx(
     graphdef, params = nnx.split(module)
     check_hashable("cell", graphdef)
     default = (cell.in_features,) if hasattr(cell, "in_features") else None
-    return NnxCell(graphdef, input_shape_of(cell, input_shape, default), draws, output, bool(reads_previous)), params
+    shape = input_shape_of(cell, input_shape, default)
+    return NnxCell(graphdef, shape, draws, output, bool(reads_previous), type(cell).__name__), params
 
 
 @static_cell
@@ -99,6 +101,10 @@ class LinenCell(ForeignCell):
     input_shape: Shape
     output_fn: Callable | None
     reads_previous: bool
+
+    @property
+    def kind(self) -> str:
+        return type(self.module).__name__
 
     @property
     def input_ndim(self) -> int:

@@ -149,7 +149,7 @@ def tap_nnx(loss_fn: Callable[[Any], Array], model: Any, *, name: str | None = N
       model: the model; it is left as it is.
       name: the RNN's path in the model, "encoder.rnn"; needed where there are several.
     Raises:
-      InputError: no RNN, or several and no name.
+      InputError: no RNN inside, or several and no name.
     """
     nnx = require("flax.nnx")
     ours = require("jrnn.interop.nnx").RNN
@@ -157,6 +157,8 @@ def tap_nnx(loss_fn: Callable[[Any], Array], model: Any, *, name: str | None = N
     calls: list[Call] = []
     found = {".".join(map(str, path)): path for path, node in nnx.iter_graph(model) if isinstance(node, nnx.RNN | ours)}
     path = found[pick(found, name)]
+    if not path:
+        raise InputError("model", f"{type(model).__name__}, an RNN itself", "a model with an RNN inside, or its cell")
 
     def with_stand_in(result: Callable[..., Any]) -> Array:
         """loss_fn of a copy whose RNN is `result(module, inputs, ...)`."""

@@ -77,10 +77,22 @@ class Objective:
         Raises:
           InputError: y does not fit the task.
         """
-        z = self.predict(loss_params, unrolled)
-        counted = self.counted(unrolled)
+        return self.score(self.predict(loss_params, unrolled), self.counted(unrolled), batch["y"])
+
+    def score(self, z: Array, counted: Array, y: Any) -> tuple[Array, dict[str, Array]]:
+        """The loss and its metrics of predictions that are there already, such as another model's.
+
+        Args:
+          z: logits or predictions, [*B, K], or [T, *B, K] for a task with `_each`.
+          counted: bool, z's shape without K: what the mean runs over.
+          y: the targets, as for a call.
+        Returns:
+          (loss, metrics), as a call.
+        Raises:
+          InputError: y does not fit the task.
+        """
         wide = wide_dtype(z.dtype)
-        z, y = z.astype(wide), self.check_targets(jnp.asarray(batch["y"]), counted.shape)
+        z, y = z.astype(wide), self.check_targets(jnp.asarray(y), counted.shape)
         count = jnp.maximum(counted.sum(), 1).astype(wide)
 
         def mean(values: Array) -> Array:

@@ -1,4 +1,5 @@
-"""Weights of other libraries as `(cell, params)` and back, by NumPy arrays: none of the libraries is imported.
+"""Weights of other libraries as `(cell, params)` and back, by NumPy arrays: none of the libraries is imported
+(but onnx, by `load_onnx`, which reads .onnx files).
 
     library    layers                              gates         what is different
     PyTorch    RNN, LSTM, GRU; layers, directions  ifgo; rzn     two biases, matrices transposed
@@ -14,6 +15,7 @@ jrnn's own layout is `jrnn.cells`. JAX arrays come out: float64 stays so only wh
 
 from jrnn.interop.weights.equinox_layout import from_equinox as from_equinox
 from jrnn.interop.weights.equinox_layout import to_equinox as to_equinox
+from jrnn.interop.weights.files import load_npz as load_npz
 from jrnn.interop.weights.files import load_safetensors as load_safetensors
 from jrnn.interop.weights.files import save_safetensors as save_safetensors
 from jrnn.interop.weights.flax_layout import from_linen as from_linen
@@ -24,6 +26,8 @@ from jrnn.interop.weights.haiku_layout import from_haiku as from_haiku
 from jrnn.interop.weights.haiku_layout import to_haiku as to_haiku
 from jrnn.interop.weights.keras_layout import from_keras as from_keras
 from jrnn.interop.weights.keras_layout import to_keras as to_keras
+from jrnn.interop.weights.onnx_file import OnnxRNN as OnnxRNN
+from jrnn.interop.weights.onnx_file import load_onnx as load_onnx
 from jrnn.interop.weights.onnx_layout import from_onnx as from_onnx
 from jrnn.interop.weights.onnx_layout import to_onnx as to_onnx
 from jrnn.interop.weights.torch_layout import from_torch as from_torch

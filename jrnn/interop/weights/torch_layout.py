@@ -49,10 +49,12 @@ def from_torch(
         raise InputError("state_dict", type(state_dict).__name__, "a dict of arrays by name")
     matches = [match for name in state_dict if (match := NAME.fullmatch(name))]
     found = sorted({match["prefix"] for match in matches})
+    if not found:
+        given = f"no entry weight_ih_l0 among {sorted(map(str, state_dict))}"
+        raise InputError("state_dict", given, "that of a model with an RNN, LSTM or GRU in it")
     if prefix is None:
         if len(found) != 1:
-            given = f"recurrent modules named {found}" if found else "no entry weight_ih_l0"
-            raise InputError("prefix", f"None with {given}", "the name of one of them, 'rnn.'")
+            raise InputError("prefix", f"None with recurrent modules named {found}", "the name of one of them, 'rnn.'")
         prefix = found[0]
     if prefix not in found:
         raise InputError("prefix", repr(prefix), f"one of {found}")

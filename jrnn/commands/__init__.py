@@ -1,0 +1,4 @@
+"""What the command line does: train, measure before and after, report."""
+
+from jrnn.commands.diagnosing import diagnose as diagnose
+from jrnn.commands.running import train as train

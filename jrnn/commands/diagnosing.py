@@ -1,0 +1,125 @@
+"""`jrnn diagnose`: a network before and after training, one that was saved, or one that comes from elsewhere."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jrnn import data
+from jrnn.commands.measuring import Probe, measure, measure_inside, prove_clipping, some
+from jrnn.commands.running import build, first_weights, load_data, settings, train_model
+from jrnn.commands.telling import checked_lag, output_folder, report, require_extras, say
+from jrnn.training import Objective, load
+from jrnn.types import InputError
+
+WEIGHTS = (".safetensors", ".npz", ".onnx", ".pt", ".pth", ".bin", ".ckpt", ".h5", ".keras", ".pkl", ".msgpack")
+"""Endings of files of weights, those that cannot be read among them: the error says what can."""
+
+
+def diagnose(args: Namespace, network_of: Callable[..., Any]) -> int:
+    """`jrnn diagnose`: where the gradient goes before and after training, in a saved model or in one from elsewhere.
+
+    Args:
+      network_of: (model, rnn=, head=, direction=) -> a network of a file or a function.
+    """
+    if args.model is not None and from_elsewhere(args.model):
+        return diagnose_given(args, network_of)
+    for name in ("rnn", "head", "direction"):
+        if getattr(args, name) is not None:
+            needed = "--model with the file or function that it chooses from"
+            raise InputError(f"--{name}", getattr(args, name), needed)
+    if args.model is not None:
+        return diagnose_saved(args)
+    require_extras(args, figures=True)
+    dataset = load_data(args)
+    lag = checked_lag(args.lag, dataset)
+    cell, objective, out = build(args, dataset), Objective(dataset.task, dataset.outputs), output_folder(args)
+    say(f"{dataset.source}\nWriting to {out}.")
+    weights = first_weights(cell, objective, dataset, args)
+    before = measure("before training", 0, cell, weights["cell"], objective, weights["loss"], dataset, lag)
+    fitted = train_model(args, cell, objective, dataset, out)
+    if fitted.interrupted:
+        return 130
+    after = measure("after training", fitted.step, cell, fitted.params, objective, fitted.loss_params, dataset, lag)
+    known = settings(args, dataset) | {"steps": fitted.step}
+    proof = prove_clipping(cell, fitted.params, objective, fitted.loss_params, dataset, args.max_norm)
+    return report(args, out, cell, fitted.params, dataset, lag, (before, after), known, fitted.history, proof)
+
+
+def diagnose_saved(args: Namespace) -> int:
+    """`jrnn diagnose --model DIR`."""
+    check_alone(args)
+    saved = load(args.model)
+    known = {**saved.metadata.get("config", {}), **saved.metadata}
+    source = args.data or known.get("data")
+    if not isinstance(source, str):
+        raise InputError("--data", "none, and the model does not say what it was trained on", "a data set")
+    dataset = data.load(source, seed=int(known.get("seed", 0)))
+    objective = saved.objective
+    if not isinstance(objective, Objective):
+        raise InputError("--model", f"{args.model}, without an objective that jrnn knows", "a model of `jrnn train`")
+    if (objective.task, objective.outputs) != (dataset.task, dataset.outputs):
+        given = f"{source} ({dataset.task}, {dataset.outputs} outputs)"
+        raise InputError("--data", given, f"data for this model ({objective.task}, {objective.outputs} outputs)")
+    features = known.get("features", dataset.x.shape[2])
+    if features != dataset.x.shape[2]:
+        raise InputError(
+            "--data", f"{source}, with {dataset.x.shape[2]} features", f"{features} features for this model"
+        )
+    lag = checked_lag(args.lag, dataset)
+    out = output_folder(args)
+    step = int(known.get("step", known.get("steps", 0)))
+    stage = measure("as saved", step, saved.cell, saved.params, objective, saved.loss_params, dataset, lag)
+    return report(args, out, saved.cell, saved.params, dataset, lag, (stage,), known, {})
+
+
+def diagnose_given(args: Namespace, network_of: Callable[..., Any]) -> int:
+    """`jrnn diagnose --model FILE` or `--model package.module:function`."""
+    check_alone(args)
+    if args.data is None:
+        raise InputError("--data", "none", "the sequences to run the model on")
+    given = network_of(args.model, rnn=args.rnn, head=args.head, direction=args.direction)
+    dataset = data.load(args.data)
+    whole = hasattr(given, "tapped")
+    dataset = dataset if whole else given.fed(dataset)
+    lag = checked_lag(args.lag, dataset)
+    objective: Any = Objective(dataset.task, dataset.outputs)
+    if not whole and given.head is None:
+        objective = Probe(objective.each)
+    known = {"model": args.model}
+    if whole:
+        inside = given.tapped(objective, dataset.subset(some(dataset)))
+        out, cell, params = output_folder(args), inside.cell, inside.params
+        stage = measure_inside("as given", given, inside, objective, dataset, lag)
+    else:
+        out = output_folder(args)
+        cell, params = given.cell, given.params
+        stage = measure("as given", 0, cell, params, objective, given.head, dataset, lag)
+        notes = [given.note] * bool(given.note)
+        if given.reverse:
+            notes.append("It reads from the end: lag 0 is at the start of a sequence.")
+        if isinstance(objective, Probe):
+            known["loss"] = objective.sentence
+            notes.append(f"{objective.sentence[0].upper()}{objective.sentence[1:]}.")
+        for note in notes:
+            say(note)
+    return report(args, out, cell, params, dataset, lag, (stage,), known, {})
+
+
+def from_elsewhere(model: str) -> bool:
+    """Whether --model is a file of weights or module:function, and no folder of `jrnn train`."""
+    path = Path(model)
+    return not path.is_dir() and (":" in model or path.is_file() or path.suffix.lower() in WEIGHTS)
+
+
+def check_alone(args: Namespace) -> None:
+    """InputError for what --model leaves no room for, and for a package that is missing."""
+    require_extras(args, figures=True)
+    for name in ("cell", "hidden", "layers", "steps", "max_norm", "learning_rate", "batch_size", "seed"):
+        if getattr(args, name) is not None:
+            needed = "no such option beside --model, which brings its own"
+            raise InputError(f"--{name.replace('_', '-')}", getattr(args, name), needed)
+    if args.resume:
+        raise InputError("--resume", "with --model", "one of the two: a saved model is not trained")

@@ -1,0 +1,105 @@
+"""`jrnn train`, and the training that `jrnn diagnose` watches."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn import cells, data
+from jrnn.commands.telling import output_folder, require_extras, say
+from jrnn.training import Fitted, Objective, evaluate, fit, save
+from jrnn.training.batches import time_major
+from jrnn.training.stepping import initial_weights
+from jrnn.types import InputError, Params
+
+KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}
+UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
+
+
+def train(args: Namespace) -> int:
+    """`jrnn train`: trains and saves; `jrnn diagnose --model DIR` goes on from there."""
+    require_extras(args, figures=False)
+    dataset = load_data(args)
+    cell, objective, out = build(args, dataset), Objective(dataset.task, dataset.outputs), output_folder(args)
+    say(f"{dataset.source}\nWriting to {out}.")
+    fitted = train_model(args, cell, objective, dataset, out)
+    if fitted.interrupted:
+        return 130
+    scores = evaluate(cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
+    say("On held-out data: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+    say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {shlex.quote(str(out))}")
+    return 0
+
+
+def build(args: Namespace, dataset: data.Dataset) -> Any:
+    """The cell that the options describe; the options are completed with their defaults."""
+    steps = max(500, UPDATES * 64 // max(dataset.x.shape[1], 64))
+    sizes = {"cell": "elman", "hidden": 128, "layers": 1}
+    for name, value in (sizes | {"steps": steps, "max_norm": 1.0, "learning_rate": 1e-3, "batch_size": 32}).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.cell not in KINDS:
+        raise InputError("--cell", repr(args.cell), f"one of {', '.join(KINDS)}")
+    for name in ("hidden", "layers", "steps", "batch_size"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')}", getattr(args, name), "a positive integer")
+    for name in ("max_norm", "learning_rate"):
+        given = getattr(args, name)
+        if not given > 0 or (name == "learning_rate" and np.isinf(given)):
+            raise InputError(f"--{name.replace('_', '-')}", given, "a positive number")
+    args.batch_size = min(args.batch_size, len(dataset.train))
+    layers = [KINDS[args.cell](args.hidden) for _ in range(args.layers)]
+    return layers[0] if args.layers == 1 else cells.stack(*layers)
+
+
+def first_weights(cell: Any, objective: Objective, dataset: data.Dataset, args: Namespace) -> dict[str, Params]:
+    """The parameters that `fit` will start from."""
+    batch = time_major(dataset.subset(dataset.train[: args.batch_size]), objective.each)
+    return initial_weights(
+        cell, objective, None, None, jax.eval_shape(lambda: jax.tree.map(jnp.asarray, batch)), args.seed
+    )
+
+
+def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.Dataset, out: Path) -> Fitted:
+    """Trains with a progress bar and checkpoints in `out`, and saves the model there."""
+    fitted = fit(
+        cell,
+        objective,
+        dataset.subset(dataset.train),
+        steps=args.steps,
+        max_norm=None if np.isinf(args.max_norm) else args.max_norm,
+        learning_rate=args.learning_rate,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        out=out,
+        resume=args.resume,
+        progress=True,
+        tensorboard=args.tensorboard,
+        metadata=settings(args, dataset),
+    )
+    if not fitted.interrupted:
+        known = settings(args, dataset) | {"step": fitted.step, "steps": fitted.step}
+        save(out, cell, fitted.params, loss_params=fitted.loss_params, objective=objective, metadata=known)
+    return fitted
+
+
+def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
+    """What a run is known by: its options, and the data it was trained on."""
+    names = ("cell", "hidden", "layers", "learning_rate", "batch_size", "steps", "seed")
+    source = args.data or "digits"
+    facts = {"data": source if source in data.NAMES else os.path.abspath(source), "features": dataset.x.shape[2]}
+    clip = None if np.isinf(args.max_norm) else args.max_norm
+    return {name: getattr(args, name) for name in names} | facts | {"optimizer": "Adam", "max_norm": clip}
+
+
+def load_data(args: Namespace) -> data.Dataset:
+    """--data, split by --seed."""
+    args.seed = 0 if args.seed is None else args.seed
+    return data.load("digits" if args.data is None else args.data, seed=args.seed)

@@ -1,0 +1,115 @@
+"""Where a command writes, and the report it ends with."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import shlex
+import sys
+from argparse import Namespace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jrnn import cells, data
+from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
+from jrnn.training.saving import writable
+from jrnn.types import InputError, Params, ravel_state
+
+EXTRAS = {"orbax": "train", "rich": "train"}
+
+
+def report(
+    args: Namespace,
+    out: Path,
+    cell: Any,
+    params: Params,
+    dataset: data.Dataset,
+    lag: int,
+    stages: tuple[Stage, ...],
+    known: dict[str, Any],
+    history: dict[str, np.ndarray],
+    proof: ClippingProof | None = None,
+) -> int:
+    """Shows the diagnosis in the terminal and writes the page, the figures and the JSON file."""
+    state = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    layers = len(cell.cells) if isinstance(cell, cells.Stack) else 1
+    one = cell.cells[0] if isinstance(cell, cells.Stack) else cell
+    kind = getattr(one, "kind", type(one).__name__)
+    hidden = getattr(one, "hidden", None)
+    facts = {"cell": kind, "hidden": hidden, "layers": layers, "parameters": parameters, "state": state.size}
+    wanted = ("model", "loss", "max_norm", "optimizer", "learning_rate", "batch_size", "steps", "seed")
+    size = f"{state.size} numbers of state" if hidden is None else f"{hidden} units"
+    size += f" in each of {layers} layers" if layers > 1 else ""
+    found = Diagnosis(
+        title=f"{kind}, {size}, on {dataset.name}",
+        data={
+            "name": dataset.name,
+            "source": dataset.source,
+            "cases": len(dataset.x),
+            "steps": dataset.x.shape[1],
+            "features": dataset.x.shape[2],
+            "task": dataset.task,
+            "lag": lag,
+            "lag_reason": dataset.lag_reason if args.lag is None else "given on the command line",
+        },
+        model=facts | {name: known[name] for name in wanted if name in known},
+        stages=stages,
+        history={name: column for name, column in history.items() if name != "step"},
+        versions={"jrnn": version("jrnn"), "jax": jax.__version__, "python": platform.python_version()},
+        command=shlex.join(["jrnn", *sys.argv[1:]]),
+        clipping_proof=proof,
+    )
+    print_report(found)
+    written = write_report(found, out)
+    page = next(path for path in written if path.suffix == ".html")
+    say(f"\nThe report: {page} (figures and JSON beside it)")
+    return 0
+
+
+def require_extras(args: Namespace, figures: bool) -> None:
+    """InputError before anything is computed if a package that the command ends with is not there."""
+    packages = EXTRAS | ({"matplotlib": "plots"} if figures else {})
+    packages |= {"tensorboardX": "train"} if args.tensorboard else {}
+    for package, extra in packages.items():
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"package {package}", "not installed", f'pip install "jrnn[{extra}]"')
+
+
+def checked_lag(lag: int | None, dataset: data.Dataset) -> int:
+    """The lag to judge: the option's, or the data's."""
+    longest = dataset.x.shape[1] - 1
+    if lag is not None and not min(1, longest) <= lag <= longest:
+        raise InputError(
+            "--lag", lag, f"a lag from 1 to {longest}, one less than the {longest + 1} steps of {dataset.name}"
+        )
+    return dataset.lag if lag is None else lag
+
+
+def output_folder(args: Namespace) -> Path:
+    """--out, or the first free of jrnn-report, jrnn-report-2, ...; with --resume the last one there is."""
+    if args.out == "":
+        raise InputError("--out", "''", "a folder")
+    if args.out is not None:
+        return writable("--out", Path(args.out))
+    taken = [path for path in names_from("jrnn-report") if path.exists()]
+    if args.resume:
+        runs = [path for path in taken if (path / "checkpoints").is_dir()]
+        if not runs:
+            raise InputError("--resume", "no run in jrnn-report*", "--out DIR, the folder of the run to go on with")
+        return writable("--out", runs[-1])
+    return writable("--out", next(path for path in names_from("jrnn-report") if not path.exists()))
+
+
+def names_from(stem: str) -> list[Path]:
+    """stem, stem-2, stem-3, ..."""
+    return [Path(stem if i == 1 else f"{stem}-{i}") for i in range(1, 10_000)]
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    print(text, flush=True)
