@@ -13,8 +13,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
-# XLA's older code generator takes half the time for programs that run once; those that tests start have the usual one,
-# and so has the run on the newest JAX, which no longer knows the older one
+# XLA's older code generator takes half the time for programs that run once; the usual one is what the examples, the
+# command line and the benchmarks in .ci/run have, and the tests on the newest JAX, which no longer knows the older one
 if version("jaxlib").startswith("0.10."):
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
 
@@ -25,8 +25,6 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
-jax.local_devices()  # reads the flags
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "").removesuffix(" --xla_cpu_use_fusion_emitters=false")
 
 # these tests compile hundreds of small programs and run each once; the others run programs as users do
 COMPILED_ONCE = {"cells", "kernels", "unrolling", "gradients", "flow", "cures", "training", "interop"}

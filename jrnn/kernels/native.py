@@ -15,7 +15,7 @@ import numpy as np
 from jrnn.kernels.problem import GATES, Events, Operands, Outcome, Recurrence, aligned, array_like, sizes
 from jrnn.types import Array, wide_dtype
 
-KINDS = {"tanh": 0, "relu": 1, "identity": 2, "lstm": 3, "gru": 4}
+KINDS = {"tanh": 0, "relu": 1, "identity": 2, "lstm": 3, "gru": 4, "gru_reset_before": 5}
 DTYPES = ("float32", "float64", "bfloat16")
 PLACE = Path(__file__).parent
 LIBRARY = Path(os.environ.get("JRNN_KERNEL", PLACE / "_recurrence.so"))  # another build, say with sanitizers
@@ -122,7 +122,8 @@ def backward(
 
 def gates_kept(kind: str, dtype: Any) -> int:
     """Arrays [T, B, H] the forward pass keeps: an Elman network's slope follows from h, unless h was rounded."""
-    return 4 if GATES[kind] > 1 else int(wide_dtype(dtype) != dtype)
+    kept = {"lstm": 4, "gru": 4, "gru_reset_before": 3}
+    return kept.get(kind, int(wide_dtype(dtype) != dtype))
 
 
 def pair(arrays: Any, nothing: Array) -> tuple[Array, Array]:

@@ -42,10 +42,10 @@ def able(kind):
 
 
 ALL = "lengths mask resets cuts tap"
-KINDS = ("tanh", "relu", "identity", "linear", "lstm", "gru")
+KINDS = ("tanh", "relu", "identity", "linear", "lstm", "gru", "gru_reset_before")
 CASES = [
     *(Case(kind, 1, 6, 5, 3, 4) for kind in KINDS),
-    *(Case(kind, 1, 7, 3, 2, 5, ALL + " reverse") for kind in ("tanh", "lstm", "gru")),
+    *(Case(kind, 1, 7, 3, 2, 5, ALL + " reverse") for kind in ("tanh", "lstm", "gru", "gru_reset_before")),
     Case("lstm", 1, 9, 13, 7, 19, "lengths"),
     Case("gru", 1, 5, 8, 17, 33, "resets reverse"),
     Case("relu", 2, 4, 2, 3, 70, "mask silent"),
@@ -57,6 +57,10 @@ CASES = [
     Case("tanh", 1, 40, 9, 2, 130, "cuts lengths"),
     Case("linear", 1, 7, 3, 2, 5, ALL + " reverse"),
     Case("linear", 2, 17, 3, 0, 4, "lengths resets silent"),
+    Case("gru_reset_before", 2, 3, 40, 4, 6, ALL),
+    Case("gru_reset_before", 1, 9, 13, 7, 19, "lengths silent"),
+    Case("gru_reset_before", 1, 70, 1, 5, 3),
+    Case("gru_reset_before", 2, 40, 9, 0, 70, "mask resets"),
 ]
 
 

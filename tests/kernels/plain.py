@@ -59,6 +59,9 @@ def group(case, g, operands, events, cotangents):
         grads.w_in[...] += one.xs[t].T @ dz_x
         grads.bias[...] += dz_x.sum(0)
         grads.w_rec[...] += kept[t]["before"][0].T @ dz_h
+        if case.kind == "gru_reset_before":
+            candidate = slice(2 * case.units, None)
+            grads.w_rec[:, candidate] += kept[t]["gated"].T @ dz_x[:, candidate]
         if one.bias_rec is not None:
             grads.bias_rec[...] += dz_h[:, -one.bias_rec.shape[0] :].sum(0)
         passed[0] = passed[0] + dz_h @ one.w_rec.T
@@ -90,6 +93,11 @@ def step(kind, one, before, x):
         r, z, m = sigmoid(xr + hr), sigmoid(xz + hz), hn + one.bias_rec
         n = np.tanh(xn + r * m)
         return [(1 - z) * n + z * h], dict(r=r, z=z, m=m, n=n)
+    if kind == "gru_reset_before":
+        (xr, xz, xn), (hr, hz, _) = np.split(from_x, 3, axis=1), np.split(from_h, 3, axis=1)
+        r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+        n = np.tanh(xn + (r * h) @ one.w_rec[:, 2 * h.shape[1] :])
+        return [(1 - z) * n + z * h], dict(r=r, z=z, gated=r * h, n=n)
     value = {"tanh": np.tanh, "relu": lambda v: np.maximum(v, 0), "identity": lambda v: v}[kind](from_x + from_h)
     return [value], dict(value=value)
 
@@ -108,6 +116,13 @@ def back(kind, one, kept, delta):
         dn = dh * (1 - z) * (1 - n**2)
         dr, dz = dn * m * r * (1 - r), dh * (before[0] - n) * z * (1 - z)
         return [dh * z], np.concatenate([dr, dz, dn], axis=1), np.concatenate([dr, dz, dn * r], axis=1)
+    if kind == "gru_reset_before":
+        r, z, n, h = kept["r"], kept["z"], kept["n"], before[0]
+        dn, dz = dh * (1 - z) * (1 - n**2), dh * (h - n) * z * (1 - z)
+        gated = dn @ one.w_rec[:, 2 * h.shape[1] :].T
+        dr = gated * h * r * (1 - r)
+        # U_n multiplies no h: its gradient is the caller's
+        return [dh * z + gated * r], np.concatenate([dr, dz, dn], axis=1), np.concatenate([dr, dz, 0 * dn], axis=1)
     slope = {"tanh": lambda v: 1 - v**2, "relu": lambda v: (v > 0) * 1.0, "identity": np.ones_like}[kind]
     dz = dh * slope(kept["value"])
     return [np.zeros_like(dh)], dz, dz

@@ -26,7 +26,8 @@ def setting(cell, key=0):
 
 @needs_kernel
 def test_cells_with_a_kernel_take_it():
-    for cell in (jrnn.elman(4), jrnn.elman(4, "relu"), jrnn.lstm(4), jrnn.gru(4), jrnn.residual(jrnn.lstm(3))):
+    grus = jrnn.gru(4), jrnn.gru(4, reset_after=False)
+    for cell in (jrnn.elman(4), jrnn.elman(4, "relu"), jrnn.lstm(4), *grus, jrnn.residual(jrnn.lstm(3))):
         assert jrnn.kernels.explain(cell, setting(cell)[0]).chosen == "native"
 
 

@@ -67,7 +67,7 @@ def test_bfloat16_gradients_are_near_those_of_float32():
         assert np.linalg.norm(a - b) <= 5e-3 * np.linalg.norm(b)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "tanh", "relu"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "gru_reset_before", "tanh", "relu"])
 @pytest.mark.parametrize("place", ["xs", "w_in", "w_rec", "bias", "start", "cotangent"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place, value):

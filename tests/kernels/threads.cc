@@ -39,7 +39,7 @@ struct Arrays {
 
 // Everything a call writes, one after the other.
 std::vector<float> solve(Kind kind, int64_t groups, const Parallel& parallel) {
-  const int64_t t = 12, b = 23, f = 5, h = 37, gates = kind == Kind::kLstm ? 4 : kind == Kind::kGru ? 3 : 1;
+  const int64_t t = 12, b = 23, f = 5, h = 37, gates = kind == Kind::kLstm ? 4 : kind >= Kind::kGru ? 3 : 1;
   const bool cell = kind == Kind::kLstm;
   std::vector<int64_t> reverse(groups, 0);
   Arrays a;
@@ -67,7 +67,7 @@ std::vector<float> solve(Kind kind, int64_t groups, const Parallel& parallel) {
 
 int main() {
   const Parallel one{1, nullptr, run_on_threads}, four{4, nullptr, run_on_threads};
-  for (Kind kind : {Kind::kTanh, Kind::kLstm, Kind::kGru})
+  for (Kind kind : {Kind::kTanh, Kind::kLstm, Kind::kGru, Kind::kGruBefore})
     for (int64_t groups : {1, 2, 5}) {
       const std::vector<float> alone = solve(kind, groups, one), together = solve(kind, groups, four);
       for (size_t i = 0; i < alone.size(); ++i)

@@ -23,6 +23,7 @@ CELLS = {
     "relu": jrnn.elman(4, "relu"),
     "lstm": jrnn.lstm(4),
     "gru": jrnn.gru(3),
+    "gru, reset before": jrnn.gru(3, reset_after=False),
     "stack": jrnn.stack(jrnn.lstm(3), jrnn.gru(4), jrnn.elman(2)),
     "mixed stack": jrnn.stack(jrnn.lstm(3), jrnn.linear(4), jrnn.gru(2)),
     "stack of stacks": jrnn.stack(jrnn.stack(jrnn.gru(3), jrnn.elman(2)), jrnn.lstm(3)),
@@ -84,12 +85,12 @@ def assert_same(cell, options, tap=False, initial=False, shape=(T, B), names=IMP
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru, reset before", "elman"])
 def test_options(cell, options):
     assert_same(CELLS[cell], OPTIONS[options], initial=True)
 
 
-@pytest.mark.parametrize("cell", [name for name in CELLS if name not in ("lstm", "gru", "elman")])
+@pytest.mark.parametrize("cell", [name for name in CELLS if name not in ("lstm", "gru", "gru, reset before", "elman")])
 def test_cells(cell):
     assert_same(CELLS[cell], OPTIONS["everything"])
 
