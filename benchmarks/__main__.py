@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import (
     flow_cost,
     growth,
+    interop_cost,
     jacobian_cost,
     lyapunov_cost,
     published_spectra,
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "jacobian_cost": jacobian_cost,
     "lyapunov_cost": lyapunov_cost,
     "telemetry_cost": telemetry_cost,
+    "interop_cost": interop_cost,
     "verdict_stability": verdict_stability,
     "published_spectra": published_spectra,
 }

@@ -27,8 +27,8 @@ class Layer(NamedTuple):
     """jrnn: the implementation it takes."""
 
 
-def jrnn(cell_name: str, size: Size, implementation: str | None = None) -> Layer:
-    """`jrnn.unroll` and `jrnn.step`."""
+def own_cell(cell_name: str, size: Size) -> Any:
+    """jrnn's cell."""
     import jrnn
 
     cells = {
@@ -38,7 +38,14 @@ def jrnn(cell_name: str, size: Size, implementation: str | None = None) -> Layer
         "gru": jrnn.gru,
         "gru reset before": lambda hidden: jrnn.gru(hidden, reset_after=False),
     }
-    cell = cells[cell_name](size.hidden)
+    return cells[cell_name](size.hidden)
+
+
+def jrnn(cell_name: str, size: Size, implementation: str | None = None) -> Layer:
+    """`jrnn.unroll` and `jrnn.step`."""
+    import jrnn
+
+    cell = own_cell(cell_name, size)
     params = jax.tree.map(lambda a: a.astype(jnp.float32), cell.init(jax.random.key(0), size.features))
     return Layer(
         convert=dict,
@@ -83,6 +90,33 @@ def nnx(cell_name: str, size: Size) -> Layer:
 
     start = layer.cell.initialize_carry((1, size.features), rngs=nnx.Rngs(0))
     return Layer(convert, unroll, start, lambda params, state, x: nnx.merge(graph, params, rest).cell(state, x))
+
+
+def jrnn_in_linen(cell_name: str, size: Size) -> Layer:
+    """`jrnn.interop.linen.RNN`."""
+    from jrnn.interop.linen import RNN
+
+    plain = jrnn(cell_name, size)
+    layer = RNN(own_cell(cell_name, size), time_major=True)
+    return plain._replace(convert=lambda weights: {"params": {"cell": dict(weights)}}, unroll=layer.apply)
+
+
+def jrnn_in_nnx(cell_name: str, size: Size) -> Layer:
+    """`jrnn.interop.nnx.RNN`."""
+    from flax import nnx
+
+    from jrnn.interop.nnx import RNN
+
+    plain = jrnn(cell_name, size)
+    layer = RNN(own_cell(cell_name, size), size.features, time_major=True, rngs=nnx.Rngs(0))
+    graph, empty, rest = nnx.split(layer, nnx.Param, ...)
+
+    def convert(weights: dict[str, Any]) -> Any:
+        params = jax.tree.map(lambda a: a, empty)
+        nnx.replace_by_pure_dict(params, {"params": dict(weights)})
+        return params
+
+    return plain._replace(convert=convert, unroll=lambda params, xs: nnx.merge(graph, params, rest)(xs))
 
 
 def equinox(cell_name: str, size: Size) -> Layer:

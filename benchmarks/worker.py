@@ -50,6 +50,13 @@ def jacobian_cost(job: dict[str, Any]) -> dict[str, Any]:
     return measure(job["what"], job["cell"], job["hidden"], job["rounds"])
 
 
+def interop_cost(job: dict[str, Any]) -> dict[str, Any]:
+    """Flax modules around jrnn, and Flax's own."""
+    from benchmarks.interop_cost import measure
+
+    return measure(job["cell"], job["size"], job["rounds"])
+
+
 def telemetry_cost(job: dict[str, Any]) -> dict[str, Any]:
     """Times of the training step with and without what shows its gradient, in this process."""
     from benchmarks.telemetry_cost import measure
@@ -80,6 +87,7 @@ JOBS = {
     "remat_memory": remat_memory,
     "jacobian_cost": jacobian_cost,
     "telemetry_cost": telemetry_cost,
+    "interop_cost": interop_cost,
 }
 
 
