@@ -73,9 +73,14 @@ class RNN(nn.Module):
         )
         inputs = jnp.asarray(inputs)
         size = inputs.shape[-1] if inputs.ndim and getattr(self.cell, "input_ndim", 1) else None
+        if self.has_variable("params", "cell"):
+            # `param` would trace the initialisers at every call, to compare shapes that jrnn checks itself
+            params = nn.meta.unbox(self.get_variable("params", "cell"))
+        else:
+            params = self.param("cell", self.cell.init, size)
         carry, outputs = run_rnn(
             self.cell,
-            self.param("cell", self.cell.init, size),
+            params,
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,

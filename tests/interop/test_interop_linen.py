@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import serialization
 from flax.training.train_state import TrainState
 
@@ -14,6 +15,13 @@ from tests.interop.economy import drawn, jit, variables_of
 
 D = jnp.float64
 XS = drawn((2, 6, 3))
+
+
+def test_parameters_of_another_size_are_refused():
+    rnn = RNN(jrnn.lstm(4))
+    variables = RNN(jrnn.lstm(5)).init(jax.random.key(0), jnp.zeros((2, 3, 6)))
+    with pytest.raises(jrnn.InputError, match="w_in.*16"):
+        rnn.apply(variables, jnp.zeros((2, 3, 6)))
 
 
 def test_scan_over_chunks_carries_the_state():
