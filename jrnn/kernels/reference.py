@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence
 from jrnn.types import Array, wide_dtype
@@ -76,19 +77,27 @@ def run(what: Recurrence, operands: Operands, events: Events) -> Outcome:
 
 
 def grouped(body: Callable, what: Recurrence, args: tuple) -> Any:
-    """`body(reverse, *args)` for every group, results stacked; arrays with a leading axis of 1 are shared."""
-    groups = len(what.reverse)
-    if groups == 1 or len(set(what.reverse)) > 1:  # at most the two directions of a layer
-        parts = [body(what.reverse[g], *pick(g, args)) for g in range(groups)]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
-    mapped = jax.tree.map(lambda a: 0 if a.shape[0] == groups else None, args)
-    shared = jax.tree.map(lambda a: a if a.shape[0] == groups else a[0], args)
-    return jax.vmap(partial(body, what.reverse[0]), in_axes=mapped, axis_size=groups)(*shared)
+    """`body(reverse, *args)` for every group, results stacked; arrays with a leading axis of 1 are shared.
+
+    All groups of one direction are one program, however many there are.
+    """
+    order = [[g for g, way in enumerate(what.reverse) if way == each] for each in (False, True)]
+    parts = [together(body, way, members, args) for way, members in enumerate(order) if members]
+    if len(parts) == 1:
+        return parts[0]
+    back = np.argsort(order[0] + order[1])
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
 
 
-def pick(group: int, tree: Any) -> Any:
-    """One group's arrays."""
-    return jax.tree.map(lambda a: a[group if a.shape[0] > 1 else 0], tree)
+def together(body: Callable, reverse: int, members: list[int], args: tuple) -> Any:
+    """The groups of one direction."""
+    if len(members) == 1:
+        found = body(bool(reverse), *jax.tree.map(lambda a: a[members[0] if a.shape[0] > 1 else 0], args))
+        return jax.tree.map(lambda a: a[None], found)
+    mapped = jax.tree.map(lambda a: 0 if a.shape[0] > 1 else None, args)
+    own = jax.tree.map(lambda a: a[np.array(members)] if a.shape[0] > len(members) else a, args)
+    own = jax.tree.map(lambda a: a if a.shape[0] > 1 else a[0], own)
+    return jax.vmap(partial(body, bool(reverse)), in_axes=mapped, axis_size=len(members))(*own)
 
 
 def run_group(kind: str, reverse: bool, one: Operands, events: Events) -> Outcome:
