@@ -16,6 +16,7 @@ from jrnn import cells, data
 from jrnn.commands.telling import output_folder, require_extras, say
 from jrnn.training import Fitted, Objective, evaluate, fit, save
 from jrnn.training.batches import time_major
+from jrnn.training.probing import EVERY
 from jrnn.training.stepping import initial_weights
 from jrnn.types import InputError, Params
 
@@ -82,6 +83,7 @@ def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.
         resume=args.resume,
         progress=True,
         tensorboard=args.tensorboard,
+        flow_every=min(EVERY, max(args.steps // 50, 1)),  # enough points for the figure
         metadata=settings(args, dataset),
     )
     if not fitted.interrupted:

@@ -8,7 +8,7 @@ import numpy as np
 
 from jrnn.flow.summary import FlowSummary
 from jrnn.report.diagnosis import Diagnosis, Stage
-from jrnn.report.facts import clipping_facts
+from jrnn.report.facts import clipping_facts, measured
 from jrnn.report.wording import accuracy, listed, number, percentage, steps
 
 INTRO = (
@@ -133,13 +133,16 @@ def clipping_text(diagnosis: Diagnosis) -> tuple[str, str]:
 def telemetry_text(diagnosis: Diagnosis) -> tuple[str, str]:
     """What the figure of the gradient during training shows, and its alternative text."""
     shown = (
-        "For every update: the size of the gradient with respect to the state over the last tenth of each sequence "
-        "(near the error) and over the first tenth (far back), and below it the growth per step between the two. "
-        "Close together means that the training signal gets through; far apart, that it vanishes (early below late) "
-        "or explodes. Where every step has an error of its own, early steps also collect the pull of all later ones."
+        "For updates spread over the training: the size of the gradient with respect to the state over the last tenth "
+        "of each sequence (near the error) and over the first tenth (far back), and below it the growth per step "
+        "between the two. Close together means that the training signal gets through; far apart, that it vanishes "
+        "(early below late) or explodes. Where every step has an error of its own, early steps also collect the pull "
+        "of all later ones."
     )
-    late, early = (np.asarray(diagnosis.history[f"delta_{name}"], float)[-1] for name in ("late", "early"))
-    return shown, f"Gradient early and late in the sequences per update. At the end: {number(early)}, {number(late)}."
+    last = int(np.flatnonzero(measured(diagnosis.history))[-1])
+    late, early = (float(diagnosis.history[f"delta_{name}"][last]) for name in ("late", "early"))
+    end = f"At the end: {number(early)}, {number(late)}."
+    return shown, f"Gradient early and late in the sequences during training. {end}"
 
 
 def training_text(diagnosis: Diagnosis) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -42,6 +43,11 @@ class ClippingFacts:
     """The largest of them; inf if one was infinite."""
     skipped: int
     """Updates left out because a number was not finite."""
+
+
+def measured(history: Mapping[str, np.ndarray]) -> np.ndarray:
+    """[updates] of bool: where delta_late is a number; where it was not measured it is NaN."""
+    return ~np.isnan(np.asarray(history.get("delta_late", ()), float))
 
 
 def clipping_facts(diagnosis: Diagnosis) -> ClippingFacts:

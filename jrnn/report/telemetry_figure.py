@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.facts import measured
 from jrnn.report.style import color_axes, legend, prepare, theme
 from jrnn.report.training_figures import DENSE, running_mean
 from jrnn.types import InputError
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def plot_flow_telemetry(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
-    """Draws delta_late and delta_early of every update (log axis), and below them the growth in nats per step.
+    """Draws delta_late and delta_early of the updates that measured them (log axis), and below the growth in nats per
+    step.
 
-    The lower axes, of the same width, hold delta_growth of every update and the probe tangent_growth (diamonds) where
-    it was measured; its dotted line at 0 is where nothing is lost or gained. Faint lines are the values, strong ones
-    their running mean (of the logarithms, for delta).
+    The lower axes, of the same width, hold delta_growth and the probe tangent_growth (diamonds); their dotted line at 0
+    is where nothing is lost or gained. Faint lines are the values, strong ones their running mean (of the logarithms,
+    for delta).
 
     Args:
       diagnosis: what to draw; it must come from training with `flow_every`.
@@ -32,7 +34,7 @@ def plot_flow_telemetry(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: b
       InputError: the history has no delta_late, or matplotlib is not installed.
     """
     look, history = theme(dark), diagnosis.history
-    if not len(history.get("delta_late", ())):
+    if not measured(history).any():
         raise InputError("diagnosis", "a history without 'delta_late'", "one from training with `flow_every`")
     ax = prepare(ax, dark, "The gradient's way during training", "", "‖dL/dh‖, rms\n(loss per unit of state)", 2)
     ax.set_yscale("log", nonpositive="mask")
@@ -45,27 +47,29 @@ def plot_flow_telemetry(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: b
     below.set_xlabel("update", color=look.text)
     below.set_ylabel("growth\n(nats per step)", color=look.text)
     below.axhline(0, color=look.text, linewidth=1, linestyle=":", gid="zero")
-    updates = np.arange(1, len(history["delta_late"]) + 1)
+    at = measured(history)
+    updates = np.flatnonzero(at) + 1
     handles = []
     for axes, name, color, dash, label in (
         (ax, "delta_late", look.after, "-", "late (last tenth)"),
         (ax, "delta_early", look.before, (0, (4, 1.5)), "early (first tenth)"),
         (below, "delta_growth", look.text, "-", "growth from late to early"),
     ):
-        values = np.asarray(history[name], float)
+        values = np.asarray(history[name], float)[at]
         drawn = np.where(np.isfinite(values) & ((values > 0) | (axes is below)), values, np.nan)
         width = max(len(values) // 40, 1)
         smooth = running_mean(drawn, width) if axes is below else np.exp(running_mean(np.log(drawn), width))
-        axes.plot(updates, drawn, color=color, alpha=0.3, linewidth=1, gid=name, rasterized=len(values) > DENSE)
+        few = "." if len(values) <= 30 else None
+        dots = {"marker": few, "rasterized": len(values) > DENSE}
+        axes.plot(updates, drawn, color=color, alpha=0.3, linewidth=1, gid=name, **dots)
         handles += axes.plot(updates, smooth, color=color, linewidth=2, linestyle=dash, label=label, gid=f"{name} mean")
-    probe = np.asarray(history.get("tangent_growth", np.full(len(updates), np.nan)), float)
-    if np.isfinite(probe).any():
-        at = np.isfinite(probe)
+    probe = np.asarray(history.get("tangent_growth", np.full(len(at), np.nan)), float)
+    probed = np.isfinite(probe)
+    if probed.any():
         dots = {"linestyle": "none", "marker": "D", "markersize": 3, "markeredgewidth": 0, "alpha": 0.8}
-        handles += below.plot(
-            updates[at], probe[at], color=look.accent, label="random direction", gid="tangent_growth", **dots
-        )
-    ax.set_xlim(0, len(updates) + 1)
+        dots |= {"color": look.accent, "label": "random direction", "gid": "tangent_growth"}
+        handles += below.plot(np.flatnonzero(probed) + 1, probe[probed], **dots)
+    ax.set_xlim(0, len(at) + 1)
     legend(ax, dark, handles, columns=2)
     return ax
 

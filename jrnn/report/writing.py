@@ -13,6 +13,7 @@ from jrnn.report.bands_figure import plot_window_bands
 from jrnn.report.credit_figure import plot_credit_map
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.exponents_figure import plot_lyapunov
+from jrnn.report.facts import measured
 from jrnn.report.heard_figure import plot_gates, plot_heard_lags
 from jrnn.report.lag_figure import plot_lag_profile
 from jrnn.report.numbers import to_json
@@ -76,7 +77,7 @@ def _drawings(diagnosis: Diagnosis) -> dict[str, Callable[..., Any]]:
         "lyapunov": (plot_lyapunov, any(flow.spectrum is not None for flow in flows)),
         "clipping": (plot_clipping, len(history.get("grad_norm", ()))),
         "clipping_proof": (plot_clipping_proof, diagnosis.clipping_proof is not None),
-        "flow_telemetry": (plot_flow_telemetry, len(history.get("delta_late", ()))),
+        "flow_telemetry": (plot_flow_telemetry, measured(history).any()),
         "training": (plot_training, len(history.get("loss", ()))),
     }
     return {name: draw for name, (draw, there) in wanted.items() if there}

@@ -47,7 +47,7 @@ class Fitted(NamedTuple):
     """Metrics per step, each [step]: "step" from 0, loss, accuracy for classes, grad_norm (before clipping),
     clip_factor, clipped and skipped (0 or 1), and what else the objective returned. With `flow_every` also
     delta_early, delta_late, delta_growth and delta_reach (`delta_metrics`), and tangent_growth (`tangent_growth`),
-    NaN at the steps that did not measure it. Resumed runs have the earlier ones too."""
+    NaN at the steps that did not measure them. Resumed runs have the earlier ones too."""
     objective: Any
     """The objective, as given."""
     interrupted: bool
@@ -109,10 +109,11 @@ def fit(
       checkpoint_every: steps between checkpoints; the last step always has one. Three are kept.
       log_every: steps between fetching metrics from the device.
       max_skipped: stop after so many skipped updates in a row; None goes on for ever.
-      flow_every: log where the gradient goes: at every step figures of dL/dh_t from the same backward pass
-        (`delta_metrics`), and every `flow_every` steps the growth of random tangents along 4 sequences of the batch
-        (`tangent_growth`; left out where there is none: `Bidirectional`, complex states). It costs a few per cent;
-        None logs neither. A resumed run may have another.
+      flow_every: log where the gradient goes in the first step and every `flow_every`-th after it: figures of dL/dh_t
+        from the same backward pass (`delta_metrics`), and the growth of random tangents along 4 sequences of the batch
+        (`tangent_growth`; left out where there is none: `Bidirectional`, complex states). Such a step takes 1.2 to
+        1.3 times as long at 128 units, up to 4 times at 32 (benchmarks/telemetry_cost.py). None logs neither. A
+        resumed run may have another.
       progress, tensorboard: show a progress bar; write event files (both need the extra `train`).
       unroll_options: more options of `unroll`: truncate, remat, reverse, ...
       metadata: a dict that JSON can hold, kept in every checkpoint and returned by `load`; "step" and "config" are
@@ -166,7 +167,7 @@ def fit(
     }
     run = runs.open_run(out, resume, cell, objective, source, tx, weights, seed=int(seed), **settings)
     carry, start, history = run.restore(carry)
-    step_fn = make_step(cell, objective, source, tx, seed, max_norm, max_skipped, unroll_options, flow_every)
+    step_fn = make_step(cell, objective, source, tx, seed, max_norm, max_skipped, unroll_options)
 
     step, waiting, interrupted = start, [], False
     with (
@@ -175,7 +176,7 @@ def fit(
     ):
 
         def flush() -> None:
-            rows = fetched(waiting, step, flow_every)
+            rows = fetched(waiting, step)
             waiting.clear()
             stop = next(
                 (i for i, row in enumerate(rows) if max_skipped is not None and row.pop("in_a_row") >= max_skipped),
@@ -191,7 +192,8 @@ def fit(
                 raise stopped(cell, objective, source, inner, carry, at, seed, max_skipped, unroll_options)
 
         while step < steps and not interrupts.requested:
-            carry, metrics = step_fn(carry, np.int32(step), source.arguments(step))
+            measured = flow_every is not None and step % flow_every == 0
+            carry, metrics = step_fn(carry, np.int32(step), source.arguments(step), measured)
             waiting.append(metrics)
             step += 1
             checkpoint = run.out is not None and step % checkpoint_every == 0 and step < steps
@@ -214,16 +216,12 @@ def fit(
     return Fitted(cell, weights["cell"], weights["loss"], opt_state, step, table, objective, interrupted, run.out)
 
 
-def fetched(waiting: list[dict[str, jax.Array]], step: int, flow_every: int | None) -> list[Row]:
-    """The metrics of the steps up to `step`, as plain numbers, without a tangent_growth that was not measured; this
-    is where the host waits for the device."""
+def fetched(waiting: list[dict[str, jax.Array]], step: int) -> list[Row]:
+    """The metrics of the steps up to `step`, as plain numbers; this is where the host waits for the device."""
     rows = []
     for i, metrics in enumerate(jax.device_get(waiting)):
         plain = {name: value.item() for name, value in metrics.items() if np.ndim(value) == 0 and name != "step"}
-        at = step - len(waiting) + i
-        if flow_every is not None and at % flow_every:
-            plain.pop("tangent_growth", None)
-        rows.append({"step": at, **plain})
+        rows.append({"step": step - len(waiting) + i, **plain})
     return rows
 
 

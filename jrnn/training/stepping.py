@@ -103,13 +103,12 @@ def make_step(
     max_norm: float | None,
     max_skipped: int | None,
     unroll_options: dict[str, Any] | None,
-    flow_every: int | None,
-) -> Callable[[Carry, Any, Any], tuple[Carry, dict[str, Array]]]:
-    """step(carry, index, arguments) -> (carry, metrics); after `max_skipped` skipped updates in a row it changes
-    nothing."""
+) -> Callable[[Carry, Any, Any, bool], tuple[Carry, dict[str, Array]]]:
+    """step(carry, index, arguments, measured) -> (carry, metrics); if `measured`, also of where the gradient goes.
+    After `max_skipped` skipped updates in a row it changes nothing."""
     probe_key = jax.random.fold_in(jax.random.key(seed), 4)
 
-    def step(carry: Carry, index: Array, arguments: Any) -> tuple[Carry, dict[str, Array]]:
+    def step(carry: Carry, index: Array, arguments: Any, measured: bool) -> tuple[Carry, dict[str, Array]]:
         weights, before = carry
         batch = source.batch(arguments)
         options = options_of(batch, unroll_options, noise_key(cell, seed, index))
@@ -119,10 +118,10 @@ def make_step(
             value, metrics = loss_and_metrics(objective, weights["loss"], unrolled, batch)
             return value, (metrics, unrolled.mask)
 
-        wanted = flow_every is not None
-        (value, metrics), grads, flow = grads_and_delta(cell, loss_of, weights, batch.get("x"), options, wanted)
-        if flow_every is not None:
-            flow |= probe_metrics(cell, weights["cell"], batch.get("x"), options, index, probe_key, flow_every)
+        (value, metrics), grads, flow = grads_and_delta(cell, loss_of, weights, batch.get("x"), options, measured)
+        if measured:
+            key = jax.random.fold_in(probe_key, index)
+            flow |= probe_metrics(cell, weights["cell"], batch.get("x"), options, key)
         norm = global_norm(grads)
         after = update_weights(optimizer, grads, before, weights, value)
         state = after[1]
@@ -136,4 +135,4 @@ def make_step(
         flags = {name: flag.astype(jnp.int32) if flag.dtype == bool else flag for name, flag in own.items()}
         return after, {**metrics, **flags, **flow, "in_a_row": state.consecutive}
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, static_argnums=3, donate_argnums=0)

@@ -36,8 +36,8 @@ class Streamed(NamedTuple):
     """h after the chunk's last step [*B, ...], from which the next chunk goes on; made with the parameters before the
     update."""
     metrics: dict[str, Array]
-    """Scalars on the device: loss, grad_norm (before the optimizer), and what the loss returned. With `flow_every` also
-    those of `delta_metrics`, within the chunk, and tangent_growth, NaN in chunks that did not measure it."""
+    """Scalars on the device: loss, grad_norm (before the optimizer), and what the loss returned. In chunks
+    that measured it also those of `delta_metrics`, within the chunk, and tangent_growth."""
 
 
 def stream(
@@ -59,8 +59,8 @@ def stream(
 
     theta <- theta + optimizer(dL_i/dtheta), L_i the loss of chunk i with the state carried in held fixed. A step
     marked in "resets" starts a new segment, from the cell's own initial state (with the parameters of the moment; its
-    gradient counts), as does the very first step. One trace for all chunks of equal shape; nothing waits for the
-    device.
+    gradient counts), as does the very first step. Chunks of equal shape share one trace, those that measure where the
+    gradient goes another; nothing waits for the device.
 
     Args:
       cell: a causal cell.
@@ -95,8 +95,8 @@ def stream(
         flow_every = check_count("flow_every", flow_every, 1, "an integer of at least 1, or None")
     weights = jax.tree.map(jnp.asarray, {"cell": params, "loss": loss_params})
     opt_state = owned(optimizer.init(weights) if opt_state is None else opt_state)
-    step = jax.jit(partial(one_chunk, cell, loss, optimizer, dict(unroll_options or {}), flow_every))
-    return follow(cell, step, chunks, weights, opt_state, initial_state, key)
+    step = jax.jit(partial(one_chunk, cell, loss, optimizer, dict(unroll_options or {})), static_argnames="measured")
+    return follow(cell, step, chunks, weights, opt_state, initial_state, key, flow_every)
 
 
 def follow(
@@ -107,6 +107,7 @@ def follow(
     opt_state: Any,
     state: State | None,
     key: Array | None,
+    flow_every: int | None,
 ) -> Iterator[Streamed]:
     """The loop of `stream`."""
     first = state is None
@@ -123,8 +124,10 @@ def follow(
         batch_shape = shape
         state = check_state("initial_state", state, cell, weights["cell"], shape)
         noise = None if key is None else jax.random.fold_in(key, i)
+        start = jnp.asarray(first and i == 0)
+        measured = flow_every is not None and i % flow_every == 0
         weights, opt_state, state, metrics = step(
-            weights, opt_state, state, jnp.asarray(first and i == 0), chunk, np.int32(i), noise
+            weights, opt_state, state, start, chunk, np.int32(i), noise, measured=measured
         )
         yield Streamed(weights["cell"], weights["loss"], opt_state, state, metrics)
 
@@ -134,7 +137,6 @@ def one_chunk(
     loss: Callable[..., Any],
     optimizer: optax.GradientTransformation,
     unroll_options: dict[str, Any],
-    flow_every: int | None,
     weights: dict[str, Any],
     opt_state: Any,
     state: State,
@@ -142,6 +144,8 @@ def one_chunk(
     chunk: dict[str, Any],
     index: Array,
     key: Array | None,
+    *,
+    measured: bool,
 ) -> tuple[dict[str, Any], Any, State, dict[str, Array]]:
     """(weights, optimizer state, state, metrics) after one chunk."""
     batch_shape = batch_of(cell, weights["cell"], chunk["x"], None, None, time_axes=1)
@@ -157,11 +161,10 @@ def one_chunk(
         value, metrics = loss_and_metrics(loss, weights["loss"], unrolled, chunk)
         return value, ((metrics, unrolled.final_state), unrolled.mask)
 
-    wanted = flow_every is not None
-    (value, (metrics, after)), grads, flow = grads_and_delta(cell, loss_of, weights, chunk["x"], options, wanted)
-    if flow_every is not None:
-        options, seed = {**options, **starts(weights)}, jax.random.key(0)
-        flow |= probe_metrics(cell, weights["cell"], chunk["x"], options, index, seed, flow_every)
+    (value, (metrics, after)), grads, flow = grads_and_delta(cell, loss_of, weights, chunk["x"], options, measured)
+    if measured:
+        options = {**options, **starts(weights)}
+        flow |= probe_metrics(cell, weights["cell"], chunk["x"], options, jax.random.fold_in(jax.random.key(0), index))
     metrics = {**metrics, "grad_norm": global_norm(grads), **flow}
     weights, opt_state = update_weights(optimizer, grads, opt_state, weights, value)
     return weights, opt_state, after, metrics

@@ -27,6 +27,15 @@ def trained(**changes):
     return Diagnosis("Elman", {}, {}, (), history={**columns, **changes})
 
 
+def seldom(every=10, **changes):
+    """The same, measured in every `every`-th update alone."""
+    value = trained(**changes)
+    rows = np.arange(UPDATES) % every == 0
+    for name in ("delta_late", "delta_early", "delta_growth"):
+        value.history[name] = np.where(rows, value.history[name], np.nan)
+    return value
+
+
 def lines(ax):
     """Of both parts, by gid."""
     return {line.get_gid(): line for part in ax.figure.axes for line in part.lines}
@@ -46,6 +55,19 @@ def test_the_history_is_drawn_in_two_parts(dark):
     ax.figure.draw_without_rendering()
     above, below = (part.get_position() for part in (upper, lower))
     assert above.y0 > below.y1
+
+
+def test_updates_that_measured_nothing_leave_no_gap():
+    value = seldom()
+    ax = plot_flow_telemetry(value)
+    found = lines(ax)
+    for name in ("delta_late", "delta_early", "delta_growth"):
+        np.testing.assert_array_equal(found[name].get_xdata(), [1, 11, 21, 31, 41])
+        np.testing.assert_array_equal(found[name].get_ydata(), value.history[name][::10])
+        assert np.isfinite(found[f"{name} mean"].get_ydata()).all()
+    assert ax.get_xlim() == (0, UPDATES + 1)
+    assert _drawings(value)["flow_telemetry"] is plot_flow_telemetry
+    assert "At the end: 0.00138, 0.02" in telemetry_text(value)[1]
 
 
 def test_ax_is_divided_and_nothing_else():

@@ -259,16 +259,17 @@ def test_an_exploding_network_is_named_with_its_time_step():
     )
 
 
-def test_one_trace_for_the_whole_run_and_what_the_loss_returns():
+@pytest.mark.parametrize("flow_every, programs", [(None, 1), (2, 2)])
+def test_a_trace_for_all_steps_of_a_kind_and_what_the_loss_returns(flow_every, programs):
     traces = []
 
     def loss(loss_params, unrolled, batch):
         traces.append(1)
         return jnp.square(unrolled.last).mean(), {"largest": jnp.abs(unrolled.last).max(), "step": jnp.ones(())}
 
-    options = {"max_norm": None, "optimizer": optax.sgd(0.1), "max_skipped": None}
+    options = {"max_norm": None, "optimizer": optax.sgd(0.1), "max_skipped": None, "flow_every": flow_every}
     fitted = fit(jrnn.Bidirectional(CELL), loss, generated, steps=5, **options)
-    assert len(traces) == 1 and fitted.loss_params is None
+    assert len(traces) == programs and fitted.loss_params is None
     assert fitted.history["largest"].shape == (5,) and fitted.history["step"].tolist() == list(range(5))
     assert (np.diff(fitted.history["loss"]) != 0).all() and (fitted.history["clip_factor"] == 1).all()
 

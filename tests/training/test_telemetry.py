@@ -287,13 +287,13 @@ def test_fit_logs_it_and_resumes_with_the_same_bits(cell, unroll_options, tmp_pa
     assert whole.history.keys() == parts.history.keys() >= NAMES
     for name, values in whole.history.items():
         np.testing.assert_array_equal(parts.history[name], values)
-    assert np.isfinite(whole.history["delta_late"]).all()
     rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
-    probed = [row["step"] for row in rows if "tangent_growth" in row]
-    if isinstance(cell, jrnn.Bidirectional):
-        assert "tangent_growth" not in whole.history and not probed
-    else:
-        assert probed == [0, 4, 8] == list(np.flatnonzero(np.isfinite(whole.history["tangent_growth"])))
+    flow = NAMES if isinstance(cell, jrnn.Bidirectional) else {*NAMES, "tangent_growth"}
+    for name in (*NAMES, "tangent_growth"):
+        steps = [row["step"] for row in rows if name in row]
+        assert steps == ([0, 4, 8] if name in flow else [])
+        if name in flow:
+            assert steps == list(np.flatnonzero(np.isfinite(whole.history[name])))
 
 
 def test_the_first_row_of_fit_is_that_of_value_and_grads():
@@ -349,7 +349,7 @@ def test_integers_in_the_state_are_let_be():
         step=step,
         output=lambda params, state, x: state[1],
     )
-    fitted = fit(cell, CLASSIFY, cases(), steps=2)
+    fitted = fit(cell, CLASSIFY, cases(), steps=2, flow_every=1)
     assert np.isfinite(fitted.history["tangent_growth"][0]) and (fitted.history["delta_late"] > 0).all()
     assert fitted.history["tangent_growth"][0] < np.log(0.5)
 
@@ -361,7 +361,9 @@ def test_a_stream_has_the_same_metrics(key):
     params, head = CELL.init(key, 3), task.init(key, 4)
     options = {"params": params, "loss_params": head, "optimizer": optax.sgd(0.0)}
     seen = [result.metrics for result in stream(CELL, task, chunks, flow_every=3, **options)]
-    assert [bool(jnp.isfinite(m["tangent_growth"])) for m in seen] == [True, False, False, True]
+    measured = [True, False, False, True]
+    assert [m.keys() >= {*NAMES, "tangent_growth"} for m in seen] == measured
+    assert [bool(m.keys() & {*NAMES, "tangent_growth"}) for m in seen] == measured
     start = None
     for chunk, metrics in zip(chunks, seen, strict=True):
         _, grads = jrnn.value_and_grads(
@@ -373,7 +375,8 @@ def test_a_stream_has_the_same_metrics(key):
             initial_state=start,
         )
         norms = np.linalg.norm(grads.states.h[1:], axis=-1)
-        assert_metrics({name: metrics[name] for name in NAMES}, numpy_metrics(norms, [6, 6]), 1e-10)
+        if metrics.keys() >= NAMES:
+            assert_metrics({name: metrics[name] for name in NAMES}, numpy_metrics(norms, [6, 6]), 1e-10)
         start = jrnn.unroll(CELL, params, jnp.asarray(chunk["x"]), initial_state=start).final_state
     plain = next(iter(stream(CELL, task, chunks, flow_every=None, **options))).metrics
     assert not plain.keys() & NAMES
