@@ -21,6 +21,8 @@ def alike(one: Run, other: Run) -> bool:
         return False
     if one.plan.implementation == "reference" or one.plan.segment not in (None, 1):
         return False
+    if needs_all(one.cell, one.plan) != needs_all(other.cell, other.plan) or (one.tap is None) != (other.tap is None):
+        return False
     first, second = (run.cell.kernel(run.params) for run in (one, other))
     return jax.tree.map(jax.typeof, first[1:]) == jax.tree.map(jax.typeof, second[1:]) and first.kind == second.kind
 
@@ -60,7 +62,7 @@ def kernel_problem(cell: Any, params: Params, restart: State, plan: Plan, state:
         cell.kernel(params),  # pyright: ignore[reportArgumentType]
         xs,
         tuple(jax.tree.leaves(state)),
-        len(times),
+        times.shape[0],
         plan.batch_shape,
         restart=tuple(jax.tree.leaves(restart)),
         events=kernels.Events(*when),
@@ -91,7 +93,7 @@ def after_kernel(
         outputs = zero_unless(when.valid, outputs)
         read = when.valid[::-1] if not plan.reverse else when.valid
         at = jnp.argmax(read, axis=0)
-        at = at if plan.reverse else len(times) - 1 - at
+        at = at if plan.reverse else times.shape[0] - 1 - at
         newest = jax.tree.map(lambda y: jnp.take_along_axis(y, at[None, ..., None], axis=0)[0], outputs)
         last = select(when.valid.any(axis=0), newest, jax.tree.map(jnp.zeros_like, newest) if last is None else last)
     return (final, last), (outputs, after if plan.return_states else None)

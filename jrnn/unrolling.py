@@ -28,6 +28,7 @@ from jrnn.cells import (
     advance,
     check_cell,
     draw_noise,
+    draws_noise,
     is_causal,
     merge,
 )
@@ -93,9 +94,10 @@ def unroll(
         by definition, gets zero.
       time_axis: where time is in xs, resets, mask, state_tap and in the results.
       key: a PRNG key for cells with noise (dropout); None runs without noise.
-      implementation: "native" (the compiled kernel, on CPUs), "xla" (a scan with its own backward pass, anywhere),
-        "reference" (the scan of the cell's step, any cell), or several names: the first that can run this call. None
-        tries them all; `jrnn.kernels.explain` says which one that is. A call with noise takes the reference.
+      implementation: "native" (the compiled kernel, on CPUs), "associative" (a parallel prefix scan, of linear cells),
+        "xla" (a scan with its own backward pass, anywhere), "reference" (the scan of the cell's step, any cell), or
+        several names: the first that can run this call. None tries them all; `jrnn.kernels.explain` says which one that
+        is. A call that draws noise takes the reference.
     Returns:
       An `Unrolled`.
     Raises:
@@ -163,18 +165,10 @@ def run(cell: Any, params: Params, xs: Inputs, *, key: Array | None, **options: 
 
 def by_layers(cell: Any, params: Params, key: Array | None, implementation: Any) -> bool:
     """Whether a stack is better run layer by layer: one of its layers has a kernel for it."""
-    if not isinstance(cell, Stack) or key is not None:
+    if not isinstance(cell, Stack):
         return False
     jax.eval_shape(lambda p: cell.initial_state(p, ()), params)  # checks them
-    chosen = [kernels.explain(layer, own, implementation).chosen for layer, own in layers_of(cell, params)]
-    return any(name != "reference" for name in chosen)
-
-
-def layers_of(cell: Any, params: Params) -> list[tuple[Any, Params]]:
-    """Every cell of a stack, of stacks within it too, with its parameters; a cell itself is its one layer."""
-    if not isinstance(cell, Stack):
-        return [(cell, params)]
-    return [pair for layer, own in zip(cell.cells, params, strict=True) for pair in layers_of(layer, own)]
+    return kernels.explain(cell, params, implementation).chosen != "reference" and not draws_noise(cell, params, key)
 
 
 def run_both(
@@ -267,10 +261,17 @@ def run_of(
     check_step(cell, params, start, xs)
     when = schedule(steps, batch_shape, lengths, resets, mask, reverse, truncate)
     chosen = kernels.explain(cell, params, implementation).chosen
-    if steps == 0 or size_of(batch_shape) == 0 or (key is not None and hasattr(cell, "noise")):
+    split = len(batch_shape) > 1 and explicitly_split((xs, start))  # a kernel would merge the batch axes
+    if steps == 0 or size_of(batch_shape) == 0 or draws_noise(cell, params, key) or split:
         chosen = "reference"
     plan = Plan(steps, batch_shape, reverse, segment_of(remat, steps), unroll, return_states, silent, chosen, beneath)
     return Run(cell, params, xs, start, restart, when, state_tap, key, plan)
+
+
+def explicitly_split(tree: Any) -> bool:
+    """Whether an array's type says that devices hold parts of it (a mesh of Explicit axes)."""
+    specs = [jax.typeof(leaf).sharding.spec for leaf in jax.tree.leaves(tree)]
+    return any(name is not None for spec in specs for name in spec)
 
 
 def move_axis(tree: Any, source: int, to: int) -> Any:

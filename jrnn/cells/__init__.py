@@ -19,6 +19,7 @@ from jrnn.cells import initializers as initializers
 from jrnn.cells._advance import advance as advance
 from jrnn.cells._advance import check_cell as check_cell
 from jrnn.cells._advance import draw_noise as draw_noise
+from jrnn.cells._advance import draws_noise as draws_noise
 from jrnn.cells._advance import is_causal as is_causal
 from jrnn.cells._advance import output_size as output_size
 from jrnn.cells._bidirectional import Bidirectional as Bidirectional

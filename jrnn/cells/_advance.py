@@ -28,6 +28,11 @@ def draw_noise(cell: Cell, params: Params, key: Array | None, t: Any, batch_shap
     return None if key is None or draw is None else draw(params, key, t, batch_shape)
 
 
+def draws_noise(cell: Cell, params: Params, key: Array | None) -> bool:
+    """Whether a call with this key draws noise."""
+    return jax.eval_shape(lambda p, k: draw_noise(cell, p, k, 0, ()), params, key) is not None
+
+
 def advance(cell: Cell, params: Params, state: State, x: Any, noise: Any = None) -> tuple[State, Any]:
     """(h_t, y_t) from (h_{t-1}, x_t), whichever of the two states the output reads."""
     options = {} if noise is None else {"noise": noise}

@@ -47,6 +47,10 @@ class Bidirectional:
     def input_ndim(self) -> int:
         return getattr(self.forward, "input_ndim", 1)
 
+    def parts(self, params: Params) -> dict[str, tuple[Any, Params]]:
+        """{its name: (cell, parameters)} of each direction."""
+        return {side: (getattr(self, side), params[side]) for side in ("forward", "backward")}
+
     def output_size(self, input_size: int | None, params: Params) -> int:
         return sum(output_size(getattr(self, side), input_size, params[side]) for side in ("forward", "backward"))
 

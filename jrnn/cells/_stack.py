@@ -30,6 +30,10 @@ class Stack:
     def reads_previous(self) -> bool:
         return getattr(self.cells[0], "reads_previous", False)
 
+    def parts(self, params: Params) -> dict[str, tuple[Any, Params]]:
+        """{its name: (cell, parameters)} of each layer."""
+        return {f"layer {i}": pair for i, pair in enumerate(zip(self.cells, params, strict=True))}
+
     def output_size(self, input_size: int | None, params: Params) -> int:
         for cell, own in zip(self.cells, params, strict=True):
             input_size = output_size(cell, input_size, own)

@@ -59,22 +59,28 @@ def forward_group(what: Recurrence, reverse: bool, one: Operands, events: Events
         a, z = jnp.where(happened, a, held), jnp.where(happened, z, new)
     pulls = heard(what, one, events)
     z = z if pulls is None else z + pulls[0].astype(dtype)
-    hs = prefix(a, z, start.astype(dtype), reverse).astype(start.dtype)
+    hs = prefix(a, z, start.astype(dtype), reverse, events.resets).astype(start.dtype)
     return Outcome((hs,), (hs[0 if reverse else -1],))
 
 
-def prefix(a: Array, z: Array, start: Array, reverse: bool) -> Array:
-    """h_t = a_t h_{t-1} + z_t from h_0 = `start`, all [T, ...]."""
+def prefix(a: Array, z: Array, start: Array, reverse: bool, fresh: Array | None) -> Array:
+    """h_t = a_t h_{t-1} + z_t from h_0 = `start`, all [T, ...]; at the steps marked `fresh` [T, B], h_t = z_t."""
     first = -1 if reverse else 0
-    z = z.at[first].add(a[first] * start)
-    _, hs = jax.lax.associative_scan(combine, (a, z), reverse=reverse)
-    return hs
+    reached = a[first] * start
+    if fresh is not None:
+        reached = jnp.where(fresh[first][:, None], jnp.zeros_like(reached), reached)
+    z = z.at[first].add(reached)
+    flags = () if fresh is None else (fresh[..., None],)
+    return jax.lax.associative_scan(combine, (a, z, *flags), reverse=reverse)[1]
 
 
-def combine(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Two stretches of steps as one."""
-    (a, z), (b, y) = earlier, later
-    return a * b, b * z + y
+def combine(earlier: tuple[Array, ...], later: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Two stretches of steps as one; one that begins anew reads nothing before it, as 0 times infinity would."""
+    (a, z, *begun), (b, y, *anew) = earlier, later
+    both = b * z + y
+    if not anew:
+        return a * b, both
+    return a * b, jnp.where(anew[0], y, both), begun[0] | anew[0]
 
 
 def backward_group(
@@ -90,21 +96,25 @@ def backward_group(
     (hs,), (start,), dtype = saved.states, one.start, wide_dtype(one.w_rec.dtype)
     a = jnp.broadcast_to(one.w_rec.astype(dtype), hs.shape)
     kept = a if events.valid is None else jnp.where(events.valid[..., None], a, jnp.ones_like(a))
-    passed = kept
-    for flags in (events.resets, events.cuts):
-        passed = passed if flags is None else jnp.where(flags[..., None], jnp.zeros_like(a), passed)
+    ends = [flags for flags in (events.resets, events.cuts) if flags is not None]
+    ends = jnp.any(jnp.stack(ends), axis=0) if ends else None  # steps that pass nothing on
     (pull,), (end,) = cotangents.states, cotangents.last
     last, first = (0, -1) if reverse else (-1, 0)
     pull = jnp.zeros(hs.shape, dtype) if pull is None else pull.astype(dtype)
     pull = pull if end is None else pull.at[last].add(end.astype(dtype))
-    # what step t passes on reaches the delta of the step before: shifted by one
-    shift = [jnp.zeros_like(a[:1]), passed[:-1]] if reverse else [passed[1:], jnp.zeros_like(a[:1])]
-    _, delta = jax.lax.associative_scan(combine, (jnp.concatenate(shift), pull), reverse=not reverse)
+
+    def later(array: Array) -> Array:  # what step t passes on reaches the delta of the step before
+        nothing = jnp.zeros_like(array[:1])
+        return jnp.concatenate([nothing, array[:-1]] if reverse else [array[1:], nothing])
+
+    nothing = jnp.zeros_like(pull[0])
+    delta = prefix(later(kept), pull, nothing, not reverse, None if ends is None else later(ends))
     moved = delta if events.valid is None else jnp.where(events.valid[..., None], delta, jnp.zeros_like(delta))
     restarts = ()
     if one.restart is not None:
         flags = events.resets[..., None]  # pyright: ignore[reportOptionalSubscript]
         restarts = (jnp.sum(jnp.where(flags, kept * delta, jnp.zeros_like(delta)), axis=0),)
     entered = before(events, reverse, hs, start, (one.restart or one.start)[0])
-    starts, taps = (passed[first] * delta[first],), inside(events, (delta,))
+    starts, taps = kept[first] * delta[first], inside(events, (delta,))
+    starts = (starts if ends is None else jnp.where(ends[first][:, None], nothing, starts),)
     return gradients(what, wanted, one, events, entered, (), moved.astype(one.w_rec.dtype), starts, restarts, taps)

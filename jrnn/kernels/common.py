@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jrnn.kernels.problem import Events, Operands, Recurrence
 from jrnn.kernels.reference import add_bias, matmul
@@ -45,6 +46,14 @@ def before(events: Events, reverse: bool, after: Array, start: Array, restart: A
     return jnp.where(events.resets[..., None], jnp.broadcast_to(restart, found.shape), found)
 
 
+def whole_on(left: Any, right: Any) -> Any:
+    """The sharding of a product summed over all but the last axes; None where types do not say how arrays are split."""
+    mesh = left.mesh if AxisType.Explicit in left.mesh.axis_types else right.mesh
+    if AxisType.Explicit not in mesh.axis_types:
+        return None
+    return NamedSharding(mesh, PartitionSpec(left.spec[-1], right.spec[-1]))
+
+
 def gradients(
     what: Recurrence,
     wanted: Any,
@@ -63,7 +72,9 @@ def gradients(
     def summed(left: Array, right: Array) -> Array:
         """sum over t, b of left^T right."""
         over = tuple(range(left.ndim - 1))
-        found = jax.lax.dot_general(left, right, ((over, over), ((), ())), preferred_element_type=wide_dtype(dtype))
+        wide, whole = wide_dtype(dtype), whole_on(jax.typeof(left).sharding, jax.typeof(right).sharding)
+        contracting = (over, over), ((), ())
+        found = jax.lax.dot_general(left, right, contracting, preferred_element_type=wide, out_sharding=whole)
         return found.astype(dtype)
 
     def total(array: Array) -> Array:

@@ -153,6 +153,8 @@ def call(name: str, what: Recurrence, operands: Operands, events: Events, result
         *more,
     ]
     arrays = aligned([nothing if a is None else a for a in arrays])
+    if not operands.xs.shape[2]:
+        return [jnp.zeros(shape, dtype) for shape, dtype in results]
     results = [array_like(arrays[0], shape, dtype) for shape, dtype in results]
     numbers = (KINDS[what.kind], *sizes(what, operands))
     reverse = np.asarray(what.reverse, np.int64)

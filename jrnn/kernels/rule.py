@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -56,8 +57,9 @@ class Call:
         given = iter(moves)
         leaves, tree = jax.tree.flatten(operands)
         tangents = [next(given) if moved else jnp.zeros_like(a) for a, moved in zip(leaves, self.wanted, strict=True)]
-        # groups that share an operand may move it differently
-        leaves = [jnp.broadcast_to(a, t.shape) for a, t in zip(leaves, tangents, strict=True)]
+        # groups that share an operand may move it differently, and different operands alike
+        both = [jnp.broadcast_arrays(a, t) for a, t in zip(leaves, tangents, strict=True)]
+        leaves, tangents = [a for a, _ in both], [t for _, t in both]
         _, out = jax.jvp(lambda o: self.spec(o, events), (tree.unflatten(leaves),), (tree.unflatten(tangents),))
         return out
 
@@ -78,7 +80,7 @@ class Call:
         own = jax.tree.map(lambda a: jnp.broadcast_to(a, (groups, *a.shape[1:])), operands)
         found, back = jax.vjp(lambda o: reference.run(self.what, o, events), own)
         given = [
-            jnp.zeros_like(leaf) if c is None else c
+            jnp.zeros_like(leaf) if c is None else jnp.broadcast_to(c, leaf.shape)
             for leaf, c in zip(*(jax.tree.leaves(t, is_leaf=is_none) for t in (found, cotangents)), strict=True)
             if leaf is not None
         ]
@@ -176,6 +178,26 @@ def push_transpose(cotangents: Sequence[Any], *leaves: Any, call: Call) -> list[
     return [None] * known + summed
 
 
+def pull_transpose(cotangents: Sequence[Any], *leaves: Any, call: Call) -> list[Any]:
+    """Cotangents of the gradients: the tangents, of what the cotangents of the recurrence belonged to."""
+    operands, events, saved, given = jax.tree.unflatten(call.tree, leaves)
+    asked = jax.tree.leaves(
+        (given.states, given.last), is_leaf=lambda leaf: leaf is None or ad.is_undefined_primal(leaf)
+    )
+    count = sum(leaf is not None for leaf in asked)
+    if any(map(ad.is_undefined_primal, leaves[: len(leaves) - count])):
+        raise NotImplementedError("a recurrence's gradients, transposed with respect to the point they are taken at")
+    moves = [ad.instantiate_zeros(c) for c in cotangents]
+    inputs = aligned((operands, events, saved._replace(gates=None, last=()), moves))
+    pushed = jax.tree.leaves(bind(push_p, call, *inputs))
+    found = []
+    for leaf, move in zip(asked, pushed, strict=True):
+        if leaf is not None:
+            shared = leaf.aval.shape[0] < move.shape[0]
+            found.append(jnp.sum(move, axis=0, keepdims=True) if shared else move)
+    return [None] * (len(leaves) - count) + found
+
+
 def outcome_of(call: Call, leaves: list[Any]) -> tuple[tuple, tuple]:
     """(states, last) from their leaves; both have h, or h and c."""
     half = len(leaves) // 2
@@ -187,9 +209,19 @@ def batch(primitive: Any, args: Sequence[Array], dims: Sequence[Any], *, call: C
         return bind(primitive, replace(call, what=what), *args)
 
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+    if not size:
+        return none_of(primitive, args, dims, call)
     trees = [jax.tree.unflatten(call.tree, leaves) for leaves in (args, dims)]
     results, axes = batched(joined, call.what, size, *trees, into_rows=primitive is recur_p)
     return jax.tree.leaves(results), jax.tree.leaves(axes)
+
+
+def none_of(primitive: Any, args: Sequence[Array], dims: Sequence[Any], call: Call) -> tuple[list, list]:
+    """`batch` over an axis of length 0."""
+    one = [a.shape if d is None else (*a.shape[:d], *a.shape[d + 1 :]) for a, d in zip(args, dims, strict=True)]
+    avals = tuple(ShapedArray(shape, a.dtype) for shape, a in zip(one, args, strict=True))
+    found = shapes(primitive, call, avals)[0]
+    return [jnp.zeros((0, *aval.shape), aval.dtype) for aval in found], [0] * len(found)
 
 
 def is_none(leaf: Any) -> bool:
@@ -225,4 +257,4 @@ def install(primitive: Any) -> None:
 for primitive in METHODS:
     install(primitive)
 ad.primitive_jvps[recur_p], ad.primitive_jvps[push_p], ad.primitive_jvps[pull_p] = recur_jvp, push_jvp, pull_jvp
-ad.primitive_transposes[push_p] = push_transpose
+ad.primitive_transposes[push_p], ad.primitive_transposes[pull_p] = push_transpose, pull_transpose

@@ -1,70 +1,19 @@
-"""A whole sequence by an implementation: any batch axes, the choice of the implementation, and why others refuse."""
+"""A whole sequence by an implementation, with any batch axes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jrnn.kernels import reference
 from jrnn.kernels.problem import Events, Operands, Recurrence, Weights
 from jrnn.kernels.rule import IMPLEMENTATIONS, forward
 from jrnn.types import Array, InputError, Shape, size_of
-
-NAMES = ("native", "associative", "xla", "reference")
-"""In the order in which they are tried; `associative` only where it is named, on CPUs: a scan is faster there.
-`reference` is the scan of the cell's own step, which takes everything."""
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Which implementation a call takes."""
-
-    chosen: str
-    """Its name; what `jrnn.unroll(..., implementation=)` accepts."""
-    refused: dict[str, str]
-    """Why each that was tried before it refused."""
-
-    def __str__(self) -> str:
-        return "; ".join([self.chosen, *(f"not {name}: {why}" for name, why in self.refused.items())])
-
-
-def explain(cell: Any, params: Any, implementation: str | Sequence[str] | None = None) -> Explanation:
-    """Which implementation `jrnn.unroll(cell, params, ...)` takes for this cell here, and why others refused.
-
-    Args:
-      cell, params: a cell and its parameters (or their shapes); of a stack, ask for each layer.
-      implementation: as for `unroll`.
-    Raises:
-      InputError: a name is unknown, or every implementation named refuses.
-    """
-    names = (implementation,) if isinstance(implementation, str) else implementation
-    names = NAMES if names is None else names
-    refused: dict[str, str] = {}
-    for name in names:
-        if name not in NAMES:
-            raise InputError("implementation", repr(name), f"None, one of {NAMES}, or several of them")
-        why = None if name == "reference" else refusal(name, cell, params)
-        if why is None and name == "associative" and implementation is None and jax.default_backend() == "cpu":
-            why = "on CPUs a scan step by step is faster"
-        if why is None:
-            return Explanation(name, refused)
-        refused[name] = why
-    given = "; ".join(f"{name}, but {why}" for name, why in refused.items()) or "no name"
-    raise InputError("implementation", given, "one that can run this call: None takes the first that can")
-
-
-def refusal(name: str, cell: Any, params: Any) -> str | None:
-    """Why an implementation of the array functions cannot run this cell; None if it can."""
-    weights = cell.kernel(params) if hasattr(cell, "kernel") else None
-    if weights is None:
-        return f"{type(cell).__name__} has no recurrence of its own (`kernel`)"
-    dtypes = {a.dtype for a in jax.tree.leaves(weights[1:])}
-    if len(dtypes) > 1:
-        return f"the parameters have several dtypes, {sorted(map(str, dtypes))}"
-    return IMPLEMENTATIONS[name].refuses(weights.kind, dtypes.pop())
 
 
 def recur(problem: Problem, implementation: str, all_states: bool = True, keep: bool = True) -> tuple:
@@ -77,6 +26,8 @@ def recur(problem: Problem, implementation: str, all_states: bool = True, keep: 
       keep: the gates for the backward pass; without them it computes them again from the states.
     Returns:
       (states after each step [T, *B, H], state after the step read last [*B, H]), h or (h, c).
+    Raises:
+      InputError: the implementation is unknown or refuses.
     """
     return recur_all([problem], implementation, all_states, keep)[0]
 
@@ -88,7 +39,11 @@ def recur_all(problems: Sequence[Problem], implementation: str, all_states: bool
     operands, events = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *alone)
     operands, what = operands._replace(xs=shared), problems[0].what
     what = replace(what, reverse=tuple(problem.what.reverse[0] for problem in problems))
-    found = forward(what, operands, events, implementation, all_states, keep)
+    if implementation == "reference":
+        found = reference.run(what, operands, events)
+    else:
+        check_takes(implementation, what.kind, operands.w_rec.dtype)
+        found = forward(what, operands, events, implementation, all_states, keep)
     return [
         tuple(
             tuple(h[g].reshape(*h.shape[1 : h.ndim - 2], *problem.batch_shape, h.shape[-1]) for h in part)
@@ -96,6 +51,15 @@ def recur_all(problems: Sequence[Problem], implementation: str, all_states: bool
         )
         for g, problem in enumerate(problems)
     ]
+
+
+def check_takes(implementation: str, kind: str, dtype: Any) -> None:
+    """InputError unless the implementation is known and takes such a recurrence."""
+    if implementation not in IMPLEMENTATIONS:
+        raise InputError("implementation", repr(implementation), f"one of {(*IMPLEMENTATIONS, 'reference')}")
+    why = IMPLEMENTATIONS[implementation].refuses(kind, dtype)
+    if why is not None:
+        raise InputError("implementation", f"{implementation}, but {why}", "one that can run this call")
 
 
 class Problem(NamedTuple):
@@ -126,16 +90,42 @@ def problem_of(
       weights: see `Weights`.
       xs: [T, *B, F], or None for F = 0.
       start, restart: h, or (h, c) [*B, H]: the initial state and what resets go to.
-      steps, batch_shape: T > 0, *B with at least one sequence.
+      steps, batch_shape: T > 0, *B.
       events: [T, *B] of bool each, or [T].
       tap: added to the states [T, *B, H]; with `silent` known to be zero.
       reverse: read from the end.
+    Raises:
+      InputError: shapes that do not fit, or resets without `restart`.
     """
     rows, dtype, batch = size_of(batch_shape), weights.w_rec.dtype, len(batch_shape)
+    happened = events or Events()
+    if happened.resets is not None and restart is None:
+        raise InputError("restart", "None", "the state that resets go to")
+    xs = jnp.zeros((steps, *batch_shape, 0), dtype) if xs is None else xs.astype(dtype)
+    state = (*batch_shape, weights.w_rec.shape[0])
+    for name, arrays, shape in (
+        ("xs", (xs,), (steps, *batch_shape, weights.w_in.shape[0])),
+        ("start", start, state),
+        ("restart", restart or (), state),
+        ("tap", tap or (), (steps, *state)),
+    ):
+        for array in arrays:
+            if array.shape != shape:
+                raise InputError(name, f"shape {array.shape}", f"{shape}, to go with the weights and the batch")
 
     def flat(array: Array, times: int) -> Array:
         lead = (1, *array.shape[:times], rows)
-        return array.reshape(*lead, *array.shape[times + batch :])
+        return beside_xs(cast(array), times).reshape(*lead, *array.shape[times + batch :])
+
+    def beside_xs(array: Array, times: int) -> Array:  # where types say how arrays are split, alike
+        sharding = jax.typeof(xs).sharding
+        if AxisType.Explicit not in sharding.mesh.axis_types:
+            return array
+        spec = PartitionSpec(*(None,) * times, *sharding.spec[1 : 1 + batch])
+        return jax.sharding.reshard(array, NamedSharding(sharding.mesh, spec))
+
+    def cast(array: Array) -> Array:
+        return array if array.dtype == bool else array.astype(dtype)
 
     def flags(array: Array | None) -> Array | None:
         if array is None:
@@ -143,9 +133,8 @@ def problem_of(
         wide = array.reshape(array.shape + (1,) * (1 + batch - array.ndim))
         return flat(jnp.broadcast_to(wide, (steps, *batch_shape)), 1)
 
-    xs = jnp.zeros((steps, *batch_shape, 0), dtype) if xs is None else xs.astype(dtype)
     w_in, w_rec, bias, bias_rec = (None if w is None else w[None] for w in weights[1:])
-    happened = Events(*map(flags, events or Events()))
+    happened = Events(*map(flags, happened))
     operands = Operands(
         flat(xs, 1),
         w_in,  # pyright: ignore[reportArgumentType]

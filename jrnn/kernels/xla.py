@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.kernels.common import before, gradients, heard, inside, read
-from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence
+from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, aligned
 from jrnn.kernels.reference import ACTIVATIONS, add_bias, grouped, matmul, select
 from jrnn.types import Array, wide_dtype
 
@@ -140,7 +140,7 @@ def backward_group(
         return (reached, restarts), (dz, deltas if any(wanted.tap or ()) else None)
 
     wide = wide_dtype(one.w_rec.dtype)
-    nothing = tuple(jnp.zeros(h.shape, wide) for h in one.start)
+    nothing, _ = aligned((tuple(jnp.zeros(h.shape, wide) for h in one.start), entered))
     ends = tuple(n if g is None else g.astype(wide) for n, g in zip(nothing, cotangents.last, strict=True))
     pulls = (*cotangents.states, *(None,) * (len(nothing) - len(cotangents.states)))
     (starts, restarts), (dz, taps) = jax.lax.scan(

@@ -66,12 +66,13 @@ def test_a_fresh_process_computes_the_same(tmp_path):
                 np.testing.assert_array_equal(made[f"arr_{i}"], array, err_msg=name)
 
 
-def test_one_program_serves_every_batch_size():
-    (b,) = export.symbolic_shape("b")
-    like = jax.ShapeDtypeStruct((T, b, F), XS.dtype), jax.ShapeDtypeStruct((b,), LENGTHS.dtype)
+@pytest.mark.parametrize("steps", [T, T - 1], ids=["batch", "batch and time"])
+def test_one_program_serves_every_size(steps):
+    b, t = export.symbolic_shape("b, t")
+    like = jax.ShapeDtypeStruct((T if steps == T else t, b, F), XS.dtype), jax.ShapeDtypeStruct((b,), LENGTHS.dtype)
     program = to_stablehlo(unrolled, PARAMS, *like)
-    found = program.call(PARAMS, XS[:, 1:], LENGTHS[1:])
-    wanted = jax.jit(unrolled)(PARAMS, XS[:, 1:], LENGTHS[1:])
+    given = XS[:steps, 1:], LENGTHS[1:]
+    found, wanted = program.call(PARAMS, *given), jax.jit(unrolled)(PARAMS, *given)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 

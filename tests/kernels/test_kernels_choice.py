@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -132,6 +133,29 @@ def test_many_threads_at_once():
     [t.join(timeout=120) for t in threads]
     assert not any(t.is_alive() for t in threads)
     jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+@needs_kernel
+def test_of_a_stack_and_of_two_directions_each_part_chooses():
+    stack = jrnn.stack(jrnn.lstm(4), jrnn.linear(3))
+    explained = jrnn.kernels.explain(stack, setting(stack)[0])
+    assert explained.chosen == "native, reference" and explained.parts["layer 1"].chosen == "reference"
+    assert str(explained).startswith("layer 0: native\nlayer 1: reference; not native: it has no linear")
+    both = jrnn.Bidirectional(jrnn.lstm(4))
+    assert jrnn.kernels.explain(both, setting(both)[0], "native").chosen == "native"
+    with pytest.raises(jrnn.InputError, match="it has no linear"):
+        jrnn.kernels.explain(stack, setting(stack)[0], "native")
+
+
+@needs_kernel
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_key_costs_the_kernel_where_there_is_noise_alone(noisy):
+    lstm = jrnn.dropout(jrnn.lstm(3), outputs=0.5) if noisy else jrnn.lstm(3)
+    for cell in (lstm, jrnn.stack(lstm, jrnn.gru(2)), jrnn.residual(lstm)):
+        params, xs = setting(cell)
+        for name in (None, "native"):
+            run = partial(jrnn.unroll, cell, xs=xs, key=jax.random.key(0), implementation=name)
+            assert ("jrnn_recur" in str(jax.make_jaxpr(lambda p, run=run: run(p).outputs)(params))) != noisy
 
 
 @needs_kernel

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jrnn
 from jrnn.kernels import reference
@@ -123,6 +122,45 @@ def test_vmap_twice():
     close(of(kernel(case.what)), of(lambda o, e: reference.run(case.what, o, e)), tol=1e-12)
 
 
+def by(name, loss):
+    """`loss(params, x)` of a GRU's states, by an implementation; its parameters; 3 sequences."""
+    cell = jrnn.gru(4, dtype="float64")
+    params, xs = cell.init(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (3, 5, 2), jnp.float64)
+    return lambda params, x: loss(jrnn.unroll(cell, params, x, implementation=name).outputs), params, xs
+
+
+DERIVATIVES = {
+    "gradient penalty": lambda f, p, xs: jax.grad(
+        lambda p: jnp.sum(jax.vmap(jax.grad(f, 1), in_axes=(None, 0))(p, xs) ** 2)
+    )(p),
+    "adapted": lambda f, p, xs: jax.grad(
+        lambda p: jnp.sum(jax.vmap(lambda x: f(jax.tree.map(jnp.subtract, p, jax.grad(f)(p, x)), x))(xs))
+    )(p),
+    "one direction": lambda f, p, xs: jax.vmap(lambda x: jax.jvp(f, (p, x), (p, xs[0]))[1])(xs),
+    "many directions": lambda f, p, xs: jax.vmap(lambda v: jax.jvp(f, (p, xs[0]), (p, v))[1])(xs),
+    "one direction, members": lambda f, p, xs: jax.vmap(
+        lambda s: jax.jvp(lambda p: f(p, xs[0]), (jax.tree.map(lambda a: s * a, p),), (p,))[1]
+    )(jnp.arange(3.0)),
+    "Hessian-vector": lambda f, p, xs: jax.vmap(
+        lambda x: jax.jvp(jax.grad(f, 1), (p, x), (jax.tree.map(jnp.zeros_like, p), xs[0]))[1]
+    )(xs),
+    "transposed": lambda f, p, xs: jax.vmap(
+        lambda x: jax.linear_transpose(jax.vjp(lambda p: f(p, x), p)[1], jnp.ones(()))((p,))
+    )(xs),
+    "no examples": lambda f, p, xs: jax.vmap(jax.value_and_grad(f, (0, 1)), in_axes=(None, 0))(p, xs[:0]),
+}
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("curved", [False, True], ids=["linear", "curved"])
+@pytest.mark.parametrize("derivative", DERIVATIVES.values(), ids=DERIVATIVES)
+def test_derivatives_under_vmap(name, curved, derivative):
+    """What differs between examples and what all share: points, directions and cotangents."""
+    loss = (lambda y: jnp.sum(y[-1] ** 2)) if curved else (lambda y: jnp.sum(y[-1]))
+    found, wanted = (jax.jit(partial(derivative, f))(p, xs) for f, p, xs in (by(name, loss), by("reference", loss)))
+    close(found, wanted, tol=1e-12)
+
+
 def test_inside_scan_and_checkpoint(problem):
     operands, loss, spec = problem
 
@@ -151,56 +189,3 @@ def test_gradients_that_nobody_asked_for():
                 for run in (kernel(case.what), lambda o, e: reference.run(case.what, o, e))
             )
             close(found, wanted, tol=1e-12)
-
-
-def test_shard_map_and_two_devices():
-    """Each device takes its own sequences; gradients of the weights are summed over them."""
-    case = Case("gru", 1, 4, 6, 2, 3)
-    operands, events = make(case)
-    mesh = Mesh(np.asarray(jax.devices()[:2]), ("batch",))
-
-    def loss(w_rec, xs, start):
-        return jnp.sum(kernel(case.what)(operands._replace(w_rec=w_rec, xs=xs, start=start), events).states[0] ** 2)
-
-    def local(w_rec, xs, start):
-        return jax.lax.psum(loss(w_rec, xs, start), "batch")
-
-    rows, state = PartitionSpec(None, None, "batch"), PartitionSpec(None, "batch")
-    mapped = jax.shard_map(local, mesh=mesh, in_specs=(PartitionSpec(), rows, state), out_specs=PartitionSpec())
-    arguments = operands.w_rec, operands.xs, operands.start
-    close(jax.jit(jax.grad(mapped))(*arguments), jax.grad(loss)(*arguments), tol=1e-12)
-
-
-def test_plain_jit_splits_the_sequences_over_devices():
-    """With sequences that lie on two devices: the same values and gradients, nothing gathered, gradients in place."""
-    cell = jrnn.stack(jrnn.lstm(4), jrnn.gru(3))
-    params, xs = cell.init(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (5, 6, 3, 2))
-    lengths = jnp.asarray(np.random.default_rng(0).integers(0, 6, (6, 3)))
-
-    @jax.jit
-    @partial(jax.value_and_grad, argnums=(0, 1))
-    def run(params, xs, lengths):
-        found = jrnn.unroll(cell, params, xs, lengths=lengths, implementation=IMPLEMENTATIONS[0])
-        return jnp.sum(found.outputs**2) + jnp.sum(found.last)
-
-    mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
-    placed = [
-        jax.device_put(array, NamedSharding(mesh, PartitionSpec(*where)))
-        for array, where in ((params, ()), (xs, (None, "batch")), (lengths, ("batch",)))
-    ]
-    assert "all-gather" not in run.lower(*placed).compile().as_text()
-    found = run(*placed)
-    close(found, run(params, xs, lengths), tol=1e-12)
-    assert found[1][1].sharding.spec[:2] == (None, "batch")
-
-
-@pytest.mark.parametrize("axis", ["time", "features"])
-def test_plain_jit_gathers_what_is_split_elsewhere(axis):
-    """Right all the same."""
-    case = Case("lstm", 1, 4, 3, 4, 3, "lengths resets tap")
-    operands, events = make(case)
-    mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
-    spec = PartitionSpec(None, "x") if axis == "time" else PartitionSpec(None, None, None, "x")
-    grad = jax.jit(jax.grad(lambda o: jnp.sum(kernel(case.what)(o, events).states[0] ** 2)))
-    split = operands._replace(xs=jax.device_put(operands.xs, NamedSharding(mesh, spec)))
-    close(grad(split), grad(operands), tol=1e-12)

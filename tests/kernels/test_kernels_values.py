@@ -1,5 +1,7 @@
 """Values and every gradient of every implementation against the spec, `reference.run`, by XLA's autodiff."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,6 +94,29 @@ def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place, value):
                 np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
                 a, b = np.where(np.isfinite(a), a, 0), np.where(np.isfinite(b), b, 0)
             np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)  # NaN and Inf in the same places
+
+
+@pytest.mark.parametrize("place", ["xs", "cotangent"])
+@pytest.mark.parametrize("flag", ["resets", "cuts"])
+def test_a_prefix_scan_is_cut_for_what_is_not_finite_too(place, flag):
+    """0 times infinity is no number: a reset must select, not multiply."""
+    case = Case("linear", 1, 9, 3, 2, 4, "resets cuts")
+    operands, events = make(case)
+    events = events._replace(**{name: None if name != flag else events.resets for name in ("resets", "cuts")})
+    operands = operands._replace(restart=operands.restart if flag == "resets" else None)
+    cotangents = cotangents_like(jax.eval_shape(partial(reference.run, case.what), operands, events))
+    if place == "cotangent":
+        cotangents[0] = cotangents[0].at[0, 4].set(np.inf)
+    else:
+        operands = operands._replace(xs=operands.xs.at[0, 4].set(np.inf))
+
+    def all_of(run):
+        return run(operands, events), jax.grad(pulled(run, cotangents))(operands, events)
+
+    found, wanted = all_of(kernel(case.what)), all_of(partial(reference.run, case.what))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
+    assert not all(np.isfinite(a).all() for a in jax.tree.leaves(found))
 
 
 def plant(array, value):

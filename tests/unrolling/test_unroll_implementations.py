@@ -152,6 +152,30 @@ def test_both_directions_are_one_call():
         assert [text.count(f'custom_call_target="jrnn_{way}ward"') for way in ("for", "back")] == [calls, calls]
 
 
+@pytest.mark.parametrize("name", ["native", "xla"])
+def test_two_directions_that_differ_in_what_they_give_are_two_calls(name):
+    """A wrapper needs all of its states, a plain cell none; a tap of one side alone."""
+    if name == "native" and isinstance(native.library(), str):
+        pytest.skip(native.library())
+    xs = jax.random.normal(jax.random.key(1), (6, 2, 4), jnp.float64)
+    lstm = jrnn.lstm(4, dtype="float64")
+    for cell in (jrnn.Bidirectional(lstm, jrnn.residual(lstm)), jrnn.Bidirectional(jrnn.residual(lstm), lstm)):
+        params = cell.init(jax.random.key(0), 4)
+        found, wanted = (jrnn.unroll(cell, params, xs, implementation=each) for each in (name, "reference"))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), found, wanted)
+    cell = jrnn.Bidirectional(lstm)
+    params = cell.init(jax.random.key(0), 4)
+    states = jrnn.unroll(cell, params, xs, return_states=True).states
+
+    def pulled(tap, each):
+        tap = states._replace(forward=tap, backward=None)
+        return jnp.sum(jrnn.unroll(cell, params, xs, state_tap=tap, implementation=each).outputs ** 2)
+
+    silence = jax.tree.map(jnp.zeros_like, states.forward)
+    found, wanted = (jax.grad(pulled)(silence, each) for each in (name, "reference"))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), found, wanted)
+
+
 @needs_kernel
 def test_value_and_grads_by_the_kernel():
     """One program, with the kernel in it, and the same delta as the scan's."""

@@ -1,0 +1,110 @@
+"""The recurrence on two devices: `shard_map`, plain `jit`, meshes whose axes are part of the types."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import jrnn
+
+from .cases import IMPLEMENTATIONS, Case, close, kernel, make
+
+EVERYONE = (*IMPLEMENTATIONS, "reference")
+
+
+def test_shard_map_and_the_sum_over_devices():
+    """Each device takes its own sequences; gradients of the weights are summed over them."""
+    case = Case("gru", 1, 4, 6, 2, 3)
+    operands, events = make(case)
+    mesh = Mesh(np.asarray(jax.devices()[:2]), ("batch",))
+
+    def loss(w_rec, xs, start):
+        return jnp.sum(kernel(case.what)(operands._replace(w_rec=w_rec, xs=xs, start=start), events).states[0] ** 2)
+
+    def local(w_rec, xs, start):
+        return jax.lax.psum(loss(w_rec, xs, start), "batch")
+
+    rows, state = PartitionSpec(None, None, "batch"), PartitionSpec(None, "batch")
+    mapped = jax.shard_map(local, mesh=mesh, in_specs=(PartitionSpec(), rows, state), out_specs=PartitionSpec())
+    arguments = operands.w_rec, operands.xs, operands.start
+    close(jax.jit(jax.grad(mapped))(*arguments), jax.grad(loss)(*arguments), tol=1e-12)
+
+
+def test_plain_jit_splits_the_sequences_over_devices():
+    """With sequences that lie on two devices: the same values and gradients, nothing gathered, gradients in place."""
+    cell = jrnn.stack(jrnn.lstm(4), jrnn.gru(3))
+    params, xs = cell.init(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (5, 6, 3, 2))
+    lengths = jnp.asarray(np.random.default_rng(0).integers(0, 6, (6, 3)))
+
+    @jax.jit
+    @partial(jax.value_and_grad, argnums=(0, 1))
+    def run(params, xs, lengths):
+        found = jrnn.unroll(cell, params, xs, lengths=lengths, implementation=IMPLEMENTATIONS[0])
+        return jnp.sum(found.outputs**2) + jnp.sum(found.last)
+
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    placed = [
+        jax.device_put(array, NamedSharding(mesh, PartitionSpec(*where)))
+        for array, where in ((params, ()), (xs, (None, "batch")), (lengths, ("batch",)))
+    ]
+    assert "all-gather" not in run.lower(*placed).compile().as_text()
+    found = run(*placed)
+    close(found, run(params, xs, lengths), tol=1e-12)
+    assert found[1][1].sharding.spec[:2] == (None, "batch")
+
+
+@pytest.mark.parametrize("axis", ["time", "features"])
+def test_plain_jit_gathers_what_is_split_elsewhere(axis):
+    """Right all the same."""
+    case = Case("lstm", 1, 4, 3, 4, 3, "lengths resets tap")
+    operands, events = make(case)
+    mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = PartitionSpec(None, "x") if axis == "time" else PartitionSpec(None, None, None, "x")
+    grad = jax.jit(jax.grad(lambda o: jnp.sum(kernel(case.what)(o, events).states[0] ** 2)))
+    split = operands._replace(xs=jax.device_put(operands.xs, NamedSharding(mesh, spec)))
+    close(grad(split), grad(operands), tol=1e-12)
+
+
+@pytest.mark.parametrize("name", EVERYONE)
+@pytest.mark.parametrize("options", [{}, {"lengths": True}, {"remat": "sqrt"}, {"remat": "step"}], ids=str)
+def test_unroll_inside_shard_map(name, options):
+    """With its check of what differs between devices: values, gradients, Hessian-vector products."""
+    cell = jrnn.lstm(4, dtype="float64")
+    params = cell.init(jax.random.key(0), 3)
+    xs = jax.random.normal(jax.random.key(1), (5, 6, 3), jnp.float64)
+    lengths = jnp.arange(6) % 5
+
+    def run(params, xs, lengths):
+        given = options | ({"lengths": lengths} if "lengths" in options else {})
+        return jrnn.unroll(cell, params, xs, implementation=name, **given).outputs
+
+    mesh, rows = jax.make_mesh((2,), ("b",), axis_types=(jax.sharding.AxisType.Auto,)), PartitionSpec(None, "b")
+    split = jax.shard_map(run, mesh=mesh, in_specs=(PartitionSpec(), rows, PartitionSpec("b")), out_specs=rows)
+
+    def all_of(run):
+        grad = jax.grad(lambda params: jnp.sum(run(params, xs, lengths) ** 2))
+        return jax.jit(lambda p: (run(p, xs, lengths), grad(p), jax.jvp(grad, (p,), (p,))[1]))(params)
+
+    close(all_of(split), all_of(run), tol=1e-12)
+
+
+@pytest.mark.parametrize("name", EVERYONE)
+@pytest.mark.parametrize(
+    "batch, where", [((6,), (None, "b")), ((2, 6), (None, "b")), ((2, 6), (None, None, "b"))], ids=str
+)
+def test_meshes_with_explicit_axes(name, batch, where):
+    cell = jrnn.gru(4, dtype="float64")
+    params = cell.init(jax.random.key(0), 3)
+    xs = jax.random.normal(jax.random.key(1), (5, *batch, 3), jnp.float64)
+
+    @jax.jit
+    @partial(jax.value_and_grad, argnums=(0, 1))
+    def run(params, xs):
+        return jnp.sum(jrnn.unroll(cell, params, xs, implementation=name).outputs ** 2)
+
+    mesh = jax.make_mesh((2,), ("b",), axis_types=(jax.sharding.AxisType.Explicit,))
+    placed = [jax.device_put(a, NamedSharding(mesh, PartitionSpec(*w))) for a, w in ((params, ()), (xs, where))]
+    close(run(*placed), run(params, xs), tol=1e-12)
