@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jrnn.cells import draw_noise
 from jrnn.kernel_calls import alike, kernel_steps, scan_together
-from jrnn.kernels.problem import aligned
+from jrnn.kernels.problem import aligned, placed_like
 from jrnn.masking import Schedule, select, zero_unless
 from jrnn.plans import Plan, Run, Unrolled, begun, ended
 from jrnn.types import Array, Inputs, Params, State
@@ -60,11 +60,13 @@ def scan(
         last = y if valid is None else select(valid, y, last)
         return (after, last), (y, after if plan.return_states else None)
 
+    placed = partial(placed_like, next(iter(jax.tree.leaves(xs)), jnp.zeros(())), times=0, batch=len(plan.batch_shape))
+    start = jax.tree.map(placed, start)
     start, *_ = aligned((start, params, xs, restart, when, tap))
     start, inputs = begun(xs, start, when, tap, plan)
     slices = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), inputs)
     silence = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), jax.eval_shape(one, start, slices)[1])
-    silence, _ = aligned((silence, start))
+    silence, _ = aligned((jax.tree.map(placed, silence), start))
     if plan.implementation == "reference":
         steps = partial(jax.lax.scan, body, reverse=plan.reverse, unroll=plan.unroll)
         if plan.segment == 1:

@@ -261,8 +261,11 @@ def run_of(
     check_step(cell, params, start, xs)
     when = schedule(steps, batch_shape, lengths, resets, mask, reverse, truncate)
     chosen = kernels.explain(cell, params, implementation).chosen
-    split = len(batch_shape) > 1 and explicitly_split((xs, start))  # a kernel would merge the batch axes
-    if steps == 0 or size_of(batch_shape) == 0 or draws_noise(cell, params, key) or split:
+    split = explicitly_split((xs, start))
+    if split and chosen == "native":
+        chosen = "xla"  # types that say how arrays are split do not reach through a foreign call
+    several = split and len(batch_shape) > 1  # they would have to be merged
+    if steps == 0 or size_of(batch_shape) == 0 or draws_noise(cell, params, key) or several:
         chosen = "reference"
     plan = Plan(steps, batch_shape, reverse, segment_of(remat, steps), unroll, return_states, silent, chosen, beneath)
     return Run(cell, params, xs, start, restart, when, state_tap, key, plan)

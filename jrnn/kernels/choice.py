@@ -36,8 +36,8 @@ class Explanation:
 def explain(cell: Any, params: Any, implementation: str | Sequence[str] | None = None) -> Explanation:
     """Which implementation `jrnn.unroll(cell, params, ...)` takes for this cell here, and why others refused.
 
-    Calls that draw noise, of no steps or no sequences, and with several batch axes of which a mesh of Explicit axes
-    splits one take the reference whatever this says.
+    Calls that draw noise, and those of no steps or no sequences, take the reference whatever this says. So do those
+    with several batch axes of which a mesh of Explicit axes splits one; with one batch axis they take `xla`.
 
     Args:
       cell, params: a cell, stack or `Bidirectional` and its parameters (or their shapes).

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from jrnn.kernels.batching import ROWS
 from jrnn.kernels.problem import Events, Operands, Outcome
@@ -58,10 +58,12 @@ def over_rows(function: Callable, takes: Sequence[int | None], gives: Sequence[i
             return NamedSharding(mesh, PartitionSpec(*(along if i == axis else None for i in range(rank))))
 
         def local(*leaves: Any) -> list[Any]:
-            own = function(*leaves)
-            if along is None:
-                return own
-            return [jax.lax.psum(a, along) if axis is None else a for a, axis in zip(own, gives, strict=True)]
+            # a device's own arrays, whatever mesh is set outside
+            with jax.sharding.use_abstract_mesh(AbstractMesh((), ())):
+                own = function(*leaves)
+                if along is None:
+                    return own
+                return [jax.lax.psum(a, along) if axis is None else a for a, axis in zip(own, gives, strict=True)]
 
         of_arguments, of_results = (tuple(map(sharding, *side)) for side in ((ranks[0], takes), (ranks[1], gives)))
         return mesh, local, list(of_results), of_arguments

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax import core
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jrnn.types import Array
 
@@ -133,12 +134,24 @@ def aligned(tree: Any) -> Any:
     return jax.tree.map(one, tree)
 
 
+def placed_like(xs: Array, array: Array, times: int, batch: int) -> Array:
+    """`array` [times..., *B, ...], its batch axes split over devices as those of xs [T, *B, ...] are.
+
+    Only where types say how arrays are split (a mesh of Explicit axes): elsewhere XLA sees to it.
+    """
+    sharding = jax.typeof(xs).sharding
+    if AxisType.Explicit not in sharding.mesh.axis_types:
+        return array
+    spec = PartitionSpec(*(None,) * times, *sharding.spec[1 : 1 + batch])
+    return jax.sharding.reshard(array, NamedSharding(sharding.mesh, spec))
+
+
 def array_like(array: Array, shape: tuple[int, ...], dtype: Any) -> Any:
     """The type of an array that differs between devices where `array` does."""
     aval = jax.typeof(array)
     if not varying(aval):
         return jax.ShapeDtypeStruct(shape, dtype)
-    sharding = aval.sharding.update(spec=jax.sharding.PartitionSpec(*(None,) * len(shape)))
+    sharding = aval.sharding.update(spec=PartitionSpec(*(None,) * len(shape)))
     return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding, manual_axis_type=aval.mat)
 
 

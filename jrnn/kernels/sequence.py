@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jrnn.kernels import reference
-from jrnn.kernels.problem import Events, Operands, Recurrence, Weights
+from jrnn.kernels.problem import Events, Operands, Recurrence, Weights, placed_like
 from jrnn.kernels.rule import IMPLEMENTATIONS, forward
 from jrnn.types import Array, InputError, Shape, size_of
 
@@ -115,14 +114,7 @@ def problem_of(
 
     def flat(array: Array, times: int) -> Array:
         lead = (1, *array.shape[:times], rows)
-        return beside_xs(cast(array), times).reshape(*lead, *array.shape[times + batch :])
-
-    def beside_xs(array: Array, times: int) -> Array:  # where types say how arrays are split, alike
-        sharding = jax.typeof(xs).sharding
-        if AxisType.Explicit not in sharding.mesh.axis_types:
-            return array
-        spec = PartitionSpec(*(None,) * times, *sharding.spec[1 : 1 + batch])
-        return jax.sharding.reshard(array, NamedSharding(sharding.mesh, spec))
+        return placed_like(xs, cast(array), times, batch).reshape(*lead, *array.shape[times + batch :])
 
     def cast(array: Array) -> Array:
         return array if array.dtype == bool else array.astype(dtype)

@@ -140,7 +140,7 @@ def backward_group(
         return (reached, restarts), (dz, deltas if any(wanted.tap or ()) else None)
 
     wide = wide_dtype(one.w_rec.dtype)
-    nothing, _ = aligned((tuple(jnp.zeros(h.shape, wide) for h in one.start), entered))
+    nothing, _ = aligned((tuple(jnp.zeros_like(h, dtype=wide) for h in one.start), entered))
     ends = tuple(n if g is None else g.astype(wide) for n, g in zip(nothing, cotangents.last, strict=True))
     pulls = (*cotangents.states, *(None,) * (len(nothing) - len(cotangents.states)))
     (starts, restarts), (dz, taps) = jax.lax.scan(
