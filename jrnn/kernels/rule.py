@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.interpreters.partial_eval import dce_rules
 
 from jrnn.kernels import associative, native, reference, xla
 from jrnn.kernels.batching import batched
@@ -216,6 +217,17 @@ def batch(primitive: Any, args: Sequence[Array], dims: Sequence[Any], *, call: C
     return jax.tree.leaves(results), jax.tree.leaves(axes)
 
 
+def pull_dce(used: Sequence[bool], *rest: Any) -> tuple[list[bool], Any]:
+    """Dead code elimination: gradients that nobody reads are not computed (JAX 0.12 also says which inputs live)."""
+    eqn = rest[-1]
+    if not any(used):
+        return [False] * len(eqn.invars), None
+    call, read = eqn.params["call"], iter(used)
+    call = replace(call, wanted=tuple(wanted and next(read) for wanted in call.wanted))
+    left = [var for var, read in zip(eqn.outvars, used, strict=True) if read]
+    return [True] * len(eqn.invars), eqn.replace(outvars=left, params={"call": call})
+
+
 def none_of(primitive: Any, args: Sequence[Array], dims: Sequence[Any], call: Call) -> tuple[list, list]:
     """`batch` over an axis of length 0."""
     one = [a.shape if d is None else (*a.shape[:d], *a.shape[d + 1 :]) for a, d in zip(args, dims, strict=True)]
@@ -257,4 +269,5 @@ def install(primitive: Any) -> None:
 for primitive in METHODS:
     install(primitive)
 ad.primitive_jvps[recur_p], ad.primitive_jvps[push_p], ad.primitive_jvps[pull_p] = recur_jvp, push_jvp, pull_jvp
+dce_rules[pull_p] = pull_dce
 ad.primitive_transposes[push_p], ad.primitive_transposes[pull_p] = push_transpose, pull_transpose

@@ -122,6 +122,30 @@ def test_vmap_twice():
     close(of(kernel(case.what)), of(lambda o, e: reference.run(case.what, o, e)), tol=1e-12)
 
 
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_gradients_that_nobody_reads_are_not_computed(name):
+    """The gradient of xs, asked for and dropped, leaves no trace in the program."""
+    cell = jrnn.lstm(4)
+    params, xs = cell.init(jax.random.key(0), 2), jnp.ones((5, 3, 2))
+
+    def loss(params, xs):
+        return jnp.sum(jrnn.unroll(cell, params, xs, implementation=name).outputs ** 2)
+
+    def cost(grad):
+        compiled = jax.jit(grad).lower(params, xs).compile()
+        calls = [
+            line.split("custom-call(")[0].split("=", 1)[1]
+            for line in compiled.as_text().splitlines()
+            if 'custom_call_target="jrnn_backward"' in line
+        ]
+        return calls, compiled.cost_analysis()["flops"]
+
+    dropped = cost(lambda params, xs: jax.grad(loss, argnums=(0, 1))(params, xs)[0])
+    assert dropped == cost(jax.grad(loss)) != cost(jax.grad(loss, argnums=(0, 1)))
+    found = jax.jit(lambda params, xs: jax.grad(loss, argnums=(0, 1))(params, xs)[0])(params, xs)
+    close(found, jax.jit(jax.grad(loss))(params, xs), tol=1e-6)
+
+
 def by(name, loss):
     """`loss(params, x)` of a GRU's states, by an implementation; its parameters; 3 sequences."""
     cell = jrnn.gru(4, dtype="float64")
