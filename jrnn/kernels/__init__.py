@@ -12,3 +12,4 @@ from jrnn.kernels.sequence import Problem as Problem
 from jrnn.kernels.sequence import problem_of as problem_of
 from jrnn.kernels.sequence import recur as recur
 from jrnn.kernels.sequence import recur_all as recur_all
+from jrnn.kernels.xla import step as step

@@ -25,7 +25,7 @@ from jax.interpreters.partial_eval import dce_rules
 
 from jrnn.kernels import associative, native, reference, xla
 from jrnn.kernels.batching import batched
-from jrnn.kernels.partition import ask_for_devices, on_several_devices, over_rows, rows_axes
+from jrnn.kernels.partition import ask_for_devices, on_several_devices, over_devices, rows_axes
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, aligned
 from jrnn.types import Array
 
@@ -241,9 +241,11 @@ def is_none(leaf: Any) -> bool:
 
 
 def lower(primitive: Any, call: Call, ctx: Any, *args: Any) -> Any:
-    def function(*leaves: Array) -> list[Array]:
-        return jax.tree.leaves(run(primitive, call)(*leaves))
+    def of_groups(reverse: tuple[bool, ...]) -> Any:
+        own = replace(call, what=replace(call.what, reverse=reverse))
+        return lambda *leaves: jax.tree.leaves(run(primitive, own)(*leaves))
 
+    function = of_groups(call.what.reverse)
     if on_several_devices(ctx) and call.name == "native" and primitive is not push_p:
         given = jax.tree.unflatten(call.tree, ctx.avals_in)
         found = jax.tree.unflatten(shapes(primitive, call, tuple(ctx.avals_in))[1], ctx.avals_out)
@@ -252,8 +254,8 @@ def lower(primitive: Any, call: Call, ctx: Any, *args: Any) -> Any:
             gives = [axis for axis, moved in zip(wanted, call.wanted, strict=True) if moved]
         else:
             takes, gives = rows_axes(given), rows_axes((found,))
-        ranks = tuple([len(a.shape) for a in avals] for avals in (ctx.avals_in, ctx.avals_out))
-        function = over_rows(function, takes, gives, ranks)
+        sizes = tuple([a.shape for a in avals] for avals in (ctx.avals_in, ctx.avals_out))
+        function = over_devices(of_groups, call.what.reverse, takes, gives, sizes)
     return mlir.lower_fun(function, multiple_results=True)(ctx, *args)
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.kernels.common import before, gradients, heard, inside, read
-from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, aligned
+from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, Weights, aligned
 from jrnn.kernels.reference import ACTIVATIONS, add_bias, grouped, matmul, select
 from jrnn.types import Array, wide_dtype
 
@@ -58,6 +58,13 @@ def forward_group(
     inputs = read(one, events), events, heard(what, one, events)
     last, (states, sums) = jax.lax.scan(body, one.start, inputs, reverse=reverse)
     return Outcome(states, last, sums)
+
+
+def step(weights: Weights, state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
+    """The state after one step: x [*B, F], h or (h, c) [*B, H]."""
+    kind, w_in, w_rec, bias, bias_rec = weights
+    one = Operands(x, w_in, w_rec, bias, bias_rec, state, None, None)
+    return advance(kind, gates_of(kind, one, sums_of(kind, one, x.astype(w_in.dtype), state[0]), state[0]), state)
 
 
 def sums_of(kind: str, one: Operands, x: Array, h: Array) -> Array:

@@ -56,6 +56,27 @@ def test_plain_jit_splits_the_sequences_over_devices():
     assert found[1][1].sharding.spec[:2] == (None, "batch")
 
 
+@pytest.mark.parametrize("two_ways", [False, True])
+def test_plain_jit_splits_an_ensemble_over_devices(two_ways):
+    """Members that lie on two devices stay there, both directions of each; what all share is summed over them."""
+    cell = jrnn.Bidirectional(jrnn.gru(4)) if two_ways else jrnn.gru(4)
+    params = jax.vmap(lambda key: cell.init(key, 2))(jax.random.split(jax.random.key(0), 6))
+    xs = jax.random.normal(jax.random.key(1), (5, 3, 2))
+
+    @jax.jit
+    @partial(jax.value_and_grad, argnums=(0, 1))
+    def run(params, xs):
+        found = jax.vmap(lambda p: jrnn.unroll(cell, p, xs, implementation=IMPLEMENTATIONS[0]).outputs)(params)
+        return jnp.sum(found**2)
+
+    mesh = jax.make_mesh((2,), ("members",), axis_types=(jax.sharding.AxisType.Auto,))
+    placed = [jax.device_put(a, NamedSharding(mesh, PartitionSpec(*w))) for a, w in ((params, ("members",)), (xs, ()))]
+    assert "all-gather" not in run.lower(*placed).compile().as_text()
+    found = run(*placed)
+    close(found, run(params, xs), tol=1e-12)
+    assert all(leaf.sharding.spec[0] == "members" for leaf in jax.tree.leaves(found[1][0]))
+
+
 @pytest.mark.parametrize("axis", ["time", "features"])
 def test_plain_jit_gathers_what_is_split_elsewhere(axis):
     """Right all the same."""
