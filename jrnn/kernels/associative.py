@@ -75,7 +75,7 @@ def prefix(a: Array, z: Array, start: Array, reverse: bool, fresh: Array | None)
 
 
 def combine(earlier: tuple[Array, ...], later: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Two stretches of steps as one; one that begins anew reads nothing before it, as 0 times infinity would."""
+    """Two stretches of steps as one; one that begins anew selects: 0 times what came before may be NaN."""
     (a, z, *begun), (b, y, *anew) = earlier, later
     both = b * z + y
     if not anew:

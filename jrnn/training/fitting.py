@@ -112,8 +112,8 @@ def fit(
       flow_every: log where the gradient goes in the first step and every `flow_every`-th after it: figures of dL/dh_t
         from the same backward pass (`delta_metrics`), and the growth of random tangents along 4 sequences of the batch
         (`tangent_growth`; left out where there is none: `Bidirectional`, complex states). Such a step takes 1.2 to
-        1.3 times as long at 128 units, up to 4 times at 32 (benchmarks/telemetry_cost.py). None logs neither. A
-        resumed run may have another.
+        1.5 times as long at 32 sequences and 128 units, up to 3.5 times at one (benchmarks/telemetry_cost.py).
+        None logs neither. A resumed run may have another.
       progress, tensorboard: show a progress bar; write event files (both need the extra `train`).
       unroll_options: more options of `unroll`: truncate, remat, reverse, ...
       metadata: a dict that JSON can hold, kept in every checkpoint and returned by `load`; "step" and "config" are
