@@ -32,7 +32,9 @@ def soak(cases, seed):
     rng = np.random.default_rng(seed)
     names = ("lengths", "mask", "resets", "cuts", "tap", "silent", "reverse")
     for number in range(cases):
-        groups, steps, rows = (int(n) for n in (rng.integers(1, 4), rng.integers(1, 40), rng.integers(1, 30)))
+        long = rng.random() < 0.2  # several chunks, and threads without rows of their own
+        most = (2, 400, 3) if long else (4, 40, 30)
+        groups, steps, rows = (int(rng.integers(1, n)) for n in most)
         features, units = int(rng.integers(0, 40)), int(rng.integers(1, 90))
         events = " ".join(name for name in names if rng.random() < 0.3)
         events = events.replace("silent", "") if "tap" in events else events

@@ -120,8 +120,9 @@ def test_every_instruction_set_on_poisoned_memory(instructions):
 def test_many_threads_at_once():
     cell = jrnn.lstm(20)
     params = cell.init(jax.random.key(0), 3)
-    many = [jax.random.normal(jax.random.key(i), (30, 16, 3)) for i in range(8)]
-    run = jax.jit(lambda xs: jrnn.unroll(cell, params, xs).outputs)
+    shapes = ((30, 16, 3), (300, 1, 3))  # threads with rows of their own, and a thread beside the only one
+    many = [jax.random.normal(jax.random.key(i), shapes[i % 2]) for i in range(8)]
+    run = jax.jit(jax.grad(lambda xs: jnp.sum(jrnn.unroll(cell, params, xs).outputs ** 2)))
     wanted, found = [run(xs) for xs in many], [None] * len(many)
 
     def work(i):

@@ -62,8 +62,8 @@ const Choice& choose() {
 // Work claimed from a counter, by the caller too: it waits only for pieces that a thread has begun, so a pool whose
 // threads are all busy cannot hold it up. What the pool runs late finds nothing left to claim.
 struct Shared {
-  std::atomic<int64_t> next{0};
-  int64_t count, done = 0;
+  std::atomic<int64_t> next{0}, done{0};
+  int64_t count;
   void (*work)(void*, int64_t);
   void* context;
   std::mutex mutex;
@@ -85,12 +85,29 @@ struct Shared {
   }
 };
 
-void run_on_pool(void* pool, int64_t count, void (*work)(void*, int64_t), void* context) {
+constexpr int kPatience = 5000;  // some 50 us: a little longer than waking up takes
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");
+#endif
+}
+
+void* start_on_pool(void* pool, int64_t count, int64_t helpers, void (*work)(void*, int64_t), void* context) {
   auto* threads = static_cast<ffi::ThreadPool*>(pool);
   auto shared = std::make_shared<Shared>();
   shared->count = count, shared->work = work, shared->context = context;
-  for (int64_t i = 1; i < std::min(count, threads->num_threads()); ++i) threads->Schedule([shared] { shared->help(); });
+  for (int64_t i = 0; i < helpers; ++i) threads->Schedule([shared] { shared->help(); });
+  return new std::shared_ptr<Shared>(std::move(shared));
+}
+
+void finish_on_pool(void* begun) {
+  const std::unique_ptr<std::shared_ptr<Shared>> owned(static_cast<std::shared_ptr<Shared>*>(begun));
+  const auto& shared = *owned;
   shared->help();
+  for (int i = 0; i < kPatience && shared->done != shared->count; ++i) pause();  // sleep and waking up take longer
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->finished.wait(lock, [&] { return shared->done == shared->count; });
   if (shared->failure) std::rethrow_exception(shared->failure);
@@ -150,7 +167,7 @@ ffi::Error handle(bool backward, ffi::ThreadPool pool, ffi::RemainingArgs args, 
     *(backward ? backwards : forwards)[i] = operand(**buffer);
     advise((*buffer)->untyped_data(), (*buffer)->size_bytes());
   }
-  const Parallel parallel{pool.num_threads(), &pool, run_on_pool};
+  const Parallel parallel{pool.num_threads(), &pool, start_on_pool, finish_on_pool};
   try {
     choose().solve(p, parallel);
   } catch (const std::exception& failure) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -127,9 +128,12 @@ JRNN_INLINE std::pair<Vector<T>, Vector<T>> exp_parts(Vector<T> y) {
   r = r - n * E::low_ln2;
   T factorial[E::degree + 1] = {1};
   for (int k = 1; k <= E::degree; ++k) factorial[k] = factorial[k - 1] * T(k);
-  Vector<T> q = Vector<T>{} + T(1) / factorial[E::degree];
-  for (int k = E::degree - 1; k >= 2; --k) q = q * r + T(1) / factorial[k];
-  Vector<T> p = r + r * r * q;
+  // two terms at a time (Estrin): half as long a chain of products that wait for each other
+  const Vector<T> squared = r * r;
+  auto pair = [&](int k) { return r * (T(1) / factorial[k + 1]) + T(1) / factorial[k]; };
+  Vector<T> q = pair(E::degree - 1);
+  for (int k = E::degree - 3; k >= 2; k -= 2) q = q * squared + pair(k);
+  Vector<T> p = r + squared * q;
   I exponent;
   std::memcpy(&exponent, &shifted, sizeof exponent);
   typename E::Int base;
@@ -141,24 +145,30 @@ JRNN_INLINE std::pair<Vector<T>, Vector<T>> exp_parts(Vector<T> y) {
   return {s, p};
 }
 
+// The magnitude of x with the sign of `of`.
 template <class T>
-JRNN_INLINE Vector<T> magnitude(Vector<T> x) {
-  return x < T(0) ? -x : x;
+JRNN_INLINE Vector<T> with_sign(Vector<T> x, Vector<T> of) {
+  typedef typename Exp<T>::Int I __attribute__((vector_size(kBytes)));
+  const I sign = I{} + std::numeric_limits<typename Exp<T>::Int>::min();
+  I bits, from;
+  std::memcpy(&bits, &x, sizeof bits), std::memcpy(&from, &of, sizeof from);
+  bits = (bits & ~sign) | (from & sign);
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
 }
 
 template <class T>
 JRNN_INLINE Vector<T> sigmoid(Vector<T> x) {
-  auto [s, p] = exp_parts<T>(-magnitude<T>(x));
+  auto [s, p] = exp_parts<T>(with_sign<T>(x, Vector<T>{} - T(1)));
   Vector<T> t = s * p + s;
   return (x >= T(0) ? Vector<T>{} + T(1) : t) / (t + T(1));
 }
 
 template <class T>
 JRNN_INLINE Vector<T> tanh(Vector<T> x) {
-  auto [s, p] = exp_parts<T>(magnitude<T>(x) * T(-2));
+  auto [s, p] = exp_parts<T>(with_sign<T>(x, Vector<T>{} - T(1)) * T(2));
   Vector<T> e = s * p + (s - T(1));
-  Vector<T> t = e / (e + T(2));
-  return x > T(0) ? -t : t;  // at 0, t = x
+  return with_sign<T>(e / (e + T(2)), x);
 }
 
 }  // namespace

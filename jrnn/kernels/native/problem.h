@@ -31,11 +31,13 @@ struct Problem {
   Operand d_xs, d_w_in, d_w_rec, d_bias, d_bias_rec, d_h0, d_c0, d_reset_h, d_reset_c, d_tap_h, d_tap_c;
 };
 
-// Runs `work(context, i)` for i = 0..count-1, on as many threads as there are, and returns when all are done.
+// `start` offers work(context, i), i = 0..count-1, to at most `helpers` threads; `finish` does what nobody has begun,
+// waits for what others have, throws what they threw.
 struct Parallel {
   int64_t threads;
   void* pool;
-  void (*run)(void* pool, int64_t count, void (*work)(void* context, int64_t i), void* context);
+  void* (*start)(void* pool, int64_t count, int64_t helpers, void (*work)(void* context, int64_t i), void* context);
+  void (*finish)(void* begun);
 };
 
 using Solve = void (*)(const Problem&, const Parallel&);

@@ -86,7 +86,7 @@ template <class T>
 void multiply_rows(int64_t rows, int64_t vectors, T* c, int64_t line, Left<T> left, const T* w, int64_t step) {
   const int64_t tiles = (rows + kTile - 1) / kTile;
   for (int64_t i = 0; i < tiles; ++i) {
-    const int64_t height = (rows + tiles - i - 1) / (tiles - i);
+    const int64_t rest = tiles - i, height = rest > 1 ? (rows + rest - 1) / rest : rows;
     kMultiply<T>[(height - 1) * kWide + vectors - 1](c, line, left, w, step);
     c += height * line, left.a += height * left.row, rows -= height;
   }

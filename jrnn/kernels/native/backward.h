@@ -1,0 +1,270 @@
+// The recurrence backwards.
+#pragma once
+#include "gates.h"
+#include "parallel.h"
+#include "rows.h"
+
+namespace jrnn {
+namespace JRNN_ISA {
+namespace {
+
+template <class C, class S>
+struct Backward : Rows<C, S> {
+  using Base = Rows<C, S>;
+  using T = typename Base::T;
+  using V = Vector<T>;
+  using Base::weights, Base::g, Base::rows, Base::spare, Base::blocks, Base::h, Base::f, Base::wide;
+  using Base::at, Base::flag, Base::happens, Base::taken, Base::time, Base::read, Base::write;
+  static constexpr int64_t L = Base::L;
+  const Problem& p = Base::p;
+
+  // Some steps at a time, `total` rows from step `start` on: [x, 1, h, 1] and, for some cells, [r h, 0].
+  struct Chunk {
+    Scratch<T> columns, gates, sums, dz[2];
+    int64_t line = 0, start = 0, count = 0, total = 0;
+  };
+  // Gradients of the weights stay in panels: of_in [F + 1], of_rec [H + 1] rows, the last ones for the biases.
+  struct Room {
+    Scratch<T> dh, around, dc, to_reset_h, to_reset_c, sums, of_in[2], of_rec[2];
+  };
+
+  void run(Room& room) const {
+    const int64_t ahead = std::min<int64_t>(p.steps, std::max<int64_t>(1, kChunk / rows)), most = ahead * rows;
+    const int64_t used = f + 1 + (h + 1) * (kTwice<C> ? 2 : 1);
+    Chunk chunks[2];
+    for (int k = 0; k < (spare ? 2 : 1); ++k) {
+      Chunk& chunk = chunks[k];
+      chunk.line = (used + 15) / 16 * 16 + 16;  // a power of two would fall on few sets of the cache
+      chunk.columns = Scratch<T>(most * chunk.line, T(0));
+      chunk.sums = Scratch<T>(p.d_xs ? most * kWide * L : 0);
+      if (!p.gates && needs_gates()) chunk.gates = Scratch<T>(most * C::kKept * h);
+      each_product<C>([&](auto part, int i) { chunk.dz[i] = Scratch<T>(most * part.Q * wide); });
+    }
+    room.sums = Scratch<T>(rows * kWide * L);
+    for (Scratch<T>* each : {&room.dh, &room.around, &room.dc, &room.to_reset_h, &room.to_reset_c})
+      *each = Scratch<T>(rows * wide, T(0));
+    each_product<C>([&](auto part, int i) {
+      room.of_in[i] = Scratch<T>((f + 1) * part.P * wide, T(0));
+      room.of_rec[i] = Scratch<T>((h + 1) * part.P * wide, T(0));
+    });
+    for (int64_t r = 0; r < rows; ++r) {
+      if (p.g_last_h) read(p.g_last_h, r, room.dh);
+      if (C::kCell && p.g_last_c) read(p.g_last_c, r, room.dc);
+    }
+    Chunk *now = chunks, *other = spare ? chunks + 1 : chunks;
+    // what does not wait for delta: the rest of the chunk after this one, the beginning of the one before
+    auto turn = [&] {
+      if (other->total) conclude(room, *other);
+      if (now->start) open(*other, now->start - std::min(ahead, now->start), now->start);
+    };
+    Beside rest(spare);
+    for (int64_t end = p.steps; end > 0; std::swap(now, other)) {
+      if (end == p.steps) open(*now, end - ahead, end);
+      const int64_t start = now->start;
+      if (spare) rest.start(turn);
+      for (int64_t s = end - 1; s >= start; --s) {
+        differentiate(room, *now, s);
+        pull_back(room, *now, s);
+      }
+      rest.finish();
+      if (!spare) turn();
+      if (spare && !start) conclude(room, *now);
+      end = start;
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      write(p.d_h0, r, room.dh), write(p.d_c0, r, room.dc);
+      write(p.d_reset_h, r, room.to_reset_h), write(p.d_reset_c, r, room.to_reset_c);
+    }
+  }
+
+  // What is known before delta: the columns and, where they were not kept, the gates.
+  void open(Chunk& chunk, int64_t start, int64_t end) const {
+    chunk.start = start, chunk.count = end - start, chunk.total = chunk.count * rows;
+    gather(chunk);
+    if (chunk.gates) recompute(chunk);
+  }
+
+  // What follows from dz of all steps.
+  void conclude(const Room& room, const Chunk& chunk) const {
+    if (p.d_w_rec) accumulate(room, chunk);
+    if (p.d_xs) inputs_back(chunk);
+  }
+
+  // An Elman network's slope follows from h, unless h was rounded or added to.
+  bool needs_gates() const { return !std::is_same_v<C, Elman> || !std::is_same_v<S, T> || p.tap_h; }
+
+  // The state that entered step s: its neighbour's, what a reset went to, or the initial one.
+  const S* entered(int64_t s, int64_t row, const Operand& all, const Operand& reset, const Operand& start) const {
+    if (flag(p.resets, time(s), row)) return reset.of<S>(g) + at(row, h);
+    return s ? all.of<S>(g) + at(time(s - 1), row, h) : start.of<S>(g) + at(row, h);
+  }
+
+  // [x, 1, h, 1] of a chunk, zero where the step did not happen; room for [r h, 0].
+  void gather(Chunk& chunk) const {
+    T* to = chunk.columns;
+    for (int64_t s = chunk.start; s < chunk.start + chunk.count; ++s)
+      for (int64_t r = 0; r < rows; ++r, to += chunk.line) {
+        const int64_t t = time(s);
+        if (!happens(t, r)) {
+          std::fill_n(to, chunk.line, T(0));
+          continue;
+        }
+        const S *x = p.xs.of<S>(g) + at(t, r, f), *before = entered(s, r, p.hs, p.reset_h, p.h0);
+        for (int64_t k = 0; k < f; ++k) to[k] = widen(x[k]);
+        for (int64_t k = 0; k < h; ++k) to[f + 1 + k] = widen(before[k]);
+        to[f] = to[f + 1 + h] = 1;
+      }
+  }
+
+  // Where the columns of a chunk begin that the i-th product's state had.
+  T* states(const Chunk& chunk, int i) const { return chunk.columns + f + 1 + i * (h + 1); }
+
+  // The gates of a chunk from its inputs and the states that entered it, all steps at once.
+  void recompute(Chunk& chunk) const {
+    const auto sums = this->room_for_sums(chunk.total);
+    each_product<C>([&](auto part, int i) {
+      using Part = decltype(part);
+      const typename Base::Factors of{chunk.columns, states(chunk, i), chunk.line, chunk.line};
+      this->template sweep<Part>(weights[i], chunk.total, of, sums, [&](int64_t m) {
+        T *kept = chunk.gates + m * C::kKept * h, *before = states(chunk, 0) + m * chunk.line, *gated = before + h + 1;
+        return [=](int64_t unit, const T* z, int64_t width) {
+          const int64_t n = h - unit;
+          V unused{};
+          const V value = activate<Part, S>(p.kind, z, width, load(before + unit, n), unused, kept + unit, h, n);
+          if constexpr (std::is_same_v<Part, GruBefore>) store(gated + unit, value, n);
+        };
+      });
+    });
+  }
+
+  // delta_t and dz_t of step s; what reaches the state before around dz goes to `around` and dc.
+  void differentiate(Room& room, const Chunk& chunk, int64_t s) const {
+    const int64_t t = time(s);
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t m = (s - chunk.start) * rows + r;
+      const bool held = !happens(t, r), inside = taken(t, r);
+      const S* c_before = C::kCell ? entered(s, r, p.cs, p.reset_c, p.c0) : nullptr;
+      const T* kept = gates_of(chunk, t, r, m);
+      blocks.each([&](int64_t from, int64_t vectors) {
+        const int64_t width = vectors * L;
+        T* dz = chunk.dz[0] + C::Q * (chunk.total * from + m * width);
+        if (held) std::fill_n(dz, C::Q * width, T(0));
+        for (int64_t v = 0; v < vectors; ++v) {
+          const int64_t unit = from + v * L, n = h - unit, here = r * wide + unit, there = at(t, r, h) + unit;
+          V dh = load(room.dh + here), dc = C::kCell ? load(room.dc + here) : V{};
+          if (p.g_hs) dh += load(p.g_hs.of<S>(g) + there, n);
+          if (C::kCell && p.g_cs) dc += load(p.g_cs.of<S>(g) + there, n);
+          // padding is held by definition: nothing can be added there
+          if (p.d_tap_h) store(p.d_tap_h.of<S>(g) + there, inside ? dh : V{}, n);
+          if (C::kCell && p.d_tap_c) store(p.d_tap_c.of<S>(g) + there, inside ? dc : V{}, n);
+          T* dn = kTwice<C> ? chunk.dz[1] + Blocks<Fresh, T>(h).place(unit, chunk.total, m) : nullptr;
+          if (kTwice<C> && held) store(dn, V{});
+          if (!held) {
+            const V before = load(states(chunk, 0) + m * chunk.line + unit, n);
+            const V c = C::kCell ? load(c_before + unit, n) : V{};
+            const T* gates = kept ? kept + unit : nullptr;
+            const S* now = p.hs.of<S>(g) + there;
+            dh = slope<C, S>(p.kind, dh, dc, gates, now, before, c, dz + v * L, width, dn, h, n);
+          }
+          store(room.around + here, first<T>(dh, n));
+          if (C::kCell) store(room.dc + here, first<T>(dc, n));
+        }
+      });
+    }
+  }
+
+  const T* gates_of(const Chunk& chunk, int64_t t, int64_t row, int64_t m) const {
+    if (p.gates) return p.gates.of<T>(g) + at(t, row, C::kKept * h);
+    return chunk.gates ? chunk.gates + m * C::kKept * h : nullptr;
+  }
+
+  // delta of the state that entered step s: dz W_rec^T and what went around; then resets and cuts.
+  void pull_back(Room& room, const Chunk& chunk, int64_t s) const {
+    const int64_t t = time(s), m = (s - chunk.start) * rows;
+    if constexpr (kTwice<C>) {
+      back(chunk, room.sums, 1, m, rows, [&](int64_t r, int64_t unit, V v) {
+        if (happens(t, r)) reset_back(room, chunk, t, r, unit, m + r, v);
+      });
+    }
+    back(chunk, room.sums, 0, m, rows, [&](int64_t r, int64_t unit, V v) {
+      T* to = room.around + r * wide + unit;
+      if (happens(t, r)) store(to, load(to) + v);
+    });
+    std::swap(room.dh, room.around);
+    for (int64_t r = 0; r < rows; ++r) {
+      const bool reset = flag(p.resets, t, r);
+      if (!reset && !flag(p.cuts, t, r)) continue;
+      for (int64_t i = r * wide; i < (r + 1) * wide; ++i) {
+        if (reset) room.to_reset_h[i] += room.dh[i], room.to_reset_c[i] += room.dc[i];
+        room.dh[i] = room.dc[i] = 0;
+      }
+    }
+  }
+
+  // delta of r h to dz of r, to what goes around and, for the gradient of U_n, r h itself.
+  void reset_back(Room& room, const Chunk& chunk, int64_t t, int64_t row, int64_t unit, int64_t m, V delta) const {
+    const int64_t n = h - unit;
+    const V reset = load(gates_of(chunk, t, row, m) + unit, n),
+            before = load(states(chunk, 0) + m * chunk.line + unit, n);
+    T* around = room.around + row * wide + unit;
+    store(chunk.dz[0] + blocks.place(unit, chunk.total, m), first<T>(delta * before * reset * (T(1) - reset), n));
+    store(around, load(around) + delta * reset);
+    store(states(chunk, 1) + m * chunk.line + unit, rounded<S>(reset * before), n);
+  }
+
+  // put(row, column, dz w^T) for `count` rows of dz from m on: beside the i-th product's states, or with i < 0 beside
+  // the inputs, which feed all products.
+  template <class Put>
+  void back(const Chunk& chunk, T* sums, int i, int64_t m, int64_t count, Put&& put) const {
+    const int64_t columns = i < 0 ? f : h, vectors = (columns + L - 1) / L;
+    for (int64_t j = 0; j < vectors; j += kWide) {
+      const int64_t these = std::min<int64_t>(kWide, vectors - j), line = these * L;
+      for (int64_t k = 0; k < count * line; k += L) store(sums + k, V{});  // as in `sweep`
+      each_product<C>([&](auto part, int number) {
+        using Part = decltype(part);
+        if (i >= 0 && i != number) return;
+        const int64_t full = blocks.vectors / Part::kBlock, rest = blocks.vectors % Part::kBlock;
+        const int offset = i < 0 ? Part::kInput : Part::kState;
+        const T* panel = (i < 0 ? weights[number].in_back : weights[number].rec_back) + j * L * Part::P * wide;
+        auto add = [&](int64_t from, int64_t width, int64_t runs) {
+          const T* a = chunk.dz[number] + Part::Q * (chunk.total * from + m * width) + offset * width;
+          const Left<T> left{a, Part::Q * width, 1, Part::P * width, runs, Part::Q * chunk.total * width};
+          multiply_rows<T>(count, these, sums, line, left, panel + Part::P * from * line, line);
+        };
+        if (full) add(0, Part::kBlock * L, full);
+        if (rest) add(full * Part::kBlock * L, rest * L, 1);
+      });
+      for (int64_t r = 0; r < count; ++r)
+        for (int64_t v = 0; v < these; ++v) put(r, (j + v) * L, load(sums + r * line + v * L));
+    }
+  }
+
+  void inputs_back(const Chunk& chunk) const {
+    back(chunk, chunk.sums, -1, 0, chunk.total, [&](int64_t m, int64_t column, V v) {
+      const int64_t t = time(chunk.start + m / rows), row = m % rows;
+      store(p.d_xs.of<S>(g) + at(t, row, f) + column, happens(t, row) ? v : V{}, f - column);
+    });
+  }
+
+  // The gradients of the weights, [block][rows][P][vectors][lanes], += columns^T dz.
+  void accumulate(const Room& room, const Chunk& chunk) const {
+    each_product<C>([&](auto part, int i) {
+      using Part = decltype(part);
+      Blocks<Part, T>(h).each([&](int64_t from, int64_t vectors) {
+        const int64_t width = vectors * L, line = Part::P * width;
+        const T* dz = chunk.dz[i] + Part::Q * chunk.total * from;
+        auto add = [&](int offset, const T* columns, int64_t count, T* to) {
+          const Left<T> left{columns, 1, chunk.line, chunk.total};
+          multiply_rows<T>(count, Part::P * vectors, to + count * Part::P * from, line, left, dz + offset * width,
+                           Part::Q * width);
+        };
+        add(Part::kInput, chunk.columns, f + 1, room.of_in[i]);
+        add(Part::kState, states(chunk, i), h + 1, room.of_rec[i]);
+      });
+    });
+  }
+};
+
+}  // namespace
+}  // namespace JRNN_ISA
+}  // namespace jrnn

@@ -1,0 +1,135 @@
+// The recurrence forwards.
+#pragma once
+#include "gates.h"
+#include "parallel.h"
+#include "rows.h"
+
+namespace jrnn {
+namespace JRNN_ISA {
+namespace {
+
+template <class C, class S>
+struct Forward : Rows<C, S> {
+  using Base = Rows<C, S>;
+  using T = typename Base::T;
+  using V = Vector<T>;
+  using Base::weights, Base::g, Base::rows, Base::spare, Base::h, Base::f, Base::wide;
+  using Base::at, Base::flag, Base::happens, Base::taken, Base::time;
+  static constexpr int64_t L = Base::L;
+  const Problem& p = Base::p;
+  static constexpr bool kHasC = C::kCell || kTwice<C>;  // c, or z on its way from one product to the next
+
+  // x W_in for each product, and x.
+  struct Early {
+    // a load 4096 n bytes behind a store waits for it, and large arrays, as hs, begin at one place of a page
+    static constexpr int64_t kApart = 2048 / sizeof(T);
+    Scratch<T> sums[2], gathered;
+    T* of(int i) const { return sums[i] + kApart; }
+  };
+
+  void run() const {
+    const bool converts = !std::is_same_v<S, T>;
+    Scratch<T> one(rows * wide), other(rows * wide), c(kHasC ? rows * wide : 0);
+    Scratch<T> room(converts ? rows * f : 0), gated(kTwice<C> ? rows * wide : 0);
+    const auto sums = this->room_for_sums(rows);
+    T *now = one, *next = other;
+    for (int64_t r = 0; r < rows; ++r) {
+      this->read(p.h0, r, now);
+      if (C::kCell) this->read(p.c0, r, c);
+    }
+    // with few rows, a step would read all of W_in for little: x W_in is taken for several steps at once
+    const int64_t ahead = rows < kTile && f ? std::max<int64_t>(2, kChunk / rows) : 1;
+    Early early[2];
+    for (int k = 0; ahead > 1 && k < (spare ? 2 : 1); ++k) {
+      early[k].gathered = Scratch<T>(ahead * rows * f);
+      each_product<C>([&](auto part, int i) {
+        early[k].sums[i] = Scratch<T>(Early::kApart + ahead * rows * part.P * wide);
+      });
+    }
+    Early *ready = early, *later = spare ? early + 1 : early;
+    int64_t then = 0;
+    auto prepare = [&] { project(then, std::min(ahead, p.steps - then), *later); };
+    Beside coming(spare);
+    for (int64_t s = 0; s < p.steps; ++s) {
+      const int64_t t = time(s), done = s % ahead, count = std::min(ahead, p.steps - (s - done));
+      if (ahead > 1 && done == 0) {
+        if (!s || !spare) prepare();
+        coming.finish();
+        std::swap(ready, later);
+        then = s + count;
+        if (spare && then < p.steps) coming.start(prepare);
+      }
+      for (int64_t r = 0; r < rows; ++r) {
+        if (!flag(p.resets, t, r)) continue;
+        this->read(p.reset_h, r, now);
+        if (C::kCell) this->read(p.reset_c, r, c);
+      }
+      const T* x = ahead > 1 ? nullptr : inputs(t, room);
+      each_product<C>([&](auto part, int i) {
+        using Part = decltype(part);
+        const T* state = i ? gated : now;
+        typename Base::Factors of{x, state, f, wide};
+        if (ahead > 1) of.early = ready->of(i), of.total = count * rows, of.done = done * rows;
+        this->template sweep<Part>(weights[i], rows, of, sums, [&](int64_t r) {
+          const bool held = !happens(t, r);
+          T* kept = p.gates ? p.gates.of<T>(g) + at(t, r, C::kKept * h) : nullptr;
+          return [=, &c, &gated](int64_t unit, const T* z, int64_t width) {
+            const int64_t here = r * wide + unit;
+            const V before = load(now + here);
+            V cell = kHasC ? load(c + here) : V{};
+            T* gates = kept ? kept + unit : nullptr;
+            const V value = activate<Part, S>(p.kind, z, width, before, cell, gates, h, h - unit);
+            if constexpr (std::is_same_v<Part, GruBefore>) {
+              store(gated + here, value), store(c + here, cell);
+            } else {
+              settle(value, before, held, t, r, unit, p.tap_h, p.hs, next);
+              if (C::kCell) settle(cell, load(c + here), held, t, r, unit, p.tap_c, p.cs, c);
+            }
+          };
+        });
+      });
+      std::swap(now, next);
+    }
+    for (int64_t r = 0; r < rows; ++r) this->write(p.last_h, r, now), this->write(p.last_c, r, c);
+  }
+
+  // The state after the step, as stored: rounded, held where the step did not happen, the tap added.
+  JRNN_INLINE void settle(V v, V before, bool held, int64_t t, int64_t row, int64_t unit, const Operand& tap,
+                          const Operand& all, T* to) const {
+    const int64_t n = h - unit, there = at(t, row, h) + unit;
+    v = held ? before : first<T>(rounded<S>(v), n);
+    if (tap && taken(t, row)) v = first<T>(rounded<S>(v + load(tap.of<S>(g) + there, n)), n);
+    store(to + row * wide + unit, v);
+    if (all) store(all.of<S>(g) + there, v, n);
+  }
+
+  // x_t of these rows in the arithmetic's type.
+  const T* inputs(int64_t t, T* room) const {
+    const S* x = p.xs.of<S>(g) + at(t, 0, f);
+    if constexpr (std::is_same_v<S, T>) return x;
+    for (int64_t i = 0; i < rows * f; ++i) room[i] = widen(x[i]);
+    return room;
+  }
+
+  // x W_in of `count` steps from s on, as `Factors` have it.
+  void project(int64_t s, int64_t count, const Early& to) const {
+    const int64_t total = count * rows;
+    for (int64_t i = 0; i < count; ++i) {
+      const S* x = p.xs.of<S>(g) + at(time(s + i), 0, f);
+      for (int64_t j = 0; j < rows * f; ++j) to.gathered[i * rows * f + j] = widen(x[j]);
+    }
+    each_product<C>([&](auto part, int i) {
+      using Part = decltype(part);
+      std::fill_n(to.of(i), total * Part::P * wide, T(0));
+      Blocks<Part, T>(h).each([&](int64_t from, int64_t vectors) {
+        T* sums = to.of(i) + Part::P * total * from;
+        const Left<T> left{to.gathered, f, 1, f};
+        this->template product<Part>(sums, Part::P * vectors * L, left, weights[i].in, from, vectors, total);
+      });
+    });
+  }
+};
+
+}  // namespace
+}  // namespace JRNN_ISA
+}  // namespace jrnn

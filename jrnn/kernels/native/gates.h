@@ -1,0 +1,85 @@
+// The gates of each cell from their sums, and their slopes.
+#pragma once
+#include "panels.h"
+
+namespace jrnn {
+namespace JRNN_ISA {
+namespace {
+
+// A unit's vector of gates from its sums z (q-th at z + q * width): the new h returned, c changed in place; what the
+// backward pass needs goes to `kept` [kKept][h]. Of GruBefore r h is returned, and z goes to Fresh in c.
+template <class Part, class S, class T = Wide<S>, class V = Vector<T>>
+JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* kept, int64_t h, int64_t n) {
+  auto keep = [&](int q, V v) {
+    if (kept) store(kept + q * h, v, n);
+  };
+  if constexpr (std::is_same_v<Part, Lstm>) {
+    const V in = sigmoid<T>(load(z)), forget = sigmoid<T>(load(z + width)), cell = tanh<T>(load(z + 2 * width)),
+            out = sigmoid<T>(load(z + 3 * width));
+    keep(0, in), keep(1, forget), keep(2, cell), keep(3, out);
+    c = forget * c + in * cell;
+    return out * tanh<T>(c);
+  } else if constexpr (std::is_same_v<Part, GruBefore>) {
+    const V reset = sigmoid<T>(load(z));
+    c = sigmoid<T>(load(z + width));
+    keep(0, reset), keep(1, c);
+    return rounded<S>(reset * before);
+  } else if constexpr (std::is_same_v<Part, Fresh>) {
+    const V fresh = tanh<T>(load(z));
+    keep(2, fresh);
+    return (T(1) - c) * fresh + c * before;
+  } else if constexpr (std::is_same_v<Part, Gru>) {
+    const V reset = sigmoid<T>(load(z + width)), update = sigmoid<T>(load(z + 2 * width)), inner = load(z + 3 * width),
+            fresh = tanh<T>(load(z) + reset * inner);
+    keep(0, reset), keep(1, update), keep(2, fresh), keep(3, inner);
+    return (T(1) - update) * fresh + update * before;
+  } else {
+    V value = load(z);
+    if (kind == Kind::kTanh) value = tanh<T>(value);
+    if (kind == Kind::kRelu) value = value < T(0) ? V{} : value;
+    keep(0, value);
+    return value;
+  }
+}
+
+// dz (q-th at dz + q * width) from delta of h and of c; returns what reaches the state before around dz, changes dc.
+// Of GruBefore that of z, and of n to `dn`; that of r follows from dn.
+template <class C, class S, class T = Wide<S>, class V = Vector<T>>
+JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V before, V c, T* dz, int64_t width, T* dn,
+                    int64_t h, int64_t n) {
+  auto put = [&](int q, V v) { store(dz + q * width, first<T>(v, n)); };
+  auto gate = [&](int q) { return load(kept + q * h, n); };
+  if constexpr (std::is_same_v<C, Lstm>) {
+    const V in = gate(0), forget = gate(1), cell = gate(2), out = gate(3), squashed = tanh<T>(forget * c + in * cell);
+    const V inner = dc + dh * out * (T(1) - squashed * squashed);
+    put(0, inner * cell * in * (T(1) - in));
+    put(1, inner * c * forget * (T(1) - forget));
+    put(2, inner * in * (T(1) - cell * cell));
+    put(3, dh * squashed * out * (T(1) - out));
+    dc = inner * forget;
+    return V{};
+  } else if constexpr (std::is_same_v<C, Gru>) {
+    const V reset = gate(0), update = gate(1), fresh = gate(2), inner = gate(3);
+    const V dn = dh * (T(1) - update) * (T(1) - fresh * fresh);
+    put(0, dn);
+    put(1, dn * inner * reset * (T(1) - reset));
+    put(2, dh * (before - fresh) * update * (T(1) - update));
+    put(3, dn * reset);
+    return dh * update;
+  } else if constexpr (kTwice<C>) {
+    const V update = gate(1), fresh = gate(2);
+    store(dn, first<T>(dh * (T(1) - update) * (T(1) - fresh * fresh), n));
+    put(1, dh * (before - fresh) * update * (T(1) - update));
+    return dh * update;
+  } else {
+    const V value = kept ? gate(0) : load(h_now, n);
+    if (kind == Kind::kTanh) dh = dh * (T(1) - value * value);
+    if (kind == Kind::kRelu) dh = value > T(0) ? dh : V{};
+    put(0, dh);
+    return V{};
+  }
+}
+
+}  // namespace
+}  // namespace JRNN_ISA
+}  // namespace jrnn

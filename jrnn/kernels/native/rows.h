@@ -1,0 +1,107 @@
+// Some rows of the batch: where their numbers are, and the sums of their gates.
+#pragma once
+#include "panels.h"
+
+namespace jrnn {
+namespace JRNN_ISA {
+namespace {
+
+constexpr int64_t kSums = 4096;  // pre-activations between the products and the gates
+constexpr int64_t kChunk = 128;  // rows (steps x batch) that are taken at once where no step waits for another
+
+// Some rows of one group over the whole sequence.
+template <class C, class S>
+struct Rows {
+  using T = Wide<S>;
+  static constexpr int64_t L = kLanes<T>;
+
+  const Problem& p;
+  const Weights<T>* weights;  // of each product
+  int64_t g, begin, rows;
+  const Parallel* spare;  // threads that have no rows of their own, if there are any
+  Blocks<C, T> blocks{p.units};
+  int64_t h = p.units, f = p.features, wide = blocks.padded;
+
+  bool flag(const Operand& flags, int64_t t, int64_t row) const {
+    return flags && flags.of<uint8_t>(g)[t * p.rows + begin + row];
+  }
+  bool happens(int64_t t, int64_t row) const { return !p.valid || flag(p.valid, t, row); }
+  bool taken(int64_t t, int64_t row) const { return !p.inside || flag(p.inside, t, row); }
+  int64_t time(int64_t s) const { return p.reverse[g] ? p.steps - 1 - s : s; }
+  // Where an array [T, B, n], or [B, n], holds the row.
+  int64_t at(int64_t t, int64_t row, int64_t n) const { return (t * p.rows + begin + row) * n; }
+  int64_t at(int64_t row, int64_t n) const { return (begin + row) * n; }
+
+  void read(const Operand& from, int64_t row, T* to) const {
+    for (int64_t i = 0; i < h; ++i) to[row * wide + i] = widen(from.of<S>(g)[at(row, h) + i]);
+    std::fill(to + row * wide + h, to + (row + 1) * wide, T(0));
+  }
+  void write(const Operand& to, int64_t row, const T* from) const {
+    for (int64_t i = 0; to && i < h; ++i) to.of<S>(g)[at(row, h) + i] = narrow<S>(from[row * wide + i]);
+  }
+
+  // What a product multiplies, with the distance of two rows: x and the state; or x W_in is there early, of `total`
+  // rows [block][row][P][vectors][lanes], of which `done` come before.
+  struct Factors {
+    const T *x, *state;
+    int64_t x_row, state_row;
+    const T* early = nullptr;
+    int64_t total = 0, done = 0;
+  };
+
+  // Room for the sums of some blocks: the gates of one block alone would wait for each other.
+  struct Sums {
+    Scratch<T> z;
+    int64_t blocks;
+  };
+  Sums room_for_sums(int64_t count) const {  // a second product needs no more
+    const int64_t blocks = std::max<int64_t>(1, kSums / (count * C::Q * C::kBlock * L));
+    return {Scratch<T>(count * C::Q * std::min(blocks * C::kBlock * L, wide)), blocks};
+  }
+
+  // The sums of `count` rows, then gates(row)(unit, the unit's sums, width) for every vector of units.
+  template <class Part, class F>
+  JRNN_INLINE void sweep(const Weights<T>& w, int64_t count, const Factors& of, const Sums& room, F&& gates) const {
+    const Blocks<Part, T> blocks(h);
+    const int64_t step = room.blocks * Part::kBlock * L;
+    for (int64_t first = 0; first < wide; first += step) {
+      const int64_t end = std::min(wide, first + step);
+      blocks.each(first, end, [&](int64_t from, int64_t vectors) {
+        const int64_t width = vectors * L, line = Part::Q * width;
+        T* sums = room.z + count * Part::Q * (from - first);
+        for (int64_t r = 0; r < count; ++r) {
+          // vector by vector, as it is read again: memcpy's narrower stores would have to leave for the cache first
+          const T* bias = w.bias + Part::Q * from;
+          const T* of_x = of.early ? of.early + Part::P * (of.total * from + (of.done + r) * width) : nullptr;
+          for (int64_t i = 0, j = -Part::kInput * width; i < line; i += L, j += L) {
+            const bool has_x = of_x && j >= 0 && j < Part::P * width;
+            store(sums + r * line + i, has_x ? load(bias + i) + load(of_x + j) : load(bias + i));
+          }
+        }
+        T *beside_x = sums + Part::kInput * width, *beside_h = sums + Part::kState * width;
+        if (!of.early) product<Part>(beside_x, line, {of.x, of.x_row, 1, f}, w.in, from, vectors, count);
+        product<Part>(beside_h, line, {of.state, of.state_row, 1, h}, w.rec, from, vectors, count);
+      });
+      for (int64_t r = 0; r < count; ++r) {
+        const auto finish = gates(r);
+        blocks.each(first, end, [&](int64_t from, int64_t vectors) {
+          const int64_t width = vectors * L;
+          const T* sums = room.z + Part::Q * (count * (from - first) + r * width);
+          for (int64_t v = 0; v < vectors; ++v) finish(from + v * L, sums + v * L, width);
+        });
+      }
+    }
+  }
+
+  // sums += left times the panel of the block that begins at unit `from`.
+  template <class Part>
+  void product(T* sums, int64_t line, const Left<T>& left, const T* w, int64_t from, int64_t vectors,
+               int64_t count) const {
+    const T* panel = w + Part::P * from * left.count;
+    multiply_rows<T>(count, Part::P * vectors, sums, line, left, panel, Part::P * vectors * L);
+  }
+};
+
+}  // namespace
+}  // namespace JRNN_ISA
+}  // namespace jrnn
