@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.kernels.common import before, from_inputs, gradients, heard, inside
+from jrnn.kernels.common import before, from_inputs, heard, inside, of_weights, with_states
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence
 from jrnn.kernels.reference import grouped
 from jrnn.types import Array, wide_dtype
@@ -117,4 +117,5 @@ def backward_group(
     entered = before(events, reverse, hs, start, (one.restart or one.start)[0])
     starts, taps = kept[first] * delta[first], inside(events, (delta,))
     starts = (starts if ends is None else jnp.where(ends[first][:, None], nothing, starts),)
-    return gradients(what, wanted, one, events, entered, (), moved.astype(one.w_rec.dtype), starts, restarts, taps)
+    found = of_weights(what, wanted, one, events, entered, None, moved.astype(one.w_rec.dtype))
+    return with_states(found, wanted, one, starts, restarts, taps)

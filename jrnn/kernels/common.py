@@ -54,19 +54,10 @@ def whole_on(left: Any, right: Any) -> Any:
     return NamedSharding(mesh, PartitionSpec(left.spec[-1], right.spec[-1]))
 
 
-def gradients(
-    what: Recurrence,
-    wanted: Any,
-    one: Operands,
-    events: Events,
-    h: Array,
-    gates: tuple[Array, ...],
-    dz: Array,
-    starts: tuple,
-    restarts: tuple,
-    taps: Any,
+def of_weights(
+    what: Recurrence, wanted: Any, one: Operands, events: Events, h: Array, reset: Array | None, dz: Array
 ) -> Operands:
-    """Everything that follows from dz of all steps [T, B, G H]; h is what entered them."""
+    """The gradients of the weights and of xs, which follow from dz [T, B, G H], from h that entered the steps and r."""
     size, dtype = h.shape[-1], dz.dtype
 
     def summed(left: Array, right: Array) -> Array:
@@ -80,15 +71,16 @@ def gradients(
     def total(array: Array) -> Array:
         return jnp.sum(array, axis=(0, 1), dtype=wide_dtype(dtype)).astype(dtype)
 
+    def times_reset(array: Array) -> Array:
+        assert reset is not None
+        return (array.astype(reset.dtype) * reset).astype(dtype)
+
     found: dict[str, Any] = dict.fromkeys(Operands._fields)
     to_h = dz
     if what.kind == "gru":
-        to_h = jnp.concatenate(
-            [dz[..., : 2 * size], (dz[..., 2 * size :].astype(gates[0].dtype) * gates[0]).astype(dtype)], axis=-1
-        )
+        to_h = jnp.concatenate([dz[..., : 2 * size], times_reset(dz[..., 2 * size :])], axis=-1)
     if wanted.w_rec and what.kind == "gru_reset_before":
-        moved = (gates[0] * h.astype(gates[0].dtype)).astype(dtype)
-        parts = summed(h, dz[..., : 2 * size]), summed(moved, dz[..., 2 * size :])
+        parts = summed(h, dz[..., : 2 * size]), summed(times_reset(h), dz[..., 2 * size :])
         found["w_rec"] = jnp.concatenate(parts, axis=-1)
     elif wanted.w_rec and what.kind == "linear":
         found["w_rec"] = total(dz.astype(wide_dtype(dtype)) * h.astype(wide_dtype(dtype)))
@@ -102,8 +94,14 @@ def gradients(
         found["bias_rec"] = total(to_h[..., 2 * size :])
     if wanted.xs:
         found["xs"] = matmul(dz, one.w_in.T).astype(dtype)
+    return Operands(**found)
+
+
+def with_states(found: Operands, wanted: Any, one: Operands, starts: tuple, restarts: tuple, taps: Any) -> Operands:
+    """The gradients, those of the initial states, of what resets go to and of the tap among them."""
+    dtype, states = one.w_rec.dtype, {}
     for name, arrays in (("start", starts), ("restart", restarts), ("tap", taps)):
         flags, given = getattr(wanted, name), getattr(one, name)
         if given is not None:
-            found[name] = tuple(a.astype(dtype) if flag else None for a, flag in zip(arrays, flags, strict=True))
-    return Operands(**found)
+            states[name] = tuple(a.astype(dtype) if flag else None for a, flag in zip(arrays, flags, strict=True))
+    return found._replace(**states)

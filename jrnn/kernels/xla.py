@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.kernels.common import before, gradients, heard, inside, read
+from jrnn.kernels.common import before, heard, inside, of_weights, read, with_states
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, Weights, aligned
 from jrnn.kernels.reference import ACTIVATIONS, add_bias, grouped, matmul, select
 from jrnn.types import Array, wide_dtype
@@ -55,9 +55,16 @@ def forward_group(
             after = jax.tree.map(jnp.add, after, pull)
         return after, (after if all_states else after[:1], sums if keep else None)
 
+    keep = keep and not is_its_gate(what, one)
     inputs = read(one, events), events, heard(what, one, events)
     last, (states, sums) = jax.lax.scan(body, one.start, inputs, reverse=reverse)
     return Outcome(states, last, sums)
+
+
+def is_its_gate(what: Recurrence, one: Operands) -> bool:
+    """Whether h is all that an Elman network's slope needs: it was not rounded and nothing was added."""
+    exact = wide_dtype(one.w_rec.dtype) == one.w_rec.dtype
+    return what.kind in ACTIVATIONS and exact and (one.tap is None or what.silent)
 
 
 def step(weights: Weights, state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
@@ -74,6 +81,8 @@ def sums_of(kind: str, one: Operands, x: Array, h: Array) -> Array:
     product), then x W_n + b_n.
     """
     if not kind.startswith("gru"):
+        if x.shape[-1] < 8:
+            return add_bias(matmul(x, one.w_in) + matmul(h, one.w_rec), one.bias)
         # one product for both; XLA joins the weights once, before the loop
         both = jnp.concatenate([x.astype(h.dtype), h], axis=-1)
         return add_bias(matmul(both, jnp.concatenate([one.w_in, one.w_rec])), one.bias)
@@ -127,13 +136,17 @@ def backward_group(
 ) -> Operands:
     """One group: arrays without the leading axis."""
     entered = tuple(map(partial(before, events, reverse), saved.states, one.start, one.restart or one.start))
-    # without what the forward pass would have kept, all steps at once
-    sums = sums_of(what.kind, one, read(one, events), entered[0]) if saved.gates is None else saved.gates
-    gates = gates_of(what.kind, one, sums, entered[0])
+    direct, wide = is_its_gate(what, one), wide_dtype(one.w_rec.dtype)
+    if direct:
+        sums = saved.states[0]
+    else:  # without what the forward pass would have kept, all steps at once
+        sums = sums_of(what.kind, one, read(one, events), entered[0]) if saved.gates is None else saved.gates
+    deferred = defers(one)
     back = one.w_rec.T
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
-        (deltas, restarts), (entered, gates, now, pulls) = carry, inputs
+        (deltas, restarts, weights), (x, entered, sums, now, pulls) = carry, inputs
+        gates = (sums,) if direct else gates_of(what.kind, one, sums, entered[0])
         deltas = tuple(d if g is None else d + g.astype(d.dtype) for d, g in zip(deltas, pulls, strict=True))
         moved = deltas if now.valid is None else select(now.valid, deltas, zeros(deltas))
         dz, reached = slope(what.kind, gates, entered, moved, back)
@@ -144,17 +157,39 @@ def backward_group(
             restarts, reached = jax.tree.map(jnp.add, restarts, gone), select(now.resets, zeros(reached), reached)
         if now.cuts is not None:
             reached = select(now.cuts, zeros(reached), reached)
-        return (reached, restarts), (dz, deltas if any(wanted.tap or ()) else None)
+        found = dz, (gates[0] if what.kind.startswith("gru") else None)
+        if not deferred:
+            here, h, reset, dz = jax.tree.map(lambda a: a[None], (now, entered[0], *reversed(found)))
+            part = of_weights(what, wanted, one._replace(xs=x[None]), here, h, reset, dz)
+            weights, found = jax.tree.map(jnp.add, weights, part._replace(xs=None)), part.xs
+        return (reached, restarts, weights), (found, deltas if any(wanted.tap or ()) else None)
 
-    wide = wide_dtype(one.w_rec.dtype)
-    nothing, _ = aligned((tuple(jnp.zeros_like(h, dtype=wide) for h in one.start), entered))
+    none = {name: None for name in ("xs", "start", "restart", "tap")}
+    empty = jax.tree.map(
+        lambda a, flag: jnp.zeros_like(a) if flag else None, one._replace(**none), wanted._replace(**none)
+    )
+    nothing, empty, _ = aligned((tuple(jnp.zeros_like(h, dtype=wide) for h in one.start), empty, entered))
     ends = tuple(n if g is None else g.astype(wide) for n, g in zip(nothing, cotangents.last, strict=True))
     pulls = (*cotangents.states, *(None,) * (len(nothing) - len(cotangents.states)))
-    (starts, restarts), (dz, taps) = jax.lax.scan(
-        body, (ends, nothing), (entered, gates, events, pulls), reverse=not reverse
+    inputs = one.xs if not deferred else None, entered, sums, events, pulls
+    (starts, restarts, weights), (found, taps) = jax.lax.scan(
+        body, (ends, nothing, None if deferred else empty), inputs, reverse=not reverse
     )
-    taps = taps if taps is None else inside(events, taps)
-    return gradients(what, wanted, one, events, entered[0], gates, dz, starts, restarts, taps)
+    if deferred:
+        weights = of_weights(what, wanted, one, events, entered[0], found[1], found[0])
+    else:
+        weights = weights._replace(xs=None if found is None else found[:, 0])
+    return with_states(weights, wanted, one, starts, restarts, taps if taps is None else inside(events, taps))
+
+
+def defers(one: Operands) -> bool:
+    """Whether the gradients of the weights wait for dz of all steps, one product each.
+
+    On a CPU, where a step has at least H sequences, its own product is as fast and dz [T, B, G H] is not kept.
+    """
+    rows, units = one.start[0].shape
+    exact = wide_dtype(one.w_rec.dtype) == one.w_rec.dtype  # a sum of rounded parts would be worse
+    return rows < units or not exact or jax.default_backend() != "cpu"
 
 
 def zeros(tree: Any) -> Any:
