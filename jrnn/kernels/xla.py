@@ -80,20 +80,23 @@ def sums_of(kind: str, one: Operands, x: Array, h: Array) -> Array:
     Elman and LSTM: the pre-activations. GRU: those of r and z, then what r multiplies (with the reset after the
     product), then x W_n + b_n.
     """
-    if not kind.startswith("gru"):
-        if x.shape[-1] < 8:
-            return add_bias(matmul(x, one.w_in) + matmul(h, one.w_rec), one.bias)
-        # one product for both; XLA joins the weights once, before the loop
+
+    def joint(gates: slice) -> Array:
+        """One product for both; XLA joins the weights once, before the loop."""
         both = jnp.concatenate([x.astype(h.dtype), h], axis=-1)
-        return add_bias(matmul(both, jnp.concatenate([one.w_in, one.w_rec])), one.bias)
-    from_x = add_bias(matmul(x, one.w_in), one.bias)
-    rz = 2 * h.shape[-1]
-    if one.bias_rec is None:
-        from_h = matmul(h, one.w_rec[:, :rz])
-        return jnp.concatenate([from_x[..., :rz] + from_h, from_x[..., rz:]], axis=-1)
-    from_h = matmul(h, one.w_rec)
-    inner = add_bias(from_h[..., rz:], one.bias_rec)
-    return jnp.concatenate([from_x[..., :rz] + from_h[..., :rz], inner, from_x[..., rz:]], axis=-1)
+        return add_bias(matmul(both, jnp.concatenate([one.w_in[:, gates], one.w_rec[:, gates]])), one.bias[gates])
+
+    if not kind.startswith("gru"):
+        return joint(slice(None))
+    rz, n = slice(2 * h.shape[-1]), slice(2 * h.shape[-1], None)
+    if one.bias_rec is not None and x.shape[-1] != 1:
+        from_x, from_h = add_bias(matmul(x, one.w_in), one.bias), matmul(h, one.w_rec)
+        parts = from_x[..., rz] + from_h[..., rz], add_bias(from_h[..., n], one.bias_rec), from_x[..., n]
+    else:  # of one feature XLA would make the product with x part of each gate's loop, which it then does not vectorise
+        from_x = add_bias(matmul(x, one.w_in[:, n]), one.bias[n])
+        inner = () if one.bias_rec is None else (add_bias(matmul(h, one.w_rec[:, n]), one.bias_rec),)
+        parts = joint(rz), *inner, from_x
+    return jnp.concatenate(parts, axis=-1)
 
 
 def gates_of(kind: str, one: Operands, sums: Array, h: Array) -> tuple[Array, ...]:
