@@ -1,9 +1,9 @@
 """The recurrences in XLA's own operations, for every platform, with a backward pass that waits for little.
 
 Forwards it is the plain scan: x W_in taken for all steps ahead is slower on CPUs, where XLA does not vectorise the
-gates of a slice of it. Backwards, the gates of all steps come first, then a scan finds dz_t, the gradient of the
-pre-activations, alone; the gradients of the weights and of the inputs are one product each over all steps, where
-autodiff adds a product to the weights' gradient at every step.
+gates of a slice of it. Backwards, a scan finds dz_t, the gradient of the pre-activations, alone; the gradients of the
+weights and of the inputs are one product each over all steps, where autodiff adds a product to the weights' gradient
+at every step. With many sequences that is the better way on a CPU, and `defers` says so.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def backward_group(
     (starts, restarts, weights), (found, taps) = jax.lax.scan(
         body, (ends, nothing, None if deferred else empty), inputs, reverse=not reverse
     )
-    if deferred:
+    if weights is None:
         weights = of_weights(what, wanted, one, events, entered[0], found[1], found[0])
     else:
         weights = weights._replace(xs=None if found is None else found[:, 0])

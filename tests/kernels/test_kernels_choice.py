@@ -118,7 +118,7 @@ def test_every_instruction_set_on_poisoned_memory(instructions):
 
 @needs_kernel
 def test_many_threads_at_once():
-    cell = jrnn.lstm(20)
+    cell = jrnn.lstm(80)
     params = cell.init(jax.random.key(0), 3)
     shapes = ((30, 16, 3), (300, 1, 3))  # threads with rows of their own, and a thread beside the only one
     many = [jax.random.normal(jax.random.key(i), shapes[i % 2]) for i in range(8)]
@@ -126,7 +126,7 @@ def test_many_threads_at_once():
     wanted, found = [run(xs) for xs in many], [None] * len(many)
 
     def work(i):
-        for _ in range(20):
+        for _ in range(10):
             found[i] = run(many[i])
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(len(many))]
@@ -134,6 +134,33 @@ def test_many_threads_at_once():
     [t.join(timeout=120) for t in threads]
     assert not any(t.is_alive() for t in threads)
     jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+FORKS = """
+import os, signal
+import jax, jax.numpy as jnp, numpy as np
+import jrnn
+cell = jrnn.lstm(80)
+params = cell.init(jax.random.key(0), 3)
+step = jax.jit(jax.grad(lambda p, xs: jnp.sum(jrnn.unroll(cell, p, xs, implementation="native").outputs ** 2)))
+many = [jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(((30, 16, 3), (300, 1, 3)))]
+wanted = [jax.tree.map(np.asarray, step(params, xs)) for xs in many]
+child = os.fork()
+if not child:
+    signal.alarm(60)
+found = [jax.tree.map(np.asarray, step(params, xs)) for xs in many]
+jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, wanted)
+if not child:
+    os._exit(0)
+print("right" if os.waitpid(child, 0)[1] == 0 else "the child failed")
+"""
+
+
+@needs_kernel
+def test_a_forked_process_has_no_threads_to_wait_for():
+    """A child of fork has the pool but not its threads: the caller does all the work itself."""
+    done = subprocess.run([sys.executable, "-c", FORKS], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "right", done.stderr[-2000:]
 
 
 @needs_kernel

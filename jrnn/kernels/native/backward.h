@@ -13,7 +13,7 @@ struct Backward : Rows<C, S> {
   using Base = Rows<C, S>;
   using T = typename Base::T;
   using V = Vector<T>;
-  using Base::weights, Base::g, Base::rows, Base::spare, Base::blocks, Base::h, Base::f, Base::wide;
+  using Base::weights, Base::g, Base::rows, Base::blocks, Base::h, Base::f, Base::wide;
   using Base::at, Base::flag, Base::happens, Base::taken, Base::time, Base::read, Base::write;
   static constexpr int64_t L = Base::L;
   const Problem& p = Base::p;
@@ -30,6 +30,7 @@ struct Backward : Rows<C, S> {
 
   void run(Room& room) const {
     const int64_t ahead = std::min<int64_t>(p.steps, std::max<int64_t>(1, kChunk / rows)), most = ahead * rows;
+    const Parallel* spare = this->helpers(most, f + h);
     const int64_t used = f + 1 + (h + 1) * (kTwice<C> ? 2 : 1);
     Chunk chunks[2];
     for (int k = 0; k < (spare ? 2 : 1); ++k) {

@@ -13,7 +13,7 @@ struct Forward : Rows<C, S> {
   using Base = Rows<C, S>;
   using T = typename Base::T;
   using V = Vector<T>;
-  using Base::weights, Base::g, Base::rows, Base::spare, Base::h, Base::f, Base::wide;
+  using Base::weights, Base::g, Base::rows, Base::h, Base::f, Base::wide;
   using Base::at, Base::flag, Base::happens, Base::taken, Base::time;
   static constexpr int64_t L = Base::L;
   const Problem& p = Base::p;
@@ -39,6 +39,7 @@ struct Forward : Rows<C, S> {
     }
     // with few rows, a step would read all of W_in for little: x W_in is taken for several steps at once
     const int64_t ahead = rows < kTile && f ? std::max<int64_t>(2, kChunk / rows) : 1;
+    const Parallel* spare = this->helpers(ahead * rows, f);
     Early early[2];
     for (int k = 0; ahead > 1 && k < (spare ? 2 : 1); ++k) {
       early[k].gathered = Scratch<T>(ahead * rows * f);

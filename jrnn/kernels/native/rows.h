@@ -7,6 +7,7 @@ namespace JRNN_ISA {
 namespace {
 
 constexpr int64_t kSums = 4096;  // pre-activations between the products and the gates
+constexpr double kWorthwhile = 6e6;  // FLOPs of a job for another thread: 40 us, several times what waking it takes
 constexpr int64_t kChunk = 128;  // rows (steps x batch) that are taken at once where no step waits for another
 
 // Some rows of one group over the whole sequence.
@@ -22,6 +23,10 @@ struct Rows {
   Blocks<C, T> blocks{p.units};
   int64_t h = p.units, f = p.features, wide = blocks.padded;
 
+  // Threads for a job of so many FLOPs a row of each gate, `count` rows at a time.
+  const Parallel* helpers(int64_t count, int64_t each) const {
+    return 2. * count * each * C::kGates * h < kWorthwhile ? nullptr : spare;
+  }
   bool flag(const Operand& flags, int64_t t, int64_t row) const {
     return flags && flags.of<uint8_t>(g)[t * p.rows + begin + row];
   }
