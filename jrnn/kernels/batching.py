@@ -68,10 +68,9 @@ def join_rows(call: Callable, what: Recurrence, size: int, args: tuple, dims: tu
     parts = Outcome(
         tuple(part(a, 2) for a in results.states),
         tuple(part(a, 1) for a in results.last),
-        None if results.gates is None else part(results.gates, 2),
+        jax.tree.map(lambda a: part(a, 2), results.gates),
     )
-    numbers = [*(2 for _ in parts.states), *(1 for _ in parts.last), *(() if parts.gates is None else (2,))]
-    return parts, jax.tree.unflatten(jax.tree.structure(parts), numbers)
+    return parts, jax.tree.map(lambda _: 2, parts)._replace(last=tuple(1 for _ in parts.last))
 
 
 def tree_map(function: Callable, arrays: Any, dims: Any) -> Any:

@@ -94,8 +94,8 @@ class Outcome(NamedTuple):
     """h_t, or (h_t, c_t), after each step [E, T, B, H]; c only where all states were asked for."""
     last: tuple[Array, ...]
     """The state after the step read last [E, B, H]."""
-    gates: Array | None = None
-    """What an implementation keeps for its backward pass."""
+    gates: Any = None
+    """What an implementation keeps for its backward pass: arrays [E, T, B, ...]."""
 
 
 class Sizes(NamedTuple):

@@ -139,7 +139,8 @@ def recur_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, call: Call) 
     if not call.kept:
         return jax.tree.leaves(out._replace(gates=None)), jax.tree.leaves(out_moved)
     # the gates are for the backward pass alone: nothing is differentiated through them
-    return jax.tree.leaves(out), [*jax.tree.leaves(out_moved), ad.Zero(jax.typeof(out.gates).to_tangent_aval())]
+    still = [ad.Zero(jax.typeof(gate).to_tangent_aval()) for gate in jax.tree.leaves(out.gates)]
+    return jax.tree.leaves(out), [*jax.tree.leaves(out_moved), *still]
 
 
 def push_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, call: Call) -> tuple[list, list]:

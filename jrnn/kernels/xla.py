@@ -26,7 +26,7 @@ def refuses(kind: str, dtype: Any) -> str | None:
 
 
 def forward(what: Recurrence, operands: Operands, events: Events, all_states: bool, keep: bool) -> Outcome:
-    """The recurrence; with `keep`, the gates [E, T, B, kept H] for the backward pass too."""
+    """The recurrence; with `keep`, what the gates are made of, for the backward pass, too: [E, T, B, H] each."""
     return grouped(partial(forward_group, what, all_states, keep), what, (operands, events))
 
 
@@ -74,12 +74,13 @@ def step(weights: Weights, state: tuple[Array, ...], x: Array) -> tuple[Array, .
     return advance(kind, gates_of(kind, one, sums_of(kind, one, x.astype(w_in.dtype), state[0]), state[0]), state)
 
 
-def sums_of(kind: str, one: Operands, x: Array, h: Array) -> Array:
-    """What the gates are made of, side by side, for steps that read x and that h enters; any leading axes.
+def sums_of(kind: str, one: Operands, x: Array, h: Array) -> tuple[Array, ...]:
+    """What the gates are made of, [..., H] each, for steps that read x and that h enters; any leading axes.
 
     Elman and LSTM: the pre-activations. GRU: those of r and z, then what r multiplies (with the reset after the
-    product), then x W_n + b_n.
+    product), then x W_n + b_n. Kept side by side in one array, XLA would not vectorise what reads its parts.
     """
+    units = h.shape[-1]
 
     def joint(gates: slice) -> Array:
         """One product for both; XLA joins the weights once, before the loop."""
@@ -87,32 +88,35 @@ def sums_of(kind: str, one: Operands, x: Array, h: Array) -> Array:
         return add_bias(matmul(both, jnp.concatenate([one.w_in[:, gates], one.w_rec[:, gates]])), one.bias[gates])
 
     if not kind.startswith("gru"):
-        return joint(slice(None))
-    rz, n = slice(2 * h.shape[-1]), slice(2 * h.shape[-1], None)
+        return parts_of(joint(slice(None)), units)
+    rz, n = slice(2 * units), slice(2 * units, None)
     if one.bias_rec is not None and x.shape[-1] != 1:
         from_x, from_h = add_bias(matmul(x, one.w_in), one.bias), matmul(h, one.w_rec)
-        parts = from_x[..., rz] + from_h[..., rz], add_bias(from_h[..., n], one.bias_rec), from_x[..., n]
-    else:  # of one feature XLA would make the product with x part of each gate's loop, which it then does not vectorise
-        from_x = add_bias(matmul(x, one.w_in[:, n]), one.bias[n])
-        inner = () if one.bias_rec is None else (add_bias(matmul(h, one.w_rec[:, n]), one.bias_rec),)
-        parts = joint(rz), *inner, from_x
-    return jnp.concatenate(parts, axis=-1)
+        both = from_x[..., rz] + from_h[..., rz]
+        return *parts_of(both, units), add_bias(from_h[..., n], one.bias_rec), from_x[..., n]
+    # of one feature XLA would make the product with x part of each gate's loop, which it then does not vectorise
+    from_x = add_bias(matmul(x, one.w_in[:, n]), one.bias[n])
+    inner = () if one.bias_rec is None else (add_bias(matmul(h, one.w_rec[:, n]), one.bias_rec),)
+    return *parts_of(joint(rz), units), *inner, from_x
 
 
-def gates_of(kind: str, one: Operands, sums: Array, h: Array) -> tuple[Array, ...]:
+def parts_of(array: Array, units: int) -> tuple[Array, ...]:
+    """[..., H] each of an array [..., n H]."""
+    return tuple(array[..., i : i + units] for i in range(0, array.shape[-1], units))
+
+
+def gates_of(kind: str, one: Operands, sums: tuple[Array, ...], h: Array) -> tuple[Array, ...]:
     """The gates [..., H] each: LSTM i, f, g, o; GRU r, z, n, and with the reset after, what r multiplies."""
     if kind == "lstm":
-        i, f, g, o = jnp.split(sums, 4, axis=-1)
+        i, f, g, o = sums
         return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     if not kind.startswith("gru"):
-        return (ACTIVATIONS[kind](sums),)
-    n = h.shape[-1]
-    r, z = jax.nn.sigmoid(sums[..., :n]), jax.nn.sigmoid(sums[..., n : 2 * n])
+        return (ACTIVATIONS[kind](sums[0]),)
+    r, z = jax.nn.sigmoid(sums[0]), jax.nn.sigmoid(sums[1])
     if one.bias_rec is None:
-        inner = matmul((r * h.astype(r.dtype)).astype(h.dtype), one.w_rec[:, 2 * n :])
-        return r, z, jnp.tanh(sums[..., 2 * n :] + inner)
-    inner = sums[..., 2 * n : 3 * n]
-    return r, z, jnp.tanh(sums[..., 3 * n :] + r * inner), inner
+        inner = matmul((r * h.astype(r.dtype)).astype(h.dtype), one.w_rec[:, 2 * h.shape[-1] :])
+        return r, z, jnp.tanh(sums[2] + inner)
+    return r, z, jnp.tanh(sums[3] + r * sums[2]), sums[2]
 
 
 def advance(kind: str, gates: tuple[Array, ...], state: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -141,7 +145,7 @@ def backward_group(
     entered = tuple(map(partial(before, events, reverse), saved.states, one.start, one.restart or one.start))
     direct, wide = is_its_gate(what, one), wide_dtype(one.w_rec.dtype)
     if direct:
-        sums = saved.states[0]
+        sums = saved.states[:1]
     else:  # without what the forward pass would have kept, all steps at once
         sums = sums_of(what.kind, one, read(one, events), entered[0]) if saved.gates is None else saved.gates
     deferred = defers(one)
@@ -149,7 +153,7 @@ def backward_group(
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
         (deltas, restarts, weights), (x, entered, sums, now, pulls) = carry, inputs
-        gates = (sums,) if direct else gates_of(what.kind, one, sums, entered[0])
+        gates = sums if direct else gates_of(what.kind, one, sums, entered[0])
         deltas = tuple(d if g is None else d + g.astype(d.dtype) for d, g in zip(deltas, pulls, strict=True))
         moved = deltas if now.valid is None else select(now.valid, deltas, zeros(deltas))
         dz, reached = slope(what.kind, gates, entered, moved, back)

@@ -1,5 +1,6 @@
 """A run in a process of its own, to be killed: worker.py OUT STEPS SLOW [resume]."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -49,6 +50,7 @@ def run(out, steps, slow=0.0, resume=False):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell script runs in the background
     jax.config.update("jax_enable_x64", True)
     print("ready", flush=True)
     fitted = run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), bool(sys.argv[4:]))
