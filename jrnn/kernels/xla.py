@@ -87,6 +87,8 @@ def sums_of(kind: str, one: Operands, x: Array, h: Array) -> tuple[Array, ...]:
         both = jnp.concatenate([x.astype(h.dtype), h], axis=-1)
         return add_bias(matmul(both, jnp.concatenate([one.w_in[:, gates], one.w_rec[:, gates]])), one.bias[gates])
 
+    if kind in ACTIVATIONS and x.shape[-1] == 1:  # the product with x is part of the loop of the only gate
+        return (add_bias(matmul(x, one.w_in), one.bias) + matmul(h, one.w_rec),)
     if not kind.startswith("gru"):
         return parts_of(joint(slice(None)), units)
     rz, n = slice(2 * units), slice(2 * units, None)
@@ -94,7 +96,7 @@ def sums_of(kind: str, one: Operands, x: Array, h: Array) -> tuple[Array, ...]:
         from_x, from_h = add_bias(matmul(x, one.w_in), one.bias), matmul(h, one.w_rec)
         both = from_x[..., rz] + from_h[..., rz]
         return *parts_of(both, units), add_bias(from_h[..., n], one.bias_rec), from_x[..., n]
-    # of one feature XLA would make the product with x part of each gate's loop, which it then does not vectorise
+    # of one feature XLA would make the product with x part of several gates' loops, which it then does not vectorise
     from_x = add_bias(matmul(x, one.w_in[:, n]), one.bias[n])
     inner = () if one.bias_rec is None else (add_bias(matmul(h, one.w_rec[:, n]), one.bias_rec),)
     return *parts_of(joint(rz), units), *inner, from_x
