@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from jrnn.report import style
@@ -50,7 +51,7 @@ def bars(rows: Sequence[Mapping[str, Any]], device: str) -> Any:
     rows = [row for row in rows if row["kind"] == "step"]
     cells = [cell for cell in CELLS if any(row["cell"] == cell for row in rows)]
     heading = f"Training step on {on(device)}: times faster with jrnn than with"
-    figure, panels = sheet(len(cells), 1, (4.8, 1.2 + 1.7 * len(cells)), sharey=True)
+    figure, panels = sheet(len(cells), 1, (5.6, 1.4 + 1.7 * len(cells)), sharey=True)
     values = [row["reached"][name] for row in rows for name in BARS if row["reached"][name]]
     low, high = 0.85 * min([0.95, *values]), 1.5 * max([2.0, *values])
     for ax, cell in zip(panels[:, 0], cells, strict=True):
@@ -65,9 +66,16 @@ def bars(rows: Sequence[Mapping[str, Any]], device: str) -> Any:
         of_cell = [row for row in rows if row["cell"] == cell]
         handles = [group(ax, name, [(row["reached"][name], row["real_cores"]) for row in of_cell]) for name in BARS]
         ax.axhline(1, color=LOOK.text, linewidth=1)
-        ax.set_xticks(range(len(of_cell)), [row["size"] for row in of_cell])
+        ax.set_xticks(range(len(of_cell)), map(numbered if ax is panels[-1, 0] else itemgetter("size"), of_cell))
+    note = "" if all(row["real_cores"] for row in rows) else "; pale: threads had to share a core"
+    panels[-1, 0].set_xlabel(f"steps T × sequences B, features F → units H{note}", fontsize=8)
     head(figure, heading, handles, 1)
     return figure
+
+
+def numbered(row: Mapping[str, Any]) -> str:
+    """A size by its name and its numbers."""
+    return f"{row['size']}\n{row['steps']} × {row['batch']}\n{row['features']} → {row['hidden']}"
 
 
 def group(ax: Any, name: str, found: Sequence[tuple[float | None, bool]]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.contenders import FLAX, PEERS, REFERENCE, TORCH, XLA
 from benchmarks.frameworks import KINDS
 from benchmarks.judging import paired
+from benchmarks.problem import Size
 from benchmarks.tables import number, table
 
 AHEAD, LEVEL = 1.05, 0.97
@@ -38,7 +39,8 @@ def summary(cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             wanted = {name: value for name, value in targets(case["cell"], case["size"], kind).items() if reached[name]}
             missed = [name for name in wanted if (reached[name] > wanted[name]) == (name in AT_MOST)]
             missed = [name for name in missed if reached[name] != wanted[name]]
-            row = {key: case[key] for key in ("cell", "size", "real_cores")} | {"kind": kind, "against": against}
+            row = {key: case[key] for key in ("cell", "size", *Size._fields, "real_cores")}
+            row |= {"kind": kind, "against": against}
             rows.append(row | {"reached": reached, "targets": wanted, "missed": missed})
     return rows
 

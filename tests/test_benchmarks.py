@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks import contenders, lyapunov_cost, remat_memory, training_step
+from benchmarks import charts, contenders, lyapunov_cost, remat_memory, training_step
 from benchmarks.__main__ import main
 from benchmarks.frameworks import build
 from benchmarks.gate import admitted, compare
@@ -227,3 +227,19 @@ def test_the_contenders_for_a_spectrum_agree():
     assert set(found) == set(lyapunov_cost.NAMES) and memory["jrnn"] > 0
     for exponents in found.values():
         np.testing.assert_allclose(exponents, found["jrnn"], atol=1e-12)
+
+
+def test_the_chart_has_every_ratio_and_is_pale_where_threads_shared_a_core():
+    pytest.importorskip("matplotlib")
+    reached = {"peer": 2.0, "torch_best": 0.5, "torch": None}
+    row = {"cell": "gru", "kind": "step", **TINY._asdict(), "reached": reached}
+    rows = [row | {"size": "S", "real_cores": True}, row | {"size": "L", "real_cores": False}]
+    (panel,) = charts.bars(rows, "cpu").axes
+    bars = [bar for container in panel.containers for bar in container]
+    assert [bar.get_y() + bar.get_height() for bar in bars] == [2.0, 2.0, 0.5, 0.5]
+    assert [bar.get_alpha() for bar in bars] == [1.0, 0.4, 1.0, 0.4]
+    assert [text.get_text() for text in panel.texts] == ["2.0", "2.0", "0.5", "0.5"]
+    assert [label.get_text().split() for label in panel.get_xticklabels()] == [
+        [size, "5", "×", "2", "3", "→", "4"] for size in "SL"
+    ]
+    assert "pale" in panel.get_xlabel()
