@@ -1,6 +1,7 @@
 """Strict JAX, two CPU devices, and the fixtures every test may use."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -13,14 +14,19 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
+# small programs, hundreds of them: no tracebacks in what is lowered, one LLVM module for each (both cores have work)
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_parallel_codegen_split_count=1"
+
 # XLA's older code generator takes half the time for programs that run once; the usual one is what the examples, the
 # command line and the benchmarks in .ci/run have, and the tests on the newest JAX, which no longer knows the older one
 if version("jaxlib").startswith("0.10."):
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import pytest
 
+gc.set_threshold(100_000, 20, 100)  # what is traced lives on in caches: looking through it again finds nothing
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
