@@ -32,18 +32,19 @@ def judge(
     Returns:
       Of each contender that agrees, for each of KINDS: `seconds` (median over the rounds that count),
       `seconds_by_round`, `speed_of_jrnn` (its time over jrnn's of the same round, median; above 1 jrnn is faster) and
-      `floor_ratio` (time over FLOPs / the best GEMM rate of any process of that round, median). A round counts if in
-      each of its processes all threads had cores of their own; if no round does, all count and `real_cores` is False.
+      `floor_ratio` (time over FLOPs / the best GEMM rate of any process of that round, median). A sample counts if all
+      threads had cores of their own, by the probe beside it, and a round if each of its processes has such a sample;
+      if no round does, all count, with all samples, and `real_cores` is False.
     """
     allowed = admitted(comparisons, REFERENCE)
     count = min(map(len, rounds.values()))
     turns = [{name: of_name[i] for name, of_name in rounds.items()} for i in range(count)]
-    good = [i for i in range(count) if all(had_cores(turn) for turn in turns[i].values())]
+    good = [i for i in range(count) if all(map(on_cores, turns[i].values()))]
     counted = good or range(count)
     peaks = [max(rate for turn in of_round.values() for rate in turn["gemm_flops_per_second"]) for of_round in turns]
     flops = {"forward": forward_flops(cell, size), "step": step_flops(cell, size)}
     times = {
-        name: {kind: [median(turns[i][name]["seconds"][kind]) for i in counted] for kind in KINDS} for name in allowed
+        name: {kind: [time_of(turns[i][name], kind, bool(good)) for i in counted] for kind in KINDS} for name in allowed
     }
 
     def timed(name: str, kind: str) -> dict[str, Any]:
@@ -95,9 +96,16 @@ def middle(values: Sequence[float | None]) -> float | None:
     return median(there) if there else None
 
 
-def had_cores(turn: Mapping[str, Any]) -> bool:
-    """Whether each thread of a process had a core of its own, by the probe."""
-    return median(turn["cores"]) >= REAL * turn["threads"] or turn["device"] != "cpu"
+def on_cores(turn: Mapping[str, Any]) -> list[int]:
+    """The samples of a process during which each thread had a core of its own, by the probe."""
+    least = REAL * turn["threads"] if turn["device"] == "cpu" else 0
+    return [i for i, cores in enumerate(turn["cores"]) if cores >= least]
+
+
+def time_of(turn: Mapping[str, Any], kind: str, filtered: bool) -> float:
+    """The median of a process's samples, of those `on_cores` alone or of all."""
+    times = turn["seconds"][kind]
+    return median(times[i] for i in on_cores(turn)) if filtered else median(times)
 
 
 def compared(

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks import charts
 from benchmarks.contenders import REFERENCE, Contender, contenders, own_cell
 from benchmarks.frameworks import KINDS
-from benchmarks.judging import compared, had_cores, judge
+from benchmarks.judging import compared, judge, on_cores
 from benchmarks.problem import GATES, QUICK_SIZES, SIZES, Size
 from benchmarks.processes import ask_anywhere
 from benchmarks.summary import show_summary, summary
@@ -50,7 +50,7 @@ def run_case(
 ) -> dict[str, Any]:
     """One cell at one size: rounds of processes, one a contender, in an order that turns; answers compared once.
 
-    Rounds in which threads had to share a core are repeated, at most as many again.
+    Rounds in which threads of some process always shared a core are repeated, at most as many again.
     """
     own = {name: found for name, contender in present.items() if (found := own_cell(contender, cell))}
     measured: dict[str, list[dict]] = {name: [] for name in own}
@@ -60,7 +60,7 @@ def run_case(
             for name in order:
                 save = None if i else str(Path(folder, f"{name}.npz"))
                 measured[name].append(measure(present[name], own[name], size, samples, save))
-            good = sum(all(had_cores(turns[k]) for turns in measured.values()) for k in range(i + 1))
+            good = sum(all(on_cores(turns[k]) for turns in measured.values()) for k in range(i + 1))
             if i + 1 >= rounds and good >= rounds or samples == 1:
                 break
         for other in set(own.values()) - {cell}:

@@ -29,7 +29,7 @@ def turn(seconds, rate, compile_seconds=None, cores=2.0):
         "seconds": {"forward": seconds, "step": seconds},
         "gemm_flops_per_second": [rate],
         "compile_seconds": {"forward": compile_seconds, "step": compile_seconds},
-        "cores": [cores],
+        "cores": [cores] * len(seconds),
         "threads": 2,
         "device": "cpu",
         "step_bytes": None,
@@ -130,16 +130,16 @@ def test_ratios_are_paired_by_round():
     assert case["contenders"]["jrnn"]["step"]["floor_ratio"] == pytest.approx(4)  # 1 / (1 / 4), 10 / (1 / 0.4), 1 / 1
 
 
-def test_rounds_in_which_threads_shared_a_core_do_not_count():
+def test_samples_and_rounds_in_which_threads_shared_a_core_do_not_count():
     found = {name: {"outputs": np.ones(3, np.float32)} for name in ("jrnn", "peer")}
     given = {
         "jrnn": [turn([1.0], 1e9), turn([1.0], 1e9, cores=1.0)],
-        "peer": [turn([2.0], 1e9), turn([9.0], 1e9)],
+        "peer": [turn([8.0, 2.0, 2.0, 9.0], 1e9) | {"cores": [1.0, 2.0, 1.7, 1.2]}, turn([9.0], 1e9)],
     }
     case = judged("elman", given, found)
     assert case["real_cores"] and case["rounds_counted"] == 1
     assert case["contenders"]["peer"]["step"]["speed_of_jrnn"] == 2
-    shared = {name: [turns[1] | {"cores": [1.0]}] for name, turns in given.items()}
+    shared = {name: [turns[0] | {"cores": [1.0] * len(turns[0]["cores"])}] for name, turns in given.items()}
     assert not judged("elman", shared, found)["real_cores"]
 
 
