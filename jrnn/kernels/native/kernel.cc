@@ -13,6 +13,8 @@ namespace jrnn {
 namespace JRNN_ISA {
 namespace {
 
+constexpr int64_t kShare = 1 << 16;  // weights that are worth a thread's packing them
+
 template <class C, class S>
 void solve_as(const Problem& p, Parallel parallel) {
   using T = Wide<S>;
@@ -20,14 +22,20 @@ void solve_as(const Problem& p, Parallel parallel) {
   if (work < 1e5) parallel.threads = 1;
   const int64_t each = (parallel.threads + p.groups - 1) / p.groups, tiles = (p.rows + kTile - 1) / kTile;
   const int64_t pieces = std::clamp<int64_t>(each, 1, std::max<int64_t>(1, tiles));
+  const int64_t numbers = (p.features + p.units) * C::kGates * p.units;
   const bool shared = !p.w_in.stride && !p.w_rec.stride && !p.bias.stride && !p.bias_rec.stride;
   std::vector<std::array<Weights<T>, 2>> weights(shared ? 1 : p.groups);
   using Room = typename Backward<C, S>::Room;
   std::vector<Room> rooms(p.backward ? p.groups * pieces : 0);
   const Parallel* spare = p.groups * pieces < parallel.threads ? &parallel : nullptr;
 
-  run(parallel, weights.size(), [&](int64_t g) {
-    each_product<C>([&](auto part, int i) { weights[g][i] = pack_all<decltype(part), S>(p, g); });
+  const int64_t groups = weights.size(), shares = std::clamp<int64_t>(numbers / kShare, 1, parallel.threads);
+  for (auto& of_group : weights)
+    each_product<C>([&](auto part, int i) { of_group[i] = room_for_weights<decltype(part), T>(p); });
+  run(parallel, groups * shares, [&](int64_t i) {
+    each_product<C>([&](auto part, int number) {
+      pack_all<decltype(part), S>(weights[i / shares][number], p, i / shares, {i % shares, shares});
+    });
   });
   run(parallel, p.groups * pieces, [&](int64_t i) {
     const int64_t g = i / pieces, piece = i % pieces;
@@ -43,17 +51,20 @@ void solve_as(const Problem& p, Parallel parallel) {
     std::swap(rooms[i].of_in, room.of_in), std::swap(rooms[i].of_rec, room.of_rec);
   });
   if (!p.d_w_rec) return;
-  run(parallel, p.groups, [&](int64_t g) {
+  run(parallel, p.groups * shares, [&](int64_t j) {
+    const int64_t g = j / shares;
+    const Share share{j % shares, shares};
     each_product<C>([&](auto part, int number) {
       using Part = decltype(part);
       const Blocks<Part, T> blocks(p.units);
       std::vector<const T*> in, rec;
       for (int64_t i = g * pieces; i < (g + 1) * pieces; ++i)
         in.push_back(rooms[i].of_in[number]), rec.push_back(rooms[i].of_rec[number]);
-      unpack<Part, S>(in, p.features + 1, Part::of_input, blocks, p.d_w_in.of<S>(g), p.d_bias.of<S>(g), 0);
+      unpack<Part, S>(in, p.features + 1, Part::of_input, blocks, p.d_w_in.of<S>(g), p.d_bias.of<S>(g), 0, share);
       // beside h only n of the GRU has a bias
       const int biased = Part::kOwnBias ? Part::kGates - 1 : Part::kGates;
-      unpack<Part, S>(rec, p.units + 1, Part::of_state, blocks, p.d_w_rec.of<S>(g), p.d_bias_rec.of<S>(g), biased);
+      unpack<Part, S>(rec, p.units + 1, Part::of_state, blocks, p.d_w_rec.of<S>(g), p.d_bias_rec.of<S>(g), biased,
+                      share);
     });
   });
 }

@@ -63,6 +63,13 @@ struct Blocks {
   JRNN_INLINE void each(F&& f) const {
     each(0, padded, f);
   }
+  // The i-th of n shares of the blocks.
+  template <class F>
+  void each_of(int64_t i, int64_t n, F&& f) const {
+    constexpr int64_t step = C::kBlock * kLanes<T>;
+    const int64_t count = (vectors + C::kBlock - 1) / C::kBlock;
+    each(count * i / n * step, std::min(padded, count * (i + 1) / n * step), f);
+  }
   // Where [block][rows][Q][vectors][lanes] holds a vector of units.
   int64_t place(int64_t unit, int64_t rows, int64_t row) const {
     constexpr int64_t step = C::kBlock * kLanes<T>;
@@ -71,39 +78,49 @@ struct Blocks {
   }
 };
 
+// One of several shares of the work on panels.
+struct Share {
+  int64_t i = 0, of = 1;
+};
+
 // Panels of w [K, gates * H]: block by block [K][P][vectors][lanes], zero beyond the last unit.
 template <class C, class S, class T = Wide<S>>
-Scratch<T> pack(const S* w, int64_t rows, const int (&order)[C::P], const Blocks<C, T>& blocks) {
+void pack(T* panels, const S* w, int64_t rows, const int (&order)[C::P], const Blocks<C, T>& blocks, Share share) {
   const int64_t h = blocks.units;
-  Scratch<T> packed(rows * C::P * blocks.padded);
-  T* to = packed;
-  blocks.each([&](int64_t from, int64_t vectors) {
+  blocks.each_of(share.i, share.of, [&](int64_t from, int64_t vectors) {
+    const int64_t width = vectors * kLanes<T>, there = std::min(width, h - from);
+    T* to = panels + rows * C::P * from;
     for (int64_t k = 0; k < rows; ++k)
-      for (int p = 0; p < C::P; ++p, to += vectors * kLanes<T>)
-        for (int64_t i = 0; i < vectors * kLanes<T>; ++i)
-          to[i] = from + i < h ? widen(w[k * C::kGates * h + order[p] * h + from + i]) : T(0);
+      for (int p = 0; p < C::P; ++p, to += width) {
+        const S* line = w + k * C::kGates * h + order[p] * h + from;
+        for (int64_t i = 0; i < there; ++i) to[i] = widen(line[i]);
+        std::fill(to + there, to + width, T(0));
+      }
   });
-  return packed;
 }
 
 // The transpose, for products with dz: kWide vectors of the K columns at a time, [units in panel order][those columns].
 template <class C, class S, class T = Wide<S>>
-Scratch<T> pack_transposed(const S* w, int64_t columns, const int (&order)[C::P], const Blocks<C, T>& blocks) {
-  const int64_t h = blocks.units, vectors = (columns + kLanes<T> - 1) / kLanes<T>;
-  Scratch<T> packed(vectors * kLanes<T> * C::P * blocks.padded);
-  T* to = packed;
+void pack_transposed(T* panels, const S* w, int64_t columns, const int (&order)[C::P], const Blocks<C, T>& blocks,
+                     Share share) {
+  constexpr int64_t L = kLanes<T>;
+  const int64_t h = blocks.units, vectors = (columns + L - 1) / L;
+  T square[kWide * L][L] = {};  // lines of w are far apart, often by a power of two: each is read once
   for (int64_t j = 0; j < vectors; j += kWide) {
-    const int64_t wide = std::min<int64_t>(kWide, vectors - j) * kLanes<T>;
-    blocks.each([&](int64_t from, int64_t of_block) {
+    const int64_t wide = std::min<int64_t>(kWide, vectors - j) * L, there = std::min(wide, columns - j * L);
+    blocks.each_of(share.i, share.of, [&](int64_t from, int64_t of_block) {
+      T* to = panels + j * L * C::P * blocks.padded + C::P * from * wide;
       for (int p = 0; p < C::P; ++p)
-        for (int64_t i = 0; i < of_block * kLanes<T>; ++i, to += wide)
-          for (int64_t n = 0; n < wide; ++n) {
-            const int64_t k = j * kLanes<T> + n;
-            to[n] = from + i < h && k < columns ? widen(w[k * C::kGates * h + order[p] * h + from + i]) : T(0);
-          }
+        for (int64_t unit = from; unit < from + of_block * L; unit += L, to += L * wide) {
+          const S* line = w + j * L * C::kGates * h + order[p] * h + unit;
+          const int64_t units = std::min(L, h - unit);
+          for (int64_t n = 0; n < there; ++n, line += C::kGates * h)
+            for (int64_t i = 0; i < units; ++i) square[n][i] = widen(line[i]);
+          for (int64_t i = 0; i < L; ++i)
+            for (int64_t n = 0; n < wide; ++n) to[i * wide + n] = i < units && n < there ? square[n][i] : T(0);
+        }
     });
   }
-  return packed;
 }
 
 // What one product needs of a group.
@@ -112,12 +129,24 @@ struct Weights {
   Scratch<T> in, rec, in_back, rec_back, bias;
 };
 
-template <class C, class S, class T = Wide<S>>
-Weights<T> pack_all(const Problem& p, int64_t g) {
+// Room for them, to be filled by `pack_all`.
+template <class C, class T>
+Weights<T> room_for_weights(const Problem& p) {
   const Blocks<C, T> blocks(p.units);
+  const int64_t line = C::P * blocks.padded, lanes = kLanes<T>;
+  auto padded = [&](int64_t columns) { return (columns + lanes - 1) / lanes * lanes; };
   Weights<T> w;
   w.bias = Scratch<T>(C::Q * blocks.padded, T(0));
-  blocks.each([&](int64_t from, int64_t vectors) {
+  if (!p.backward || !p.gates) w.in = Scratch<T>(p.features * line), w.rec = Scratch<T>(p.units * line);
+  if (p.backward) w.rec_back = Scratch<T>(padded(p.units) * line);
+  if (p.d_xs) w.in_back = Scratch<T>(padded(p.features) * line);
+  return w;
+}
+
+template <class C, class S, class T = Wide<S>>
+void pack_all(const Weights<T>& w, const Problem& p, int64_t g, Share share) {
+  const Blocks<C, T> blocks(p.units);
+  blocks.each_of(share.i, share.of, [&](int64_t from, int64_t vectors) {
     const int64_t width = vectors * kLanes<T>;
     for (int64_t i = 0; i < width && from + i < p.units; ++i) {
       T* to = w.bias + C::Q * from + i;
@@ -126,32 +155,31 @@ Weights<T> pack_all(const Problem& p, int64_t g) {
       if (C::kOwnBias) to[(C::Q - 1) * width] = widen(p.bias_rec.of<S>(g)[from + i]);
     }
   });
-  if (!p.backward || !p.gates) {
-    w.in = pack<C, S>(p.w_in.of<S>(g), p.features, C::of_input, blocks);
-    w.rec = pack<C, S>(p.w_rec.of<S>(g), p.units, C::of_state, blocks);
-  }
-  if (p.backward) w.rec_back = pack_transposed<C, S>(p.w_rec.of<S>(g), p.units, C::of_state, blocks);
-  if (p.d_xs) w.in_back = pack_transposed<C, S>(p.w_in.of<S>(g), p.features, C::of_input, blocks);
-  return w;
+  const S *in = p.w_in.of<S>(g), *rec = p.w_rec.of<S>(g);
+  if (w.in) pack<C, S, T>(w.in, in, p.features, C::of_input, blocks, share);
+  if (w.rec) pack<C, S, T>(w.rec, rec, p.units, C::of_state, blocks, share);
+  if (w.rec_back) pack_transposed<C, S, T>(w.rec_back, rec, p.units, C::of_state, blocks, share);
+  if (w.in_back) pack_transposed<C, S, T>(w.in_back, in, p.features, C::of_input, blocks, share);
 }
 
 // The sum of panels as [K, gates * H]; the last of the `rows` rows is the bias, of the gates from `biased` on.
 template <class C, class S, class T = Wide<S>>
 void unpack(const std::vector<const T*>& panels, int64_t rows, const int (&order)[C::P], const Blocks<C, T>& blocks,
-            S* to, S* bias, int biased) {
+            S* to, S* bias, int biased, Share share) {
   const int64_t h = blocks.units;
-  int64_t i = 0;
-  blocks.each([&](int64_t from, int64_t vectors) {
+  blocks.each_of(share.i, share.of, [&](int64_t from, int64_t vectors) {
+    const int64_t width = vectors * kLanes<T>, there = std::min(width, h - from);
+    int64_t i = rows * C::P * from;
     for (int64_t k = 0; k < rows; ++k)
-      for (int q = 0; q < C::P; ++q, i += vectors * kLanes<T>) {
+      for (int q = 0; q < C::P; ++q, i += width) {
         S* line = k < rows - 1         ? to + k * C::kGates * h + order[q] * h
                   : order[q] >= biased ? bias + (order[q] - biased) * h
                                        : nullptr;
-        for (int64_t n = 0; line && n < vectors * kLanes<T> && from + n < h; ++n) {
-          T sum = 0;
-          for (const T* panel : panels) sum += panel[i + n];
-          line[from + n] = narrow<S>(sum);
-        }
+        if (!line) continue;
+        T sums[C::kBlock * kLanes<T>] = {};
+        for (const T* panel : panels)
+          for (int64_t n = 0; n < width; ++n) sums[n] += panel[i + n];
+        for (int64_t n = 0; n < there; ++n) line[from + n] = narrow<S>(sums[n]);
       }
   });
 }
