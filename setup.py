@@ -3,6 +3,7 @@
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,15 @@ class BuildKernel(build_ext):
         except Exception as error:  # whatever it is, an install without the kernel is better than none
             reason.write_text(f"{error}\n")
             print(f"jrnn: installing without the compiled kernel: {error}", file=sys.stderr)
+
+    def copy_extensions_to_source(self):
+        """Of an editable install: the library, or why there is none, goes beside the sources."""
+        for ext in self.extensions:
+            name = Path(self.get_ext_filename(self.get_ext_fullname(ext.name)))
+            for file in (name, name.with_suffix(".txt")):
+                file.unlink(missing_ok=True)
+                if Path(self.build_lib, file).exists():
+                    shutil.copy2(Path(self.build_lib, file), file)
 
     def compile_kernel(self, library):
         compiler = shlex.split(os.environ.get("CXX", "c++"))

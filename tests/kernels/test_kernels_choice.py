@@ -1,6 +1,7 @@
 """Which implementation a call takes, and what happens where the kernel is missing or was not built."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -85,6 +86,19 @@ def test_an_install_without_a_compiler_succeeds(tmp_path, compiler, why):
     assert "installing without the compiled kernel" in done.stderr
     made = tmp_path / "jrnn" / "kernels"
     assert why in (made / "_recurrence.txt").read_text() and not (made / "_recurrence.so").exists()
+
+
+def test_an_editable_install_without_a_compiler_succeeds_and_leaves_no_old_kernel(tmp_path):
+    pytest.importorskip("setuptools", minversion="77")
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "jrnn" / "kernels", tmp_path / "jrnn" / "kernels")
+    made = tmp_path / "jrnn" / "kernels"
+    (made / "_recurrence.so").write_bytes(b"of an earlier install")
+    build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    done = subprocess.run(build, cwd=tmp_path, env=os.environ | {"CXX": "/none"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "no C++ compiler" in (made / "_recurrence.txt").read_text() and not (made / "_recurrence.so").exists()
 
 
 PROGRAM = """
