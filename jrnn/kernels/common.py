@@ -103,5 +103,6 @@ def with_states(found: Operands, wanted: Any, one: Operands, starts: tuple, rest
     for name, arrays in (("start", starts), ("restart", restarts), ("tap", taps)):
         flags, given = getattr(wanted, name), getattr(one, name)
         if given is not None:
-            states[name] = tuple(a.astype(dtype) if flag else None for a, flag in zip(arrays, flags, strict=True))
+            found_here = flags if arrays is None else arrays  # nobody asked: there are none
+            states[name] = tuple(a.astype(dtype) if flag else None for a, flag in zip(found_here, flags, strict=True))
     return found._replace(**states)

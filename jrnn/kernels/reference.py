@@ -81,23 +81,39 @@ def grouped(body: Callable, what: Recurrence, args: tuple) -> Any:
 
     All groups of one direction are one program, however many there are.
     """
+    groups = len(what.reverse)
+    if len(set(what.reverse)) == 1:
+        return together(body, what.reverse[0], groups, args)
     order = [[g for g, way in enumerate(what.reverse) if way == each] for each in (False, True)]
-    parts = [together(body, way, members, args) for way, members in enumerate(order) if members]
-    if len(parts) == 1:
-        return parts[0]
-    back = np.argsort(order[0] + order[1])
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
+    if what.reverse == (False, True) * (groups // 2):  # by reshaping: XLA splits that over devices, but no gather
+
+        def own(a: Array, way: int) -> Array:
+            return a.reshape(groups // 2, 2, *a.shape[1:])[:, way]
+
+        def joined(*leaves: Array) -> Array:
+            return jnp.stack(leaves, axis=1).reshape(groups, *leaves[0].shape[1:])
+    else:
+
+        def own(a: Array, way: int) -> Array:
+            return a[np.array(order[way])]
+
+        def joined(*leaves: Array) -> Array:
+            return jnp.concatenate(leaves)[np.argsort(order[0] + order[1])]
+
+    def of(way: int) -> Any:
+        mine = jax.tree.map(lambda a: a if a.shape[0] == 1 else own(a, way), args)
+        return together(body, bool(way), len(order[way]), mine)
+
+    return jax.tree.map(joined, of(0), of(1))
 
 
-def together(body: Callable, reverse: int, members: list[int], args: tuple) -> Any:
-    """The groups of one direction."""
-    if len(members) == 1:
-        found = body(bool(reverse), *jax.tree.map(lambda a: a[members[0] if a.shape[0] > 1 else 0], args))
-        return jax.tree.map(lambda a: a[None], found)
+def together(body: Callable, reverse: bool, groups: int, args: tuple) -> Any:
+    """Groups of one direction."""
+    if groups == 1:
+        return jax.tree.map(lambda a: a[None], body(reverse, *jax.tree.map(lambda a: a[0], args)))
     mapped = jax.tree.map(lambda a: 0 if a.shape[0] > 1 else None, args)
-    own = jax.tree.map(lambda a: a[np.array(members)] if a.shape[0] > len(members) else a, args)
-    own = jax.tree.map(lambda a: a if a.shape[0] > 1 else a[0], own)
-    return jax.vmap(partial(body, bool(reverse)), in_axes=mapped, axis_size=len(members))(*own)
+    own = jax.tree.map(lambda a: a if a.shape[0] > 1 else a[0], args)
+    return jax.vmap(partial(body, reverse), in_axes=mapped, axis_size=groups)(*own)
 
 
 def run_group(kind: str, reverse: bool, one: Operands, events: Events) -> Outcome:

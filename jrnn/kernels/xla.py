@@ -146,15 +146,14 @@ def backward_group(
     """One group: arrays without the leading axis."""
     entered = tuple(map(partial(before, events, reverse), saved.states, one.start, one.restart or one.start))
     direct, wide = is_its_gate(what, one), wide_dtype(one.w_rec.dtype)
-    if direct:
-        sums = saved.states[:1]
-    else:  # without what the forward pass would have kept, all steps at once
-        sums = sums_of(what.kind, one, read(one, events), entered[0]) if saved.gates is None else saved.gates
+    sums = saved.states[:1] if direct else saved.gates  # None: made again, step by step, to need no memory
     deferred = defers(one)
     back = one.w_rec.T
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
         (deltas, restarts, weights), (x, entered, sums, now, pulls) = carry, inputs
+        if sums is None:
+            sums = sums_of(what.kind, one, read(one._replace(xs=x), now), entered[0])
         gates = sums if direct else gates_of(what.kind, one, sums, entered[0])
         deltas = tuple(d if g is None else d + g.astype(d.dtype) for d, g in zip(deltas, pulls, strict=True))
         moved = deltas if now.valid is None else select(now.valid, deltas, zeros(deltas))
@@ -180,7 +179,7 @@ def backward_group(
     nothing, empty, _ = aligned((tuple(jnp.zeros_like(h, dtype=wide) for h in one.start), empty, entered))
     ends = tuple(n if g is None else g.astype(wide) for n, g in zip(nothing, cotangents.last, strict=True))
     pulls = (*cotangents.states, *(None,) * (len(nothing) - len(cotangents.states)))
-    inputs = one.xs if not deferred else None, entered, sums, events, pulls
+    inputs = None if deferred and sums is not None else one.xs, entered, sums, events, pulls
     (starts, restarts, weights), (found, taps) = jax.lax.scan(
         body, (ends, nothing, None if deferred else empty), inputs, reverse=not reverse
     )

@@ -33,7 +33,8 @@ def test_shard_map_and_the_sum_over_devices():
     close(jax.jit(jax.grad(mapped))(*arguments), jax.grad(loss)(*arguments), tol=1e-12)
 
 
-def test_plain_jit_splits_the_sequences_over_devices():
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_plain_jit_splits_the_sequences_over_devices(name):
     """With sequences that lie on two devices: the same values and gradients, nothing gathered, gradients in place."""
     cell = jrnn.stack(jrnn.lstm(4), jrnn.gru(3))
     params, xs = cell.init(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (5, 6, 3, 2))
@@ -42,7 +43,7 @@ def test_plain_jit_splits_the_sequences_over_devices():
     @jax.jit
     @partial(jax.value_and_grad, argnums=(0, 1))
     def run(params, xs, lengths):
-        found = jrnn.unroll(cell, params, xs, lengths=lengths, implementation=IMPLEMENTATIONS[0])
+        found = jrnn.unroll(cell, params, xs, lengths=lengths, implementation=name)
         return jnp.sum(found.outputs**2) + jnp.sum(found.last)
 
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -56,8 +57,9 @@ def test_plain_jit_splits_the_sequences_over_devices():
     assert found[1][1].sharding.spec[:2] == (None, "batch")
 
 
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
 @pytest.mark.parametrize("two_ways", [False, True])
-def test_plain_jit_splits_an_ensemble_over_devices(two_ways):
+def test_plain_jit_splits_an_ensemble_over_devices(name, two_ways):
     """Members that lie on two devices stay there, both directions of each; what all share is summed over them."""
     cell = jrnn.Bidirectional(jrnn.gru(4)) if two_ways else jrnn.gru(4)
     params = jax.vmap(lambda key: cell.init(key, 2))(jax.random.split(jax.random.key(0), 6))
@@ -66,7 +68,7 @@ def test_plain_jit_splits_an_ensemble_over_devices(two_ways):
     @jax.jit
     @partial(jax.value_and_grad, argnums=(0, 1))
     def run(params, xs):
-        found = jax.vmap(lambda p: jrnn.unroll(cell, p, xs, implementation=IMPLEMENTATIONS[0]).outputs)(params)
+        found = jax.vmap(lambda p: jrnn.unroll(cell, p, xs, implementation=name).outputs)(params)
         return jnp.sum(found**2)
 
     mesh = jax.make_mesh((2,), ("members",), axis_types=(jax.sharding.AxisType.Auto,))

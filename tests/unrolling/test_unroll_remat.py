@@ -65,25 +65,28 @@ def test_empty(remat):
     assert unroll(cell, params, inputs("elman", 0, (2,)), remat=remat).outputs.shape == (0, 2, 3)
 
 
-def memory(remat, steps, reverse=False):
+def memory(remat, steps, reverse=False, name=None):
     """Bytes of temporaries that the compiled gradient needs."""
     cell, params = make("lstm")
     xs = jax.ShapeDtypeStruct((steps, 16, 2), jnp.float64)
 
     def loss(params, xs):
-        return jnp.sum(unroll(cell, params, xs, remat=remat, reverse=reverse).last)
+        return jnp.sum(unroll(cell, params, xs, remat=remat, reverse=reverse, implementation=name).last)
 
     return jax.jit(jax.grad(loss)).lower(params, xs).compile().memory_analysis().temp_size_in_bytes
 
 
-def test_memory_grows_like_the_root_of_the_length():
+@pytest.mark.parametrize("name", [None, "xla"])
+def test_memory_grows_like_the_root_of_the_length(name):
     short, long = 1024, 16384
-    full, root, step = (np.array([memory(remat, steps) for steps in (short, long)]) for remat in (None, "sqrt", "step"))
+    full, root, step = (
+        np.array([memory(remat, steps, name=name) for steps in (short, long)]) for remat in (None, "sqrt", "step")
+    )
     assert full[1] / full[0] > 12  # linear: 16
     assert root[1] / root[0] < 6  # a root: 4
     assert root[1] < full[1] / 30
     assert step[1] < 0.7 * full[1]  # the states stay, what the gates keep goes
-    assert memory("sqrt", long, reverse=True) < full[1] / 30
+    assert memory("sqrt", long, reverse=True, name=name) < full[1] / 30
 
 
 def test_second_derivatives_pass():
