@@ -44,7 +44,7 @@ def rounding(fields: Mapping[str, np.ndarray]) -> list[str]:
     """Directions that fell below what the float can hold between two renewals."""
     found, exponents = [], fields["exponents"]
     eps = np.finfo(fields["log_r"].dtype).eps
-    lost = ~fields["resolved"] & np.isfinite(exponents)
+    lost = ~fields["resolved"]
     if lost.any():
         found.append(
             f"exponents from number {first_column(lost)} on are rounding: between two QR steps their directions fell "
