@@ -1,7 +1,6 @@
 """Builds the compiled kernel where there is a C++ compiler; without one jrnn installs all the same and says why."""
 
 import os
-import platform
 import shlex
 import shutil
 import subprocess
@@ -58,8 +57,8 @@ class BuildKernel(build_ext):
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
         jobs = {"handlers": [*flags, "-isystem", ffi_headers(), str(SOURCE / "handlers.cc")]}
-        x86 = platform.machine().lower() in ("x86_64", "amd64")
-        for name, (width, own) in (X86 if x86 else OTHERS).items():
+        target = command([*compiler, "-dumpmachine"])  # the machine it compiles for, which need not be this one
+        for name, (width, own) in (X86 if target.startswith("x86_64") else OTHERS).items():
             jobs[name] = [*flags, *own, f"-DJRNN_ISA={name}", f"-DJRNN_VECTOR_BYTES={width}", str(SOURCE / "kernel.cc")]
 
         def compile_one(job):
@@ -75,7 +74,7 @@ class BuildKernel(build_ext):
 
 
 def command(arguments):
-    """Runs the compiler; its own words become the error."""
+    """Runs the compiler and returns what it printed; its own words become the error."""
     try:
         done = subprocess.run(arguments, capture_output=True, text=True)
     except OSError as error:
@@ -86,6 +85,7 @@ def command(arguments):
         words = (done.stderr or done.stdout).strip().splitlines()
         first = next((line for line in words if "error" in line), words[-1] if words else "no message")
         raise RuntimeError(f"{arguments[0]} failed: {first}")
+    return done.stdout
 
 
 setup(ext_modules=[Extension("jrnn.kernels._recurrence", [])], cmdclass={"build_ext": BuildKernel})

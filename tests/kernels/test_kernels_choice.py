@@ -101,6 +101,28 @@ def test_an_editable_install_without_a_compiler_succeeds_and_leaves_no_old_kerne
     assert "no C++ compiler" in (made / "_recurrence.txt").read_text() and not (made / "_recurrence.so").exists()
 
 
+def test_neon_finds_what_the_baseline_finds(tmp_path):
+    """The kernel built for ARM, run by an emulator, against the same program built for this machine."""
+    arm, emulator = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64-static")
+    if not (arm and emulator and shutil.which("c++")):
+        pytest.skip("needs Debian's g++-aarch64-linux-gnu and qemu-user-static")
+    flags = "-std=c++17 -O1 -static -pthread -Wall -Wextra -Werror -DJRNN_ISA=baseline -DJRNN_VECTOR_BYTES=16".split()
+    found = []
+    for compiler, runner in (("c++", []), (arm, [emulator])):
+        program, figures = tmp_path / "program", tmp_path / "figures"
+        sources = ["tests/kernels/threads.cc", "jrnn/kernels/native/kernel.cc"]
+        subprocess.run([compiler, *flags, *sources, "-o", str(program)], cwd=ROOT, check=True)
+        done = subprocess.run([*runner, str(program), str(figures)], capture_output=True, text=True)
+        assert done.stdout.strip() == "all agree", done.stderr[-2000:]
+        found.append(np.fromfile(figures, np.float32))
+    assert found[0].size > 1_000_000
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
+    build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tmp_path), "--build-temp", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, env=os.environ | {"CXX": arm}, check=True)
+    library = (tmp_path / "jrnn" / "kernels" / "_recurrence.so").read_bytes()
+    assert library[18:20] == b"\xb7\x00"  # ELF's name for the 64-bit ARM
+
+
 PROGRAM = """
 import os, sys
 import jax, jax.numpy as jnp, numpy as np

@@ -115,10 +115,16 @@ struct Exp<double> {
                           low_ln2 = 1.42860682030941723212e-6;
 };
 
+// exp = s (1 + p); a pair of the standard's changed how ARM passes it, and compilers say so.
+template <class T>
+struct ExpParts {
+  Vector<T> s, p;
+};
+
 // y <= 0 -> (s, p) with exp(y) = s (1 + p), s = 2^n, p = expm1(r), |r| <= ln(2) / 2; s = 0 where exp(y) underflows.
 // Comparisons are written so that NaN passes.
 template <class T>
-JRNN_INLINE std::pair<Vector<T>, Vector<T>> exp_parts(Vector<T> y) {
+JRNN_INLINE ExpParts<T> exp_parts(Vector<T> y) {
   using E = Exp<T>;
   typedef typename E::Int I __attribute__((vector_size(kBytes)));
   y = y < E::low ? Vector<T>{} + E::low : y;
