@@ -13,7 +13,12 @@ from setuptools.command.build_ext import build_ext
 
 SOURCE = Path("jrnn/kernels/native")
 # The baseline comes first: of a template that several objects instantiate the linker takes the first, for all machines.
-X86 = {"baseline": (16, ["-march=x86-64"]), "avx2": (32, ["-march=x86-64-v3"]), "avx512": (64, ["-march=x86-64-v4"])}
+X86 = {
+    "baseline": (16, ["-march=x86-64"]),
+    "avx2": (32, ["-march=x86-64-v3"]),
+    "avx512": (64, ["-march=x86-64-v4"]),
+    "avx512_bf16": (64, ["-march=x86-64-v4", "-mavx512bf16"]),
+}
 OTHERS = {"baseline": (16, [])}  # ARM's NEON, say: vectors of 16 bytes are every compiler's
 
 

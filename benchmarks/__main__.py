@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import (
+    bfloat16_gain,
     flow_cost,
     growth,
     interop_cost,
@@ -28,6 +29,7 @@ from benchmarks.machine import facts
 BENCHMARKS = {
     "training_step": training_step,
     "streaming": streaming,
+    "bfloat16_gain": bfloat16_gain,
     "growth": growth,
     "remat_memory": remat_memory,
     "flow_cost": flow_cost,
@@ -38,8 +40,13 @@ BENCHMARKS = {
     "verdict_stability": verdict_stability,
     "published_spectra": published_spectra,
 }
-COMPARED = {"training_step": training_step, "streaming": streaming, "growth": growth}
-"""Those that compare frameworks, and so may find them in disagreement."""
+COMPARED = {
+    "training_step": training_step,
+    "streaming": streaming,
+    "bfloat16_gain": bfloat16_gain,
+    "growth": growth,
+}
+"""Those that compare answers, and so may find them in disagreement."""
 
 
 def main(arguments: list[str] | None = None) -> int:

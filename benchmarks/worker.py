@@ -36,6 +36,13 @@ def streaming(job: dict[str, Any]) -> dict[str, Any]:
     return measure(job["framework"], job["cell"], job["calls"], job["samples"])
 
 
+def bfloat16_gain(job: dict[str, Any]) -> dict[str, Any]:
+    """Times of one layer in one precision in this process."""
+    from benchmarks.bfloat16_gain import measure
+
+    return measure(job["cell"], job["size"], job["dtype"], job["samples"])
+
+
 def remat_memory(job: dict[str, Any]) -> dict[str, Any]:
     """Memory and time of one gradient in this process."""
     from benchmarks.remat_memory import measure
@@ -84,6 +91,7 @@ JOBS = {
     "device": device,
     "training_step": training_step,
     "streaming": streaming,
+    "bfloat16_gain": bfloat16_gain,
     "remat_memory": remat_memory,
     "jacobian_cost": jacobian_cost,
     "telemetry_cost": telemetry_cost,

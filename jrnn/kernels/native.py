@@ -39,7 +39,7 @@ def library() -> Any:
 
 
 def instructions() -> str:
-    """The instruction set in use: avx512, avx2 or baseline."""
+    """The instruction set in use: avx512_bf16, avx512, avx2 or baseline."""
     return library().jrnn_instructions().decode()
 
 

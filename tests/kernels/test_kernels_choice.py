@@ -136,15 +136,21 @@ for case in (case for case in CASES[2::4] if case.kind in native.KINDS):
     cotangents = cotangents_like(jax.eval_shape(spec, operands, events))
     found, wanted = (jax.jit(jax.grad(pulled(run, cotangents)))(operands, events) for run in (kernel(case.what), spec))
     close(found, wanted, tol=1e-12)
+    operands, events = make(case, jnp.bfloat16)
+    cotangents = [c.astype(jnp.bfloat16) for c in cotangents]
+    both = (jax.jit(jax.grad(pulled(run, cotangents)))(operands, events) for run in (kernel(case.what), spec))
+    for a, b in zip(*map(jax.tree.leaves, both)):
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        assert np.linalg.norm(a - b) <= 3e-2 * np.linalg.norm(b), case  # the spec's sums are of 16 bits, too
 print("right")
 """
 
 
 @needs_kernel
-@pytest.mark.parametrize("instructions", ["avx512", "avx2", "baseline"])
+@pytest.mark.parametrize("instructions", ["avx512_bf16", "avx512", "avx2", "baseline"])
 def test_every_instruction_set_on_poisoned_memory(instructions):
     """malloc fills what it hands out with a pattern: nothing may be read that was not written."""
-    order = ("baseline", "avx2", "avx512")
+    order = ("baseline", "avx2", "avx512", "avx512_bf16")
     if order.index(instructions) > order.index(native.instructions()):
         pytest.skip(f"this machine has {native.instructions()}")
     environment = os.environ | {"JRNN_ISA": instructions, "MALLOC_PERTURB_": "165"}

@@ -15,7 +15,7 @@ needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(
 
 
 def everyone(case, dtype, keep=True):
-    """((results, gradients) of each implementation), those of the spec."""
+    """((results, gradients) of each implementation), those of the spec, those of the spec on the same in float32."""
     operands, events = make(case, dtype)
 
     def spec(operands, events):
@@ -23,10 +23,13 @@ def everyone(case, dtype, keep=True):
 
     cotangents = cotangents_like(jax.eval_shape(spec, operands, events))
 
-    def all_of(run):
+    def all_of(run, operands=operands, cotangents=cotangents):
         return jax.jit(lambda o, e: (run(o, e), jax.grad(pulled(run, cotangents))(o, e)))(operands, events)
 
-    return [all_of(kernel(case.what, keep, name=name)) for name in able(case.kind)], all_of(spec)
+    each, wanted = [all_of(kernel(case.what, keep, name=name)) for name in able(case.kind)], all_of(spec)
+    if dtype != jnp.bfloat16:
+        return each, wanted
+    return each, wanted, all_of(spec, *jax.tree.map(lambda a: a.astype(jnp.float32), (operands, cotangents)))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -44,16 +47,20 @@ def test_float32(case):
         close(found, wanted, tol=2e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_bfloat16(kind):
-    """Operands of 16 bits, sums in float32, states rounded at every step: the spec rounds in the same places."""
-    case = Case(kind, 1, 9, 5, 6, 20, "lengths")
-    each, wanted = everyone(case, jnp.bfloat16)
+@pytest.mark.parametrize("case", [*CASES, *(Case(kind, 1, 9, 5, 6, 20, "lengths") for kind in KINDS)], ids=str)
+def test_bfloat16(case):
+    """Operands of 16 bits, sums in float32, states rounded at every step: the spec rounds in the same places.
+
+    Over hundreds of steps it sums the weights' gradients in 16 bits, which the implementations do not: there they must
+    be as near to float32 as the spec is.
+    """
+    each, *specs = everyone(case, jnp.bfloat16, keep=case.units % 2 == 0)  # of either kind many
     for found in each:
-        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        for a, b, exact in zip(*map(jax.tree.leaves, (found, *specs)), strict=True):
             assert a.dtype == b.dtype == jnp.bfloat16
-            a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-            assert np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)  # one rounding is 2e-3
+            a, b, exact = (np.asarray(array, np.float64) for array in (a, b, exact))
+            near = np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)  # one rounding is 2e-3
+            assert near or np.linalg.norm(a - exact) <= np.linalg.norm(b - exact)
 
 
 def test_bfloat16_gradients_are_near_those_of_float32():

@@ -12,15 +12,18 @@ template <class C, class S>
 struct Backward : Rows<C, S> {
   using Base = Rows<C, S>;
   using T = typename Base::T;
+  using O = typename Base::O;
   using V = Vector<T>;
   using Base::weights, Base::g, Base::rows, Base::blocks, Base::h, Base::f, Base::wide;
   using Base::at, Base::flag, Base::happens, Base::taken, Base::time, Base::read, Base::write;
-  static constexpr int64_t L = Base::L;
+  static constexpr int64_t L = Base::L, D = Base::D;
   const Problem& p = Base::p;
 
   // Some steps at a time, `total` rows from step `start` on: [x, 1, h, 1] and, for some cells, [r h, 0].
   struct Chunk {
-    Scratch<T> columns, gates, sums, dz[2];
+    Scratch<O> columns, dz[2];
+    Scratch<O> column_pairs, dz_pairs[2];  // rows two by two, where such pairs are multiplied
+    Scratch<T> gates, sums;
     int64_t line = 0, start = 0, count = 0, total = 0;
   };
   // Gradients of the weights stay in panels: of_in [F + 1], of_rec [H + 1] rows, the last ones for the biases.
@@ -36,10 +39,13 @@ struct Backward : Rows<C, S> {
     for (int k = 0; k < (spare ? 2 : 1); ++k) {
       Chunk& chunk = chunks[k];
       chunk.line = (used + 15) / 16 * 16 + 16;  // a power of two would fall on few sets of the cache
-      chunk.columns = Scratch<T>(most * chunk.line, T(0));
+      chunk.columns = Scratch<O>(most * chunk.line, O{});
       chunk.sums = Scratch<T>(p.d_xs ? most * kWide * L : 0);
       if (!p.gates && needs_gates()) chunk.gates = Scratch<T>(most * C::kKept * h);
-      each_product<C>([&](auto part, int i) { chunk.dz[i] = Scratch<T>(most * part.Q * wide); });
+      each_product<C>([&](auto part, int i) { chunk.dz[i] = Scratch<O>(most * part.Q * wide); });
+      if (D == 1) continue;
+      chunk.column_pairs = Scratch<O>(deep<O>(most) * chunk.line);
+      each_product<C>([&](auto part, int i) { chunk.dz_pairs[i] = Scratch<O>(deep<O>(most) * part.Q * wide); });
     }
     room.sums = Scratch<T>(rows * kWide * L);
     for (Scratch<T>* each : {&room.dh, &room.around, &room.dc, &room.to_reset_h, &room.to_reset_c})
@@ -102,23 +108,23 @@ struct Backward : Rows<C, S> {
 
   // [x, 1, h, 1] of a chunk, zero where the step did not happen; room for [r h, 0].
   void gather(Chunk& chunk) const {
-    T* to = chunk.columns;
+    O* to = chunk.columns;
     for (int64_t s = chunk.start; s < chunk.start + chunk.count; ++s)
       for (int64_t r = 0; r < rows; ++r, to += chunk.line) {
         const int64_t t = time(s);
         if (!happens(t, r)) {
-          std::fill_n(to, chunk.line, T(0));
+          std::fill_n(to, chunk.line, O{});
           continue;
         }
         const S *x = p.xs.of<S>(g) + at(t, r, f), *before = entered(s, r, p.hs, p.reset_h, p.h0);
-        for (int64_t k = 0; k < f; ++k) to[k] = widen(x[k]);
-        for (int64_t k = 0; k < h; ++k) to[f + 1 + k] = widen(before[k]);
-        to[f] = to[f + 1 + h] = 1;
+        for (int64_t k = 0; k < f; ++k) to[k] = as<O>(x[k]);
+        for (int64_t k = 0; k < h; ++k) to[f + 1 + k] = as<O>(before[k]);
+        to[f] = to[f + 1 + h] = as<O>(T(1));
       }
   }
 
   // Where the columns of a chunk begin that the i-th product's state had.
-  T* states(const Chunk& chunk, int i) const { return chunk.columns + f + 1 + i * (h + 1); }
+  O* states(const Chunk& chunk, int i) const { return chunk.columns + f + 1 + i * (h + 1); }
 
   // The gates of a chunk from its inputs and the states that entered it, all steps at once.
   void recompute(Chunk& chunk) const {
@@ -127,7 +133,8 @@ struct Backward : Rows<C, S> {
       using Part = decltype(part);
       const typename Base::Factors of{chunk.columns, states(chunk, i), chunk.line, chunk.line};
       this->template sweep<Part>(weights[i], chunk.total, of, sums, [&](int64_t m) {
-        T *kept = chunk.gates + m * C::kKept * h, *before = states(chunk, 0) + m * chunk.line, *gated = before + h + 1;
+        T* kept = chunk.gates + m * C::kKept * h;
+        O *before = states(chunk, 0) + m * chunk.line, *gated = before + h + 1;
         return [=](int64_t unit, const T* z, int64_t width) {
           const int64_t n = h - unit;
           V unused{};
@@ -148,8 +155,8 @@ struct Backward : Rows<C, S> {
       const T* kept = gates_of(chunk, t, r, m);
       blocks.each([&](int64_t from, int64_t vectors) {
         const int64_t width = vectors * L;
-        T* dz = chunk.dz[0] + C::Q * (chunk.total * from + m * width);
-        if (held) std::fill_n(dz, C::Q * width, T(0));
+        O* dz = chunk.dz[0] + C::Q * (chunk.total * from + m * width);
+        if (held) std::fill_n(dz, C::Q * width, O{});
         for (int64_t v = 0; v < vectors; ++v) {
           const int64_t unit = from + v * L, n = h - unit, here = r * wide + unit, there = at(t, r, h) + unit;
           V dh = load(room.dh + here), dc = C::kCell ? load(room.dc + here) : V{};
@@ -158,7 +165,7 @@ struct Backward : Rows<C, S> {
           // padding is held by definition: nothing can be added there
           if (p.d_tap_h) store(p.d_tap_h.of<S>(g) + there, inside ? dh : V{}, n);
           if (C::kCell && p.d_tap_c) store(p.d_tap_c.of<S>(g) + there, inside ? dc : V{}, n);
-          T* dn = kTwice<C> ? chunk.dz[1] + Blocks<Fresh, T>(h).place(unit, chunk.total, m) : nullptr;
+          O* dn = kTwice<C> ? chunk.dz[1] + Blocks<Fresh, T>(h).place(unit, chunk.total, m) : nullptr;
           if (kTwice<C> && held) store(dn, V{});
           if (!held) {
             const V before = load(states(chunk, 0) + m * chunk.line + unit, n);
@@ -226,11 +233,11 @@ struct Backward : Rows<C, S> {
         if (i >= 0 && i != number) return;
         const int64_t full = blocks.vectors / Part::kBlock, rest = blocks.vectors % Part::kBlock;
         const int offset = i < 0 ? Part::kInput : Part::kState;
-        const T* panel = (i < 0 ? weights[number].in_back : weights[number].rec_back) + j * L * Part::P * wide;
+        const O* panel = (i < 0 ? weights[number].in_back : weights[number].rec_back) + j * L * Part::P * wide;
         auto add = [&](int64_t from, int64_t width, int64_t runs) {
-          const T* a = chunk.dz[number] + Part::Q * (chunk.total * from + m * width) + offset * width;
-          const Left<T> left{a, Part::Q * width, 1, Part::P * width, runs, Part::Q * chunk.total * width};
-          multiply_rows<T>(count, these, sums, line, left, panel + Part::P * from * line, line);
+          const O* a = chunk.dz[number] + Part::Q * (chunk.total * from + m * width) + offset * width;
+          const Left<O> left{a, Part::Q * width, D, Part::P * width / D, runs, Part::Q * chunk.total * width};
+          multiply_rows<O>(count, these, sums, line, left, panel + Part::P * from * line, line * D);
         };
         if (full) add(0, Part::kBlock * L, full);
         if (rest) add(full * Part::kBlock * L, rest * L, 1);
@@ -249,18 +256,26 @@ struct Backward : Rows<C, S> {
 
   // The gradients of the weights, [block][rows][P][vectors][lanes], += columns^T dz.
   void accumulate(const Room& room, const Chunk& chunk) const {
+    const int64_t pairs = deep<O>(chunk.total) / D;
+    if (D > 1) pair_rows<O>(chunk.column_pairs, chunk.columns, chunk.total, chunk.line);
+    const O* all = D > 1 ? chunk.column_pairs : chunk.columns;
     each_product<C>([&](auto part, int i) {
       using Part = decltype(part);
       Blocks<Part, T>(h).each([&](int64_t from, int64_t vectors) {
-        const int64_t width = vectors * L, line = Part::P * width;
-        const T* dz = chunk.dz[i] + Part::Q * chunk.total * from;
-        auto add = [&](int offset, const T* columns, int64_t count, T* to) {
-          const Left<T> left{columns, 1, chunk.line, chunk.total};
-          multiply_rows<T>(count, Part::P * vectors, to + count * Part::P * from, line, left, dz + offset * width,
-                           Part::Q * width);
+        const int64_t width = vectors * L, line = Part::P * width, lines = Part::Q * width;
+        const O* dz = chunk.dz[i] + chunk.total * Part::Q * from;
+        if constexpr (D > 1) {
+          O* by_pairs = chunk.dz_pairs[i] + pairs * D * Part::Q * from;
+          pair_rows<O>(by_pairs, dz, chunk.total, lines);
+          dz = by_pairs;
+        }
+        auto add = [&](int offset, int64_t column, int64_t count, T* to) {
+          const Left<O> left{all + column * D, D, chunk.line * D, pairs};
+          multiply_rows<O>(count, Part::P * vectors, to + count * Part::P * from, line, left, dz + offset * width * D,
+                           lines * D);
         };
-        add(Part::kInput, chunk.columns, f + 1, room.of_in[i]);
-        add(Part::kState, states(chunk, i), h + 1, room.of_rec[i]);
+        add(Part::kInput, 0, f + 1, room.of_in[i]);
+        add(Part::kState, states(chunk, i) - chunk.columns, h + 1, room.of_rec[i]);
       });
     });
   }

@@ -12,6 +12,7 @@ template <class C, class S>
 struct Forward : Rows<C, S> {
   using Base = Rows<C, S>;
   using T = typename Base::T;
+  using O = typename Base::O;
   using V = Vector<T>;
   using Base::weights, Base::g, Base::rows, Base::h, Base::f, Base::wide;
   using Base::at, Base::flag, Base::happens, Base::taken, Base::time;
@@ -23,16 +24,17 @@ struct Forward : Rows<C, S> {
   struct Early {
     // a load 4096 n bytes behind a store waits for it, and large arrays, as hs, begin at one place of a page
     static constexpr int64_t kApart = 2048 / sizeof(T);
-    Scratch<T> sums[2], gathered;
+    Scratch<T> sums[2];
+    Scratch<O> gathered;
     T* of(int i) const { return sums[i] + kApart; }
   };
 
   void run() const {
-    const bool converts = !std::is_same_v<S, T>;
-    Scratch<T> one(rows * wide), other(rows * wide), c(kHasC ? rows * wide : 0);
-    Scratch<T> room(converts ? rows * f : 0), gated(kTwice<C> ? rows * wide : 0);
+    Scratch<O> one(rows * wide), other(rows * wide), room(kConverts ? rows * x_row : 0);
+    Scratch<O> gated(kTwice<C> ? rows * wide : 0);
+    Scratch<T> c(kHasC ? rows * wide : 0);
     const auto sums = this->room_for_sums(rows);
-    T *now = one, *next = other;
+    O *now = one, *next = other;
     for (int64_t r = 0; r < rows; ++r) {
       this->read(p.h0, r, now);
       if (C::kCell) this->read(p.c0, r, c);
@@ -42,7 +44,7 @@ struct Forward : Rows<C, S> {
     const Parallel* spare = this->helpers(ahead * rows, f);
     Early early[2];
     for (int k = 0; ahead > 1 && k < (spare ? 2 : 1); ++k) {
-      early[k].gathered = Scratch<T>(ahead * rows * f);
+      early[k].gathered = Scratch<O>(ahead * rows * x_row);
       each_product<C>([&](auto part, int i) {
         early[k].sums[i] = Scratch<T>(Early::kApart + ahead * rows * part.P * wide);
       });
@@ -65,11 +67,11 @@ struct Forward : Rows<C, S> {
         this->read(p.reset_h, r, now);
         if (C::kCell) this->read(p.reset_c, r, c);
       }
-      const T* x = ahead > 1 ? nullptr : inputs(t, room);
+      const O* x = ahead > 1 ? nullptr : inputs(t, room);
       each_product<C>([&](auto part, int i) {
         using Part = decltype(part);
-        const T* state = i ? gated : now;
-        typename Base::Factors of{x, state, f, wide};
+        const O* state = i ? gated : now;
+        typename Base::Factors of{x, state, x_row, wide};
         if (ahead > 1) of.early = ready->of(i), of.total = count * rows, of.done = done * rows;
         this->template sweep<Part>(weights[i], rows, of, sums, [&](int64_t r) {
           const bool held = !happens(t, r);
@@ -95,8 +97,9 @@ struct Forward : Rows<C, S> {
   }
 
   // The state after the step, as stored: rounded, held where the step did not happen, the tap added.
+  template <class N>
   JRNN_INLINE void settle(V v, V before, bool held, int64_t t, int64_t row, int64_t unit, const Operand& tap,
-                          const Operand& all, T* to) const {
+                          const Operand& all, const N& to) const {
     const int64_t n = h - unit, there = at(t, row, h) + unit;
     v = held ? before : first<T>(rounded<S>(v), n);
     if (tap && taken(t, row)) v = first<T>(rounded<S>(v + load(tap.of<S>(g) + there, n)), n);
@@ -104,12 +107,18 @@ struct Forward : Rows<C, S> {
     if (all) store(all.of<S>(g) + there, v, n);
   }
 
-  // x_t of these rows in the arithmetic's type.
-  const T* inputs(int64_t t, T* room) const {
+  // x_t of these rows as factors, a pair's second one zero where there is none.
+  static constexpr bool kConverts = !std::is_same_v<S, O> || Base::D > 1;
+  const int64_t x_row = deep<O>(f);
+  const O* inputs(int64_t t, O* room) const {
     const S* x = p.xs.of<S>(g) + at(t, 0, f);
-    if constexpr (std::is_same_v<S, T>) return x;
-    for (int64_t i = 0; i < rows * f; ++i) room[i] = widen(x[i]);
+    if constexpr (!kConverts) return x;
+    for (int64_t r = 0; r < rows; ++r) copy(x + r * f, room + r * x_row);
     return room;
+  }
+  void copy(const S* x, O* to) const {
+    for (int64_t i = 0; i < f; ++i) to[i] = as<O>(x[i]);
+    if (f < x_row) to[f] = O{};
   }
 
   // x W_in of `count` steps from s on, as `Factors` have it.
@@ -117,14 +126,14 @@ struct Forward : Rows<C, S> {
     const int64_t total = count * rows;
     for (int64_t i = 0; i < count; ++i) {
       const S* x = p.xs.of<S>(g) + at(time(s + i), 0, f);
-      for (int64_t j = 0; j < rows * f; ++j) to.gathered[i * rows * f + j] = widen(x[j]);
+      for (int64_t r = 0; r < rows; ++r) copy(x + r * f, to.gathered + (i * rows + r) * x_row);
     }
     each_product<C>([&](auto part, int i) {
       using Part = decltype(part);
       std::fill_n(to.of(i), total * Part::P * wide, T(0));
       Blocks<Part, T>(h).each([&](int64_t from, int64_t vectors) {
         T* sums = to.of(i) + Part::P * total * from;
-        const Left<T> left{to.gathered, f, 1, f};
+        const auto left = this->along(to.gathered, x_row, f);
         this->template product<Part>(sums, Part::P * vectors * L, left, weights[i].in, from, vectors, total);
       });
     });

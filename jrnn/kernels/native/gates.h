@@ -44,8 +44,8 @@ JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* 
 
 // dz (q-th at dz + q * width) from delta of h and of c; returns what reaches the state before around dz, changes dc.
 // Of GruBefore that of z, and of n to `dn`; that of r follows from dn.
-template <class C, class S, class T = Wide<S>, class V = Vector<T>>
-JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V before, V c, T* dz, int64_t width, T* dn,
+template <class C, class S, class O, class T = Wide<S>, class V = Vector<T>>
+JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V before, V c, O* dz, int64_t width, O* dn,
                     int64_t h, int64_t n) {
   auto put = [&](int q, V v) { store(dz + q * width, first<T>(v, n)); };
   auto gate = [&](int q) { return load(kept + q * h, n); };

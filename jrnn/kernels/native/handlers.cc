@@ -24,6 +24,9 @@ namespace ffi = xla::ffi;
 namespace jrnn {
 
 #if defined(__x86_64__)
+namespace avx512_bf16 {
+void solve(const Problem&, const Parallel&);
+}
 namespace avx512 {
 void solve(const Problem&, const Parallel&);
 }
@@ -45,13 +48,15 @@ const Choice& choose() {
   static const Choice choice = [] {
 #if defined(__x86_64__)
     const char* asked = std::getenv("JRNN_ISA");
-    const std::string most = asked ? asked : "avx512";
+    const std::string most = asked ? asked : "avx512_bf16";
     __builtin_cpu_init();
     const bool narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     const bool wide = narrow && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
-    if (wide && most == "avx512") return Choice{"avx512", avx512::solve};
+    const bool pairs = wide && __builtin_cpu_supports("avx512bf16");
+    if (pairs && most == "avx512_bf16") return Choice{"avx512_bf16", avx512_bf16::solve};
+    if (wide && most != "avx2" && most != "baseline") return Choice{"avx512", avx512::solve};
     if (narrow && most != "baseline") return Choice{"avx2", avx2::solve};
 #endif
     return Choice{"baseline", baseline::solve};

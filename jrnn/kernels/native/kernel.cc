@@ -10,6 +10,11 @@
 #include "forward.h"
 
 namespace jrnn {
+#if defined(__AVX512BF16__)
+namespace avx512 {
+void solve(const Problem&, const Parallel&);
+}
+#endif
 namespace JRNN_ISA {
 namespace {
 
@@ -24,14 +29,14 @@ void solve_as(const Problem& p, Parallel parallel) {
   const int64_t pieces = std::clamp<int64_t>(each, 1, std::max<int64_t>(1, tiles));
   const int64_t numbers = (p.features + p.units) * C::kGates * p.units;
   const bool shared = !p.w_in.stride && !p.w_rec.stride && !p.bias.stride && !p.bias_rec.stride;
-  std::vector<std::array<Weights<T>, 2>> weights(shared ? 1 : p.groups);
+  std::vector<std::array<Weights<S>, 2>> weights(shared ? 1 : p.groups);
   using Room = typename Backward<C, S>::Room;
   std::vector<Room> rooms(p.backward ? p.groups * pieces : 0);
   const Parallel* spare = p.groups * pieces < parallel.threads ? &parallel : nullptr;
 
   const int64_t groups = weights.size(), shares = std::clamp<int64_t>(numbers / kShare, 1, parallel.threads);
   for (auto& of_group : weights)
-    each_product<C>([&](auto part, int i) { of_group[i] = room_for_weights<decltype(part), T>(p); });
+    each_product<C>([&](auto part, int i) { of_group[i] = room_for_weights<decltype(part), S>(p); });
   run(parallel, groups * shares, [&](int64_t i) {
     each_product<C>([&](auto part, int number) {
       pack_all<decltype(part), S>(weights[i / shares][number], p, i / shares, {i % shares, shares});
@@ -80,8 +85,12 @@ void solve_in(const Problem& p, const Parallel& parallel) {
 }  // namespace
 
 void solve(const Problem& p, const Parallel& parallel) {
+#if defined(__AVX512BF16__)
+  if (p.storage != Storage::kBfloat16) return avx512::solve(p, parallel);  // the same instructions
+#else
   if (p.storage == Storage::kFloat32) return solve_in<float>(p, parallel);
   if (p.storage == Storage::kFloat64) return solve_in<double>(p, parallel);
+#endif
   return solve_in<Bfloat16>(p, parallel);
 }
 

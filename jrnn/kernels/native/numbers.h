@@ -54,13 +54,60 @@ JRNN_INLINE S narrow(Wide<S> x) {
   }
 }
 
+// What products take of S: the machine's own pairs of bfloat16 where it multiplies those, wide numbers elsewhere.
+#if defined(__AVX512BF16__)
+constexpr bool kHasPairs = true;
+#else
+constexpr bool kHasPairs = false;
+#endif
+template <class S>
+using Factor = std::conditional_t<kHasPairs && std::is_same_v<S, Bfloat16>, S, Wide<S>>;
+template <class O>
+constexpr int64_t kDepth = std::is_same_v<O, Bfloat16> ? 2 : 1;  // terms of a sum that one instruction adds
+template <class O>
+constexpr int64_t deep(int64_t count) {
+  return (count + kDepth<O> - 1) / kDepth<O> * kDepth<O>;
+}
+
+template <class O, class S>
+JRNN_INLINE O as(S x) {
+  if constexpr (std::is_same_v<O, S>) {
+    return x;
+  } else if constexpr (std::is_same_v<O, Wide<S>>) {
+    return widen(x);
+  } else {
+    return narrow<O>(x);
+  }
+}
+
+// bfloat16 a vector at a time, as the lower halves of words.
+typedef uint32_t Words __attribute__((vector_size(kBytes)));
+typedef uint16_t Halves __attribute__((vector_size(kBytes / 2)));
+
+JRNN_INLINE Vector<float> widen_all(Words halves) {
+  Vector<float> v;
+  halves <<= 16;
+  std::memcpy(&v, &halves, sizeof v);
+  return v;
+}
+JRNN_INLINE Words narrow_all(Vector<float> v) {
+  Words bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  const Words near = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  return v != v ? (bits >> 16) | 0x40 : near;
+}
+
 template <class S, class T = Wide<S>>
 JRNN_INLINE Vector<T> load(const S* from, int64_t count = kLanes<T>) {
   Vector<T> v;
-  if constexpr (std::is_same_v<S, T>) {
-    if (count >= kLanes<T>) {
+  if (count >= kLanes<T>) {
+    if constexpr (std::is_same_v<S, T>) {
       std::memcpy(&v, from, sizeof v);
       return v;
+    } else {
+      Halves halves;
+      std::memcpy(&halves, from, sizeof halves);
+      return widen_all(__builtin_convertvector(halves, Words));
     }
   }
   v = Vector<T>{};
@@ -70,11 +117,14 @@ JRNN_INLINE Vector<T> load(const S* from, int64_t count = kLanes<T>) {
 
 template <class S, class T = Wide<S>>
 JRNN_INLINE void store(S* to, Vector<T> v, int64_t count = kLanes<T>) {
-  if constexpr (std::is_same_v<S, T>) {
-    if (count >= kLanes<T>) {
+  if (count >= kLanes<T>) {
+    if constexpr (std::is_same_v<S, T>) {
       std::memcpy(to, &v, sizeof v);
-      return;
+    } else {
+      const Halves halves = __builtin_convertvector(narrow_all(v), Halves);
+      std::memcpy(to, &halves, sizeof halves);
     }
+    return;
   }
   for (int64_t i = 0; i < std::min(count, kLanes<T>); ++i) to[i] = narrow<S>(v[i]);
 }
@@ -82,9 +132,7 @@ JRNN_INLINE void store(S* to, Vector<T> v, int64_t count = kLanes<T>) {
 // v as it comes back from an array of S.
 template <class S, class T = Wide<S>>
 JRNN_INLINE Vector<T> rounded(Vector<T> v) {
-  if constexpr (!std::is_same_v<S, T>) {
-    for (int64_t i = 0; i < kLanes<T>; ++i) v[i] = widen(narrow<S>(v[i]));
-  }
+  if constexpr (!std::is_same_v<S, T>) return widen_all(narrow_all(v));
   return v;
 }
 

@@ -83,68 +83,78 @@ struct Share {
   int64_t i = 0, of = 1;
 };
 
-// Panels of w [K, gates * H]: block by block [K][P][vectors][lanes], zero beyond the last unit.
+// Panels of w [K, gates * H]: block by block [K][P][vectors][lanes], zero beyond the last unit; of pairs [K / 2][P]
+// [vectors][lanes][2].
 template <class C, class S, class T = Wide<S>>
-void pack(T* panels, const S* w, int64_t rows, const int (&order)[C::P], const Blocks<C, T>& blocks, Share share) {
+void pack(Factor<S>* panels, const S* w, int64_t rows, const int (&order)[C::P], const Blocks<C, T>& blocks,
+          Share share) {
+  using O = Factor<S>;
+  constexpr int64_t D = kDepth<O>;
   const int64_t h = blocks.units;
   blocks.each_of(share.i, share.of, [&](int64_t from, int64_t vectors) {
     const int64_t width = vectors * kLanes<T>, there = std::min(width, h - from);
-    T* to = panels + rows * C::P * from;
-    for (int64_t k = 0; k < rows; ++k)
-      for (int p = 0; p < C::P; ++p, to += width) {
-        const S* line = w + k * C::kGates * h + order[p] * h + from;
-        for (int64_t i = 0; i < there; ++i) to[i] = widen(line[i]);
-        std::fill(to + there, to + width, T(0));
+    O* to = panels + deep<O>(rows) * C::P * from;
+    for (int64_t k = 0; k < rows; k += D)
+      for (int p = 0; p < C::P; ++p, to += D * width) {
+        if (D > 1 || there < width) std::fill_n(to, D * width, O{});
+        for (int64_t d = 0; d < std::min(D, rows - k); ++d) {
+          const S* line = w + (k + d) * C::kGates * h + order[p] * h + from;
+          for (int64_t i = 0; i < there; ++i) to[i * D + d] = as<O>(line[i]);
+        }
       }
   });
 }
 
 // The transpose, for products with dz: kWide vectors of the K columns at a time, [units in panel order][those columns].
 template <class C, class S, class T = Wide<S>>
-void pack_transposed(T* panels, const S* w, int64_t columns, const int (&order)[C::P], const Blocks<C, T>& blocks,
-                     Share share) {
-  constexpr int64_t L = kLanes<T>;
+void pack_transposed(Factor<S>* panels, const S* w, int64_t columns, const int (&order)[C::P],
+                     const Blocks<C, T>& blocks, Share share) {
+  using O = Factor<S>;
+  constexpr int64_t L = kLanes<T>, D = kDepth<O>;
   const int64_t h = blocks.units, vectors = (columns + L - 1) / L;
-  T square[kWide * L][L] = {};  // lines of w are far apart, often by a power of two: each is read once
+  O square[kWide * L][L] = {};  // lines of w are far apart, often by a power of two: each is read once
   for (int64_t j = 0; j < vectors; j += kWide) {
     const int64_t wide = std::min<int64_t>(kWide, vectors - j) * L, there = std::min(wide, columns - j * L);
     blocks.each_of(share.i, share.of, [&](int64_t from, int64_t of_block) {
-      T* to = panels + j * L * C::P * blocks.padded + C::P * from * wide;
+      O* to = panels + j * L * C::P * blocks.padded + C::P * from * wide;
       for (int p = 0; p < C::P; ++p)
         for (int64_t unit = from; unit < from + of_block * L; unit += L, to += L * wide) {
           const S* line = w + j * L * C::kGates * h + order[p] * h + unit;
           const int64_t units = std::min(L, h - unit);
           for (int64_t n = 0; n < there; ++n, line += C::kGates * h)
-            for (int64_t i = 0; i < units; ++i) square[n][i] = widen(line[i]);
+            for (int64_t i = 0; i < units; ++i) square[n][i] = as<O>(line[i]);
           for (int64_t i = 0; i < L; ++i)
-            for (int64_t n = 0; n < wide; ++n) to[i * wide + n] = i < units && n < there ? square[n][i] : T(0);
+            for (int64_t n = 0; n < wide; ++n)
+              to[i / D * D * wide + n * D + i % D] = i < units && n < there ? square[n][i] : O{};
         }
     });
   }
 }
 
 // What one product needs of a group.
-template <class T>
+template <class S>
 struct Weights {
-  Scratch<T> in, rec, in_back, rec_back, bias;
+  Scratch<Factor<S>> in, rec, in_back, rec_back;
+  Scratch<Wide<S>> bias;
 };
 
 // Room for them, to be filled by `pack_all`.
-template <class C, class T>
-Weights<T> room_for_weights(const Problem& p) {
+template <class C, class S, class T = Wide<S>, class O = Factor<S>>
+Weights<S> room_for_weights(const Problem& p) {
   const Blocks<C, T> blocks(p.units);
   const int64_t line = C::P * blocks.padded, lanes = kLanes<T>;
   auto padded = [&](int64_t columns) { return (columns + lanes - 1) / lanes * lanes; };
-  Weights<T> w;
+  Weights<S> w;
   w.bias = Scratch<T>(C::Q * blocks.padded, T(0));
-  if (!p.backward || !p.gates) w.in = Scratch<T>(p.features * line), w.rec = Scratch<T>(p.units * line);
-  if (p.backward) w.rec_back = Scratch<T>(padded(p.units) * line);
-  if (p.d_xs) w.in_back = Scratch<T>(padded(p.features) * line);
+  if (!p.backward || !p.gates)
+    w.in = Scratch<O>(deep<O>(p.features) * line), w.rec = Scratch<O>(deep<O>(p.units) * line);
+  if (p.backward) w.rec_back = Scratch<O>(padded(p.units) * line);
+  if (p.d_xs) w.in_back = Scratch<O>(padded(p.features) * line);
   return w;
 }
 
 template <class C, class S, class T = Wide<S>>
-void pack_all(const Weights<T>& w, const Problem& p, int64_t g, Share share) {
+void pack_all(const Weights<S>& w, const Problem& p, int64_t g, Share share) {
   const Blocks<C, T> blocks(p.units);
   blocks.each_of(share.i, share.of, [&](int64_t from, int64_t vectors) {
     const int64_t width = vectors * kLanes<T>;
@@ -156,10 +166,17 @@ void pack_all(const Weights<T>& w, const Problem& p, int64_t g, Share share) {
     }
   });
   const S *in = p.w_in.of<S>(g), *rec = p.w_rec.of<S>(g);
-  if (w.in) pack<C, S, T>(w.in, in, p.features, C::of_input, blocks, share);
-  if (w.rec) pack<C, S, T>(w.rec, rec, p.units, C::of_state, blocks, share);
-  if (w.rec_back) pack_transposed<C, S, T>(w.rec_back, rec, p.units, C::of_state, blocks, share);
-  if (w.in_back) pack_transposed<C, S, T>(w.in_back, in, p.features, C::of_input, blocks, share);
+  if (w.in) pack<C, S>(w.in, in, p.features, C::of_input, blocks, share);
+  if (w.rec) pack<C, S>(w.rec, rec, p.units, C::of_state, blocks, share);
+  if (w.rec_back) pack_transposed<C, S>(w.rec_back, rec, p.units, C::of_state, blocks, share);
+  if (w.in_back) pack_transposed<C, S>(w.in_back, in, p.features, C::of_input, blocks, share);
+}
+
+// Rows of n numbers by pairs, [m][n] as [m / 2][n][2], with a row of zeros where the number is odd.
+template <class O>
+void pair_rows(O* to, const O* from, int64_t rows, int64_t n) {
+  for (int64_t m = 0; m < rows; m += 2, from += 2 * n, to += 2 * n)
+    for (int64_t i = 0; i < n; ++i) to[2 * i] = from[i], to[2 * i + 1] = m + 1 < rows ? from[n + i] : O{};
 }
 
 // The sum of panels as [K, gates * H]; the last of the `rows` rows is the bias, of the gates from `biased` on.

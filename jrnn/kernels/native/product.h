@@ -5,6 +5,9 @@
 #include <new>
 
 #include "numbers.h"
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 #define JRNN_UNROLL _Pragma("GCC unroll 16")
 
@@ -29,31 +32,53 @@ struct Scratch {
   operator T*() const { return data.get(); }
 };
 
-// Left factors: element (r, k) at a[r * row + k * next]. After `count` of k the next run begins `jump` further.
-template <class T>
+// Multiplication: a vector of weights, and of left factors one for all its lanes. Of bfloat16 both hold pairs, whose
+// products are added to the sum: weights lie [k / 2][lanes][2], and left factors two by two.
+template <class O>
+struct Multiplication {
+  using Many = Vector<O>;
+  static JRNN_INLINE O one(const O* a) { return *a; }
+  static JRNN_INLINE void add(Many& sum, Many w, O x) { sum += w * x; }
+};
+#if defined(__AVX512BF16__)
+template <>
+struct Multiplication<Bfloat16> {
+  using Many = __m512bh;
+  static JRNN_INLINE Many one(const Bfloat16* a) {
+    int pair;
+    std::memcpy(&pair, a, sizeof pair);
+    return (Many)_mm512_set1_epi32(pair);
+  }
+  static JRNN_INLINE void add(Vector<float>& sum, Many w, Many x) { sum = _mm512_dpbf16_ps(sum, w, x); }
+};
+#endif
+
+// Left factors: k-th (pair) of row r at a[r * row + k * next]. After `count` of k the next run begins `jump` further.
+template <class O>
 struct Left {
-  const T* a;
+  const O* a;
   int64_t row, next, count, runs = 1, jump = 0;
 };
 
 // c[r * line + p * lanes] += sum_k a(r, k) w[k * step + p * lanes] for R rows and P vectors, sums kept in registers.
 // Few sums would wait for one another: then W of each are kept, for every W-th k.
-template <int R, int P, class T>
-__attribute__((noinline)) void multiply(T* c, int64_t line, const Left<T>& left, const T* w, int64_t step) {
+template <int R, int P, class O, class T = Wide<O>>
+__attribute__((noinline)) void multiply(T* c, int64_t line, const Left<O>& left, const O* w, int64_t step) {
+  using M = Multiplication<O>;
   constexpr int W = R * P >= 8 ? 1 : R * P >= 4 ? 2 : 4;
   Vector<T> sums[W][R][P] = {};
   JRNN_UNROLL for (int r = 0; r < R; ++r) {
     JRNN_UNROLL for (int p = 0; p < P; ++p) sums[0][r][p] = load(c + r * line + p * kLanes<T>);
   }
-  const T* run = left.a;
+  const O* run = left.a;
   for (int64_t i = 0; i < left.runs; ++i, run += left.jump) {
-    const T* a = run;
+    const O* a = run;
     auto take = [&](Vector<T>(&to)[R][P]) __attribute__((always_inline)) {
-      Vector<T> panel[P];
-      JRNN_UNROLL for (int p = 0; p < P; ++p) panel[p] = load(w + p * kLanes<T>);
+      typename M::Many panel[P];
+      JRNN_UNROLL for (int p = 0; p < P; ++p) std::memcpy(&panel[p], w + p * kDepth<O> * kLanes<T>, kBytes);
       JRNN_UNROLL for (int r = 0; r < R; ++r) {
-        const T x = a[r * left.row];
-        JRNN_UNROLL for (int p = 0; p < P; ++p) to[r][p] += panel[p] * x;
+        const auto x = M::one(a + r * left.row);
+        JRNN_UNROLL for (int p = 0; p < P; ++p) M::add(to[r][p], panel[p], x);
       }
       a += left.next, w += step;
     };
@@ -71,23 +96,23 @@ __attribute__((noinline)) void multiply(T* c, int64_t line, const Left<T>& left,
   }
 }
 
-template <class T>
-using Multiply = void (*)(T*, int64_t, const Left<T>&, const T*, int64_t);
+template <class O>
+using Multiply = void (*)(Wide<O>*, int64_t, const Left<O>&, const O*, int64_t);
 
-template <class T, int... I>
+template <class O, int... I>
 constexpr auto all_multiply(std::integer_sequence<int, I...>) {
-  return std::array<Multiply<T>, sizeof...(I)>{multiply<I / kWide + 1, I % kWide + 1, T>...};
+  return std::array<Multiply<O>, sizeof...(I)>{multiply<I / kWide + 1, I % kWide + 1, O>...};
 }
-template <class T>
-constexpr auto kMultiply = all_multiply<T>(std::make_integer_sequence<int, kTile * kWide>{});
+template <class O>
+constexpr auto kMultiply = all_multiply<O>(std::make_integer_sequence<int, kTile * kWide>{});
 
 // The same for any number of rows, in tiles of nearly equal height; vectors <= kWide.
-template <class T>
-void multiply_rows(int64_t rows, int64_t vectors, T* c, int64_t line, Left<T> left, const T* w, int64_t step) {
+template <class O>
+void multiply_rows(int64_t rows, int64_t vectors, Wide<O>* c, int64_t line, Left<O> left, const O* w, int64_t step) {
   const int64_t tiles = (rows + kTile - 1) / kTile;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t rest = tiles - i, height = rest > 1 ? (rows + rest - 1) / rest : rows;
-    kMultiply<T>[(height - 1) * kWide + vectors - 1](c, line, left, w, step);
+    kMultiply<O>[(height - 1) * kWide + vectors - 1](c, line, left, w, step);
     c += height * line, left.a += height * left.row, rows -= height;
   }
 }

@@ -14,10 +14,11 @@ constexpr int64_t kChunk = 128;  // rows (steps x batch) that are taken at once 
 template <class C, class S>
 struct Rows {
   using T = Wide<S>;
-  static constexpr int64_t L = kLanes<T>;
+  using O = Factor<S>;
+  static constexpr int64_t L = kLanes<T>, D = kDepth<O>;
 
   const Problem& p;
-  const Weights<T>* weights;  // of each product
+  const Weights<S>* weights;  // of each product
   int64_t g, begin, rows;
   const Parallel* spare;  // threads that have no rows of their own, if there are any
   Blocks<C, T> blocks{p.units};
@@ -37,18 +38,21 @@ struct Rows {
   int64_t at(int64_t t, int64_t row, int64_t n) const { return (t * p.rows + begin + row) * n; }
   int64_t at(int64_t row, int64_t n) const { return (begin + row) * n; }
 
-  void read(const Operand& from, int64_t row, T* to) const {
-    for (int64_t i = 0; i < h; ++i) to[row * wide + i] = widen(from.of<S>(g)[at(row, h) + i]);
-    std::fill(to + row * wide + h, to + (row + 1) * wide, T(0));
+  template <class Array>
+  void read(const Operand& from, int64_t row, const Array& to) const {
+    using N = std::decay_t<decltype(to[0])>;
+    for (int64_t i = 0; i < h; ++i) to[row * wide + i] = as<N>(from.of<S>(g)[at(row, h) + i]);
+    std::fill(to + row * wide + h, to + (row + 1) * wide, N{});
   }
-  void write(const Operand& to, int64_t row, const T* from) const {
-    for (int64_t i = 0; to && i < h; ++i) to.of<S>(g)[at(row, h) + i] = narrow<S>(from[row * wide + i]);
+  template <class Array>
+  void write(const Operand& to, int64_t row, const Array& from) const {
+    for (int64_t i = 0; to && i < h; ++i) to.of<S>(g)[at(row, h) + i] = as<S>(from[row * wide + i]);
   }
 
   // What a product multiplies, with the distance of two rows: x and the state; or x W_in is there early, of `total`
   // rows [block][row][P][vectors][lanes], of which `done` come before.
   struct Factors {
-    const T *x, *state;
+    const O *x, *state;
     int64_t x_row, state_row;
     const T* early = nullptr;
     int64_t total = 0, done = 0;
@@ -66,7 +70,7 @@ struct Rows {
 
   // The sums of `count` rows, then gates(row)(unit, the unit's sums, width) for every vector of units.
   template <class Part, class F>
-  JRNN_INLINE void sweep(const Weights<T>& w, int64_t count, const Factors& of, const Sums& room, F&& gates) const {
+  JRNN_INLINE void sweep(const Weights<S>& w, int64_t count, const Factors& of, const Sums& room, F&& gates) const {
     const Blocks<Part, T> blocks(h);
     const int64_t step = room.blocks * Part::kBlock * L;
     for (int64_t first = 0; first < wide; first += step) {
@@ -84,8 +88,8 @@ struct Rows {
           }
         }
         T *beside_x = sums + Part::kInput * width, *beside_h = sums + Part::kState * width;
-        if (!of.early) product<Part>(beside_x, line, {of.x, of.x_row, 1, f}, w.in, from, vectors, count);
-        product<Part>(beside_h, line, {of.state, of.state_row, 1, h}, w.rec, from, vectors, count);
+        if (!of.early) product<Part>(beside_x, line, along(of.x, of.x_row, f), w.in, from, vectors, count);
+        product<Part>(beside_h, line, along(of.state, of.state_row, h), w.rec, from, vectors, count);
       });
       for (int64_t r = 0; r < count; ++r) {
         const auto finish = gates(r);
@@ -98,12 +102,15 @@ struct Rows {
     }
   }
 
+  // Rows of `count` numbers, as left factors.
+  static Left<O> along(const O* a, int64_t row, int64_t count) { return {a, row, D, deep<O>(count) / D}; }
+
   // sums += left times the panel of the block that begins at unit `from`.
   template <class Part>
-  void product(T* sums, int64_t line, const Left<T>& left, const T* w, int64_t from, int64_t vectors,
+  void product(T* sums, int64_t line, const Left<O>& left, const O* w, int64_t from, int64_t vectors,
                int64_t count) const {
-    const T* panel = w + Part::P * from * left.count;
-    multiply_rows<T>(count, Part::P * vectors, sums, line, left, panel, Part::P * vectors * L);
+    const O* panel = w + Part::P * from * left.count * D;
+    multiply_rows<O>(count, Part::P * vectors, sums, line, left, panel, Part::P * vectors * L * D);
   }
 };
 
