@@ -47,6 +47,7 @@ def measure(cell_name: str, size: list[int], dtype: str, samples: int) -> dict[s
     given = problem(cell_name, Size(*size))
     make = {"elman": jrnn.elman, "lstm": jrnn.lstm, "gru": jrnn.gru}[cell_name]
     rounded = jax.tree.map(lambda a: jnp.asarray(a, "bfloat16"), (dict(given.weights), given.xs))
+    cotangent = jnp.asarray(given.cotangent)
 
     def calls(dtype: str) -> tuple[dict[str, Any], Any]:
         cell = make(Size(*size).hidden, dtype=dtype)
@@ -60,7 +61,7 @@ def measure(cell_name: str, size: list[int], dtype: str, samples: int) -> dict[s
 
         forward, step = jax.jit(unrolled), jax.jit(jax.grad(loss))
         chosen = jrnn.kernels.explain(cell, params).chosen
-        return {"forward": lambda: forward(params, xs), "step": lambda: step(params, xs, given.cotangent)}, chosen
+        return {"forward": lambda: forward(params, xs), "step": lambda: step(params, xs, cotangent)}, chosen
 
     ready, chosen = calls(dtype)
     run = {kind: lambda call=call: jax.block_until_ready(call()) for kind, call in ready.items()}

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks import charts, contenders, lyapunov_cost, remat_memory, training_step
+from benchmarks import bfloat16_gain, charts, contenders, lyapunov_cost, remat_memory, training_step
 from benchmarks.__main__ import main
 from benchmarks.frameworks import build
 from benchmarks.gate import admitted, compare
@@ -219,6 +219,22 @@ def test_spectra_are_compared_before_their_speed():
     assert "DISAGREEMENT N = 6, k = 6, float64: jacfwd by 1.0e-07" in lyapunov_cost.show({"gain": 2.0, "cases": [case]})
     answer["exponents"]["numpy"][0] = float("-inf")
     assert lyapunov_cost.judge(answer)["speed_of_jrnn"] == {}
+
+
+def test_bfloat16_is_judged_by_round_and_by_its_gradients():
+    def turn(time, chosen="native avx512_bf16", **more):
+        return {"seconds": {"forward": [time], "step": [2 * time]}, "cores": [2.0], "chosen": chosen, **more}
+
+    wide, narrow = [turn(3.0), turn(6.0), turn(1.4)], [turn(1.0, error=1e-3), turn(2.0, error=4e-3), turn(1.0, error=0)]
+    case = {"cell": "lstm", "size": "L", **bfloat16_gain.judge({"float32": wide, "bfloat16": narrow}, aims=True)}
+    assert case["gain"] == {"forward": 3.0, "step": 3.0} and case["missed"] == [] and case["error"] == 4e-3
+    assert bfloat16_gain.disagreements({"cases": [case]}) == []
+    slow = bfloat16_gain.judge({"float32": narrow, "bfloat16": narrow}, aims=True)
+    assert slow["missed"] == ["forward", "step"] and "1 (1.5) !" in bfloat16_gain.show({"cases": [case | slow]})
+    elsewhere = [turn(1.0, "native avx2", error=float("nan"))]
+    other = bfloat16_gain.judge({"float32": [turn(1.0)], "bfloat16": elsewhere}, aims=True)
+    assert other["target"] is None and other["missed"] == []
+    assert bfloat16_gain.disagreements({"cases": [case | other]})  # nan is near nothing
 
 
 def test_the_contenders_for_a_spectrum_agree():
