@@ -114,14 +114,16 @@ def compared(
     """Each contender's answer against jrnn's of the same cell.
 
     Args:
-      answers: contender, or cell of jrnn, -> outputs and gradients.
+      answers: contender, or cell of jrnn, -> outputs and gradients; `cell, moved i`: those of moved inputs.
       own: contender -> the cell it runs in the place of `cell`.
     """
+    moved = {other: [a for name, a in answers.items() if name.startswith(f"{other}, moved")] for other in own.values()}
     return {
         name: compare(
             answers[name],
             answers[REFERENCE if own[name] == cell else own[name]],
             LACKS.get((contenders[name].framework, cell), ()),
+            moved[own[name]],
         )
         for name in own
         if name != REFERENCE
@@ -132,4 +134,4 @@ def describe(name: str, comparison: Comparison) -> str:
     """A disagreement in words."""
     errors = ", ".join(f"{what} {error:.1e}" for what, error in comparison.errors.items())
     missing = f"; missing: {', '.join(comparison.missing)}" if comparison.missing else ""
-    return f"{name} and {REFERENCE} disagree, relative errors: {errors}{missing}"
+    return f"{name} and {REFERENCE} disagree, relative errors: {errors}{missing} (allowed: {comparison.tolerance:.0e})"

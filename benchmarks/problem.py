@@ -9,7 +9,10 @@ import numpy as np
 GATES = {"elman": 1, "lstm": 4, "gru": 3}
 """Blocks of H columns in the weights, in PyTorch's order: h; i, f, g, o; r, z, n."""
 
-VARIANTS = ("elman relu", "gru reset before")
+JUMPS = ("elman relu",)
+"""Cells whose slope jumps."""
+
+VARIANTS = (*JUMPS, "gru reset before")
 """Cells with the same weights and FLOPs that some library has in the place of Elman's tanh or the reset after U h."""
 
 
@@ -50,8 +53,11 @@ class Problem(NamedTuple):
         return Size(*self.xs.shape, self.cotangent.shape[-1])
 
 
-def problem(cell: str, size: Size, seed: int = 0) -> Problem:
-    """The same arrays for the same arguments, whoever asks; a variant has those of its cell."""
+def problem(cell: str, size: Size, seed: int = 0, moved: int = 0) -> Problem:
+    """The same arrays for the same arguments, whoever asks; a variant has those of its cell.
+
+    `moved`: each input goes up or down by a rounding, in another way for every positive number.
+    """
     rng = np.random.default_rng(seed)
     steps, batch, features, hidden = size
     width = gates(cell) * hidden
@@ -62,7 +68,11 @@ def problem(cell: str, size: Size, seed: int = 0) -> Problem:
     }
     if cell == "gru":
         weights["bias_rec"] = np.zeros(hidden, np.float32)
-    return Problem(cell, normal(rng, (steps, batch, features), 1.0), normal(rng, (steps, batch, hidden), 1.0), weights)
+    xs, cotangent = normal(rng, (steps, batch, features), 1.0), normal(rng, (steps, batch, hidden), 1.0)
+    if moved:
+        up = np.random.default_rng(moved).random(xs.shape, np.float32) < 0.5
+        xs = np.nextafter(xs, np.where(up, np.inf, -np.inf).astype(np.float32))
+    return Problem(cell, xs, cotangent, weights)
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:

@@ -13,12 +13,14 @@ from benchmarks import charts
 from benchmarks.contenders import REFERENCE, Contender, contenders, own_cell
 from benchmarks.frameworks import KINDS
 from benchmarks.judging import compared, judge, on_cores
-from benchmarks.problem import GATES, QUICK_SIZES, SIZES, Size
+from benchmarks.problem import GATES, JUMPS, QUICK_SIZES, SIZES, Size
 from benchmarks.processes import ask_anywhere
 from benchmarks.summary import show_summary, summary
 from benchmarks.tables import number, table
 
 ROUNDS, SAMPLES = 3, 5
+MOVED = 3
+"""How often a reference whose slope jumps is asked again, with inputs moved by a rounding."""
 QUICK_CELLS = ("lstm", "gru")
 
 
@@ -65,16 +67,21 @@ def run_case(
                 break
         for other in set(own.values()) - {cell}:
             measure(present[REFERENCE], other, size, 0, str(Path(folder, f"{other}.npz")))
+            for i in range(1, MOVED + 1) if other in JUMPS else ():
+                measure(present[REFERENCE], other, size, 0, str(Path(folder, f"{other}, moved {i}.npz")), moved=i)
         answers = {path.stem: dict(np.load(path)) for path in Path(folder).iterdir()}
         comparisons = compared(present, cell, answers, own)
     return judge(cell, label, size, measured, comparisons)
 
 
-def measure(contender: Contender, cell: str, size: Size, samples: int, save: str | None) -> dict[str, Any]:
+def measure(
+    contender: Contender, cell: str, size: Size, samples: int, save: str | None, moved: int = 0
+) -> dict[str, Any]:
     """One process: what `sampling.measure` finds; outputs and gradients go to the file `save`."""
     job = {"job": "training_step", "framework": contender.framework, "one_thread": contender.one_thread}
     return ask_anywhere(
-        job | {"cell": cell, "size": size, "samples": samples, "save": save}, dict(contender.environment)
+        job | {"cell": cell, "size": size, "samples": samples, "save": save, "moved": moved},
+        dict(contender.environment),
     )
 
 

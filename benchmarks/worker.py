@@ -22,7 +22,8 @@ def training_step(job: dict[str, Any]) -> dict[str, Any] | None:
     from benchmarks.problem import Size, problem
     from benchmarks.sampling import measure
 
-    built = build(job["framework"], problem(job["cell"], Size(*job["size"])), job["one_thread"])
+    given = problem(job["cell"], Size(*job["size"]), moved=job["moved"])
+    built = build(job["framework"], given, job["one_thread"])
     found = measure(built, job["samples"]) if job["samples"] else None
     if job["save"] is not None:
         np.savez(job["save"], **built.results())

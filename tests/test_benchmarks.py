@@ -117,6 +117,18 @@ def test_the_command_fails_on_a_disagreement_and_writes_what_it_measured(planted
     assert ("DISAGREEMENT" in capsys.readouterr().out) == (planted != 1)
 
 
+def test_at_a_corner_of_relu_twice_what_a_rounding_does_is_no_disagreement():
+    reference = {"w_rec": np.array([1.0, 2.0], np.float32)}
+    far, farther = ({"w_rec": reference["w_rec"] * np.float32(1 + error)} for error in (3e-4, 5e-4))
+    assert not compare(far, reference).agrees
+    assert compare(far, reference, moved=[reference, {"w_rec": reference["w_rec"] * np.float32(1 + 2e-4)}]).agrees
+    assert not compare(farther, reference, moved=[far | {"w_rec": reference["w_rec"] * np.float32(1 + 2e-4)}]).agrees
+    given, moved, again = (problem("elman relu", TINY, moved=i) for i in range(3))
+    np.testing.assert_allclose(moved.xs, given.xs, rtol=1.2e-7)
+    assert np.all(moved.xs != given.xs) and np.any(moved.xs != again.xs)
+    np.testing.assert_array_equal(moved.weights["w_in"], given.weights["w_in"])
+
+
 def test_ratios_are_paired_by_round():
     found = {name: {"outputs": np.ones(3, np.float32)} for name in ("jrnn", "peer")}
     flops = step_flops("elman", TINY)
