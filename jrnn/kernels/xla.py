@@ -19,6 +19,9 @@ from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, Weights,
 from jrnn.kernels.reference import ACTIVATIONS, add_bias, grouped, matmul, select
 from jrnn.types import Array, wide_dtype
 
+WIDE = 128
+"""Features from which on the inputs and the state have a product each."""
+
 
 def refuses(kind: str, dtype: Any) -> str | None:
     """It takes every recurrence but the linear one, whose backward pass autodiff finds as well."""
@@ -83,7 +86,9 @@ def sums_of(kind: str, one: Operands, x: Array, h: Array) -> tuple[Array, ...]:
     units = h.shape[-1]
 
     def joint(gates: slice) -> Array:
-        """One product for both; XLA joins the weights once, before the loop."""
+        """One product for x and h, whose weights XLA joins once, before the loop; wide inputs cost more to copy."""
+        if x.shape[-1] >= WIDE:
+            return add_bias(matmul(x, one.w_in[:, gates]), one.bias[gates]) + matmul(h, one.w_rec[:, gates])
         both = jnp.concatenate([x.astype(h.dtype), h], axis=-1)
         return add_bias(matmul(both, jnp.concatenate([one.w_in[:, gates], one.w_rec[:, gates]])), one.bias[gates])
 

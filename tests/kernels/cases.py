@@ -63,10 +63,10 @@ CASES = [
     Case("gru_reset_before", 1, 9, 13, 7, 19, "lengths silent"),
     Case("gru_reset_before", 1, 300, 1, 110, 75, "lengths resets silent"),
     Case("gru_reset_before", 2, 40, 9, 0, 70, "mask resets"),
-    Case("lstm", 1, 3, 2, 90, 150),  # weights that threads pack and sum together
+    Case("lstm", 1, 3, 2, 130, 150),  # weights that threads pack and sum together
     Case("gru", 2, 2, 3, 100, 170),
     Case("tanh", 1, 3, 2, 160, 301),
-    Case("gru_reset_before", 1, 3, 2, 120, 165),
+    Case("gru_reset_before", 1, 3, 2, 130, 165),
 ]
 
 
