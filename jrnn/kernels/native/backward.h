@@ -132,7 +132,7 @@ struct Backward : Rows<C, S> {
     each_product<C>([&](auto part, int i) {
       using Part = decltype(part);
       const typename Base::Factors of{chunk.columns, states(chunk, i), chunk.line, chunk.line};
-      this->template sweep<Part>(weights[i], chunk.total, of, sums, [&](int64_t m) {
+      this->template sweep<Part>(weights[i], chunk.total, of, sums, false, [&](int64_t m) {
         T* kept = chunk.gates + m * C::kKept * h;
         O *before = states(chunk, 0) + m * chunk.line, *gated = before + h + 1;
         return [=](int64_t unit, const T* z, int64_t width) {
@@ -190,11 +190,11 @@ struct Backward : Rows<C, S> {
   void pull_back(Room& room, const Chunk& chunk, int64_t s) const {
     const int64_t t = time(s), m = (s - chunk.start) * rows;
     if constexpr (kTwice<C>) {
-      back(chunk, room.sums, 1, m, rows, [&](int64_t r, int64_t unit, V v) {
+      back(chunk, room.sums, 1, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
         if (happens(t, r)) reset_back(room, chunk, t, r, unit, m + r, v);
       });
     }
-    back(chunk, room.sums, 0, m, rows, [&](int64_t r, int64_t unit, V v) {
+    back(chunk, room.sums, 0, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
       T* to = room.around + r * wide + unit;
       if (happens(t, r)) store(to, load(to) + v);
     });
@@ -223,9 +223,10 @@ struct Backward : Rows<C, S> {
   // put(row, column, dz w^T) for `count` rows of dz from m on: beside the i-th product's states, or with i < 0 beside
   // the inputs, which feed all products.
   template <class Put>
-  void back(const Chunk& chunk, T* sums, int i, int64_t m, int64_t count, Put&& put) const {
-    const int64_t columns = i < 0 ? f : h, vectors = (columns + L - 1) / L;
-    for (int64_t j = 0; j < vectors; j += kWide) {
+  void back(const Chunk& chunk, T* sums, int i, int64_t m, int64_t count, bool down, Put&& put) const {
+    const int64_t columns = i < 0 ? f : h, vectors = (columns + L - 1) / L, pieces = (vectors + kWide - 1) / kWide;
+    for (int64_t n = 0; n < pieces; ++n) {
+      const int64_t j = (down ? pieces - 1 - n : n) * kWide;
       const int64_t these = std::min<int64_t>(kWide, vectors - j), line = these * L;
       for (int64_t k = 0; k < count * line; k += L) store(sums + k, V{});  // as in `sweep`
       each_product<C>([&](auto part, int number) {
@@ -236,11 +237,15 @@ struct Backward : Rows<C, S> {
         const O* panel = (i < 0 ? weights[number].in_back : weights[number].rec_back) + j * L * Part::P * wide;
         auto add = [&](int64_t from, int64_t width, int64_t runs) {
           const O* a = chunk.dz[number] + Part::Q * (chunk.total * from + m * width) + offset * width;
-          const Left<O> left{a, Part::Q * width, D, Part::P * width / D, runs, Part::Q * chunk.total * width};
-          multiply_rows<O>(count, these, sums, line, left, panel + Part::P * from * line, line * D);
+          Left<O> left{a, Part::Q * width, D, Part::P * width / D, runs, Part::Q * chunk.total * width};
+          const O* w = panel + Part::P * from * line;
+          int64_t step = line * D;
+          if (down) turn_round(left, w, step);
+          multiply_rows<O>(count, these, sums, line, left, w, step);
         };
+        if (rest && down) add(full * Part::kBlock * L, rest * L, 1);
         if (full) add(0, Part::kBlock * L, full);
-        if (rest) add(full * Part::kBlock * L, rest * L, 1);
+        if (rest && !down) add(full * Part::kBlock * L, rest * L, 1);
       });
       for (int64_t r = 0; r < count; ++r)
         for (int64_t v = 0; v < these; ++v) put(r, (j + v) * L, load(sums + r * line + v * L));
@@ -248,7 +253,7 @@ struct Backward : Rows<C, S> {
   }
 
   void inputs_back(const Chunk& chunk) const {
-    back(chunk, chunk.sums, -1, 0, chunk.total, [&](int64_t m, int64_t column, V v) {
+    back(chunk, chunk.sums, -1, 0, chunk.total, false, [&](int64_t m, int64_t column, V v) {
       const int64_t t = time(chunk.start + m / rows), row = m % rows;
       store(p.d_xs.of<S>(g) + at(t, row, f) + column, happens(t, row) ? v : V{}, f - column);
     });

@@ -73,7 +73,7 @@ struct Forward : Rows<C, S> {
         const O* state = i ? gated : now;
         typename Base::Factors of{x, state, x_row, wide};
         if (ahead > 1) of.early = ready->of(i), of.total = count * rows, of.done = done * rows;
-        this->template sweep<Part>(weights[i], rows, of, sums, [&](int64_t r) {
+        this->template sweep<Part>(weights[i], rows, of, sums, this->goes_down(s), [&](int64_t r) {
           const bool held = !happens(t, r);
           T* kept = p.gates ? p.gates.of<T>(g) + at(t, r, C::kKept * h) : nullptr;
           return [=, &c, &gated](int64_t unit, const T* z, int64_t width) {

@@ -53,11 +53,15 @@ template <class C, class T>
 struct Blocks {
   int64_t units, vectors, padded;
   explicit Blocks(int64_t h) : units(h), vectors((h + kLanes<T> - 1) / kLanes<T>), padded(vectors * kLanes<T>) {}
-  // f(first unit, vectors) for the blocks that begin at units first .. end - 1.
+  // f(first unit, vectors) for the blocks that begin at units first .. end - 1; `down`: the last one first.
   template <class F>
-  JRNN_INLINE void each(int64_t first, int64_t end, F&& f) const {
+  JRNN_INLINE void each(int64_t first, int64_t end, F&& f, bool down = false) const {
     constexpr int64_t step = C::kBlock * kLanes<T>;
-    for (; first < end; first += step) f(first, std::min<int64_t>(C::kBlock, vectors - first / kLanes<T>));
+    const int64_t count = (end - first + step - 1) / step;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t from = first + (down ? count - 1 - i : i) * step;
+      f(from, std::min<int64_t>(C::kBlock, vectors - from / kLanes<T>));
+    }
   }
   template <class F>
   JRNN_INLINE void each(F&& f) const {

@@ -60,6 +60,14 @@ struct Left {
   int64_t row, next, count, runs = 1, jump = 0;
 };
 
+// The same product, its terms from the last one to the first.
+template <class O>
+void turn_round(Left<O>& left, const O*& w, int64_t& step) {
+  left.a += (left.runs - 1) * left.jump + (left.count - 1) * left.next;
+  w += (left.runs * left.count - 1) * step;
+  left.next = -left.next, left.jump = -left.jump, step = -step;
+}
+
 // c[r * line + p * lanes] += sum_k a(r, k) w[k * step + p * lanes] for R rows and P vectors, sums kept in registers.
 // Few sums would wait for one another: then W of each are kept, for every W-th k.
 template <int R, int P, class O, class T = Wide<O>>

@@ -68,13 +68,17 @@ struct Rows {
     return {Scratch<T>(count * C::Q * std::min(blocks * C::kBlock * L, wide)), blocks};
   }
 
+  // Steps take the weights up and down in turn: what a step read last the next one finds in the cache.
+  static bool goes_down(int64_t s) { return s % 2; }
+
   // The sums of `count` rows, then gates(row)(unit, the unit's sums, width) for every vector of units.
   template <class Part, class F>
-  JRNN_INLINE void sweep(const Weights<S>& w, int64_t count, const Factors& of, const Sums& room, F&& gates) const {
+  JRNN_INLINE void sweep(const Weights<S>& w, int64_t count, const Factors& of, const Sums& room, bool down,
+                         F&& gates) const {
     const Blocks<Part, T> blocks(h);
-    const int64_t step = room.blocks * Part::kBlock * L;
-    for (int64_t first = 0; first < wide; first += step) {
-      const int64_t end = std::min(wide, first + step);
+    const int64_t step = room.blocks * Part::kBlock * L, pieces = (wide + step - 1) / step;
+    for (int64_t n = 0; n < pieces; ++n) {
+      const int64_t first = (down ? pieces - 1 - n : n) * step, end = std::min(wide, first + step);
       blocks.each(first, end, [&](int64_t from, int64_t vectors) {
         const int64_t width = vectors * L, line = Part::Q * width;
         T* sums = room.z + count * Part::Q * (from - first);
@@ -90,7 +94,7 @@ struct Rows {
         T *beside_x = sums + Part::kInput * width, *beside_h = sums + Part::kState * width;
         if (!of.early) product<Part>(beside_x, line, along(of.x, of.x_row, f), w.in, from, vectors, count);
         product<Part>(beside_h, line, along(of.state, of.state_row, h), w.rec, from, vectors, count);
-      });
+      }, down);
       for (int64_t r = 0; r < count; ++r) {
         const auto finish = gates(r);
         blocks.each(first, end, [&](int64_t from, int64_t vectors) {
