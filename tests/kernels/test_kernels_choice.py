@@ -117,6 +117,12 @@ def test_neon_finds_what_the_baseline_finds(tmp_path):
         found.append(np.fromfile(figures, np.float32))
     assert found[0].size > 1_000_000
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
+
+
+def test_a_cross_compiler_builds_for_its_own_machine(tmp_path):
+    pytest.importorskip("setuptools", minversion="77")
+    if not (arm := shutil.which("aarch64-linux-gnu-g++")):
+        pytest.skip("needs Debian's g++-aarch64-linux-gnu")
     build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tmp_path), "--build-temp", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, env=os.environ | {"CXX": arm}, check=True)
     library = (tmp_path / "jrnn" / "kernels" / "_recurrence.so").read_bytes()
