@@ -17,7 +17,7 @@ X86 = {
     "baseline": (16, ["-march=x86-64"]),
     "avx2": (32, ["-march=x86-64-v3"]),
     "avx512": (64, ["-march=x86-64-v4"]),
-    "avx512_bf16": (64, ["-march=x86-64-v4", "-mavx512bf16"]),
+    "avx512_bf16": (64, ["-march=x86-64-v4", "-mavx512bf16", "-DJRNN_PAIRS"]),
 }
 OTHERS = {"baseline": (16, [])}  # ARM's NEON, say: vectors of 16 bytes are every compiler's
 
@@ -62,8 +62,8 @@ class BuildKernel(build_ext):
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
         jobs = {"handlers": [*flags, "-isystem", ffi_headers(), str(SOURCE / "handlers.cc")]}
-        target = command([*compiler, "-dumpmachine"])  # the machine it compiles for, which need not be this one
-        for name, (width, own) in (X86 if target.startswith("x86_64") else OTHERS).items():
+        target = command([*compiler, *flags, "-dumpmachine"])  # the machine it compiles for, which need not be this one
+        for name, (width, own) in (X86 if target.startswith(("x86_64", "amd64")) else OTHERS).items():
             jobs[name] = [*flags, *own, f"-DJRNN_ISA={name}", f"-DJRNN_VECTOR_BYTES={width}", str(SOURCE / "kernel.cc")]
 
         def compile_one(job):

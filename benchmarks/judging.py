@@ -134,4 +134,4 @@ def describe(name: str, comparison: Comparison) -> str:
     """A disagreement in words."""
     errors = ", ".join(f"{what} {error:.1e}" for what, error in comparison.errors.items())
     missing = f"; missing: {', '.join(comparison.missing)}" if comparison.missing else ""
-    return f"{name} and {REFERENCE} disagree, relative errors: {errors}{missing} (allowed: {comparison.tolerance:.0e})"
+    return f"{name} and {REFERENCE} disagree, relative errors: {errors}{missing}"

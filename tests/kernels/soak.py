@@ -28,6 +28,12 @@ def soak(cases, seed):
     from .cases import Case, close, cotangents_like, kernel, make
     from .plain import gradients
 
+    def near(found, wanted):
+        """bfloat16 rounds every state, which hundreds of steps add up."""
+        for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
+            a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+            assert np.linalg.norm(a - b) <= 5e-2 * np.linalg.norm(b) + 1e-9
+
     assert not isinstance(native.library(), str), native.library()
     rng = np.random.default_rng(seed)
     names = ("lengths", "mask", "resets", "cuts", "tap", "silent", "reverse")
@@ -39,12 +45,15 @@ def soak(cases, seed):
         events = " ".join(name for name in names if rng.random() < 0.3)
         events = events.replace("silent", "") if "tap" in events else events
         case = Case(str(rng.choice(list(native.KINDS))), groups, steps, rows, features, units, events)
-        operands, happened = make(case, jnp.float64, seed=number)
+        narrow = rng.random() < 0.3
+        operands, happened = make(case, jnp.bfloat16 if narrow else jnp.float64, seed=number)
         run = kernel(case.what, keep=bool(rng.random() < 0.5))
         found, back = jax.vjp(lambda o, run=run, happened=happened: run(o, happened), operands)
         cotangents = cotangents_like(found, number)
         grads = back(jax.tree.unflatten(jax.tree.structure(found), cotangents))[0]
-        close((found, grads), gradients(case, operands, happened, cotangents), tol=1e-10)
+        wide, given = jax.tree.map(lambda a: a.astype(jnp.float64), (operands, cotangents))
+        wanted = gradients(case, wide, happened, given)
+        near((found, grads), wanted) if narrow else close((found, grads), wanted, tol=1e-10)
         if number % 50 == 0:
             print(f"{number}: {case} ({native.instructions()})", flush=True)
     print(f"{cases} cases: all agree")
@@ -59,7 +68,7 @@ def sanitized(kinds, cases, seed):
             flags = ["-std=c++17", "-O1", "-g", "-fsanitize=thread", "-DJRNN_ISA=baseline", "-DJRNN_VECTOR_BYTES=16"]
             subprocess.run(["c++", *flags, *sources, "-o", str(made), "-pthread"], cwd=root, check=True)
             return subprocess.run([str(made)]).returncode
-        flags = f"-O1 -g -fno-omit-frame-pointer -fsanitize={kinds}"
+        flags = f"-O1 -g -fno-omit-frame-pointer -DJRNN_POISON -fsanitize={kinds}"
         build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", folder, "--build-temp", folder]
         subprocess.run(build, cwd=root, env=os.environ | {"CXXFLAGS": flags}, check=True)
         library = Path(folder, "jrnn", "kernels", "_recurrence.so")

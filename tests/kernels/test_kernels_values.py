@@ -11,6 +11,7 @@ from jrnn.kernels import native, reference
 
 from .cases import CASES, IMPLEMENTATIONS, KINDS, Case, able, close, cotangents_like, kernel, make, pulled
 
+SUMMED = ("w_in", "w_rec", "bias", "bias_rec", "restart")
 needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 
 
@@ -51,16 +52,22 @@ def test_float32(case):
 def test_bfloat16(case):
     """Operands of 16 bits, sums in float32, states rounded at every step: the spec rounds in the same places.
 
-    Over hundreds of steps it sums the weights' gradients in 16 bits, which the implementations do not: there they must
-    be as near to float32 as the spec is.
+    Over hundreds of steps it sums the gradients of what all steps share in 16 bits, which the implementations do
+    not: those must be as near to float32 as the spec's are, and 2e-2.
     """
     each, *specs = everyone(case, jnp.bfloat16, keep=case.units % 2 == 0)  # of either kind many
     for found in each:
-        for a, b, exact in zip(*map(jax.tree.leaves, (found, *specs)), strict=True):
-            assert a.dtype == b.dtype == jnp.bfloat16
-            a, b, exact = (np.asarray(array, np.float64) for array in (a, b, exact))
-            near = np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)  # one rounding is 2e-3
-            assert near or np.linalg.norm(a - exact) <= np.linalg.norm(b - exact)
+        assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(found))
+        (outcome, grads), (wanted, right), (_, exact) = (
+            jax.tree.map(lambda a: np.asarray(a, np.float64), each) for each in (found, *specs)
+        )
+        for a, b in zip(*map(jax.tree.leaves, (outcome, wanted)), strict=True):
+            assert np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)  # one rounding is 2e-3
+        for name, *leaves in zip(grads._fields, grads, right, exact):
+            for a, b, x in zip(*map(jax.tree.leaves, leaves), strict=True):
+                near = np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)
+                far = min(np.linalg.norm(b - x), 2e-2 * np.linalg.norm(x)) if name in SUMMED else 0
+                assert near or np.linalg.norm(a - x) <= far, name
 
 
 def test_bfloat16_gradients_are_near_those_of_float32():
@@ -79,9 +86,12 @@ def test_bfloat16_gradients_are_near_those_of_float32():
 @pytest.mark.parametrize("kind", ["lstm", "gru", "gru_reset_before", "tanh", "relu"])
 @pytest.mark.parametrize("place", ["xs", "w_in", "w_rec", "bias", "start", "cotangent"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place, value):
-    case = Case(kind, 1, 5, 3, 2, 9)  # on padding the spec lets 0 * NaN in, the kernel does not
-    operands, events = make(case)
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.bfloat16])
+def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place, value, dtype):
+    """In bfloat16 numbers of features, units and rows are odd: pairs have a second half that is nobody's."""
+    features = 2 if place == "cotangent" else 3  # with 3 the spec's own product, by XLA, makes NaN of an Inf there
+    case = Case(kind, 1, 5, 3, features, 9)  # on padding the spec lets 0 * NaN in, the kernel does not
+    operands, events = make(case, dtype)
     cotangents = cotangents_like(jax.eval_shape(lambda o, e: reference.run(case.what, o, e), operands, events))
     if place == "cotangent":
         cotangents[0] = cotangents[0].at[0, 2, 1, 3].set(value)
@@ -100,7 +110,13 @@ def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place, value):
             if name == "xla":  # XLA's own products make NaN of an Inf here and there, as it likes
                 np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
                 a, b = np.where(np.isfinite(a), a, 0), np.where(np.isfinite(b), b, 0)
-            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)  # NaN and Inf in the same places
+            if dtype == jnp.float64:
+                np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)  # NaN and Inf in the same places
+                continue
+            a, b = a.astype(np.float64), b.astype(np.float64)
+            np.testing.assert_array_equal(np.where(np.isfinite(a), 0, a), np.where(np.isfinite(b), 0, b))
+            a, b = np.where(np.isfinite(a), a, 0), np.where(np.isfinite(b), b, 0)
+            assert np.linalg.norm(a - b) <= 3e-2 * np.linalg.norm(b)
 
 
 @pytest.mark.parametrize("place", ["xs", "cotangent"])

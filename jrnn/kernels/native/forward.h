@@ -30,7 +30,7 @@ struct Forward : Rows<C, S> {
   };
 
   void run() const {
-    Scratch<O> one(rows * wide), other(rows * wide), room(kConverts ? rows * x_row : 0);
+    Scratch<O> one(rows * wide), other(rows * wide), room(rows * x_row);
     Scratch<O> gated(kTwice<C> ? rows * wide : 0);
     Scratch<T> c(kHasC ? rows * wide : 0);
     const auto sums = this->room_for_sums(rows);
@@ -77,13 +77,13 @@ struct Forward : Rows<C, S> {
           const bool held = !happens(t, r);
           T* kept = p.gates ? p.gates.of<T>(g) + at(t, r, C::kKept * h) : nullptr;
           return [=, &c, &gated](int64_t unit, const T* z, int64_t width) {
-            const int64_t here = r * wide + unit;
+            const int64_t here = r * wide + unit, n = h - unit;
             const V before = load(now + here);
             V cell = kHasC ? load(c + here) : V{};
             T* gates = kept ? kept + unit : nullptr;
-            const V value = activate<Part, S>(p.kind, z, width, before, cell, gates, h, h - unit);
+            const V value = activate<Part, S>(p.kind, z, width, before, cell, gates, h, n);
             if constexpr (std::is_same_v<Part, GruBefore>) {
-              store(gated + here, value), store(c + here, cell);
+              store(gated + here, first<T>(value, n)), store(c + here, cell);
             } else {
               settle(value, before, held, t, r, unit, p.tap_h, p.hs, next);
               if (C::kCell) settle(cell, load(c + here), held, t, r, unit, p.tap_c, p.cs, c);
@@ -108,11 +108,12 @@ struct Forward : Rows<C, S> {
   }
 
   // x_t of these rows as factors, a pair's second one zero where there is none.
-  static constexpr bool kConverts = !std::is_same_v<S, O> || Base::D > 1;
   const int64_t x_row = deep<O>(f);
   const O* inputs(int64_t t, O* room) const {
     const S* x = p.xs.of<S>(g) + at(t, 0, f);
-    if constexpr (!kConverts) return x;
+    if constexpr (std::is_same_v<S, O>) {
+      if (x_row == f) return x;
+    }
     for (int64_t r = 0; r < rows; ++r) copy(x + r * f, room + r * x_row);
     return room;
   }

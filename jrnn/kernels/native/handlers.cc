@@ -48,16 +48,17 @@ const Choice& choose() {
   static const Choice choice = [] {
 #if defined(__x86_64__)
     const char* asked = std::getenv("JRNN_ISA");
-    const std::string most = asked ? asked : "avx512_bf16";
+    const std::string most = asked ? asked : "";
+    const int level = most == "baseline" ? 0 : most == "avx2" ? 1 : most == "avx512" ? 2 : 3;
     __builtin_cpu_init();
     const bool narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     const bool wide = narrow && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
     const bool pairs = wide && __builtin_cpu_supports("avx512bf16");
-    if (pairs && most == "avx512_bf16") return Choice{"avx512_bf16", avx512_bf16::solve};
-    if (wide && most != "avx2" && most != "baseline") return Choice{"avx512", avx512::solve};
-    if (narrow && most != "baseline") return Choice{"avx2", avx2::solve};
+    if (pairs && level > 2) return Choice{"avx512_bf16", avx512_bf16::solve};
+    if (wide && level > 1) return Choice{"avx512", avx512::solve};
+    if (narrow && level > 0) return Choice{"avx2", avx2::solve};
 #endif
     return Choice{"baseline", baseline::solve};
   }();
@@ -104,8 +105,12 @@ void* start_on_pool(void* pool, int64_t count, int64_t helpers, void (*work)(voi
   auto* threads = static_cast<ffi::ThreadPool*>(pool);
   auto shared = std::make_shared<Shared>();
   shared->count = count, shared->work = work, shared->context = context;
-  for (int64_t i = 0; i < helpers; ++i) threads->Schedule([shared] { shared->help(); });
-  return new std::shared_ptr<Shared>(std::move(shared));
+  auto* begun = new std::shared_ptr<Shared>(shared);
+  try {
+    for (int64_t i = 0; i < helpers; ++i) threads->Schedule([shared] { shared->help(); });
+  } catch (...) {  // with fewer helpers, or none, the caller does the rest itself
+  }
+  return begun;
 }
 
 void finish_on_pool(void* begun) {

@@ -10,7 +10,7 @@
 #include "forward.h"
 
 namespace jrnn {
-#if defined(__AVX512BF16__)
+#if defined(JRNN_PAIRS)
 namespace avx512 {
 void solve(const Problem&, const Parallel&);
 }
@@ -85,7 +85,7 @@ void solve_in(const Problem& p, const Parallel& parallel) {
 }  // namespace
 
 void solve(const Problem& p, const Parallel& parallel) {
-#if defined(__AVX512BF16__)
+#if defined(JRNN_PAIRS)
   if (p.storage != Storage::kBfloat16) return avx512::solve(p, parallel);  // the same instructions
 #else
   if (p.storage == Storage::kFloat32) return solve_in<float>(p, parallel);

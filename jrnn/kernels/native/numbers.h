@@ -55,8 +55,9 @@ JRNN_INLINE S narrow(Wide<S> x) {
 }
 
 // What products take of S: the machine's own pairs of bfloat16 where it multiplies those, wide numbers elsewhere.
-#if defined(__AVX512BF16__)
+#if defined(JRNN_PAIRS)  // set by the build, not by what a compiler's flags happen to allow
 constexpr bool kHasPairs = true;
+static_assert(kBytes == 64, "pairs of bfloat16 are multiplied in vectors of 64 bytes");
 #else
 constexpr bool kHasPairs = false;
 #endif

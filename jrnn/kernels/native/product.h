@@ -5,7 +5,7 @@
 #include <new>
 
 #include "numbers.h"
-#if defined(__AVX512BF16__)
+#if defined(JRNN_PAIRS)
 #include <immintrin.h>
 #endif
 
@@ -27,7 +27,11 @@ struct Scratch {
   std::unique_ptr<T, Free> data;
   Scratch() = default;
   explicit Scratch(int64_t count)
-      : data(static_cast<T*>(::operator new(std::max<int64_t>(count, 1) * sizeof(T), std::align_val_t(64)))) {}
+      : data(static_cast<T*>(::operator new(std::max<int64_t>(count, 1) * sizeof(T), std::align_val_t(64)))) {
+#if defined(JRNN_POISON)  // the sanitizers' build: NaN of every type, which no zero weight hides
+    std::memset(static_cast<void*>(data.get()), 0xff, count * sizeof(T));
+#endif
+  }
   Scratch(int64_t count, T value) : Scratch(count) { std::fill_n(data.get(), count, value); }
   operator T*() const { return data.get(); }
 };
@@ -40,7 +44,7 @@ struct Multiplication {
   static JRNN_INLINE O one(const O* a) { return *a; }
   static JRNN_INLINE void add(Many& sum, Many w, O x) { sum += w * x; }
 };
-#if defined(__AVX512BF16__)
+#if defined(JRNN_PAIRS)
 template <>
 struct Multiplication<Bfloat16> {
   using Many = __m512bh;
