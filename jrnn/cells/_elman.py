@@ -17,15 +17,9 @@ from jrnn.cells._base import (
     static_cell,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
-from jrnn.kernels import Weights, reference
+from jrnn.kernels import Weights, reference, slopes
 from jrnn.kernels.reference import ACTIVATIONS, matmul
 from jrnn.types import Array, InputError, Params, Shape
-
-SLOPES = {  # of the activation, from its value
-    "tanh": lambda h: 1 - h**2,
-    "relu": lambda h: (h > 0).astype(h.dtype),
-    "identity": jnp.ones_like,
-}
 
 
 class ElmanState(NamedTuple):
@@ -63,7 +57,7 @@ class Elman:
     def jacobian(self, params: Params, state: ElmanState, x: Any) -> tuple[Array, Array]:
         """(dh'/dh [*B, H, H], dh'/dx [*B, H, F]) in closed form: diag(phi'(z)) W^T."""
         z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
-        slope = SLOPES[self.activation](ACTIVATIONS[self.activation](z))
+        slope = slopes.OF_ACTIVATION[self.activation](ACTIVATIONS[self.activation](z))
         return spread(slope, params["w_rec"]), spread(slope, params["w_in"])
 
     def output(self, params: Params, state: ElmanState, x: Any) -> Array:

@@ -20,7 +20,7 @@ from jrnn.cells._base import (
     static_cell,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named
-from jrnn.kernels import Weights, reference
+from jrnn.kernels import Weights, reference, slopes
 from jrnn.kernels.reference import add_bias, matmul
 from jrnn.types import Array, InputError, Params, Shape
 
@@ -81,15 +81,17 @@ class GRU:
         if self.reset_after:
             inner = add_bias(matmul(state.h, rec_n), params["bias_rec"])
             n = jnp.tanh(wide[..., 2 * hidden :] + r * inner)
-            of_h = spread(r, rec_n) + spread(inner * r * (1 - r), rec_r)
-            of_x = spread(jnp.ones_like(r), in_n) + spread(inner * r * (1 - r), in_r)
+            a_r, a_z, a_n = slopes.of_gru(r, z, n, h, inner)
+            of_h = spread(r, rec_n) + spread(a_r, rec_r)
+            of_x = spread(jnp.ones_like(r), in_n) + spread(a_r, in_r)
         else:
             n = jnp.tanh(wide[..., 2 * hidden :] + matmul((r * h).astype(state.h.dtype), rec_n))
+            a_r, a_z, a_n = slopes.of_gru(r, z, n, h, h)
             back = spread(jnp.ones_like(r), rec_n)
-            of_h = jnp.matmul(back, diagonal(r) + spread(h * r * (1 - r), rec_r))
-            of_x = spread(jnp.ones_like(r), in_n) + jnp.matmul(back, spread(h * r * (1 - r), in_r))
-        open_, keep = ((1 - z) * (1 - n**2))[..., :, None], (h - n) * z * (1 - z)
-        return diagonal(z) + spread(keep, rec_z) + open_ * of_h, spread(keep, in_z) + open_ * of_x
+            of_h = jnp.matmul(back, diagonal(r) + spread(a_r, rec_r))
+            of_x = spread(jnp.ones_like(r), in_n) + jnp.matmul(back, spread(a_r, in_r))
+        open_ = a_n[..., :, None]
+        return diagonal(z) + spread(a_z, rec_z) + open_ * of_h, spread(a_z, in_z) + open_ * of_x
 
     def output(self, params: Params, state: GRUState, x: Any) -> Array:
         return state.h

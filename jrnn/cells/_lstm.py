@@ -19,7 +19,7 @@ from jrnn.cells._base import (
     static_cell,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
-from jrnn.kernels import Weights, reference
+from jrnn.kernels import Weights, reference, slopes
 from jrnn.kernels.reference import matmul
 from jrnn.types import Array, Params, Shape
 
@@ -65,17 +65,14 @@ class LSTM:
         """
         z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
         zi, zf, zg, zo = jnp.split(z, 4, axis=-1)
-        i, f, g, o = jax.nn.sigmoid(zi), jax.nn.sigmoid(zf), jnp.tanh(zg), jax.nn.sigmoid(zo)
-        before = state.c.astype(z.dtype)
-        squashed = jnp.tanh(f * before + i * g)
-        to_h = o * (1 - squashed**2)
-        of_gates = (i * (1 - i) * g, f * (1 - f) * before, i * (1 - g**2))
+        f = jax.nn.sigmoid(zf)
+        gates = jax.nn.sigmoid(zi), f, jnp.tanh(zg), jax.nn.sigmoid(zo)
+        (a_i, a_f, a_g), a_o, to_h = slopes.of_lstm(gates, state.c.astype(z.dtype))
 
         def through(w: Array) -> tuple[Array, Array]:
             w_i, w_f, w_g, w_o = jnp.split(w, 4, axis=1)
-            a_i, a_f, a_g = of_gates
             dc = spread(a_i, w_i) + spread(a_f, w_f) + spread(a_g, w_g)
-            return to_h[..., :, None] * dc + spread(o * (1 - o) * squashed, w_o), dc
+            return to_h[..., :, None] * dc + spread(a_o, w_o), dc
 
         def stacked(upper: Array, lower: Array) -> Array:
             return jnp.concatenate([upper, lower], axis=-2)

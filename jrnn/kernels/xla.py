@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.kernels import slopes
 from jrnn.kernels.common import before, heard, inside, of_weights, read, with_states
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, Weights, aligned
 from jrnn.kernels.reference import ACTIVATIONS, add_bias, grouped, matmul, select
@@ -217,28 +218,27 @@ def slope(
     dh, h = deltas[0], entered[0].astype(gates[0].dtype)
     size = h.shape[-1]
     if kind == "lstm":
-        i, f, g, o = gates
-        c = entered[1].astype(i.dtype)
-        squashed = jnp.tanh(f * c + i * g)
-        dc = deltas[1] + dh * o * (1 - squashed * squashed)
-        by_gate = [dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * squashed * o * (1 - o)]
-        dz = jnp.concatenate(by_gate, axis=-1).astype(back.dtype)
-        return dz, (matmul(dz, back), dc * f)
+        of_c, of_o, to_h = slopes.of_lstm(gates, entered[1].astype(h.dtype))
+        dc = deltas[1] + dh * to_h
+        dz = jnp.concatenate([*(dc * each for each in of_c), dh * of_o], axis=-1).astype(back.dtype)
+        return dz, (matmul(dz, back), dc * gates[1])
     if kind == "gru":
         r, z, n, inner = gates
-        dn = dh * (1 - z) * (1 - n * n)
-        dz = jnp.concatenate([dn * inner * r * (1 - r), dh * (h - n) * z * (1 - z), dn], axis=-1)
+        of_r, of_z, of_n = slopes.of_gru(r, z, n, h, inner)
+        dn = dh * of_n
+        dz = jnp.concatenate([dn * of_r, dh * of_z, dn], axis=-1)
         from_h = jnp.concatenate([dz[..., : 2 * size], dn * r], axis=-1).astype(back.dtype)
         return dz.astype(back.dtype), (matmul(from_h, back) + dh * z,)
     if kind == "gru_reset_before":
         r, z, n = gates
-        dn = (dh * (1 - z) * (1 - n * n)).astype(back.dtype)
+        of_r, of_z, of_n = slopes.of_gru(r, z, n, h, h)
+        dn = (dh * of_n).astype(back.dtype)
         inner = matmul(dn, back[2 * size :])
-        rz = [inner * h * r * (1 - r), dh * (h - n) * z * (1 - z)]
+        rz = [inner * of_r, dh * of_z]
         dz = jnp.concatenate([*(each.astype(back.dtype) for each in rz), dn], axis=-1)
         return dz, (matmul(dz[..., : 2 * size], back[: 2 * size]) + dh * z + inner * r,)
     if kind == "tanh":
-        dh = dh * (1 - gates[0] * gates[0])
+        dh = dh * slopes.OF_ACTIVATION[kind](gates[0])
     if kind == "relu":
         dh = jnp.where(gates[0] > 0, dh, jnp.zeros_like(dh))
     dz = dh.astype(back.dtype)
