@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.kernels import reference
+from jrnn.kernels.checks import check_events, check_shape, check_states, check_weights
 from jrnn.kernels.problem import Events, Operands, Recurrence, Weights, placed_like
 from jrnn.kernels.rule import IMPLEMENTATIONS, forward
 from jrnn.types import Array, InputError, Shape, size_of
@@ -94,23 +95,21 @@ def problem_of(
       tap: added to the states [T, *B, H]; with `silent` known to be zero.
       reverse: read from the end.
     Raises:
-      InputError: shapes that do not fit, or resets without `restart`.
+      InputError: shapes, dtypes or numbers of arrays that do not fit, no steps, or resets without `restart`.
     """
+    check_weights(weights)
+    if steps < 1:
+        raise InputError("steps", str(steps), "1 or more; without steps the last state is the first")
     rows, dtype, batch = size_of(batch_shape), weights.w_rec.dtype, len(batch_shape)
     happened = events or Events()
     if happened.resets is not None and restart is None:
         raise InputError("restart", "None", "the state that resets go to")
     xs = jnp.zeros((steps, *batch_shape, 0), dtype) if xs is None else xs.astype(dtype)
     state = (*batch_shape, weights.w_rec.shape[0])
-    for name, arrays, shape in (
-        ("xs", (xs,), (steps, *batch_shape, weights.w_in.shape[0])),
-        ("start", start, state),
-        ("restart", restart or (), state),
-        ("tap", tap or (), (steps, *state)),
-    ):
-        for array in arrays:
-            if array.shape != shape:
-                raise InputError(name, f"shape {array.shape}", f"{shape}, to go with the weights and the batch")
+    check_shape("xs", xs, (steps, *batch_shape, weights.w_in.shape[0]))
+    for name, arrays, shape in (("start", start, state), ("restart", restart, state), ("tap", tap, (steps, *state))):
+        check_states(weights.kind, name, arrays, shape)
+    check_events(happened, (steps, *batch_shape))
 
     def flat(array: Array, times: int) -> Array:
         lead = (1, *array.shape[:times], rows)

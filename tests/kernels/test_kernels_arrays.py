@@ -44,11 +44,38 @@ def test_the_same_by_every_implementation(name):
         ({"start": (np.ones((ROWS, 3)),) * 2}, r"start: got shape \(2, 3\); need \(2, 4\)"),
         ({"restart": (np.ones((1, 4)),) * 2}, r"restart: got shape \(1, 4\)"),
         ({"tap": (np.ones((STEPS + 1, ROWS, 4)),) * 2}, r"tap: got shape \(6, 2, 4\)"),
+        ({"start": (np.ones((ROWS, 4)),)}, r"start: got 1 arrays; need 2: h, c"),
+        ({"tap": (np.ones((STEPS, ROWS, 4)),) * 3}, "tap: got 3 arrays"),
+        ({"steps": 0, "xs": np.ones((0, ROWS, 3))}, "steps: got 0; need 1 or more"),
+        (
+            {"events": Events(valid=np.ones((STEPS, ROWS), np.int32))},
+            r"events.valid: got int32\[5, 2\]; need bool\[5, 2\]",
+        ),
+        ({"events": Events(cuts=np.ones((STEPS, 1), bool))}, r"events.cuts: got bool\[5, 1\]"),
     ],
 )
 def test_shapes_are_checked(changes, message):
     with pytest.raises(jrnn.InputError, match=message):
         given(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"kind": "rnn"}, "weights.kind: got 'rnn'; need one of"),
+        ({"kind": "gru"}, r"weights.bias_rec: got None; need \[H\]"),
+        ({"bias_rec": np.ones(4)}, "weights.bias_rec: got an array; need None"),
+        ({"kind": "tanh"}, r"weights.w_rec: got float64\[4, 16\]; need float64\[4, 4\]"),
+        ({"w_in": np.ones((3, 4))}, r"weights.w_in: got float64\[3, 4\]; need float64\[3, 16\]"),
+        ({"w_in": np.ones((3, 16), np.float32)}, r"weights.w_in: got float32\[3, 16\]; need float64"),
+        ({"bias": np.ones(4)}, r"weights.bias: got float64\[4\]; need float64\[16\]"),
+        ({"w_rec": np.ones(())}, "weights: got a number for a matrix"),
+    ],
+)
+def test_weights_are_checked(changes, message):
+    """A kernel would read beyond their ends."""
+    with pytest.raises(jrnn.InputError, match=message):
+        given(weights=CELL.kernel(params())._replace(**changes))
 
 
 @pytest.mark.parametrize("name", EVERYONE)
