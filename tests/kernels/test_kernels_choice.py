@@ -134,6 +134,8 @@ import os, sys
 import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_enable_x64", True)
 from tests.kernels.cases import CASES, close, cotangents_like, kernel, make, pulled
+from tests.kernels.plain import gradients
+from tests.kernels.test_kernels_values import test_tanh_and_sigmoid_within_4_ulp
 from jrnn.kernels import native, reference
 assert native.instructions() == os.environ["JRNN_ISA"], native.instructions()
 for case in (case for case in CASES[2::4] if case.kind in native.KINDS):
@@ -148,6 +150,14 @@ for case in (case for case in CASES[2::4] if case.kind in native.KINDS):
     for a, b in zip(*map(jax.tree.leaves, both)):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         assert np.linalg.norm(a - b) <= 3e-2 * np.linalg.norm(b), case  # the spec's sums are of 16 bits, too
+    operands, events = make(case, jnp.float32)
+    found, back = jax.vjp(lambda o: kernel(case.what)(o, events), operands)
+    cotangents = cotangents_like(found)
+    grads = back(jax.tree.unflatten(jax.tree.structure(found), cotangents))[0]
+    wide, given = jax.tree.map(lambda a: a.astype(jnp.float64), (operands, cotangents))
+    close(jax.tree.map(lambda a: a.astype(jnp.float64), (found, grads)), gradients(case, wide, events, given), tol=2e-5)
+for dtype in (np.float32, np.float64):
+    test_tanh_and_sigmoid_within_4_ulp(dtype)
 print("right")
 """
 
@@ -162,6 +172,23 @@ def test_every_instruction_set_on_poisoned_memory(instructions):
     environment = os.environ | {"JRNN_ISA": instructions, "MALLOC_PERTURB_": "165"}
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == "right", done.stderr[-2000:]
+
+
+@needs_kernel
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's account of a process")
+def test_scratch_is_given_back():
+    """A step takes more than 300 KB beside its results; 400 of them leave nothing behind."""
+    cell = jrnn.lstm(80)
+    params, xs = cell.init(jax.random.key(0), 3), jnp.ones((300, 2, 3))
+    run = jax.jit(jax.grad(lambda p: jnp.sum(jrnn.unroll(cell, p, xs, implementation="native").outputs ** 2)))
+
+    def resident(calls):
+        for _ in range(calls):
+            jax.block_until_ready(run(params))
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = resident(100)
+    assert resident(400) - before < 20e6
 
 
 @needs_kernel

@@ -33,6 +33,25 @@ def test_shard_map_and_the_sum_over_devices():
     close(jax.jit(jax.grad(mapped))(*arguments), jax.grad(loss)(*arguments), tol=1e-12)
 
 
+@pytest.mark.parametrize("name", EVERYONE)
+def test_shard_map_of_both_directions(name):
+    cell = jrnn.Bidirectional(jrnn.lstm(3))
+    params, xs = cell.init(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (5, 4, 2))
+    lengths = jnp.array([5, 0, 3, 1])
+    mesh = Mesh(np.asarray(jax.devices()[:2]), ("batch",))
+
+    def loss(params, xs, lengths):
+        return jnp.sum(jrnn.unroll(cell, params, xs, lengths=lengths, implementation=name).outputs ** 2)
+
+    def local(*arguments):
+        return jax.lax.psum(loss(*arguments), "batch")
+
+    where = PartitionSpec(), PartitionSpec(None, "batch"), PartitionSpec("batch")
+    mapped = jax.shard_map(local, mesh=mesh, in_specs=where, out_specs=PartitionSpec())
+    grads = (jax.jit(jax.grad(f, argnums=(0, 1)))(params, xs, lengths) for f in (mapped, loss))
+    close(*grads, tol=1e-12)
+
+
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_plain_jit_splits_the_sequences_over_devices(name):
     """With sequences that lie on two devices: the same values and gradients, nothing gathered, gradients in place."""

@@ -17,6 +17,7 @@ CASES = [
     Case("gru", 2, 3, 2, 2, 2),
     Case("tanh", 1, 5, 2, 3, 4, "cuts"),
     Case("gru_reset_before", 1, 3, 2, 2, 3, "resets"),
+    Case("linear", 1, 5, 2, 3, 4, "lengths resets"),
 ]
 
 

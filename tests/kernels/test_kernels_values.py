@@ -15,8 +15,12 @@ SUMMED = ("w_in", "w_rec", "bias", "bias_rec", "restart")
 needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 
 
-def everyone(case, dtype, keep=True):
-    """((results, gradients) of each implementation), those of the spec, those of the spec on the same in float32."""
+def cast(tree, dtype):
+    return jax.tree.map(lambda a: a.astype(dtype), tree)
+
+
+def everyone(case, dtype, specs, keep=True):
+    """((results, gradients) of each implementation), those of the spec on the same operands in each of some dtypes."""
     operands, events = make(case, dtype)
 
     def spec(operands, events):
@@ -27,25 +31,24 @@ def everyone(case, dtype, keep=True):
     def all_of(run, operands=operands, cotangents=cotangents):
         return jax.jit(lambda o, e: (run(o, e), jax.grad(pulled(run, cotangents))(o, e)))(operands, events)
 
-    each, wanted = [all_of(kernel(case.what, keep, name=name)) for name in able(case.kind)], all_of(spec)
-    if dtype != jnp.bfloat16:
-        return each, wanted
-    return each, wanted, all_of(spec, *jax.tree.map(lambda a: a.astype(jnp.float32), (operands, cotangents)))
+    each = [all_of(kernel(case.what, keep, name=name)) for name in able(case.kind)]
+    return each, *(all_of(spec, *cast((operands, cotangents), d)) for d in specs)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("keep", [True, False], ids=["gates", "states"])
 def test_float64(case, keep):
-    each, wanted = everyone(case, jnp.float64, keep)
+    each, wanted = everyone(case, jnp.float64, [jnp.float64], keep)
     for found in each:
         close(found, wanted, tol=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES[::3], ids=str)
 def test_float32(case):
-    each, wanted = everyone(case, jnp.float32)
+    each, wanted = everyone(case, jnp.float32, [jnp.float64])
     for found in each:
-        close(found, wanted, tol=2e-5)
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(found))
+        close(cast(found, jnp.float64), wanted, tol=2e-5)
 
 
 @pytest.mark.parametrize("case", [*CASES, *(Case(kind, 1, 9, 5, 6, 20, "lengths") for kind in KINDS)], ids=str)
@@ -55,7 +58,7 @@ def test_bfloat16(case):
     Over hundreds of steps it sums the gradients of what all steps share in 16 bits, which the implementations do
     not: those must be as near to float32 as the spec's are, and 2e-2.
     """
-    each, *specs = everyone(case, jnp.bfloat16, keep=case.units % 2 == 0)  # of either kind many
+    each, *specs = everyone(case, jnp.bfloat16, [jnp.bfloat16, jnp.float32], case.units % 2 == 0)  # of either kind many
     for found in each:
         assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(found))
         (outcome, grads), (wanted, right), (_, exact) = (

@@ -55,6 +55,7 @@ JRNN_INLINE S narrow(Wide<S> x) {
 }
 
 // What products take of S: the machine's own pairs of bfloat16 where it multiplies those, wide numbers elsewhere.
+// The pairs' instruction takes numbers below 2^-126 for zero and rounds to even whatever the thread's mode says.
 #if defined(JRNN_PAIRS)  // set by the build, not by what a compiler's flags happen to allow
 constexpr bool kHasPairs = true;
 static_assert(kBytes == 64, "pairs of bfloat16 are multiplied in vectors of 64 bytes");
