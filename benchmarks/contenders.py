@@ -31,6 +31,8 @@ HUGE_PAGES = (("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),)
 REFERENCE = "jrnn"
 """What the others are compared with."""
 XLA = "jrnn xla"
+SCAN = "jrnn reference"
+"""The plain `lax.scan` of the step."""
 FLAX = ("flax.linen", "flax.nnx")
 PEERS = (*FLAX, "equinox", "haiku")
 TORCH = "torch"
@@ -39,6 +41,7 @@ TORCH = "torch"
 JAX = {
     REFERENCE: Contender("jrnn", "jrnn"),
     XLA: Contender("jrnn xla", "jrnn"),
+    SCAN: Contender("jrnn reference", "jrnn"),
     "flax.linen": Contender("flax.linen", "flax"),
     "flax.nnx": Contender("flax.nnx", "flax"),
     "equinox": Contender("equinox", "equinox"),
@@ -60,11 +63,12 @@ def contenders(on_cpu: bool, few: bool = False) -> dict[str, Contender]:
 
     Args:
       on_cpu: whether the arrays are on the CPU.
-      few: of PyTorch's variants only the default and the one that differs in everything.
+      few: without the plain scan; of PyTorch's variants only the default and the one that differs in everything.
     """
+    layers = {name: contender for name, contender in JAX.items() if not (few and name == SCAN)}
     if not on_cpu:
-        return {**JAX, TORCH: Contender("torch", "torch")}
-    found = {**JAX, TORCH: Contender("torch", "torch", environment=NO_GPU)}
+        return {**layers, TORCH: Contender("torch", "torch")}
+    found = {**layers, TORCH: Contender("torch", "torch", environment=NO_GPU)}
     threads, glibc = (os.cpu_count() or 1) > 1, platform.libc_ver()[0] == "glibc"
     variants = {
         "torch 1 thread": (threads, False),

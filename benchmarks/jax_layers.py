@@ -174,6 +174,7 @@ def haiku(cell_name: str, size: Size) -> Layer:
 LAYERS = {
     "jrnn": jrnn,
     "jrnn xla": lambda cell_name, size: jrnn(cell_name, size, "xla"),
+    "jrnn reference": lambda cell_name, size: jrnn(cell_name, size, "reference"),
     "flax.linen": linen,
     "flax.nnx": nnx,
     "equinox": equinox,

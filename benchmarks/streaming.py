@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import probes
-from benchmarks.contenders import JAX, REFERENCE, TORCH, XLA, contenders, own_cell
+from benchmarks.contenders import JAX, REFERENCE, SCAN, TORCH, XLA, contenders, own_cell
 from benchmarks.gate import admitted, compare
 from benchmarks.judging import describe, paired
 from benchmarks.problem import GATES, Size, problem
@@ -25,7 +25,7 @@ TARGETS = {"lstm": 2.0}
 def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """A process for each cell, contender and round, in an order that turns."""
     known = contenders(on_cpu=True)
-    names = [name for name in (*JAX, TORCH) if name != XLA and known[name].here]
+    names = [name for name in (*JAX, TORCH) if name not in (XLA, SCAN) and known[name].here]
     calls, rounds, samples = (5, 1, 1) if quick else (CALLS, 3, 5)
     names = [name for name in names if not quick or name in (REFERENCE, "flax.linen")]
     cases = []
