@@ -1,6 +1,6 @@
 """Values and every gradient of every implementation against the spec, `reference.run`, by XLA's autodiff."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -21,18 +21,22 @@ def cast(tree, dtype):
 
 def everyone(case, dtype, specs, keep=True):
     """((results, gradients) of each implementation), those of the spec on the same operands in each of some dtypes."""
+    operands, events, cotangents = given(case, dtype)
+    each = [program(case, name, keep)(operands, events, cotangents) for name in able(case.kind)]
+    return each, *(program(case, "spec")(cast(operands, d), events, cast(cotangents, d)) for d in specs)
+
+
+def given(case, dtype):
+    """(operands, events, cotangents) of random numbers."""
     operands, events = make(case, dtype)
+    return operands, events, cotangents_like(jax.eval_shape(partial(reference.run, case.what), operands, events))
 
-    def spec(operands, events):
-        return reference.run(case.what, operands, events)
 
-    cotangents = cotangents_like(jax.eval_shape(spec, operands, events))
-
-    def all_of(run, operands=operands, cotangents=cotangents):
-        return jax.jit(lambda o, e: (run(o, e), jax.grad(pulled(run, cotangents))(o, e)))(operands, events)
-
-    each = [all_of(kernel(case.what, keep, name=name)) for name in able(case.kind)]
-    return each, *(all_of(spec, *cast((operands, cotangents), d)) for d in specs)
+@cache
+def program(case, name, keep=True):
+    """A function that finds (results, gradients), compiled once for all tests of the case."""
+    run = partial(reference.run, case.what) if name == "spec" else kernel(case.what, keep, name=name)
+    return jax.jit(lambda o, e, c: (run(o, e), jax.grad(pulled(run, c))(o, e)))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -94,21 +98,16 @@ def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place, value, dty
     """In bfloat16 numbers of features, units and rows are odd: pairs have a second half that is nobody's."""
     features = 2 if place == "cotangent" else 3  # with 3 the spec's own product, by XLA, makes NaN of an Inf there
     case = Case(kind, 1, 5, 3, features, 9)  # on padding the spec lets 0 * NaN in, the kernel does not
-    operands, events = make(case, dtype)
-    cotangents = cotangents_like(jax.eval_shape(lambda o, e: reference.run(case.what, o, e), operands, events))
+    operands, events, cotangents = given(case, dtype)
     if place == "cotangent":
         cotangents[0] = cotangents[0].at[0, 2, 1, 3].set(value)
     else:
         array = getattr(operands, place)
         planted = (array[0].at[0, 1, 3].set(value), *array[1:]) if place == "start" else plant(array, value)
         operands = operands._replace(**{place: planted})
-
-    def all_of(run):
-        return jax.jit(lambda o, e: (run(o, e), jax.grad(pulled(run, cotangents))(o, e)))(operands, events)
-
-    wanted = all_of(lambda o, e: reference.run(case.what, o, e))
+    wanted = program(case, "spec")(operands, events, cotangents)
     for name in IMPLEMENTATIONS:
-        found = all_of(kernel(case.what, name=name))
+        found = program(case, name)(operands, events, cotangents)
         for a, b in zip(map(np.asarray, jax.tree.leaves(found)), map(np.asarray, jax.tree.leaves(wanted)), strict=True):
             if name == "xla":  # XLA's own products make NaN of an Inf here and there, as it likes
                 np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
