@@ -1,6 +1,7 @@
 """Which implementation a call takes, and what happens where the kernel is missing or was not built."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,18 @@ def test_a_cross_compiler_builds_for_its_own_machine(tmp_path):
     subprocess.run(build, cwd=ROOT, env=os.environ | {"CXX": arm, "CXXFLAGS": "-O0"}, check=True)
     library = (tmp_path / "jrnn" / "kernels" / "_recurrence.so").read_bytes()
     assert library[18:20] == b"\xb7\x00"  # ELF's name for the 64-bit ARM
+
+
+def test_one_library_takes_what_each_machine_has():
+    """The file that was built here, loaded by emulated machines that have less."""
+    emulator = shutil.which("qemu-x86_64-static")
+    if not (emulator and BUILT and platform.machine() == "x86_64"):
+        pytest.skip("needs Debian's qemu-user-static and a kernel built for x86-64")
+    load = f"import ctypes; instructions = ctypes.CDLL({str(native.LIBRARY)!r}).jrnn_instructions"
+    ask = f"{load}; instructions.restype = ctypes.c_char_p; print(instructions().decode())"
+    for machine, wanted in (("Nehalem", "baseline"), ("SandyBridge", "baseline"), ("Haswell", "avx2")):
+        command = [emulator, "-cpu", machine, sys.executable, "-S", "-c", ask]
+        assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == wanted, machine
 
 
 PROGRAM = """
