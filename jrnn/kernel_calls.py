@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import kernels
-from jrnn.cells import Wrapper
+from jrnn.cells._base import outputs_hidden
 from jrnn.masking import select, zero_unless
 from jrnn.plans import Plan, Run, Unrolled, begun, ended
 from jrnn.types import Array, Inputs, Params, State
@@ -52,7 +52,7 @@ def kernel_steps(cell: Any, params: Params, restart: State, plan: Plan, carry: A
 
 def needs_all(cell: Any, plan: Plan) -> bool:
     """Whether the whole state of every step is needed, not the hidden part alone."""
-    return plan.return_states or isinstance(cell, Wrapper)
+    return plan.return_states or not outputs_hidden(cell)
 
 
 def kernel_problem(cell: Any, params: Params, restart: State, plan: Plan, state: State, inputs: Any) -> kernels.Problem:
@@ -84,7 +84,7 @@ def after_kernel(
         taken = tap if when.inside is None else zero_unless(when.inside, tap)
         states = tuple(map(unhear if plan.silent else jnp.subtract, states, jax.tree.leaves(taken)))
     outputs = states[0]
-    if isinstance(cell, Wrapper):
+    if not outputs_hidden(cell):
         reads = jax.tree.unflatten(tree, states)
         outputs = cell.output(params, reads, xs if when.valid is None else zero_unless(when.valid, xs))
     if when.valid is None:

@@ -23,6 +23,28 @@ def static_cell(cls: C) -> C:
     return jax.tree_util.register_static(dataclass(frozen=True)(cls))
 
 
+class Replaceable:
+    """A subclass with a step of its own has neither kernel nor closed form, unless it brings them along."""
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        for name in ("kernel", "jacobian"):
+            if "step" in vars(cls) and name not in vars(cls):
+                setattr(cls, name, None)
+
+
+class HiddenOutput(Replaceable):
+    """A cell whose output is its hidden part."""
+
+    def output(self, params: Params, state: Any, x: Any) -> Array:
+        return state.h
+
+
+def outputs_hidden(cell: Any) -> bool:
+    """Whether y_t is h_t and nothing else."""
+    return getattr(type(cell), "output", None) is HiddenOutput.output
+
+
 def check_size(name: str, value: object) -> int:
     """A size as a plain positive int, or InputError."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells._base import (
+    HiddenOutput,
     check_dtype,
     check_params,
     check_size,
@@ -29,7 +30,7 @@ class ElmanState(NamedTuple):
 
 
 @static_cell
-class Elman:
+class Elman(HiddenOutput):
     """See `elman`."""
 
     hidden: int
@@ -59,9 +60,6 @@ class Elman:
         z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
         slope = slopes.OF_ACTIVATION[self.activation](ACTIVATIONS[self.activation](z))
         return spread(slope, params["w_rec"]), spread(slope, params["w_in"])
-
-    def output(self, params: Params, state: ElmanState, x: Any) -> Array:
-        return state.h
 
 
 def elman(

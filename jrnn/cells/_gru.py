@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jrnn.cells._base import (
+    HiddenOutput,
     check_dtype,
     check_params,
     check_size,
@@ -32,7 +33,7 @@ class GRUState(NamedTuple):
 
 
 @static_cell
-class GRU:
+class GRU(HiddenOutput):
     """See `gru`."""
 
     hidden: int
@@ -92,9 +93,6 @@ class GRU:
             of_x = spread(jnp.ones_like(r), in_n) + jnp.matmul(back, spread(a_r, in_r))
         open_ = a_n[..., :, None]
         return diagonal(z) + spread(a_z, rec_z) + open_ * of_h, spread(a_z, in_z) + open_ * of_x
-
-    def output(self, params: Params, state: GRUState, x: Any) -> Array:
-        return state.h
 
 
 def gru(

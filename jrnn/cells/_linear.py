@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells._base import (
+    HiddenOutput,
     add_bias,
     check_dtype,
     check_input_size,
@@ -32,7 +33,7 @@ class LinearState(NamedTuple):
 
 
 @static_cell
-class Linear:
+class Linear(HiddenOutput):
     """See `linear`."""
 
     hidden: int
@@ -65,9 +66,6 @@ class Linear:
         """(dh'/dh = diag(w_rec) [*B, H, H], dh'/dx = W_in^T [*B, H, F])."""
         one = jnp.ones(state.h.shape, wide_dtype(state.h.dtype))
         return diagonal(add_bias(jnp.zeros_like(one), params["w_rec"])), spread(one, params["w_in"])
-
-    def output(self, params: Params, state: LinearState, x: Any) -> Array:
-        return state.h
 
 
 def linear(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells._base import (
+    HiddenOutput,
     check_dtype,
     check_params,
     check_size,
@@ -32,7 +33,7 @@ class LSTMState(NamedTuple):
 
 
 @static_cell
-class LSTM:
+class LSTM(HiddenOutput):
     """See `lstm`."""
 
     hidden: int
@@ -80,9 +81,6 @@ class LSTM:
         of_h, of_x = stacked(*through(params["w_rec"])), stacked(*through(params["w_in"]))
         of_c = stacked(diagonal(to_h * f), diagonal(f))
         return jnp.concatenate([of_h, of_c], axis=-1), of_x
-
-    def output(self, params: Params, state: LSTMState, x: Any) -> Array:
-        return state.h
 
 
 def lstm(

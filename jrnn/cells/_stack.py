@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells._advance import advance, check_cell, draw_noise, is_causal, output_size
-from jrnn.cells._base import static_cell
+from jrnn.cells._base import outputs_hidden, static_cell
 from jrnn.types import Array, InputError, Params, Shape, State
 
 
@@ -64,7 +64,7 @@ class Stack:
     @property
     def jacobian(self) -> Any:
         """The closed form of the whole stack, if every layer has one and hands on its hidden part; None otherwise."""
-        plain = all(getattr(cell, "jacobian", None) and not isinstance(cell, Stack) for cell in self.cells)
+        plain = all(getattr(cell, "jacobian", None) and outputs_hidden(cell) for cell in self.cells)
         return self.by_layers if plain else None
 
     def by_layers(self, params: Params, state: State, x: Any) -> tuple[Array, Array]:

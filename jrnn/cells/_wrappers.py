@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells._advance import check_cell, draw_noise, is_causal, output_size
-from jrnn.cells._base import static_cell
+from jrnn.cells._base import Replaceable, static_cell
 from jrnn.kernels import Weights
 from jrnn.types import Array, InputError, Params, Shape, State, hidden_part, wide_dtype, with_hidden
 
 
-class Wrapper:
+class Wrapper(Replaceable):
     """Hands everything to `self.cell`; subclasses change one thing. Noise passes through."""
 
     cell: Any
@@ -42,10 +42,11 @@ class Wrapper:
         return self.cell.step(self.inner(params), state, x, **({} if noise is None else {"noise": noise}))
 
     def kernel(self, params: Params) -> Weights | None:
-        return self.inner_kernel(params) if type(self).step is Wrapper.step else None
+        return self.inner_kernel(params)
 
     def inner_kernel(self, params: Params) -> Weights | None:
-        return self.cell.kernel(self.inner(params)) if hasattr(self.cell, "kernel") else None
+        kernel = getattr(self.cell, "kernel", None)
+        return kernel and kernel(self.inner(params))
 
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
         return self.cell.output(self.inner(params), state, x, **({} if noise is None else {"noise": noise}))

@@ -66,7 +66,8 @@ def explain(cell: Any, params: Any, implementation: str | Sequence[str] | None =
 
 def refusal(name: str, cell: Any, params: Any) -> str | None:
     """Why an implementation of the array functions cannot run this cell; None if it can."""
-    weights = cell.kernel(params) if hasattr(cell, "kernel") else None
+    kernel = getattr(cell, "kernel", None)
+    weights = kernel and kernel(params)
     if weights is None:
         return f"{type(cell).__name__} has no recurrence of its own (`kernel`)"
     dtypes = {a.dtype for a in jax.tree.leaves(weights[1:])}
