@@ -14,17 +14,6 @@ import jax
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
-from jrnn.kernels.batching import ROWS
-from jrnn.kernels.problem import Events, Operands, Outcome
-
-ALONG = {Operands: ROWS, Events: Events(2, 2, 2, 2), Outcome: Outcome(2, 1, 2)}  # pyright: ignore[reportArgumentType]
-
-
-def rows_axes(args: Sequence[Operands | Events | Outcome]) -> list[int | None]:
-    """The axis of the sequences in every array of these, in order; None in the weights, which have none."""
-    fields = [pair for each in args for pair in zip(each, ALONG[type(each)], strict=True)]
-    return [axis for arrays, axis in fields for _ in jax.tree.leaves(arrays)]
-
 
 def ask_for_devices(primitive: Any) -> None:
     """JAX tells the lowering of this primitive which devices the program is for. There is no public name for it."""
@@ -59,6 +48,9 @@ def over_devices(
         specs = [tuple(a.sharding.spec) + (None,) * (len(a.shape) - len(a.sharding.spec)) for a in arguments]
         rows = first(spec[axis] for spec, axis in zip(specs, takes, strict=True) if axis is not None)
         members = first(spec[0] for spec, a in zip(specs, arguments, strict=True) if several and a.shape[0] > 1)
+        lengths = [a.shape[axis] for a, axis in zip(arguments, takes, strict=True) if axis is not None]
+        if any(length % parts_of(mesh, rows) for length in lengths):
+            rows = None  # what pads the last device's share would be summed into the gradients of the weights
         own = groups[: len(groups) // parts_of(mesh, members)]
         if own * parts_of(mesh, members) != groups or shares(rows, members):
             own, members = groups, None  # devices would read in other directions, or be asked for twice

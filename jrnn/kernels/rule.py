@@ -24,8 +24,8 @@ from jax.interpreters import ad, batching, mlir
 from jax.interpreters.partial_eval import dce_rules
 
 from jrnn.kernels import associative, native, reference, xla
-from jrnn.kernels.batching import batched
-from jrnn.kernels.partition import ask_for_devices, on_several_devices, over_devices, rows_axes
+from jrnn.kernels.batching import into_groups, into_rows, rows_axes
+from jrnn.kernels.partition import ask_for_devices, on_several_devices, over_devices
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, aligned
 from jrnn.types import Array
 
@@ -207,15 +207,36 @@ def outcome_of(call: Call, leaves: list[Any]) -> tuple[tuple, tuple]:
 
 
 def batch(primitive: Any, args: Sequence[Array], dims: Sequence[Any], *, call: Call) -> tuple[list, list]:
-    def joined(what: Recurrence, *args: Any) -> Any:
-        return bind(primitive, replace(call, what=what), *args)
+    """The new axis joins the sequences where the weights have none and nothing is summed over sequences; else the
+    groups. So it does for gradients at one point, whose operands need no copies then."""
+
+    def joined(what: Recurrence, *args: Array) -> list[Array]:
+        return primitive.bind(*args, call=replace(call, what=what))
 
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+    one = [a.shape if d is None else (*a.shape[:d], *a.shape[d + 1 :]) for a, d in zip(args, dims, strict=True)]
+    avals = tuple(ShapedArray(shape, a.dtype) for shape, a in zip(one, args, strict=True))
     if not size:
-        return none_of(primitive, args, dims, call)
-    trees = [jax.tree.unflatten(call.tree, leaves) for leaves in (args, dims)]
-    results, axes = batched(joined, call.what, size, *trees, into_rows=primitive is recur_p)
-    return jax.tree.leaves(results), jax.tree.leaves(axes)
+        found = shapes(primitive, call, avals)[0]
+        return [jnp.zeros((0, *aval.shape), aval.dtype) for aval in found], [0] * len(found)
+    if primitive is not push_p:
+        takes, gives = sequences(primitive, call, avals)
+        same_weights = all(d is None for d, axis in zip(dims, takes, strict=True) if axis is None)
+        one_point = primitive is pull_p and jax.tree.unflatten(call.tree, dims)[0].xs is None
+        if same_weights and None not in gives and not one_point:
+            return into_rows(joined, call.what, size, args, dims, takes, gives)
+    return into_groups(joined, call.what, size, args, dims)
+
+
+def sequences(primitive: Any, call: Call, avals: Sequence[Any]) -> tuple[list[int | None], list[int | None]]:
+    """The axis of the sequences in every argument and result of `recur_p` or `pull_p`; None where there is none."""
+    given = jax.tree.unflatten(call.tree, avals)
+    if primitive is pull_p:
+        gives = [axis for axis, moved in zip(rows_axes(given[:1]), call.wanted, strict=True) if moved]
+    else:
+        leaves, tree = shapes(primitive, call, tuple(avals))
+        gives = rows_axes((jax.tree.unflatten(tree, leaves),))
+    return rows_axes(given), gives
 
 
 def pull_dce(used: Sequence[bool], *rest: Any) -> tuple[list[bool], Any]:
@@ -229,14 +250,6 @@ def pull_dce(used: Sequence[bool], *rest: Any) -> tuple[list[bool], Any]:
     return [True] * len(eqn.invars), eqn.replace(outvars=left, params={"call": call})
 
 
-def none_of(primitive: Any, args: Sequence[Array], dims: Sequence[Any], call: Call) -> tuple[list, list]:
-    """`batch` over an axis of length 0."""
-    one = [a.shape if d is None else (*a.shape[:d], *a.shape[d + 1 :]) for a, d in zip(args, dims, strict=True)]
-    avals = tuple(ShapedArray(shape, a.dtype) for shape, a in zip(one, args, strict=True))
-    found = shapes(primitive, call, avals)[0]
-    return [jnp.zeros((0, *aval.shape), aval.dtype) for aval in found], [0] * len(found)
-
-
 def is_none(leaf: Any) -> bool:
     return leaf is None
 
@@ -248,15 +261,8 @@ def lower(primitive: Any, call: Call, ctx: Any, *args: Any) -> Any:
 
     function = of_groups(call.what.reverse)
     if on_several_devices(ctx) and call.name == "native" and primitive is not push_p:
-        given = jax.tree.unflatten(call.tree, ctx.avals_in)
-        found = jax.tree.unflatten(shapes(primitive, call, tuple(ctx.avals_in))[1], ctx.avals_out)
-        if primitive is pull_p:
-            takes, wanted = rows_axes(given), rows_axes(given[:1])
-            gives = [axis for axis, moved in zip(wanted, call.wanted, strict=True) if moved]
-        else:
-            takes, gives = rows_axes(given), rows_axes((found,))
         sizes = tuple([a.shape for a in avals] for avals in (ctx.avals_in, ctx.avals_out))
-        function = over_devices(of_groups, call.what.reverse, takes, gives, sizes)
+        function = over_devices(of_groups, call.what.reverse, *sequences(primitive, call, ctx.avals_in), sizes)
     return mlir.lower_fun(function, multiple_results=True)(ctx, *args)
 
 

@@ -77,6 +77,30 @@ def test_plain_jit_splits_the_sequences_over_devices(name):
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("cut", ["first", "last", "more"])
+def test_sequences_that_two_devices_cannot_share_equally(name, cut):
+    """A part of a split batch, or more than it: XLA pads the last device's share, which counts for nothing."""
+    cell = jrnn.Bidirectional(jrnn.lstm(4))
+    params, xs = cell.init(jax.random.key(0), 3), jax.random.normal(jax.random.key(1), (6, 6, 3))
+    of = {
+        "first": lambda xs: xs[:, :5],
+        "last": lambda xs: xs[:, 3:],
+        "more": lambda xs: jnp.concatenate([xs, xs[:, :3]], axis=1),
+    }[cut]
+
+    @jax.jit
+    @partial(jax.value_and_grad, argnums=(0, 1))
+    def run(params, xs):
+        return jnp.sum(jrnn.unroll(cell, params, of(xs), implementation=name).outputs ** 2)
+
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    placed = [
+        jax.device_put(a, NamedSharding(mesh, PartitionSpec(*w))) for a, w in ((params, ()), (xs, (None, "batch")))
+    ]
+    close(run(*placed), run(params, xs), tol=1e-12)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
 @pytest.mark.parametrize("two_ways", [False, True])
 def test_plain_jit_splits_an_ensemble_over_devices(name, two_ways):
     """Members that lie on two devices stay there, both directions of each; what all share is summed over them."""

@@ -109,6 +109,36 @@ def test_vmap(problem, mapped):
         close(found, jax.vmap(of(spec), in_axes=(where,))(many), tol=1e-11)
 
 
+def test_vmap_of_gradients_of_the_sequences_alone(problem):
+    """Nothing is summed over sequences, which the new axis joins; at one point, with several cotangents, the groups."""
+    operands, loss, spec = problem
+    xs, start = tangents_like((operands.xs, operands.start), lead=(4,))
+
+    def of(loss):
+        grad = jax.grad(lambda xs, start: loss(operands._replace(xs=xs, start=start)), argnums=(0, 1))
+        scaled = jax.vjp(lambda xs: loss(operands._replace(xs=xs)), xs[0])[1]
+        return jax.jit(lambda: (jax.vmap(grad)(xs, start), jax.vmap(scaled)(jnp.arange(3.0))))()
+
+    close(of(loss), of(spec), tol=1e-11)
+
+
+def test_vmap_repeats_no_operands():
+    """What all share of both directions is copied at once, whatever the length of the new axis."""
+    cell = jrnn.Bidirectional(jrnn.gru(3))
+    params, xs = cell.init(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (100, 4, 2))
+
+    def loss(params, xs):
+        return jnp.sum(jrnn.unroll(cell, params, xs, implementation="xla").outputs ** 2)
+
+    for argument in (0, 1):
+        grads = jax.jit(jax.vmap(jax.grad(loss, argument), in_axes=(None, 0)))
+        text = grads.lower(params, xs).as_text()
+        assert max(line.count("%") for line in text.splitlines() if "concatenate" in line) < 10
+        alone = [jax.grad(loss, argument)(params, x) for x in xs[:3]]
+        first = jax.tree.map(lambda a: a[:3], grads(params, xs))
+        close(first, jax.tree.map(lambda *a: jnp.stack(a), *alone), tol=1e-5)
+
+
 def test_vmap_twice():
     case = Case("lstm", 1, 3, 2, 2, 3)
     operands, events = make(case)
