@@ -23,16 +23,16 @@ def group(case, g, operands, events, cotangents):
     """One group: forwards with everything kept, then backwards."""
     import jax
 
-    one = jax.tree.map(lambda a: np.asarray(a[g]), operands)
+    one = jax.tree.map(lambda a: np.asarray(a)[g], operands)
     n = len(one.start)
-    given = [np.asarray(c[g]) for c in cotangents]
+    given = [np.asarray(c)[g] for c in cotangents]
     g_states, g_last = given[:n], given[n:]
     t_all, b_all = one.xs.shape[:2]
     flags = {
         name: np.ones((t_all, b_all), bool) if name in ("inside", "valid") else np.zeros((t_all, b_all), bool)
         for name in events._fields
     }
-    flags |= {name: np.asarray(f[g]) for name, f in events._asdict().items() if f is not None}
+    flags |= {name: np.asarray(f)[g] for name, f in events._asdict().items() if f is not None}
     order = range(t_all)[::-1] if case.what.reverse[g] else range(t_all)
     state, states, kept = [h.copy() for h in one.start], [np.empty((t_all, *h.shape)) for h in one.start], {}
     for t in order:

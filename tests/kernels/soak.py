@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-DTYPES = ("float64", 1e-10), ("float32", 1e-4), ("bfloat16", None)
-"""With the tolerance: float32 has summed hundreds of steps."""
+DTYPES = ("float64", 1e-10), ("float32", 1e-4), ("bfloat16", 5e-2)
+"""With the tolerance, or twice the error of the spec in the same dtype."""
 
 
 def soak(cases, seed):
@@ -28,19 +28,35 @@ def soak(cases, seed):
     jax.config.update("jax_enable_x64", True)
     from jrnn.kernels import native, reference
 
-    from .cases import Case, close, cotangents_like, kernel, make
+    from .cases import Case, cotangents_like, kernel, make
     from .plain import gradients
 
-    def near(found, wanted):
-        """bfloat16 rounds every state, which hundreds of steps add up."""
-        for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
-            a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-            assert np.linalg.norm(a - b) <= 5e-2 * np.linalg.norm(b) + 1e-9
+    def off(found, wanted):
+        """The distance of each array, relative to its norm, or to one: the size of what is summed where it cancels."""
+        pairs = list(zip(*map(jax.tree.leaves, (found, wanted)), strict=True))
+        assert all(a.shape == b.shape for a, b in pairs)
+        pairs = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in pairs]
+        return np.array([np.linalg.norm(a - b) / max(np.linalg.norm(b), 1) for a, b in pairs])
 
-    def by_spec(case, operands, happened, given):
-        """The spec in bfloat16: a rounding moves relu's pre-activation over its corner, there as in the kernel."""
+    def spec(case, operands, happened, given):
+        """In the dtype of the operands."""
         found, back = jax.vjp(lambda o: reference.run(case.what, o, happened), operands)
         return found, back(jax.tree.unflatten(jax.tree.structure(found), given))[0]
+
+    def check(case, dtype, tol, number, keep):
+        operands, happened = make(case, jnp.dtype(dtype), seed=number)
+        found, back = jax.vjp(lambda o: kernel(case.what, keep=keep)(o, happened), operands)
+        cotangents = cotangents_like(found, number)
+        grads = back(jax.tree.unflatten(jax.tree.structure(found), cotangents))[0]
+        wide, given = jax.tree.map(lambda a: np.asarray(a, np.float64), (operands, cotangents))
+        wanted = gradients(case, wide, happened, given)
+        if dtype != "float64" and max(np.max(np.abs(a), initial=0) for a in jax.tree.leaves(wanted)) > 1e30:
+            return check(case, *DTYPES[0], number, keep)  # exploded: beyond its range
+        # every state is rounded: where hundreds of steps or relu's corner magnify that, they do so in the spec as well
+        errors = off((found, grads), wanted)
+        if not np.all(errors <= tol):
+            allowed = np.maximum(tol, 2 * off(spec(case, operands, happened, cotangents), wanted))
+            assert np.all(errors <= allowed), (errors, allowed)
 
     assert not isinstance(native.library(), str), native.library()
     rng = np.random.default_rng(seed)
@@ -54,23 +70,12 @@ def soak(cases, seed):
         events = events.replace("silent", "") if "tap" in events else events
         case = Case(str(rng.choice(list(native.KINDS))), groups, steps, rows, features, units, events)
         dtype, tol = DTYPES[int(rng.integers(len(DTYPES)))]
-        narrow = dtype == "bfloat16"
-        if case.kind == "relu" and dtype == "float32":
-            dtype, tol = DTYPES[0]  # its corner, again
-        operands, happened = make(case, jnp.dtype(dtype), seed=number)
-        run = kernel(case.what, keep=bool(rng.random() < 0.5))
-        found, back = jax.vjp(lambda o, run=run, happened=happened: run(o, happened), operands)
-        cotangents = cotangents_like(found, number)
-        grads = back(jax.tree.unflatten(jax.tree.structure(found), cotangents))[0]
-        wide, given = jax.tree.map(lambda a: a.astype(jnp.float64), (operands, cotangents))
-        if narrow and case.kind == "relu":
-            wanted = by_spec(case, operands, happened, cotangents)
-        else:
-            wanted = gradients(case, wide, happened, given)
-        if narrow:
-            near((found, grads), wanted)
-        else:
-            close(jax.tree.map(lambda a: a.astype(jnp.float64), (found, grads)), wanted, tol=tol)
+        keep = bool(rng.random() < 0.5)
+        try:
+            check(case, dtype, tol, number, keep)
+        except AssertionError as error:
+            error.add_note(f"case {number} of seed {seed}: {case}, {dtype}, keep={keep}")
+            raise
         if number % 50 == 0:
             print(f"{number}: {case} ({native.instructions()})", flush=True)
     print(f"{cases} cases: all agree")
