@@ -76,7 +76,7 @@ def test_outputs_are_the_formulas(name):
     formula, gates, bias_shape = LAYERS[name]
     for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-6)):
         arrays = drawn(gates, bias_shape, dtype=dtype)
-        cell, params = weights.from_keras(arrays)
+        cell, params = weights.from_keras(arrays, recurrent_activation="sigmoid")
         ys = jrnn.unroll(cell, params, jnp.asarray(XS, dtype)).outputs
         wanted = formula([a.astype(np.float64) for a in arrays], XS.astype(dtype).astype(np.float64))
         np.testing.assert_allclose(ys, wanted, rtol=tolerance, atol=tolerance)
@@ -85,7 +85,7 @@ def test_outputs_are_the_formulas(name):
     assert [a.shape for a in out] == [a.shape for a in arrays]
     np.testing.assert_array_equal(out[0], arrays[0])
     np.testing.assert_array_equal(out[1], arrays[1])
-    again, same = weights.from_keras(out)
+    again, same = weights.from_keras(out, recurrent_activation="sigmoid")
     assert again == cell
     for a, b in zip(jax.tree.leaves(same), jax.tree.leaves(params), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -93,7 +93,7 @@ def test_outputs_are_the_formulas(name):
 
 def test_bidirectional_and_padding():
     ways = drawn(4, (4 * H,), 1), drawn(4, (4 * H,), 2)
-    cell, params = weights.from_keras([*ways[0], *ways[1]])
+    cell, params = weights.from_keras([*ways[0], *ways[1]], recurrent_activation="sigmoid")
     lengths = [T, 2]
     ys = jrnn.unroll(cell, params, jnp.asarray(XS), lengths=jnp.array(lengths)).outputs
     for b, n in enumerate(lengths):
@@ -125,7 +125,9 @@ def test_without_bias_and_other_activations():
     np.testing.assert_allclose(ys, simple_rnn([kernel, recurrent, 0 * bias], XS, lambda z: np.maximum(z, 0)))
     two = drawn(3, (2, 3 * H))[:2]
     for after in (True, False):
-        assert weights.from_keras(two, reset_after=after)[0] == jrnn.gru(H, reset_after=after)
+        assert weights.from_keras(two, recurrent_activation="sigmoid", reset_after=after)[0] == jrnn.gru(
+            H, reset_after=after
+        )
 
 
 def test_what_does_not_fit_is_named():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jrnn.interop.weights.layout import Layer, cell_of, check_reset, fetch, kind_of, layer_of, shape_of
+from jrnn.interop.weights.layout import Layer, cell_of, check_reset, fetch, kind_of, layer_of
 from jrnn.types import InputError, Params
 
 NAMES = ("weight_ih", "weight_hh", "bias", "bias_n")
@@ -24,10 +24,8 @@ def from_equinox(arrays: Any) -> tuple[Any, Params]:
     """
     if not isinstance(arrays, Mapping):
         arrays = {name: getattr(arrays, name) for name in NAMES if getattr(arrays, name, None) is not None}
-    if "weight_hh" not in arrays or len(shape_of(arrays["weight_hh"])) != 2:
-        fetch(arrays, "weight_hh", (None, None))
-    width, hidden = shape_of(arrays["weight_hh"])
-    w_rec = fetch(arrays, "weight_hh", (width, hidden))
+    w_rec = fetch(arrays, "weight_hh", (None, None))
+    width, hidden = w_rec.shape
     kind = kind_of("weight_hh", w_rec, hidden, axis=0)
     if kind == "rnn":
         raise InputError("weight_hh", f"shape {w_rec.shape}", "3 or 4 gates: Equinox has a GRUCell and an LSTMCell")

@@ -16,7 +16,6 @@ from jrnn.interop.weights.layout import (
     fetch,
     kind_of,
     layer_of,
-    shape_of,
 )
 from jrnn.types import InputError, Params
 
@@ -51,11 +50,10 @@ def from_nnx(params: Mapping[str, Any], *, activation: str = "tanh") -> tuple[An
         return from_dense(params, {"if": "if_"}, activation)
     arrays = flat(params)
     name = "dense_h.kernel"
-    if name not in arrays or len(shape_of(arrays[name])) != 2:
-        fetch(arrays, name, (None, None))
-    hidden, width = shape_of(arrays[name])
-    kind = kind_of(name, np.asarray(arrays[name]), hidden, axis=1)
-    w_rec, w_in = fetch(arrays, name, (hidden, width)), fetch(arrays, "dense_i.kernel", (None, width))
+    w_rec = fetch(arrays, name, (None, None))
+    hidden, width = w_rec.shape
+    kind = kind_of(name, w_rec, hidden, axis=1)
+    w_in = fetch(arrays, "dense_i.kernel", (None, width))
     bias = fetch(arrays, "dense_h.bias" if kind == "lstm" else "dense_i.bias", (width,))
     bias_rec = np.zeros(hidden, bias.dtype) if kind == "gru" else None
     return cell_of(Layer(kind, w_in, w_rec, bias, bias_rec, check_activation(activation, ACTIVATIONS)))
@@ -69,8 +67,7 @@ def from_dense(params: Any, renamed: dict[str, str], activation: str) -> tuple[A
     if not kind or states != {f"h{gate}" for gate in GATES[kind]}:
         needed = "those of a SimpleCell (i, h), GRUCell (ir, ..., hn) or LSTMCell (ii, ..., ho): the cell's own level"
         raise InputError("params", f"names {sorted(arrays)}", needed)
-    first = f"h{GATES[kind][0]}.kernel"
-    hidden = shape_of(arrays[first])[-1] if first in arrays and shape_of(arrays[first]) else None
+    hidden = fetch(arrays, f"h{GATES[kind][0]}.kernel", (None, None)).shape[1]
 
     def gathered(side: str, leaf: str, shape: tuple[int | None, ...]) -> np.ndarray:
         names = [f"{side}{gate}" for gate in GATES[kind]]

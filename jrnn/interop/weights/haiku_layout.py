@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jrnn.interop.weights.layout import Layer, cell_of, check_reset, fetch, layer_of, reorder, shape_of
+from jrnn.interop.weights.layout import Layer, cell_of, check_reset, check_shape, fetch, layer_of, reorder
 from jrnn.types import InputError, Params
 
 
@@ -39,7 +39,7 @@ def from_haiku(params: Mapping[str, Mapping[str, Any]], *, name: str | None = No
     w = fetch(arrays, f"{name}/linear/w", (None, width))
     if width % 4 or len(w) < width // 4:
         raise InputError(f"{name}/linear/w", f"shape {w.shape}", "[F + H, 4H]")
-    w, b = (reorder(a, "igfo", "ifgo") for a in (w, arrays[f"{name}/linear/b"]))
+    w, b = (reorder(a, "igfo", "ifgo") for a in (w, fetch(arrays, f"{name}/linear/b", (width,))))
     hidden = width // 4
     b[hidden : 2 * hidden] += 1
     return cell_of(Layer("lstm", w[:-hidden], w[-hidden:], b))
@@ -52,16 +52,19 @@ def core_of(params: Mapping, module: str, own: Mapping) -> str | None:
         return module
     if last != "linear" or not above or "b" not in own:
         return None
-    rows, width = shape_of(own["w"])
-    return above if f"{above}/linear_1" in params or (width % 4 == 0 and rows > width // 4) else None
+    if f"{above}/linear_1" in params:
+        return above
+    rows, width = fetch(own, "w", (None, None)).shape
+    return above if width % 4 == 0 and rows > width // 4 else None
 
 
 def gru(arrays: Mapping[str, Any], name: str) -> Layer:
     """z, r, a -> r, z, n, with z -> 1 - z."""
-    width = len(fetch(arrays, f"{name}/b", (None,)))
-    hidden = width // 3
-    w_in, w_rec = fetch(arrays, f"{name}/w_i", (None, width)), fetch(arrays, f"{name}/w_h", (hidden, width))
-    w_in, w_rec, bias = (swapped(reorder(a, "zrn", "rzn")) for a in (w_in, w_rec, np.asarray(arrays[f"{name}/b"])))
+    w_rec = fetch(arrays, f"{name}/w_h", (None, None))
+    hidden, width = w_rec.shape
+    check_shape(f"{name}/w_h", w_rec, (hidden, 3 * hidden))
+    w_in, bias = fetch(arrays, f"{name}/w_i", (None, width)), fetch(arrays, f"{name}/b", (width,))
+    w_in, w_rec, bias = (swapped(reorder(a, "zrn", "rzn")) for a in (w_in, w_rec, bias))
     return Layer("gru", w_in, w_rec, bias)
 
 

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import GRU, LSTM, Bidirectional, Elman, Stack, elman, gru, lstm, stack
-from jrnn.types import InputError, Params, Shape
+from jrnn.types import InputError, Params
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+NAMES = {"rnn": "elman", "lstm": "lstm", "gru": "gru"}  # jrnn's
 KINDS = {count: kind for kind, count in GATES.items()}
+FLOATS = tuple(np.dtype(one) for one in (jnp.bfloat16, np.float16, np.float32, np.float64))
 
 
 class Layer(NamedTuple):
@@ -45,9 +47,15 @@ def layer_of(cell: Any, params: Params, kinds: Sequence[str] = ("rnn", "lstm", "
     """The inverse of `cell_of`; InputError for a cell that the target has no layer for."""
     kind = {Elman: "rnn", LSTM: "lstm", GRU: "gru"}.get(type(cell), "")
     if kind not in kinds:
-        names = " or ".join({"rnn": "jrnn.elman", "lstm": "jrnn.lstm", "gru": "jrnn.gru"}[k] for k in kinds)
+        names = " or ".join(f"jrnn.{NAMES[k]}" for k in kinds)
         raise InputError("cell", type(cell).__name__, f"{names}: the layout has no other layer")
-    arrays = {name: np.asarray(array) for name, array in params.items()}
+    if not isinstance(params, Mapping):
+        raise InputError("params", f"a {type(params).__name__}", f"the dict that jrnn.{NAMES[kind]}(...).init makes")
+    arrays = {name: real_array(f"params[{name!r}]", array) for name, array in params.items()}
+    cell.initial_state(arrays)  # refuses names and shapes that are not the cell's
+    own = {"w_in", "w_rec", "bias"} | ({"bias_rec"} if getattr(cell, "reset_after", False) else set())
+    if arrays.keys() != own:
+        raise InputError("params", sorted(map(str, arrays)), f"no others than {sorted(own)}")
     return Layer(
         kind, arrays["w_in"], arrays["w_rec"], arrays["bias"], arrays.get("bias_rec"), getattr(cell, "activation", "")
     )
@@ -70,8 +78,14 @@ def sequence_of(layers: Sequence[Sequence[Layer]]) -> tuple[Any, Params]:
 def layers_of(cell: Any, params: Params) -> list[list[Layer]]:
     """The inverse of `sequence_of`."""
     if isinstance(cell, Stack):
+        if not isinstance(params, tuple | list) or len(params) != len(cell.cells):
+            given = f"{len(params)} of them" if isinstance(params, tuple | list) else f"a {type(params).__name__}"
+            raise InputError("params", given, f"a tuple with those of each of the {len(cell.cells)} layers")
         return [ways for one, own in zip(cell.cells, params, strict=True) for ways in layers_of(one, own)]
     if isinstance(cell, Bidirectional):
+        if not isinstance(params, Mapping) or params.keys() != {"forward", "backward"}:
+            given = sorted(map(str, params)) if isinstance(params, Mapping) else f"a {type(params).__name__}"
+            raise InputError("params", given, '{"forward": ..., "backward": ...}, those of each direction')
         return [[layer_of(cell.forward, params["forward"]), layer_of(cell.backward, params["backward"])]]
     return [[layer_of(cell, params)]]
 
@@ -90,8 +104,29 @@ def fetch(arrays: Any, name: str, shape: Sequence[int | None]) -> np.ndarray:
     if not isinstance(arrays, Mapping) or name not in arrays:
         given = sorted(map(str, arrays)) if isinstance(arrays, Mapping) else type(arrays).__name__
         raise InputError(name, f"none among {given}", f"an array of shape {spelled(shape)}")
-    array = np.asarray(arrays[name])
+    array = real_array(name, arrays[name])
     check_shape(name, array, shape)
+    return array
+
+
+def real_array(name: str, value: Any) -> np.ndarray:
+    """A foreign array of real floats as NumPy has it, in native byte order; anything else is refused by its name.
+
+    Tensors of PyTorch may need gradients, lie on a GPU, or be bfloat16, which NumPy has not by itself.
+    """
+    needed = "real numbers of type float16, bfloat16, float32 or float64"
+    try:
+        if callable(getattr(value, "detach", None)):
+            value = value.detach().cpu()
+        narrow = str(getattr(value, "dtype", "")) == "torch.bfloat16"
+        array = np.asarray(value.float()).astype(jnp.bfloat16) if narrow else np.asarray(value)
+    except Exception as error:  # foreign objects raise what they like
+        text = " ".join(str(error).split())[:200]
+        raise InputError(name, f"a {type(value).__name__} that is no array ({text})", needed) from error
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype not in FLOATS:
+        dequantise = "; numbers of other types are quantised: dequantise them first" * (array.dtype.kind in "iuV")
+        raise InputError(name, f"dtype {array.dtype}", f"{needed}{dequantise}")
     return array
 
 
@@ -142,8 +177,3 @@ def check_activation(activation: Any, allowed: Mapping[str, str], argument: str 
     if activation not in allowed:
         raise InputError(argument, repr(activation), f"one of {sorted(allowed)}")
     return allowed[activation]
-
-
-def shape_of(array: Any) -> Shape:
-    """The shape of anything that NumPy can read."""
-    return np.asarray(array).shape

@@ -16,7 +16,6 @@ from jrnn.interop.weights.layout import (
     layers_of,
     reorder,
     sequence_of,
-    shape_of,
     two_biases,
 )
 from jrnn.types import InputError, Params
@@ -38,13 +37,16 @@ def from_onnx(
     Raises:
       InputError: peepholes (P), or an array that is missing or does not fit.
     """
-    named = check_activation(activation.lower(), ACTIVATIONS)
+    named = check_activation(activation.lower() if isinstance(activation, str) else activation, ACTIVATIONS)
+    w_rec = fetch(arrays, "R", (None, None, None))
+    ways, width, hidden = w_rec.shape
+    if ways not in (1, 2):
+        raise InputError("R", f"shape {w_rec.shape}", "[1 or 2 directions, G*H, H]")
     if "P" in arrays:
-        raise InputError("P", f"shape {shape_of(arrays['P'])}", "no peepholes: jrnn.lstm has none")
-    if "R" not in arrays or len(shape_of(arrays["R"])) != 3 or shape_of(arrays["R"])[0] not in (1, 2):
-        fetch(arrays, "R", ("1 or 2", None, None))  # pyright: ignore
-    ways, width, hidden = shape_of(arrays["R"])
-    w_rec = fetch(arrays, "R", (ways, width, hidden))
+        raise InputError("P", f"shape {np.shape(arrays['P'])}", "no peepholes: jrnn.lstm has none")
+    if further := arrays.keys() - {"W", "R", "B"}:
+        needed = "W, R and B; initial states are `initial_state` of jrnn.unroll, and load_onnx reads a whole node"
+        raise InputError("arrays", f"{sorted(map(str, further))} too", needed)
     kind = kind_of("R", w_rec, hidden, axis=1)
     w_in = fetch(arrays, "W", (ways, width, None))
     both = fetch(arrays, "B", (ways, 2 * width)) if "B" in arrays else np.zeros((ways, 2 * width), w_rec.dtype)

@@ -17,7 +17,6 @@ from jrnn.interop.weights.layout import (
     kind_of,
     layers_of,
     sequence_of,
-    shape_of,
     two_biases,
 )
 from jrnn.types import InputError, Params
@@ -34,7 +33,7 @@ def from_torch(
     b_ih and b_hh are summed, but for b_hn of a GRU, which becomes `bias_rec`. Without biases zeros take their place.
 
     Args:
-      state_dict: arrays (or CPU tensors) by name, of an RNN, LSTM or GRU with any number of layers and one or two
+      state_dict: arrays (or tensors) by name, of an RNN, LSTM or GRU with any number of layers and one or two
         directions, or of an RNNCell, LSTMCell or GRUCell; other entries are let be.
       prefix: what stands before `weight_ih_l0` ("encoder.rnn."); needed where there are several recurrent modules.
       nonlinearity: of an RNN, "tanh" or "relu"; PyTorch does not write it into the state_dict.
@@ -47,7 +46,7 @@ def from_torch(
     activation = check_activation(nonlinearity, ACTIVATIONS, "nonlinearity")
     if not isinstance(state_dict, Mapping):
         raise InputError("state_dict", type(state_dict).__name__, "a dict of arrays by name")
-    matches = [match for name in state_dict if (match := NAME.fullmatch(name))]
+    matches = [match for name in state_dict if isinstance(name, str) and (match := NAME.fullmatch(name))]
     found = sorted({match["prefix"] for match in matches})
     if not found:
         given = f"no entry weight_ih_l0 among {sorted(map(str, state_dict))}"
@@ -58,7 +57,7 @@ def from_torch(
         prefix = found[0]
     if prefix not in found:
         raise InputError("prefix", repr(prefix), f"one of {found}")
-    projected = [name for name in state_dict if name.startswith(f"{prefix}weight_hr")]
+    projected = [name for name in state_dict if str(name).startswith(f"{prefix}weight_hr")]
     if projected:
         raise InputError(projected[0], "a projection of h (proj_size)", "an LSTM without: jrnn.lstm hands on h itself")
     start, own = str(prefix), [match for match in matches if match["prefix"] == prefix]
@@ -72,12 +71,9 @@ def from_torch(
 def one(arrays: Mapping[str, Any], prefix: str, suffix: str, activation: str) -> Layer:
     """One direction of one layer."""
     name = f"{prefix}weight_hh{suffix}"
-    if name not in arrays or len(shape_of(arrays[name])) != 2:
-        fetch(arrays, name, (None, None))
-    hidden = shape_of(arrays[name])[1]
-    w_rec = fetch(arrays, name, (None, hidden))
+    w_rec = fetch(arrays, name, (None, None))
+    width, hidden = w_rec.shape
     kind = kind_of(name, w_rec, hidden, axis=0)
-    width = len(w_rec)
     w_in = fetch(arrays, f"{prefix}weight_ih{suffix}", (width, None))
     names = [f"{prefix}bias_{side}{suffix}" for side in ("ih", "hh")]
     if any(name in arrays for name in names):
