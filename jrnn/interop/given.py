@@ -10,15 +10,29 @@ from typing import Any
 import jax
 import numpy as np
 
-from jrnn.cells import Bidirectional, Elman, Stack, is_causal, output_size
+from jrnn.cells import Bidirectional, Elman, Stack, Wrapper, is_causal, output_size
 from jrnn.interop.models import FlaxModel, made_by, told
 from jrnn.interop.sequences import flip
 from jrnn.interop.weights import from_torch, load_npz, load_onnx, load_safetensors
+from jrnn.interop.weights.files import is_file
 from jrnn.interop.weights.layout import fetch
 from jrnn.types import InputError, Params
 
 FORMS = "PATH.safetensors or PATH.npz (a PyTorch state_dict), PATH.onnx, or package.module:function"
-ELSEWHERE = {".pt", ".pth", ".bin", ".ckpt", ".h5", ".keras", ".pkl", ".msgpack"}
+READ = (".safetensors", ".npz", ".onnx")
+TORCH = '; in PyTorch: numpy.savez("model.npz", **{k: v.numpy() for k, v in %s.items()})'
+FROM_KERAS = "jrnn.interop.weights.from_keras(layer.get_weights(), recurrent_activation=...)"
+KERAS = f"; in Keras: a function that returns {FROM_KERAS} of its recurrent layer"
+ELSEWHERE = {  # endings of files that cannot be read, and what to do instead
+    ".pt": TORCH % "model.state_dict()",
+    ".pth": TORCH % "model.state_dict()",
+    ".bin": TORCH % "torch.load(path, weights_only=True)",
+    ".ckpt": TORCH % 'torch.load(path, weights_only=True)["state_dict"]',
+    ".h5": KERAS,
+    ".keras": KERAS,
+    ".pkl": "; a pickle runs the code in it: a function of yours that loads it and returns one of these",
+    ".msgpack": "; in Flax: a function that returns (module, flax.serialization.msgpack_restore(its bytes))",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class Network:
         one = jax.ShapeDtypeStruct((features,), np.float32)
         try:
             jax.eval_shape(lambda p, x: self.cell.step(p, self.cell.initial_state(p, ()), x), self.params, one)
-        except Exception as error:  # the user's cell may raise anything
+        except (Exception, SystemExit) as error:  # the user's cell may raise anything
             given = f"{dataset.name}, with {features} features ({told(error)})"
             raise InputError("data", given, "what this model's step takes") from error
         if self.head is not None and self.head["w"].shape[1] != dataset.outputs:
@@ -77,20 +91,21 @@ def network_of(
         kind of model has no use for.
     """
     ending = Path(model).suffix.lower()
-    is_function = ":" in model and not Path(model).exists()
-    if is_function:
+    if ":" in model and not is_file(model):
         refuse("head", head, "none: a Flax model brings its readout, and (cell, params) have none")
         made = made_by(model, one_name(rnn, model))
         if isinstance(made, FlaxModel):
             refuse("direction", direction, "none: --rnn names the RNN of one direction")
             return made
         return one_way(Network(*made), direction)
-    if ending in ELSEWHERE or ending not in (".safetensors", ".npz", ".onnx"):
-        how = '; in PyTorch: numpy.savez("model.npz", **{k: v.numpy() for k, v in model.state_dict().items()})'
-        raise InputError("model", repr(model), FORMS + how * (ending in ELSEWHERE))
+    if ending not in READ:
+        raise InputError("model", repr(model), f"{FORMS}{ELSEWHERE.get(ending, '')}")
     if ending == ".onnx":
         refuse("head", head, "none: of a .onnx file only the recurrent nodes are read")
         cell, params, options = load_onnx(model, None if rnn is None else rnn[0] if len(rnn) == 1 else rnn)
+        if further := options.keys() - {"reverse"}:
+            given = f"{model}, which holds {' and '.join(sorted(further))} for a batch of its own"
+            raise InputError("model", given, "one for any batch; jrnn.interop.weights.load_onnx reads this one")
         return one_way(Network(cell, params, None, bool(options.get("reverse"))), direction)
     arrays = load_npz(model) if ending == ".npz" else load_safetensors(model)
     prefix = one_name(rnn, model)
@@ -142,6 +157,8 @@ def input_size_of(cell: Any, params: Params) -> int | None:
     """F where it can be told from the parameters."""
     if isinstance(cell, Stack):
         return input_size_of(cell.cells[0], params[0])
+    if isinstance(cell, Wrapper):
+        return input_size_of(cell.cell, cell.inner(params))
     if isinstance(params, Mapping) and np.ndim(params.get("w_in", 0)) == 2:
         return params["w_in"].shape[0]
     return None

@@ -51,7 +51,7 @@ class FlaxModel:
             z = self.apply(self.variables if variables is None else variables, *given)
         except InputError:
             raise
-        except Exception as error:  # the user's model may raise anything
+        except (Exception, SystemExit) as error:  # the user's model may raise anything
             called = f"{self.kind}, which called with shapes {[a.shape for a in given]} raises {told(error)}"
             raise InputError("model", called, RESULTS) from error
         wanted = (*x.shape[: 1 + objective.each], objective.outputs)
@@ -130,6 +130,11 @@ def made_by(name: str, rnn: str | None) -> FlaxModel | tuple[Any, Params]:
         check_cell(first)
     except InputError as error:
         raise InputError("model", f"{name}, which returns ({type(first).__name__}, ...)", RESULTS) from error
+    try:
+        jax.eval_shape(lambda p: first.initial_state(p, ()), second)
+    except Exception as error:  # whatever a foreign initial_state raises for parameters that are not its own
+        given = f"{name}, whose parameters do not fit its {type(first).__name__} ({told(error)})"
+        raise InputError("model", given, "(cell, params) with params as the cell's init makes them") from error
     return first, second
 
 
@@ -146,13 +151,16 @@ def call(name: str) -> Any:
         return function()
     except InputError:
         raise
-    except Exception as error:  # the user's code may raise anything; it is told as bad input, with its place
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # the user's code may raise anything; it is told as bad input, with its place
         raise InputError(
             "model", f"{name}: {told(error)}", f"a function without arguments that returns {RESULTS}"
         ) from error
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """An error of the user's code in one line, with the place in a file that it comes from."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
