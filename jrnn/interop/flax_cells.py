@@ -10,7 +10,7 @@ import jax
 from jrnn.cells._base import static_cell
 from jrnn.interop.extras import require
 from jrnn.interop.foreign import ForeignCell, check_hashable, check_output
-from jrnn.types import InputError, Params, Shape, State
+from jrnn.types import Cell, InputError, Params, Shape, State
 
 
 @static_cell
@@ -161,6 +161,9 @@ def check_recurrent(cell: Any, kind: type, name: str) -> None:
     """InputError unless `cell` is an instance of `kind` with a carry."""
     if not isinstance(cell, kind) or not callable(getattr(cell, "initialize_carry", None)) or not callable(cell):
         needed = f"a recurrent cell: a {name} with `initialize_carry` and `__call__(carry, x) -> (carry, y)`"
+        if isinstance(cell, Cell):
+            room = "nnx.RNN(cell, input_size, rngs=...)" if name.startswith("nnx") else "linen.RNN(cell)"
+            needed = f"a cell of Flax; one of jrnn goes into jrnn.interop.{room}, not into Flax's RNN"
         raise InputError("cell", cell.__name__ if isinstance(cell, type) else type(cell).__name__, needed)
 
 

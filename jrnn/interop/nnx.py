@@ -6,6 +6,7 @@ Parameters are `nnx.Param`s; nothing random is kept, and no parameter travels th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -26,11 +27,13 @@ class RNN(nnx.Module):
 
     Args:
       cell: a jrnn cell, stack or `jrnn.Bidirectional`; a setting, static under `nnx.jit`.
-      input_size: F.
+      input_size: F; None for a cell without inputs.
       time_major, return_carry, reverse, keep_order: what a call does by default.
       unroll: steps per iteration of the compiled loop.
       implementation: as for `jrnn.unroll`; "xla" for programs that `jax.export` is to serialise.
       rngs: an `nnx.Rngs`; its stream `params` is drawn from once, and not kept.
+    Raises:
+      InputError: no input_size, no rngs, or something else than a cell.
     Attributes:
       params: the cell's parameters as `nnx.Param`s; `cell_params` is the same as plain arrays, for instruments.
     """
@@ -38,7 +41,7 @@ class RNN(nnx.Module):
     def __init__(
         self,
         cell: Any,
-        input_size: int | None,
+        input_size: int | None | EllipsisType = ...,
         *,
         time_major: bool = False,
         return_carry: bool = False,
@@ -46,9 +49,14 @@ class RNN(nnx.Module):
         keep_order: bool = False,
         unroll: int = 1,
         implementation: str | Sequence[str] | None = None,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ):
         check_cell(cell)
+        if isinstance(input_size, EllipsisType):
+            needed = (
+                f"the number of input features F: RNN(jrnn.{type(cell).__name__.lower()}(...), F, rngs=nnx.Rngs(0))"
+            )
+            raise InputError("input_size", "none", f"{needed}; None for a cell without inputs")
         if not isinstance(rngs, nnx.Rngs):
             raise InputError("rngs", type(rngs).__name__, "an nnx.Rngs, such as nnx.Rngs(0)")
         self.cell = nnx.static(cell)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import describe
+from jrnn.boundary import as_arrays, describe
 from jrnn.cells import BidirectionalState, LSTMState
 from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling import unroll
@@ -77,12 +77,13 @@ def carry_of(state: State) -> Any:
 def state_of(cell: Any, params: Params, carry: Any, batch: tuple[int, ...]) -> State:
     """The inverse of `carry_of` for a state of this cell."""
     like = jax.eval_shape(lambda p: cell.initial_state(p, batch), params)
-    shapes = carry_of(like)
+    shapes, carry = carry_of(like), as_arrays("initial_carry", carry)
     if jax.tree.structure(carry) != jax.tree.structure(shapes) or any(
         jnp.shape(a) != b.shape for a, b in zip(jax.tree.leaves(carry), jax.tree.leaves(shapes), strict=True)
     ):
-        needed = f"{describe(shapes)}, in Flax's order (c, h)"
-        raise InputError("initial_carry", describe(jax.tree.map(jnp.asarray, carry)), needed)
+        parts = jax.tree.leaves(like, is_leaf=lambda node: isinstance(node, LSTMState))
+        order = ", in Flax's order (c, h)" if any(isinstance(part, LSTMState) for part in parts) else ""
+        raise InputError("initial_carry", describe(carry), f"{describe(shapes)}{order}")
     return restored(carry, like)
 
 
@@ -121,7 +122,7 @@ def run_both(
     forward: Callable, backward: Callable, merge_fn: Callable, inputs: Any, initial_carry: Any, **options: Any
 ) -> tuple[Any, Any]:
     """((forward carry, backward carry), merged outputs) of two RNN modules, both at the original times."""
-    first, second = (None, None) if initial_carry is None else initial_carry
+    first, second = carries_of(initial_carry, 2, "direction, (forward, backward)")
     ways = dict(return_carry=True, **options)
     carry_f, ys_f = forward(inputs, initial_carry=first, reverse=False, **ways)
     carry_b, ys_b = backward(inputs, initial_carry=second, reverse=True, keep_order=True, **ways)
@@ -130,11 +131,19 @@ def run_both(
 
 def run_layers(layers: Sequence[Callable], inputs: Any, initial_carry: Any, **options: Any) -> tuple[Any, Any]:
     """(the layers' carries, the last one's outputs): each module reads the outputs of the one below."""
-    carries = [None] * len(layers) if initial_carry is None else initial_carry
-    if len(carries) != len(layers):
-        raise InputError("initial_carry", f"{len(carries)} carries", f"one for each of the {len(layers)} layers")
+    carries = carries_of(initial_carry, len(layers), f"of the {len(layers)} layers")
     after = []
     for layer, carry in zip(layers, carries, strict=True):
         carry, inputs = layer(inputs, initial_carry=carry, return_carry=True, **options)
         after.append(carry)
     return tuple(after), inputs
+
+
+def carries_of(given: Any, count: int, of: str) -> Sequence[Any]:
+    """The initial carries of several modules, or None for each."""
+    if given is None:
+        return [None] * count
+    if not isinstance(given, tuple | list) or len(given) != count:
+        what = f"{len(given)} carries" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+        raise InputError("initial_carry", what, f"one for each {of}, in a tuple")
+    return given

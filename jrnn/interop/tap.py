@@ -180,7 +180,7 @@ def tap_nnx(loss_fn: Callable[[Any], Array], model: Any, *, name: str | None = N
             own_module: Any = module
             cell, params = own_module.cell, own_module.cell_params
         else:
-            axes = module.cell.num_feature_axes
+            axes = getattr(module.cell, "num_feature_axes", 1)  # `from_nnx` refuses what is no cell of Flax
             cell, params = from_nnx(module.cell, input_shape=tuple(inputs.shape[-axes:]))
         calls.append(call_of(module, cell, params, own, inputs, **kwargs))
         return module(inputs, **kwargs)

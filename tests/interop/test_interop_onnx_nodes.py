@@ -257,3 +257,12 @@ def test_what_the_command_line_cannot_use_is_refused(tmp_path):
     node, arrays = with_states("GRU", rows=1)
     found = network_of(str(write(tmp_path / "same.onnx", graph_of([node], arrays))))
     assert np.any(np.asarray(found.cell.initial_state(found.params, ()).h))
+
+
+def test_a_node_without_a_name_or_outputs_is_called_by_its_kind(tmp_path):
+    node, arrays = node_of("GRU")
+    del node.output[:]
+    path = write(tmp_path / "n.onnx", graph_of([node], arrays))
+    assert weights.load_onnx(path, "GRU").cell == weights.load_onnx(path).cell == jrnn.gru(H, reset_after=False)
+    with pytest.raises(jrnn.InputError, match=r"name: got 'Y'; need one of \['GRU \(GRU\)'\]"):
+        weights.load_onnx(path, "Y")

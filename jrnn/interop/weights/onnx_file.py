@@ -77,9 +77,12 @@ def read_model(path: str | Path) -> Any:
     if not is_file(path):
         raise InputError("path", repr(path) if path is None else str(path), "a .onnx file")
     try:
-        return onnx.load(str(path))
+        model = onnx.load(str(path))
     except Exception as error:  # the decoder, the file system and the checks of external data raise their own
         raise InputError("path", f"{path} ({told(error)})", "a .onnx file, its external data beside it") from error
+    if not model.HasField("graph"):
+        raise InputError("path", f"{path}, in which there is no graph", "a .onnx file")
+    return model
 
 
 def nodes_of(model: Any) -> dict[str, OnnxNode]:
