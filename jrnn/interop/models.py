@@ -19,6 +19,7 @@ from jrnn.interop.extras import require
 from jrnn.interop.flax_cells import from_linen, from_nnx
 from jrnn.interop.sequences import flip
 from jrnn.interop.tap import Tapped, tap_linen, tap_nnx
+from jrnn.interop.weights.files import one_line
 from jrnn.training import Objective
 from jrnn.types import Array, InputError, Params
 
@@ -165,4 +166,4 @@ def told(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     places = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
     place = f" ({os.path.basename(places[-1].filename)}:{places[-1].lineno})" if places else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{place}"
+    return one_line(error) + place

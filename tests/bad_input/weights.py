@@ -411,6 +411,13 @@ ROWS = [
     ),
     Call("from_torch: a list", "state_dict", lambda: weights.from_torch([1]), ("list",)),  # pyright: ignore
     Call("from_torch: names that are numbers", "state_dict", lambda: weights.from_torch({1: 2}), ("weight_ih_l0",)),  # pyright: ignore
+    Call("save_safetensors: a list", "arrays", lambda: weights.save_safetensors("b.safetensors", [1]), ("list",)),  # pyright: ignore
+    Call("save_safetensors: text", "w", lambda: weights.save_safetensors("b.safetensors", {"w": "text"}), ("<U4",)),
+    Call("save_safetensors: objects", "w", lambda: weights.save_safetensors("b.safetensors", {"w": {}}), ("object",)),
+    Call(
+        "save_safetensors: complex", "w", lambda: weights.save_safetensors("b.safetensors", {"w": 1j}), ("complex128",)
+    ),
+    Call("save_safetensors: no folder", "path", lambda: weights.save_safetensors("none/b", {"w": 1.0}), ("none/b",)),
     *(
         Call(
             f"from_torch: {name}",

@@ -147,3 +147,15 @@ def test_jrnns_linen_modules_are_found_by_name():
     ):
         with pytest.raises(jrnn.InputError, match=match):
             call()
+
+
+def test_a_cell_of_jrnn_in_flaxs_rnn_is_refused():
+    class Wrong(nnx.Module):
+        def __init__(self, rngs):
+            self.rnn = nnx.RNN(jrnn.gru(H), rngs=rngs)
+
+        def __call__(self, xs):
+            return self.rnn(xs)
+
+    with pytest.raises(jrnn.InputError, match=r"cell: got GRU; need .*jrnn.interop.nnx.RNN\(cell, input_size"):
+        tap_nnx(lambda model: jnp.sum(model(XS)), Wrong(nnx.Rngs(0)))

@@ -63,7 +63,7 @@ REFUSED = {
     "text": (lambda a: np.full(a.shape, "w"), "<U1"),
     "objects": (lambda a: a.astype(object), "object"),
     "dates": (lambda a: a.astype("datetime64[s]"), "datetime64"),
-    "nothing": (lambda a: Stubborn(), "Stubborn that is no array .on another device"),
+    "nothing": (lambda a: Stubborn(), "Stubborn that is no array .RuntimeError: on another device"),
     "another shape": (lambda a: a[None], "shape"),
     "a number": (lambda a: np.float32(1), "shape"),
 }

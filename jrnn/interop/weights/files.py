@@ -83,11 +83,27 @@ def is_file(path: Any) -> bool:
 
 def unreadable(path: Any, name: str, error: Exception, needed: str) -> InputError:
     """The error for a file, and the array in it where it is known."""
-    where = f", array {name!r}" * bool(name)
-    return InputError("path", f"{path}{where} ({type(error).__name__}: {' '.join(str(error).split())[:200]})", needed)
+    return InputError("path", f"{path}{f', array {name!r}' * bool(name)} ({one_line(error)})", needed)
+
+
+def one_line(error: BaseException) -> str:
+    """What foreign code raised."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def save_safetensors(path: str | Path, arrays: Mapping[str, Any]) -> None:
-    """Writes named arrays, as `to_torch` makes them, to a .safetensors file; needs the extra `weights`."""
-    made = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    require("safetensors.numpy").save_file(made, str(path))
+    """Writes named arrays, as `to_torch` makes them, to a .safetensors file; needs the extra `weights`.
+
+    Raises:
+      InputError: what is no dict of arrays of numbers, or a path that cannot be written.
+    """
+    if not isinstance(arrays, Mapping):
+        raise InputError("arrays", f"a {type(arrays).__name__}", "a dict of arrays by name")
+    made = {str(name): np.asarray(array, order="C") for name, array in arrays.items()}
+    for name, array in made.items():
+        if array.dtype.kind not in "fiubV" or array.dtype.names or array.dtype.hasobject:
+            raise InputError(name, f"dtype {array.dtype}", "an array of real numbers")
+    try:
+        require("safetensors.numpy").save_file(made, str(path))
+    except Exception as error:
+        raise InputError("path", f"{path} ({one_line(error)})", "a place where a file can be written") from error

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import GRU, LSTM, Bidirectional, Elman, Stack, elman, gru, lstm, stack
+from jrnn.interop.weights.files import one_line
 from jrnn.types import InputError, Params
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -121,8 +122,7 @@ def real_array(name: str, value: Any) -> np.ndarray:
         narrow = str(getattr(value, "dtype", "")) == "torch.bfloat16"
         array = np.asarray(value.float()).astype(jnp.bfloat16) if narrow else np.asarray(value)
     except Exception as error:  # foreign objects raise what they like
-        text = " ".join(str(error).split())[:200]
-        raise InputError(name, f"a {type(value).__name__} that is no array ({text})", needed) from error
+        raise InputError(name, f"a {type(value).__name__} that is no array ({one_line(error)})", needed) from error
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype not in FLOATS:
         dequantise = "; numbers of other types are quantised: dequantise them first" * (array.dtype.kind in "iuV")

@@ -11,9 +11,9 @@ import numpy as np
 
 from jrnn.cells import stack
 from jrnn.interop.extras import require
-from jrnn.interop.weights.files import is_file
+from jrnn.interop.weights.files import is_file, one_line
 from jrnn.interop.weights.onnx_node import ACTIVATIONS, OnnxRNN, one_rnn
-from jrnn.interop.weights.onnx_values import Values, told
+from jrnn.interop.weights.onnx_values import Values
 from jrnn.types import InputError
 
 
@@ -79,7 +79,7 @@ def read_model(path: str | Path) -> Any:
     try:
         model = onnx.load(str(path))
     except Exception as error:  # the decoder, the file system and the checks of external data raise their own
-        raise InputError("path", f"{path} ({told(error)})", "a .onnx file, its external data beside it") from error
+        raise InputError("path", f"{path} ({one_line(error)})", "a .onnx file, its external data beside it") from error
     if not model.HasField("graph"):
         raise InputError("path", f"{path}, in which there is no graph", "a .onnx file")
     return model

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jrnn.interop.extras import require
+from jrnn.interop.weights.files import one_line
 from jrnn.types import InputError
 
 MOST = 2**30  # numbers in one computed array; a few bytes of a file can ask for any number
@@ -99,7 +100,7 @@ class Values:
             program = require("onnx.reference").ReferenceEvaluator(graph, opsets=self.opsets)
             return Held(np.asarray(program.run(None, inputs)[0]))
         except Exception as error:
-            given = f"{name!r}, which {node.op_type} does not make ({told(error)})"
+            given = f"{name!r}, which {node.op_type} does not make ({one_line(error)})"
             raise InputError(what, given, "weights that are in the file") from error
 
 
@@ -137,10 +138,5 @@ def array_of(tensor: Any, what: str) -> np.ndarray:
     try:
         return require("onnx.numpy_helper").to_array(tensor)
     except Exception as error:  # onnx raises whatever comes
-        given = f"the tensor {tensor.name!r} with dims {list(tensor.dims)} ({told(error)})"
+        given = f"the tensor {tensor.name!r} with dims {list(tensor.dims)} ({one_line(error)})"
         raise InputError(what, given, "a tensor whose data are in the file") from error
-
-
-def told(error: BaseException) -> str:
-    """An error of a reader in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
