@@ -89,7 +89,7 @@ def nodes_of(model: Any) -> dict[str, OnnxNode]:
     """Every recurrent node by name; a name that comes again gets its place behind it."""
     found: dict[str, OnnxNode] = {}
     for at in recurrent(model.graph, ()):
-        name = at.node.name or next(filter(None, at.node.output), at.node.op_type)
+        name = str(at.node.name or next(filter(None, at.node.output), at.node.op_type))  # bytes where no UTF-8
         found[name if name not in found else f"{name}#{len(found)}"] = at
     return found
 
