@@ -244,6 +244,24 @@ ONNX: dict[str, tuple[Callable[[Path], Any], str, tuple[str, ...]]] = {
         ("no peepholes",),
     ),
     "nine inputs": (partial(model, inputs=("X", "W", "R", "B", "", "", "", "", "W")), "inputs of rnn", ("9",)),
+    "an LSTM with a GRU's weights": (
+        partial(model, more={"W": np.ones((1, 6, 2)), "R": np.ones((1, 6, 2)), "B": np.ones((1, 12))}),
+        "R",
+        ("(1, 6, 2)", "[1, 8, 2]"),
+    ),
+    "initial_h stretched from four axes": (
+        partial(
+            model,
+            inputs=WITH_H,
+            more={"one": np.ones((1, 1, 1, H), np.float32)},
+            before=lambda helper: [
+                helper.make_node("Shape", ["X"], ["s"]),
+                helper.make_node("Expand", ["one", "s"], ["h"]),
+            ],
+        ),
+        "initial_h of rnn",
+        ("(1, 1, 1, 2)",),
+    ),
     "no R": (partial(model, inputs=("X", "W")), "R", ("none among",)),
     "R that nothing makes": (partial(model, drop=("R",)), "R of rnn", ("nothing in the file",)),
     "R of the inputs": (partial(model, drop=("R",), before=made_by("Neg")), "R of rnn", ("model's inputs",)),

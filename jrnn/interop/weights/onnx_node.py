@@ -9,7 +9,7 @@ import numpy as np
 
 from jrnn.cells import Bidirectional, BidirectionalState, learnable_initial_state
 from jrnn.interop.extras import require
-from jrnn.interop.weights.layout import check_shape, fetch, real_array
+from jrnn.interop.weights.layout import GATES, check_shape, fetch, real_array
 from jrnn.interop.weights.onnx_layout import from_onnx
 from jrnn.interop.weights.onnx_values import OF_INPUTS, SHAPES, Held, Values
 from jrnn.types import InputError, Params, State
@@ -66,7 +66,8 @@ def one_rnn(name: str, node: Any, values: Values) -> OnnxRNN:
             source = f"computed from {inputs[letter]!r}, which depends on {one if isinstance(one, str) else SHAPES}"
             raise InputError(f"{letter} of {name}", source, "weights that are in the file")
     arrays = {letter: one.array for letter, one in held.items()}  # pyright: ignore
-    fetch(arrays, "R", (ways, None, given.get("hidden_size")))
+    hidden = fetch(arrays, "R", (ways, None, given.get("hidden_size"))).shape[2]
+    check_shape("R", arrays["R"], (ways, GATES[op.lower()] * hidden, hidden))
     cell, params = from_onnx(
         arrays,
         linear_before_reset=bool(given.get("linear_before_reset", 0)),
@@ -143,8 +144,7 @@ def state_of(what: str, held: Held | str, ways: int, cell: Any, layout: int) -> 
         check_shape(what, array, (None, ways, hidden) if layout else (ways, None, hidden))
     array = array.reshape((1,) * (3 - array.ndim) + array.shape)
     array = np.swapaxes(array, 0, 1) if layout else array
-    fits = array.shape[0] in (1, ways) and array.shape[1] and array.shape[2] in (1, hidden)
-    if not fits:
+    if array.ndim > 3 or array.shape[0] not in (1, ways) or not array.shape[1] or array.shape[2] not in (1, hidden):
         raise InputError(what, f"shape {held.array.shape}", f"[{ways}, B, {hidden}]")
     array = np.broadcast_to(array, (ways, array.shape[1], hidden))
     return array if np.any(array) else None
