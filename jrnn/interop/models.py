@@ -133,7 +133,10 @@ def made_by(name: str, rnn: str | None) -> FlaxModel | tuple[Any, Params]:
         raise InputError("model", f"{name}, which returns ({type(first).__name__}, ...)", RESULTS) from error
     try:
         jax.eval_shape(lambda p: first.initial_state(p, ()), second)
-    except Exception as error:  # whatever a foreign initial_state raises for parameters that are not its own
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # whatever a foreign initial_state raises for parameters that are not its own
         given = f"{name}, whose parameters do not fit its {type(first).__name__} ({told(error)})"
         raise InputError("model", given, "(cell, params) with params as the cell's init makes them") from error
     return first, second

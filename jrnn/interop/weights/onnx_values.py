@@ -67,7 +67,9 @@ class Values:
         if name in self.tensors or name in self.given:
             return []
         if name not in self.makers:
-            raise InputError(what, f"{name!r}, which nothing in the file makes", "a complete model")
+            raise InputError(
+                what, f"{name!r}, which nothing in the file makes", "a complete model, without sparse initializers"
+            )
         return [one for one in self.makers[name].input if one]
 
     def made(self, name: str, what: str) -> Held | str:
