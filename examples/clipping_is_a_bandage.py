@@ -110,7 +110,7 @@ def measure(cell, many):
         value = on_seen(w["head"], jrnn.unroll(cell, w["cell"], seen))
         if all(np.isfinite(leaf).all() for leaf in (*jax.tree.leaves(w), value)):
             verdict = flow_of(w).verdict(LAG)
-            found[i] = verdict.reach, verdict.growth, value
+            found[i] = verdict.reach, np.log(verdict.arriving) / LAG, value
     return found
 
 

@@ -69,7 +69,8 @@ class GradientFlow(NamedTuple):
     state_norms: Float[Array, "T+1 *B"]
     """||h_k||_2, [T+1, *B], laid out like `state_gradients`; NaN on padding."""
     segments: Int[Array, "T+1 *B"]
-    """[T+1, *B] of int: the stretch of time that h_k belongs to; resets and truncation cut one off from the next."""
+    """[T+1, *B] of int: the stretch of time that h_k belongs to; resets and truncation cut one off from the next. -1 on
+    padding."""
     reverse: Bool[Array, ""]
     """Whether the run was read backwards, so that lags are counted the other way."""
     parts: Float[Array, "R T+1 *B N"] | None
@@ -103,7 +104,8 @@ class GradientFlow(NamedTuple):
         reached = [tau for tau in range(longest + 1) if found.ratios(tau)[1].any()] if found.by_lag.size else []
         if not is_count(lag) or lag not in reached:
             needed = f"a lag from 0 to {reached[-1]}" if reached else "a run in which some output carries gradient"
-            needed += ", the longest way back that is not cut" if reached and np.any(np.asarray(self.segments)) else ""
+            cut = reached and (np.asarray(self.segments) > 0).any()
+            needed += ", the longest way back that is not cut" if cut else ""
             raise InputError("lag", repr(lag), needed)
         judged = judge(found, lag, stays_bounded(np.asarray(self.state_norms), bool(self.reverse)), level)
         return replace(judged, caution=sum_caution(np.asarray(self.sum_error), bool(self.exact)))
@@ -265,7 +267,7 @@ def followed(
         "credit_by_state": by_state,
         "lag_norms_by_gate": {gate: weight * of_gate for gate, of_gate in found["gates"].items()},
         "state_norms": jnp.where(layout.in_place(layout.inside), norm(ravel_state(states, axes)), jnp.nan),
-        "segments": layout.in_place(segments_of(steps, layout.inside.shape)),
+        "segments": layout.in_place(jnp.where(layout.inside, segments_of(steps, layout.inside.shape), -1)),
         "reverse": jnp.asarray(layout.reverse),
         "parts": layout.by_output(found["parts"]) if keep_parts else None,
     }

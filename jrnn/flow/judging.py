@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jrnn.flow.arrival import Arrival, interval
+from jrnn.flow.decay import decay, heard
 from jrnn.types import InputError
 
 VANISHED, EXPLODED = 0.01, 100.0
@@ -22,11 +23,12 @@ class Verdict:
     """What becomes of the gradient `lag` steps back: a kind and the numbers behind it (Python floats)."""
 
     kind: str
-    """'vanishing': under 1 % arrives in the typical (median) sequence; 'exploding': over 100 times as much; 'chaotic':
-    exploding, still growing over the second half of the lags, while the states stay bounded; 'both': it vanishes in the
-    typical sequence and explodes in the mean; 'transient growth': at some shorter lag over 10 times as much arrives as
-    was sent, and at `lag` less than a tenth of that; 'healthy': none of these; 'undecided': the interval holds a
-    boundary; 'not finite'. Each only if its whole interval says so."""
+    """'vanishing': under 1 % arrives in the typical (median) sequence, and not because of the first step alone: under
+    1 % of what entered arrives (`of_entered`), or under 1 % enters at all (`entry`); 'exploding': over 100 times as
+    much; 'chaotic': exploding, with a growth above 0 at late lags, while the states stay bounded; 'both': it vanishes
+    in the typical sequence and explodes in the mean; 'transient growth': at some shorter lag over 10 times as much
+    arrives as was sent, and at `lag` less than a tenth of that; 'healthy': none of these; 'undecided': the intervals
+    hold a boundary; 'not finite'. Each only if the whole intervals say so."""
     lag: int
     """The lag it holds for, in steps."""
     arriving: float
@@ -38,10 +40,19 @@ class Verdict:
     """The mean over sequences of the same ratio: a few sequences in which the gradient explodes show here."""
     mean_interval: Interval
     growth: float
-    """ln(arriving) / lag, nats per step."""
+    """Nats per step: the slope of ln(what is left) at late lags, so that a loss of the first step does not count: the
+    median over sequences of ln(sum_t ||part(t, t - lag)|| / sum_t ||part(t, t - m)||) / (lag - m), m = lag // 2, below
+    lag 8 m = 1; at lag 1, 0."""
     growth_interval: Interval
-    late_growth_interval: Interval
-    """The same between lag / 2 and lag alone: lasting growth, not a rise at first."""
+    """Its interval; as the next two, made like that of `arriving`."""
+    entry: float
+    """The share that is left after one step, the median of sum_t ||part(t, t - 1)|| / sum_t ||part(t, t)|| over the
+    same outputs: the loss of an LSTM's gradient on entering its memory shows here."""
+    entry_interval: Interval
+    of_entered: float
+    """The share of what entered that arrives: arriving / (entry e^-growth), taken sequence by sequence; it is
+    `arriving` where the first step takes as much as later ones."""
+    of_entered_interval: Interval
     peak: float
     """The largest fraction that arrives at any lag up to `lag`."""
     peak_lag: int
@@ -61,8 +72,13 @@ class Verdict:
 
     @property
     def half_life(self) -> float:
-        """Steps after which half is left, ln(1/2) / growth; infinite if nothing is lost."""
+        """Steps after which half is left of what entered, ln(1/2) / growth; infinite if nothing is lost."""
         return math.log(0.5) / self.growth if self.growth < 0 else math.inf
+
+    @property
+    def lost_on_entering(self) -> bool:
+        """Whether the first step takes over half of what a later one leaves, or so much that 1 % depends on it."""
+        return self.of_entered >= 2 * self.arriving > 0 or self.arriving < VANISHED <= self.of_entered
 
     @property
     def sentence(self) -> str:
@@ -85,6 +101,13 @@ class Verdict:
         if self.sequences == 1 and self.arriving_interval == (0.0, math.inf):
             few = f"one sequence and {'one output' if self.outputs == 1 else 'outputs whose ways back overlap'}: "
         grows = f"{self.growth:+.3f} nats per step"
+        if self.lost_on_entering:
+            arrives += f"; the first step alone leaves {amount(self.entry)}"
+            fades = "keeps its size" if math.isinf(self.half_life) else f"halves in {self.half_life:.3g} steps"
+            after = f"after it the gradient {fades} ({grows}), so {amount(self.of_entered)} of what entered arrives"
+            if self.kind in ("healthy", "vanishing"):
+                return f"{head}, {arrives}; {after}."
+            arrives += f", and {after}"
         reach = f"{'at least ' if self.reach_is_bound else ''}{counted(self.reach)}"
         tail = {
             "exploding": f"{grows} back",
@@ -108,7 +131,11 @@ class Verdict:
             return f"More sequences would decide it. It is healthy if the growth lies {healthy}."
         if self.kind == "healthy":
             return f"It holds at this lag as long as the growth lies {healthy}."
-        return f"It would be healthy if the growth lay {healthy}; now it is {self.growth:+.3f}."
+        if self.kind == "vanishing" and self.entry < VANISHED <= self.of_entered:
+            return f"It would be healthy if the first step left 1 % or more; now it leaves {amount(self.entry)}."
+        kept = max(self.arriving, self.of_entered) if self.arriving < VANISHED else self.arriving
+        now = math.log(kept) / self.lag if kept > 0 else -math.inf
+        return f"It would be healthy if the growth lay {healthy}; now it is {now:+.3f} in the mean over them."
 
 
 def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed: int = 0) -> Verdict:
@@ -124,13 +151,18 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
     far, known = np.flatnonzero(curve >= VANISHED), np.flatnonzero(~np.isnan(curve))
     reach = int(far[-1]) if len(far) else 0
     upto = np.where(np.isnan(curve[: lag + 1]), -np.inf, curve[: lag + 1])
-    peak, half = int(np.argmax(upto)), max(lag // 2, min(arrival.base, lag))
-    typical, mean = arrival.draws([lag, half, peak], seed)
+    peak, way = int(np.argmax(upto)), decay(arrival, lag)
+    shares = way.entry, way.of_entered, way.later
+    typical, mean = arrival.draws([lag, peak], seed, shares)
     low, high = arrival.typical_interval(lag, typical[:, 0], level)
-    mean_interval, peak_interval = interval(mean[:, 0], level), arrival.typical_interval(peak, typical[:, 2], level)
+    mean_interval, peak_interval = interval(mean[:, 0], level), arrival.typical_interval(peak, typical[:, 1], level)
+    entry, of_entered, later = (arrival.typical(lag, ratio) for ratio in shares)
+    entry_ends, of_entered_ends, later_ends = (
+        arrival.typical_interval(lag, typical[:, 2 + i], level, ratio) for i, ratio in enumerate(shares)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
-        growth, *ends = (float(np.log(x) / lag) if lag else 0.0 for x in (curve[lag], low, high))
-        late = interval(np.log(typical[:, 0] / typical[:, 1]) / (lag - half), level) if lag > half else (0.0, 0.0)
+        growth, *ends = (float(np.log(x) / way.steps) if way.steps else 0.0 for x in (later, *later_ends))
+    heard_low, heard_high = (heard(*end) for end in zip((low, high), entry_ends, of_entered_ends, strict=True))
     each = arrival.by_sequence(lag)
     kind, between = "undecided", ()
     if lag == 0:
@@ -139,14 +171,14 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
         kind = "not finite"
     elif peak_interval[0] > OVERSHOOT and high < peak_interval[0] / OVERSHOOT:
         kind = "transient growth"
-    elif high < VANISHED:
+    elif heard_high < VANISHED:
         kind = "both" if mean_interval[0] > EXPLODED else "vanishing"
     elif low > EXPLODED:
-        kind = "chaotic" if bounded and late[0] > 0 else "exploding"
-    elif low >= VANISHED and high <= EXPLODED:
+        kind = "chaotic" if bounded and ends[0] > 0 else "exploding"
+    elif heard_low >= VANISHED and high <= EXPLODED:
         kind = "healthy"
     else:
-        sides = (("vanishing", low < VANISHED), ("healthy", True), ("exploding", high > EXPLODED))
+        sides = (("vanishing", heard_low < VANISHED), ("healthy", True), ("exploding", high > EXPLODED))
         between = tuple(name for name, possible in sides if possible)
     return Verdict(
         kind=kind,
@@ -157,11 +189,14 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
         mean_interval=mean_interval,
         growth=growth,
         growth_interval=(ends[0], ends[1]),
-        late_growth_interval=late,
+        entry=entry,
+        entry_interval=entry_ends,
+        of_entered=of_entered,
+        of_entered_interval=of_entered_ends,
         peak=float(curve[peak]),
         peak_lag=peak,
         reach=reach,
-        reach_is_bound=bool(len(far)) and reach == known[-1],
+        reach_is_bound=bool(len(far) and reach == known[-1]),
         level=level,
         sequences=len(each),
         outputs=len(arrival.ratios(lag)[0]),

@@ -96,8 +96,18 @@ class FlowSummary:
 
     @property
     def growth(self) -> float:
-        """Nats per step: ln(arriving[lag]) / lag."""
+        """Nats per step at late lags: a loss of the first step alone does not count."""
         return self.judgement.growth
+
+    @property
+    def entry(self) -> float:
+        """The share that is left after one step."""
+        return self.judgement.entry
+
+    @property
+    def of_entered(self) -> float:
+        """The share of what entered that arrives `lag` steps back: what a loss of the first step alone leaves out."""
+        return self.judgement.of_entered
 
     @property
     def reach(self) -> int:

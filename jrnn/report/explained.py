@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
 from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.facts import clipping_facts, measured
@@ -41,8 +42,15 @@ GLOSSARY = (
     ),
     (
         "Vanishing, exploding",
-        "Vanishing: under 1 % of the gradient arrives at the lag the task needs. Exploding: it arrives over 100 "
-        "times as large. Either is said only if the whole interval of confidence lies there.",
+        "Vanishing: under 1 % of the gradient arrives at the lag the task needs, and that is not the doing of the "
+        "first step alone. Exploding: it arrives over 100 times as large. Either is said only if the whole interval "
+        "of confidence lies there.",
+    ),
+    (
+        "What enters",
+        "The first step back can cost more than later ones, once: the gradient of an LSTM's output must pass the "
+        "output gate to enter the memory. A memory that keeps what entered is not vanishing, unless under 1 % "
+        "enters; growth and half-life are those of the steps after the first.",
     ),
 )
 
@@ -71,6 +79,12 @@ def advice(flow: FlowSummary) -> str:
     """What the verdict means for training and what often helps; a cell that has gates is not told to get some."""
     if not flow.lag:
         return ""
+    if flow.verdict == "vanishing" and flow.entry < VANISHED <= flow.of_entered:
+        return (
+            "Hardly any of the gradient gets past the first step back, so the weights learn from the last step alone. "
+            "What often helps in an LSTM: an output gate that starts open (a bias above 0), and a memory so small that "
+            "its tanh does not saturate."
+        )
     if flow.verdict == "vanishing" and flow.lag_norms_by_gate:
         bias = f"ln({flow.lag}) = {math.log(flow.lag):.1f}" if flow.lag > 2 else "1"
         return (
@@ -89,7 +103,8 @@ def lag_text(diagnosis: Diagnosis) -> tuple[str, str]:
         "steps back. Where it falls below the dotted line, less than 1 % arrives (the dot marks the last lag above "
         f"it). The green line is at {steps(lag)}, the lag the task needs: the closer to 1 a curve crosses it, the "
         "better the network can learn from that far back. The scale is logarithmic, so a straight line down is a "
-        "loss of the same share at every step. The line is the median sequence; the band holds 80 % of them."
+        "loss of the same share at every step; a drop at the first step alone is lost only once. The line is the "
+        "median sequence; the band holds 80 % of them."
     )
     alt = "; ".join(
         f"{s.name}: {percentage(s.flow.at_lag)} arrives at lag {lag}, 1 % reaches {_reach(s)}" for s in diagnosis.stages

@@ -12,7 +12,7 @@ from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.facts import clipping_facts
 from jrnn.report.wording import half_life
 
-DERIVED = ("lag", "growth", "reach", "reach_is_bound", "outputs")
+DERIVED = ("lag", "growth", "entry", "of_entered", "reach", "reach_is_bound", "outputs")
 
 
 def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -22,9 +22,9 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
 
     Returns:
       title, command, versions, data and model as they are in the diagnosis; stages: for each name, step, scores,
-      verdict, sentence, change, at_lag, half_life (steps) and flow (the fields of `FlowSummary`); clipping: the
-      fields of `ClippingFacts`, or None where nothing was trained; clipping_proof: the fields of `ClippingProof` or
-      None; history: one list per quantity, one number an update.
+      verdict, sentence, change, at_lag, half_life (steps, of what entered) and flow (the fields of `FlowSummary`);
+      clipping: the fields of `ClippingFacts`, or None where nothing was trained; clipping_proof: the fields of
+      `ClippingProof` or None; history: one list per quantity, one number an update.
     """
     facts = clipping_facts(diagnosis)
     return plain(

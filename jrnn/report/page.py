@@ -111,7 +111,7 @@ def _keys(diagnosis: Diagnosis) -> str:
     kinds.append((f"Gradient that arrives at lag {last.flow.lag}", [percentage(s.flow.at_lag) for s in stages]))
     reach = [("at least " if s.flow.reach_is_bound else "") + steps(s.flow.reach) for s in stages]
     kinds.append(("1 % of the gradient reaches back", reach))
-    kinds.append(("Going back, the gradient", [halving(s.flow.growth) for s in stages]))
+    kinds.append(("After the first step back, the gradient", [halving(s.flow.growth) for s in stages]))
     cards = []
     for label, values in kinds:
         small = "".join(

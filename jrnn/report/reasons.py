@@ -43,6 +43,8 @@ def _best(flow: FlowSummary) -> str:
     limit = "No gradient can arrive larger than that."
     if flow.at_lag < VANISHED <= math.exp(min(logs[0], 700.0)):
         limit = f"What the errors send back lies mostly along the others: {percentage(flow.at_lag)} arrives."
+        if flow.judgement.lost_on_entering:
+            limit = f"Of what the errors send back, {percentage(flow.entry)} gets past the first step."
     return (
         f"Of the {windows.size} directions of the state, {keep} keep{'s' if many == 1 else ''} 1 % or more over "
         f"{steps(flow.lag)} in the typical sequence; the best keeps {best}. {limit}"

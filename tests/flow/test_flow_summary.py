@@ -121,7 +121,8 @@ def test_loss_on_the_final_state_and_whole_state_of_an_lstm():
     credit = gradient_flow(cell, weights, xs, loss).credit[5]  # of output 6, over k = 0..6 and sequences
     each = (np.asarray(credit) / np.asarray(credit[6]))[6:0:-1]
     assert_allclose(found.arriving, np.median(each, axis=-1), rtol=1e-12)
-    assert_allclose(found.growth, np.log(np.median(each[5])) / 5, rtol=1e-12)
+    assert_allclose(found.growth, np.log(np.median(each[5] / each[1])) / 4, rtol=1e-12)
+    assert_allclose(found.entry, np.median(each[1]), rtol=1e-12)
     assert_allclose(found.arriving_high, np.quantile(each, 0.9, axis=-1), rtol=1e-12)
     assert found.singular_values.shape == (3, 4)
     assert (np.diff(found.singular_values, axis=1) <= 0).all() and (np.diff(found.singular_values, axis=0) >= 0).all()

@@ -40,7 +40,7 @@ def test_rates_in_closed_form(rate, kind):
     assert found.kind == kind
     assert_allclose(found.arriving, np.exp(30 * rate), rtol=1e-12)
     assert_allclose(found.growth_interval, (rate, rate), rtol=1e-12)
-    assert_allclose(found.late_growth_interval, (rate, rate), rtol=1e-11)
+    assert_allclose((found.growth, found.entry, found.of_entered), (rate, np.exp(rate), np.exp(30 * rate)), rtol=1e-12)
     assert_allclose(found.half_life, np.log(2) / -rate if rate < 0 else np.inf, rtol=1e-12)
     assert (found.lag, found.sequences, found.outputs, found.between) == (30, 6, 1, ())
     assert found.reach == min(int(np.floor(np.log(0.01) / rate)) if rate < 0 else T, T - 1)

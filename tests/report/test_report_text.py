@@ -3,13 +3,16 @@
 import io
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from jrnn.report import print_report, to_json
+from jrnn.report import Stage, print_report, to_json
+from jrnn.report.explained import advice
 from jrnn.report.facts import lags_to_show, table_rows
+from jrnn.report.reasons import reasons
 from jrnn.report.wording import half_life, halving, number, percentage
 from jrnn.types import InputError
 from tests.report import samples
@@ -41,7 +44,7 @@ def test_json_is_strict_and_equal(make):
         for name in ("arriving", "arriving_low", "arriving_high", "singular_values"):
             numbers = np.array(got["flow"][name], object).astype(float)
             np.testing.assert_array_equal(numbers, getattr(stage.flow, name))
-        for name in ("lag", "growth", "reach", "reach_is_bound", "outputs", "sequences"):
+        for name in ("lag", "growth", "entry", "of_entered", "reach", "reach_is_bound", "outputs", "sequences"):
             np.testing.assert_array_equal(float(got["flow"][name]), float(getattr(stage.flow, name)))
         np.testing.assert_array_equal(float(got["at_lag"]), stage.flow.at_lag)
     assert set(found["history"]) == set(value.history)
@@ -96,13 +99,33 @@ def test_terminal_rows():
         "at lag 32 0.17 % 20 %",
         "at lag 63 (the task needs it) 3.4e-04 % 4.3 %",
         "1 % still reaches back 23 steps at least 63 steps",
-        "growth per step -0.200 nats -0.050 nats",
+        "the first step leaves 82 % 95 %",
+        "growth per step after it -0.200 nats -0.050 nats",
         "halves in 3.47 steps halves in 13.9 steps",
         "updates skipped (not finite) 0",
     ):
         assert words in flat
     assert "loss (mean squared error) 0.51 0.03" in " ".join(printed(samples.regression()).split())
     assert "[bold]x[/bold]" in printed(samples.diagnosis(title="[bold]x[/bold]"))
+
+
+def test_a_loss_of_the_first_step_alone_is_told_from_fading():
+    """An LSTM whose memory halves in 37 steps and of whose gradient 7 % enters it."""
+    rate = -np.log(2) / 37
+    lost = samples.flow(rate, arriving=np.append(1, 0.0713 * np.exp(rate * np.arange(1, 112))), growth=rate)
+    seen = {"kind": "healthy", "entry": 0.07, "of_entered": 0.125}
+    lost = replace(lost, judgement=replace(lost.judgement, **seen))
+    value = samples.diagnosis(stages=(Stage("as saved", 0, {}, lost),))
+    text = " ".join(printed(value, 200).split())
+    for words in (
+        "at lag 111 (the task needs it) 0.89 %",
+        "the first step leaves 7 %",
+        "so the gradient halves in 37 steps",
+    ):
+        assert words in text
+    assert "7 % gets past the first step" in " ".join(reasons(lost))
+    gone = replace(lost, judgement=replace(lost.judgement, kind="vanishing", entry=0.005))
+    assert "output gate that starts open" in advice(gone) and "output gate" not in advice(lost)
 
 
 def test_terminal_prints_to_standard_output(capsys):
