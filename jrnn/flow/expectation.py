@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import expit
 
 from jrnn.cells import GRU, LSTM, Elman, Stack
-from jrnn.cells._base import from_input, matmul
 from jrnn.flow.sampling import even_sample
 from jrnn.flow.theory import gate_half_life, mean_field, norm_bound
-from jrnn.types import Array, Inputs, Params, State
+from jrnn.types import Inputs, Params, State
 
 POINTS = 2048  # (time, sequence) pairs at most at which inputs and gates are looked at
 
@@ -83,24 +83,30 @@ def of_layer(name: str, cell: Any, params: Params, state: State, x: Any) -> Expe
         return of_elman(name, cell, params, state, x)
     if isinstance(cell, LSTM | GRU):
         gate = "f" if isinstance(cell, LSTM) else "z"
-        values = np.asarray(gate_values(cell, params, state, x, gate), np.float64)
+        values = gate_values(cell, params, state, x, gate)
         return Expected(name, gate=gate, half_lives=np.sort(gate_half_life(values))) if values.size else None
     return None
 
 
-def gate_values(cell: Any, params: Params, state: State, x: Any, gate: str) -> Array:
+def gate_values(cell: Any, params: Params, state: State, x: Any, gate: str) -> np.ndarray:
     """[n, H]: sigmoid of the gate's block of x W_in + b + h W_rec."""
     i, hidden = cell.gates.index(gate), cell.hidden
     block = slice(i * hidden, (i + 1) * hidden)
-    z = from_input(params, x, state.h)[..., block] + matmul(state.h, params["w_rec"][:, block])
-    return jax.nn.sigmoid(z)
+    h, w_rec = np.asarray(state.h, np.float64), np.asarray(params["w_rec"], np.float64)
+    return expit(from_input(params, x)[..., block] + h @ w_rec[:, block])
+
+
+def from_input(params: Params, x: Any) -> np.ndarray:
+    """[n, G]: x W_in + b, in float64 whatever the network computes in: a gate of 1 - 1e-9 is none of 1."""
+    w_in, bias = (np.asarray(params[name], np.float64) for name in ("w_in", "bias"))
+    return np.asarray(x, np.float64) @ w_in + bias
 
 
 def of_elman(name: str, cell: Any, params: Params, state: State, x: Any) -> Expected:
     """The mean field where the activation has one, and the bound on a step's norm."""
     w_rec = np.asarray(params["w_rec"], np.float64)
     gain = float(np.linalg.norm(w_rec) / math.sqrt(len(w_rec)))
-    variance = float(np.square(np.asarray(from_input(params, x, state.h), np.float64)).mean())
+    variance = float(np.square(from_input(params, x)).mean())
     bound = norm_bound(w_rec, cell.activation).gain if np.isfinite(w_rec).all() else math.nan
     known = Expected(name, gain=gain, input_variance=variance, norm_gain=bound)
     if cell.activation not in ("tanh", "relu") or not 0 < gain < math.inf or not variance < math.inf:

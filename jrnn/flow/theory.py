@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import digamma, polygamma
+from scipy.special import digamma, polygamma
 
-from jrnn.boundary import check_count
+from jrnn.boundary import check_count, check_number
 from jrnn.types import InputError
 
 # the trapezoid rule: tanh has poles near the real axis, where Gauss-Hermite loses digits
@@ -40,10 +39,8 @@ def mean_field(gain: float, input_variance: float = 0.0, activation: str = "tanh
     Raises:
       InputError: gain not positive, a negative variance, an activation without a prediction.
     """
-    if not 0 < gain < math.inf:
-        raise InputError("gain", repr(gain), "a positive number")
-    if not 0 <= input_variance < math.inf:
-        raise InputError("input_variance", repr(input_variance), "a variance of at least 0")
+    gain = check_number("gain", gain, lambda g: 0 < g < math.inf, "a positive number")
+    input_variance = check_variance(input_variance)
     if activation == "relu":
         chi = gain**2 / 2
         q = input_variance / (1 - chi) if chi < 1 else math.inf if input_variance or chi > 1 else math.nan
@@ -56,6 +53,11 @@ def mean_field(gain: float, input_variance: float = 0.0, activation: str = "tanh
     slope = np.exp(log_slope)
     chi = gain**2 * float(WEIGHTS @ slope**2)
     return MeanField(q, chi, 0.5 * math.log(chi), math.log(gain) - 0.5 + float(WEIGHTS @ log_slope))
+
+
+def check_variance(input_variance: Any) -> float:
+    """s^2 as a float, or InputError."""
+    return check_number("input_variance", input_variance, lambda s: 0 <= s < math.inf, "a variance of at least 0")
 
 
 def fixed_point(gain: float, input_variance: float) -> float:
@@ -80,6 +82,7 @@ def critical_gain(input_variance: float = 0.0, activation: str = "tanh") -> floa
       InputError: as `mean_field`.
     """
     low, high = 1.0, 2.0
+    input_variance = check_variance(input_variance)
     while mean_field(high, input_variance, activation).chi < 1:
         high *= 2
     for _ in range(100):
@@ -92,17 +95,24 @@ def gaussian_product_exponents(size: int, sigma: float = 1.0) -> np.ndarray:
     """[N], nats per factor: exponents of products of N x N matrices with entries N(0, sigma^2 / N) (Newman 1986).
 
     lambda_i = ln sigma + (ln(2 / N) + psi((N - i + 1) / 2)) / 2.
+
+    Raises:
+      InputError: no positive number N or sigma.
     """
     i = indices(size)
-    psi = np.asarray(digamma(jnp.asarray((size - i + 1) / 2)), np.float64)
-    return math.log(sigma) + 0.5 * (math.log(2 / size) + psi)
+    sigma = check_number("sigma", sigma, lambda s: 0 < s < math.inf, "a positive number")
+    return math.log(sigma) + 0.5 * (math.log(2 / size) + digamma((size - i + 1) / 2))
 
 
 def gaussian_product_errors(size: int, factors: int) -> np.ndarray:
-    """[N], nats: standard errors of these exponents over `factors` matrices, sqrt(psi'((N - i + 1) / 2) / (4 T))."""
+    """[N], nats: standard errors of these exponents over `factors` matrices, sqrt(psi'((N - i + 1) / 2) / (4 T)).
+
+    Raises:
+      InputError: no positive numbers.
+    """
     i = indices(size)
     check_count("factors", factors, 1, "a positive number of matrices")
-    return np.sqrt(np.asarray(polygamma(1, jnp.asarray((size - i + 1) / 2)), np.float64) / (4 * factors))
+    return np.sqrt(polygamma(1, (size - i + 1) / 2) / (4 * factors))
 
 
 def indices(size: int) -> np.ndarray:
@@ -134,10 +144,10 @@ def norm_bound(w_rec: Any, activation: str = "tanh") -> NormBound:
       InputError: no square matrix, an entry that is not finite, or an unknown activation.
     """
     slopes = {"tanh": 1.0, "relu": 1.0, "identity": 1.0, "sigmoid": 0.25}
-    if activation not in slopes:
+    if not isinstance(activation, str) or activation not in slopes:
         raise InputError("activation", repr(activation), f"one of {sorted(slopes)}")
-    w = np.asarray(w_rec, np.float64)
-    if w.ndim != 2 or w.shape[0] != w.shape[1]:
+    w = host_array("w_rec", w_rec)
+    if w.ndim != 2 or w.shape[0] != w.shape[1] or not w.size:
         raise InputError("w_rec", f"shape {w.shape}", "a square matrix [H, H]")
     if not np.isfinite(w).all():
         at = tuple(np.argwhere(~np.isfinite(w))[0].tolist())
@@ -153,7 +163,7 @@ def gate_half_life(gate: Any) -> np.ndarray:
     Raises:
       InputError: a number alone, no values, or one outside [0, 1].
     """
-    values = np.asarray(gate, np.float64)
+    values = host_array("gate", gate)
     if values.ndim < 1 or not values.size:
         raise InputError("gate", f"shape {values.shape}", "[..., H] with at least one value a unit")
     outside = ~((values >= 0) & (values <= 1))
@@ -163,3 +173,15 @@ def gate_half_life(gate: Any) -> np.ndarray:
     with np.errstate(divide="ignore"):
         rate = np.log(values).reshape(-1, values.shape[-1]).mean(axis=0)
         return np.where(rate < 0, math.log(0.5) / np.where(rate < 0, rate, -1.0), np.inf)
+
+
+def host_array(name: str, values: Any) -> np.ndarray:
+    """NumPy float64 of real numbers, or InputError."""
+    try:
+        found = np.asarray(values)
+        if found.dtype.kind not in "USOc":  # text and complex numbers would be turned into floats
+            return found.astype(np.float64)
+        given = f"dtype {found.dtype}"
+    except (TypeError, ValueError):  # ragged, or traced
+        given = f"{type(values).__name__} {values!r:.60}"
+    raise InputError(name, given, "real numbers, not traced: this is computed on the host")

@@ -1,5 +1,10 @@
 """Predictions against the published spectra, closed forms and plain sampling."""
 
+import math
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -82,3 +87,47 @@ def test_gate_half_life():
 def test_bad_input(call, words):
     with pytest.raises(jrnn.InputError, match=words):
         call()
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, 10**6])
+def test_gaussian_products_to_the_last_digits(size):
+    """mpmath with 50 digits; about -1/(2 N) is left of logarithms of N."""
+    mpmath = pytest.importorskip("mpmath")
+    found, errors = gaussian_product_exponents(size, 0.5), gaussian_product_errors(size, 12)
+    with mpmath.workdps(50):
+        for i in {1, (size + 1) // 2, size}:
+            x = mpmath.mpf(size - i + 1) / 2
+            exact = mpmath.log(0.5) + (mpmath.log(mpmath.mpf(2) / size) + mpmath.digamma(x)) / 2
+            np.testing.assert_allclose(found[i - 1], float(exact), rtol=0, atol=4e-15)
+            np.testing.assert_allclose(errors[i - 1], float(mpmath.sqrt(mpmath.psi(1, x) / 48)), rtol=1e-13)
+
+
+ALONE = """
+import numpy as np, jax, jrnn
+from jrnn.flow import gaussian_product_exponents, gaussian_product_errors, gate_half_life, norm_bound
+from jrnn.flow.expectation import expected
+assert not jax.config.jax_enable_x64
+near = 1 - 2.0**-40
+cell, bias = jrnn.lstm(1), np.repeat(np.float32([0, 20, 0, 0]), 1)
+params = {"w_in": np.zeros((1, 4), np.float32), "w_rec": np.zeros((1, 4), np.float32), "bias": bias}
+xs = np.zeros((3, 1, 1), np.float32)
+states = jrnn.unroll(cell, params, xs, return_states=True).states
+(lstm,) = expected(cell, params, xs, states, np.ones((3, 1), bool))
+found = [gaussian_product_exponents(10**6)[0], gaussian_product_errors(7, 12)[3], gate_half_life([near])[0],
+         norm_bound(np.diag([near, 0.5])).gain, lstm.half_lives[0]]
+print(*(repr(float(x)) for x in found))
+"""
+
+
+def test_host_theory_is_in_float64_where_jax_is_not():
+    """In float32, -6.2e-7 for -5.0e-7, and an infinite half-life for a gate of 1 - 2e-9."""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
+    run = subprocess.run([sys.executable, "-c", ALONE], env=environment, capture_output=True, text=True, check=True)
+    exponent, error, life, gain, learnt = map(float, run.stdout.split())
+    # psi(m) = H_{m-1} - Euler's gamma, psi'(2) = pi^2 / 6 - 1
+    exact = (math.log(2e-6) + math.fsum(1 / k for k in range(1, 500_000)) - np.euler_gamma) / 2
+    np.testing.assert_allclose(exponent, exact, rtol=0, atol=4e-15)
+    np.testing.assert_allclose(error, math.sqrt((math.pi**2 / 6 - 1) / 48), rtol=1e-13)
+    np.testing.assert_allclose(life, math.log(0.5) / math.log1p(-(2.0**-40)), rtol=1e-12)
+    np.testing.assert_allclose(gain, 1 - 2.0**-40, rtol=1e-15)
+    np.testing.assert_allclose(learnt, math.log(2) / math.log1p(math.exp(-20)), rtol=1e-7)
