@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from jrnn.boundary import as_array
 from jrnn.flow.jacobian import take_out
 from jrnn.types import Array, InputError, wide_dtype
 
@@ -63,7 +64,7 @@ def ratio_of_singular_values(J: Array) -> Array:
 
 def check_square(J: Array) -> Array:
     """[..., N, N] of floats, 16-bit ones as float32."""
-    J = jnp.asarray(J)
+    J = as_array("J", J)
     if J.ndim < 2 or J.shape[-1] != J.shape[-2] or not J.shape[-1]:
         raise InputError("J", f"shape {J.shape}", "[..., N, N] with N >= 1, as from jrnn.jacobians")
     if not jnp.issubdtype(J.dtype, jnp.floating):

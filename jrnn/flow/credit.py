@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jrnn.boundary import as_arrays, check_count, is_count
+from jrnn.boundary import as_arrays, check_count, check_number, is_count
 from jrnn.cells import clips_on_the_way_back, gate_leaves
 from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.jacobian import check_causal
@@ -20,6 +20,7 @@ from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded, sum_caution
 from jrnn.flow.lags import Steps, follow
 from jrnn.flow.layout import in_order
 from jrnn.flow.pulls import carrying, check_finite, check_output_times, check_pull, output_pull, sample_outputs
+from jrnn.masking import concrete
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
 from jrnn.unrolling import Unrolled, unroll
 
@@ -78,7 +79,12 @@ class GradientFlow(NamedTuple):
 
     def effective_horizon(self, share: float = 0.95) -> Array:
         """The smallest lag by which the cumulated norm sum_{tau' <= tau} ||G_tau'|| reaches `share` of its total; -1 if
-        the total is zero or not finite."""
+        the total is zero or not finite.
+
+        Raises:
+          InputError: `share` is no number above 0 and at most 1.
+        """
+        share = check_number("share", share, lambda part: 0 < part <= 1, "a number above 0 and at most 1, not traced")
         total = jnp.cumsum(self.lag_norms, axis=-1)
         last = total[..., -1]
         found = jnp.argmax(total >= share * last[..., None], axis=-1).astype(jnp.int32)
@@ -86,6 +92,8 @@ class GradientFlow(NamedTuple):
 
     def arrival(self) -> Arrival:
         """The credit by lag, with what can be said of it over sequences and outputs (on the host)."""
+        if concrete(self.credit) is None:
+            raise InputError("flow", "a gradient flow under jit", "values: ask what the jitted function gives")
         return arrival(self.credit, self.output_times, bool(self.reverse), self.segments)
 
     def verdict(self, lag: int, *, level: float = LEVEL) -> Verdict:
@@ -97,7 +105,7 @@ class GradientFlow(NamedTuple):
         parts do not add up although all were followed, its `caution` and `sentence` say so.
 
         Raises:
-          InputError: no output that was followed has a way back as long, or a level that is no probability.
+          InputError: no output that was followed has a way back as long, a level that is no probability, or under jit.
         """
         found = self.arrival()
         longest = max(found.by_lag.shape[1] - 1, 0)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jrnn.boundary import as_arrays, batch_of, is_count, steps_of
+from jrnn.boundary import as_array, as_arrays, batch_of, is_count, steps_of
 from jrnn.cells import check_cell, draw_noise, is_causal
 from jrnn.masking import Schedule, schedule, select, zero_unless
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, unravel_state
@@ -142,9 +142,11 @@ def scaled_jacobian_product(J: Float[Array, "T *B N N"], k: int, t: int) -> Scal
 
 def window(J: Array, k: int, t: int) -> Array:
     """The factors of dh_t/dh_k, checked."""
-    J = jnp.asarray(J)
-    if J.ndim < 3 or J.shape[-1] != J.shape[-2]:
-        raise InputError("J", f"shape {J.shape}", "[T, *B, N, N], as from jrnn.jacobians")
+    J = as_array("J", J)
+    if J.ndim < 3 or J.shape[-1] != J.shape[-2] or not J.shape[-1]:
+        raise InputError("J", f"shape {J.shape}", "[T, *B, N, N] with N >= 1, as from jrnn.jacobians")
+    if not jnp.issubdtype(J.dtype, jnp.floating):
+        raise InputError("J", f"dtype {J.dtype}", "real floating-point numbers")
     if not (is_count(k) and is_count(t) and k <= t <= J.shape[0]):
         raise InputError("k, t", f"k = {k!r}, t = {t!r}", f"integers 0 <= k <= t <= T = {J.shape[0]}, static under jit")
     return J[k:t]

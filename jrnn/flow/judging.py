@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jrnn.boundary import check_number
 from jrnn.flow.arrival import Arrival, interval
 from jrnn.flow.decay import decay, heard
-from jrnn.types import InputError
 
 VANISHED, EXPLODED = 0.01, 100.0
 OVERSHOOT = 10.0  # a rise by so much that is lost again is transient growth
@@ -144,8 +144,7 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
     Raises:
       InputError: a level that is no probability.
     """
-    if not 0 < level < 1:
-        raise InputError("level", level, "a probability between 0 and 1")
+    level = check_number("level", level, lambda p: 0 < p < 1, "a probability between 0 and 1")
     steps = arrival.by_lag.shape[1]
     curve = np.array([arrival.typical(tau) for tau in range(steps)])
     far, known = np.flatnonzero(curve >= VANISHED), np.flatnonzero(~np.isnan(curve))

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import as_arrays, batch_of, check_count, check_state, steps_of
+from jrnn.boundary import as_arrays, batch_of, check_count, check_key, check_state, steps_of
 from jrnn.flow.exponents import LyapunovSpectrum
 from jrnn.flow.jacobian import check_causal
 from jrnn.flow.tangents import Orthonormal, Tangents, blocks_of, first_flaw
@@ -47,15 +47,17 @@ def lyapunov_spectrum(
         rounding.
       key: draws the first directions (a fixed draw by default); after the warm-up the result does not depend on it.
     Returns:
-      A `LyapunovSpectrum`.
+      A `LyapunovSpectrum`. Where no step counts (T = 0, or a sequence that ends in the warm-up) there is no exponent:
+      0 stands there, with a standard error of infinity and nothing in `counted`, and `warnings()` says so.
     Raises:
-      InputError: k > N, a warm-up that leaves nothing to count, or as `unroll`.
+      InputError: k > N, a warm-up of T steps or more, or as `unroll`.
     """
     check_causal(cell)
     xs = as_arrays("xs", xs)
     steps = steps_of(xs, length)
     batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
     every = check_count("every", every, 1, "a positive number of steps")
+    check_key(key)
     start = check_state("initial_state", initial_state, cell, params, batch_shape)
     for leaf in jax.tree.leaves(start):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):

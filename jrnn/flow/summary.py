@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.boundary import as_arrays, batch_of, is_count, steps_of
+from jrnn.boundary import as_arrays, batch_of, check_count, is_count, steps_of
 from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.bands import WindowBands, window_bands
 from jrnn.flow.credit import CHUNK_ELEMENTS, gradient_flow
@@ -20,7 +20,7 @@ from jrnn.flow.judging import Verdict
 from jrnn.flow.pulls import carrying, output_pull
 from jrnn.flow.rates import MeasuredSpectrum, measured_spectrum
 from jrnn.flow.sampling import even_sample
-from jrnn.masking import check_lengths
+from jrnn.masking import check_lengths, concrete
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
 from jrnn.unrolling import unroll
 
@@ -164,6 +164,11 @@ def summarise(
         raise InputError("xs", f"T = {steps}, batch shape {batch_shape}", "[T, S, F]: at least one step and sequence")
     if not is_count(lag) or lag >= steps:
         raise InputError("lag", repr(lag), f"a lag from 0 to T - 1 = {steps - 1}")
+    if any(concrete(leaf) is None for leaf in jax.tree.leaves((params, xs, loss_params, lengths))):
+        raise InputError("params, xs", "traced values", "values: it is computed on the host, not under jit")
+    if max_outputs is not None:
+        max_outputs = check_count("max_outputs", max_outputs, 1, "a positive number of outputs, or None")
+    max_jacobians = check_count("max_jacobians", max_jacobians, 1, "a positive number of Jacobians")
     options = {} if lengths is None else {"lengths": check_lengths(lengths, steps, batch_shape)}
     run, *pulls = jax.jit(output_pull, static_argnums=(0, 3))(cell, params, xs, loss, loss_params, **options)
     times = np.flatnonzero(np.asarray(carrying(*pulls))) + 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
-from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
 from jrnn.report.style import label_box, legend, prepare, require, stage_styles, theme
 from jrnn.types import InputError
 
@@ -19,6 +19,7 @@ DEEP = -30.0
 """Nats: what lies lower (a factor of 1e-13) is drawn at the edge, with a note."""
 
 
+@shows_stages
 def plot_window_bands(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws ln sigma_i of dh_t/dh_{t-lag} (nats; as a factor on the right) against the lag in steps, for each stage.
 

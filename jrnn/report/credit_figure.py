@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
 from jrnn.report.style import color_axes, label_box, legend, prepare, require, split, theme
 from jrnn.report.wording import sentence_case
 
@@ -19,6 +19,7 @@ FEW = 6
 """Up to so many outputs each is a strip; more make a map."""
 
 
+@shows_stages
 def plot_credit_map(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws ||part(t, k)|| in colour (logarithmic, one scale for all stages): output t against state k.
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from jrnn.flow.summary import FlowSummary
+from jrnn.types import InputError
+
+Show = TypeVar("Show", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,22 @@ class Diagnosis:
     """The command that made this, for the page's foot."""
     clipping_proof: ClippingProof | None = None
     """What clipping does to the split by lag; None where nothing was trained."""
+
+
+def shows_diagnosis(show: Show, stages: int = 0) -> Show:
+    """`show` of a diagnosis, which refuses anything else, and one of fewer stages, before it begins."""
+
+    @wraps(show)
+    def checked(diagnosis: Diagnosis, *args: Any, **options: Any) -> Any:
+        if not isinstance(diagnosis, Diagnosis):
+            raise InputError("diagnosis", f"a {type(diagnosis).__name__}", "a jrnn.report.Diagnosis")
+        if len(diagnosis.stages) < stages:
+            raise InputError("diagnosis", "one without stages", "one with a stage at least")
+        return show(diagnosis, *args, **options)
+
+    return cast(Show, checked)
+
+
+def shows_stages(show: Show) -> Show:
+    """`show` of a diagnosis that has a stage."""
+    return shows_diagnosis(show, 1)

@@ -10,7 +10,7 @@ import numpy as np
 from jrnn.flow.expectation import Expected
 from jrnn.flow.judging import VANISHED
 from jrnn.flow.rates import MeasuredSpectrum
-from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
 from jrnn.report.style import furnish, label_box, legend, prepare, require, split, stage_styles, theme
 from jrnn.types import InputError
 
@@ -23,6 +23,7 @@ DEEP = -4.0
 STAGE, COLUMN = 0.6, 2.0  # distances in the strip: of stages, and of largest and mean
 
 
+@shows_stages
 def plot_lyapunov(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the Lyapunov exponents (nats per step), largest first, against i/N, with theory in a strip on the right.
 

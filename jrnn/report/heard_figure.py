@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.lag_figure import FLOOR
 from jrnn.report.style import furnish, label_box, legend, prepare, split, stage_styles, theme
 from jrnn.report.wording import number, steps
@@ -20,6 +20,7 @@ GATES_DARK = ["#56B4E9", "#F0803C", "#2fc79b", "#CC79A7", "#5b8fd9", "#E69F00"]
 DASHES = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
 
+@shows_stages
 def plot_heard_lags(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws ||G_tau|| (log axis) against the lag for each stage: what each lag puts into the weights' gradient.
 
@@ -63,6 +64,7 @@ def plot_heard_lags(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool 
     return ax
 
 
+@shows_stages
 def plot_gates(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws, for the last stage of a gated cell, ||G_tau|| of each gate's parameters, and what arrives by each path.
 

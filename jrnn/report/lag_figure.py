@@ -8,7 +8,7 @@ import numpy as np
 
 from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
-from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
 from jrnn.report.style import label_box, legend, prepare, stage_styles, theme
 from jrnn.report.wording import steps
 
@@ -19,6 +19,7 @@ FLOOR, CEILING = 1e-12, 1e12
 """The range of the vertical axis; what lies outside (zeros, infinities) is drawn at its edge, with a note."""
 
 
+@shows_stages
 def plot_lag_profile(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the fraction of the gradient that arrives (log axis) against the lag in steps, for each stage.
 

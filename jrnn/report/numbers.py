@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
 from jrnn.report.facts import clipping_facts
 from jrnn.report.wording import half_life
 
 DERIVED = ("lag", "growth", "entry", "of_entered", "reach", "reach_is_bound", "outputs")
 
 
+@shows_stages
 def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
     """All numbers of the report as dicts, lists, strings, numbers, booleans and None: strictly valid JSON.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.diagnosis import Diagnosis, shows_diagnosis
 from jrnn.report.lag_figure import FLOOR
 from jrnn.report.style import legend, prepare, theme
 from jrnn.report.wording import number
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@shows_diagnosis
 def plot_clipping_proof(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws ||G_tau|| / ||G_0|| (log axis) against the lag: unclipped, clipped to a global norm, and delta_t clipped.
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.style import legend, prepare, require, spans_decades, stage_styles, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@shows_stages
 def plot_singular_values(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the i-th singular value of one step's Jacobian J_t against i, largest first, for each stage.
 

@@ -63,9 +63,15 @@ def require(package: str, extra: str) -> Any:
 def prepare(
     ax: Axes | None, dark: bool, title: str, xlabel: str, ylabel: str, legend_rows: int, height: float = SIZE[1]
 ) -> Axes:
-    """Axes with title, labels and grid; a new figure if `ax` is None. The legend gets room under the title."""
+    """Axes with title, labels and grid; a new figure if `ax` is None. The legend gets room under the title.
+
+    Raises:
+      InputError: `ax` is no Axes, or matplotlib is not installed.
+    """
     figures = require("matplotlib.figure", "plots")
     look = theme(dark)
+    if not isinstance(ax, require("matplotlib.axes", "plots").Axes | None):
+        raise InputError("ax", f"a {type(ax).__name__}", "matplotlib Axes, or None for a new figure")
     ax = _own_axes(figures, look, height) if ax is None else ax
     ax.set_title(title, loc="left", color=look.text, fontsize=11, fontweight="bold", pad=8 + 14.5 * legend_rows)
     furnish(ax, dark, xlabel, ylabel)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.diagnosis import Diagnosis, shows_diagnosis
 from jrnn.report.facts import measured
 from jrnn.report.style import color_axes, legend, prepare, theme
 from jrnn.report.training_figures import DENSE, running_mean
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@shows_diagnosis
 def plot_flow_telemetry(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws delta_late and delta_early of the updates that measured them (log axis), and below the growth in nats per
     step.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.facts import table_rows
 from jrnn.report.style import require
 from jrnn.report.wording import sentence_case
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 COLORS = {"healthy": "green", "vanishing": "yellow", "transient growth": "yellow", "undecided": "default"}
 
 
+@shows_stages
 def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
     """Prints the table and the verdict of each stage.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.diagnosis import Diagnosis, shows_diagnosis
 from jrnn.report.facts import clipping_facts
 from jrnn.report.style import color_axes, legend, prepare, spans_decades, theme
 from jrnn.report.wording import number, percentage
@@ -19,6 +19,7 @@ DENSE = 3000
 """From so many points on, they are stored as pixels in a vector figure, so that the file stays small."""
 
 
+@shows_diagnosis
 def plot_clipping(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the gradient norm before clipping (log axis) for every update, and the line of `max_norm`.
 
@@ -68,6 +69,7 @@ def plot_clipping(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = 
     return ax
 
 
+@shows_diagnosis
 def plot_training(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the loss (left axis) and, where there is one, the accuracy (right axis) of each update's training batch.
 

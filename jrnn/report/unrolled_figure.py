@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.flow.summary import FlowSummary
-from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.style import prepare, require, stage_styles, theme
 from jrnn.report.wording import compact, sentence_case
 
@@ -24,6 +24,7 @@ WIDTH, HEIGHT = 0.54, 0.56  # of a box
 ROW = 1.55
 
 
+@shows_stages
 def plot_unrolled(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the states as boxes from left to right and the gradient of an output as arrows from right to left.
 

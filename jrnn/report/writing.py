@@ -11,7 +11,7 @@ from typing import Any
 
 from jrnn.report.bands_figure import plot_window_bands
 from jrnn.report.credit_figure import plot_credit_map
-from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.exponents_figure import plot_lyapunov
 from jrnn.report.facts import measured
 from jrnn.report.heard_figure import plot_gates, plot_heard_lags
@@ -27,6 +27,7 @@ from jrnn.report.unrolled_figure import plot_unrolled
 from jrnn.types import InputError
 
 
+@shows_stages
 def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> list[Path]:
     """Writes `report.html`, `report.json` and one PNG a figure into `directory`, which is made if needed.
 

@@ -226,3 +226,17 @@ def test_jit_and_float32(key):
     jitted = jax.jit(lambda p, x: jrnn.lyapunov_spectrum(cell, p, x, k=3).exponents)(params, xs)
     assert eager.exponents.dtype == jnp.float32
     np.testing.assert_allclose(eager.exponents, jitted, rtol=1e-4)
+
+
+def test_where_no_step_counts_it_says_so():
+    """No steps at all, or sequences that end in the warm-up: 0 with an error of infinity, and a warning."""
+    cell = autonomous(lambda h: h @ jnp.diag(jnp.array([0.5, 0.25])), [1.0, 1.0])
+    short = jrnn.lyapunov_spectrum(cell, {}, length=6, warmup=2, lengths=jnp.array([6, 2, 0]))
+    np.testing.assert_array_equal(short.counted.any(axis=0), [True, False, False])
+    for spectrum, none in ((jrnn.lyapunov_spectrum(cell, {}, length=0), ()), (short, 1), (short, 2)):
+        assert (
+            not np.asarray(spectrum.exponents)[none].any()
+            and np.isinf(np.asarray(spectrum.standard_errors)[none]).all()
+        )
+        assert any("no step was counted" in line for line in spectrum.warnings())
+    np.testing.assert_allclose(short.exponents[0].sum(), np.log(0.125), rtol=1e-12)  # ln of the determinant
