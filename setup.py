@@ -44,7 +44,7 @@ class BuildKernel(build_ext):
         try:
             self.compile_kernel(library)
         except Exception as error:  # whatever it is, an install without the kernel is better than none
-            reason.write_text(f"{error}\n")
+            reason.write_text(f"{error}\n", encoding="utf-8")
             print(f"jrnn: installing without the compiled kernel: {error}", file=sys.stderr)
 
     def copy_extensions_to_source(self):

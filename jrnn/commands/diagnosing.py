@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jrnn import data
+from jrnn.commands.folders import output_folder
 from jrnn.commands.measuring import Probe, measure, measure_inside, prove_clipping, some
-from jrnn.commands.running import build, first_weights, load_data, settings, train_model
-from jrnn.commands.telling import checked_lag, output_folder, report, require_extras, say
+from jrnn.commands.memory import computing
+from jrnn.commands.running import LESS, build, first_weights, load_data, settings, train_model
+from jrnn.commands.telling import checked_lag, report, require_extras, say
 from jrnn.training import Objective, load
 from jrnn.types import InputError
 
 WEIGHTS = (".safetensors", ".npz", ".onnx", ".pt", ".pth", ".bin", ".ckpt", ".h5", ".keras", ".pkl", ".msgpack")
 """Endings of files of weights, those that cannot be read among them: the error says what can."""
+
+FEWER = "fewer or shorter sequences (--data) need less"
+"""What helps where memory runs out."""
 
 
 def diagnose(args: Namespace, network_of: Callable[..., Any]) -> int:
@@ -35,22 +41,26 @@ def diagnose(args: Namespace, network_of: Callable[..., Any]) -> int:
     require_extras(args, figures=True)
     dataset = load_data(args)
     lag = checked_lag(args.lag, dataset)
-    cell, objective, out = build(args, dataset), Objective(dataset.task, dataset.outputs), output_folder(args)
-    say(f"{dataset.source}\nWriting to {out}.")
-    weights = first_weights(cell, objective, dataset, args)
-    before = measure("before training", 0, cell, weights["cell"], objective, weights["loss"], dataset, lag)
-    fitted = train_model(args, cell, objective, dataset, out)
-    if fitted.interrupted:
-        return 130
-    after = measure("after training", fitted.step, cell, fitted.params, objective, fitted.loss_params, dataset, lag)
-    known = settings(args, dataset) | {"steps": fitted.step}
-    proof = prove_clipping(cell, fitted.params, objective, fitted.loss_params, dataset, args.max_norm)
-    return report(args, out, cell, fitted.params, dataset, lag, (before, after), known, fitted.history, proof)
+    cell, objective = build(args, dataset), Objective(dataset.task, dataset.outputs)
+    with output_folder(args, trains=True) as out, computing(LESS):
+        say(f"{dataset.source}\nWriting to {out}.")
+        weights = first_weights(cell, objective, dataset, args)
+        before = measure("before training", 0, cell, weights["cell"], objective, weights["loss"], dataset, lag)
+        fitted = train_model(args, cell, objective, dataset, out)
+        if fitted.interrupted:
+            return 130
+        after = measure("after training", fitted.step, cell, fitted.params, objective, fitted.loss_params, dataset, lag)
+        known = settings(args, dataset) | {"steps": fitted.step}
+        proof = prove_clipping(cell, fitted.params, objective, fitted.loss_params, dataset, args.max_norm)
+        return report(args, out, cell, fitted.params, dataset, lag, (before, after), known, fitted.history, proof)
 
 
 def diagnose_saved(args: Namespace) -> int:
     """`jrnn diagnose --model DIR`."""
     check_alone(args)
+    if not os.path.isdir(args.model):
+        needed = "a folder of `jrnn train`, a file of weights, or package.module:function"
+        raise InputError("--model", f"{args.model!r}, which is not there", needed)
     saved = load(args.model)
     known = {**saved.metadata.get("config", {}), **saved.metadata}
     source = args.data or known.get("data")
@@ -69,10 +79,10 @@ def diagnose_saved(args: Namespace) -> int:
             "--data", f"{source}, with {dataset.x.shape[2]} features", f"{features} features for this model"
         )
     lag = checked_lag(args.lag, dataset)
-    out = output_folder(args)
     step = int(known.get("step", known.get("steps", 0)))
-    stage = measure("as saved", step, saved.cell, saved.params, objective, saved.loss_params, dataset, lag)
-    return report(args, out, saved.cell, saved.params, dataset, lag, (stage,), known, {})
+    with output_folder(args, trains=False) as out, computing(FEWER):
+        stage = measure("as saved", step, saved.cell, saved.params, objective, saved.loss_params, dataset, lag)
+        return report(args, out, saved.cell, saved.params, dataset, lag, (stage,), known, {})
 
 
 def diagnose_given(args: Namespace, network_of: Callable[..., Any]) -> int:
@@ -88,13 +98,20 @@ def diagnose_given(args: Namespace, network_of: Callable[..., Any]) -> int:
     objective: Any = Objective(dataset.task, dataset.outputs)
     if not whole and given.head is None:
         objective = Probe(objective.each)
+    with output_folder(args, trains=False) as out, computing(FEWER):
+        return report_given(args, out, given, whole, objective, dataset, lag)
+
+
+def report_given(
+    args: Namespace, out: Path, given: Any, whole: bool, objective: Any, dataset: data.Dataset, lag: int
+) -> int:
+    """Measures the network, or the RNN inside the whole model."""
     known = {"model": args.model}
     if whole:
         inside = given.tapped(objective, dataset.subset(some(dataset)))
-        out, cell, params = output_folder(args), inside.cell, inside.params
+        cell, params = inside.cell, inside.params
         stage = measure_inside("as given", given, inside, objective, dataset, lag)
     else:
-        out = output_folder(args)
         cell, params = given.cell, given.params
         stage = measure("as given", 0, cell, params, objective, given.head, dataset, lag)
         notes = [given.note] * bool(given.note)
@@ -110,8 +127,7 @@ def diagnose_given(args: Namespace, network_of: Callable[..., Any]) -> int:
 
 def from_elsewhere(model: str) -> bool:
     """Whether --model is a file of weights or module:function, and no folder of `jrnn train`."""
-    path = Path(model)
-    return not path.is_dir() and (":" in model or path.is_file() or path.suffix.lower() in WEIGHTS)
+    return not os.path.isdir(model) and (":" in model or os.path.isfile(model) or Path(model).suffix.lower() in WEIGHTS)
 
 
 def check_alone(args: Namespace) -> None:

@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn import cells, data
-from jrnn.commands.telling import output_folder, require_extras, say
+from jrnn.commands.folders import output_folder
+from jrnn.commands.memory import check_memory, computing
+from jrnn.commands.telling import require_extras, say
 from jrnn.training import Fitted, Objective, evaluate, fit, save
 from jrnn.training.batches import time_major
 from jrnn.training.probing import EVERY
@@ -22,18 +24,23 @@ from jrnn.types import InputError, Params
 
 KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}
 UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
+BATCH = 32
+LAYERS = 256  # a stack is one program, and takes about a second a layer to compile
+LESS = "a smaller --hidden or --batch-size needs less"
+"""What helps where memory runs out."""
 
 
 def train(args: Namespace) -> int:
     """`jrnn train`: trains and saves; `jrnn diagnose --model DIR` goes on from there."""
     require_extras(args, figures=False)
     dataset = load_data(args)
-    cell, objective, out = build(args, dataset), Objective(dataset.task, dataset.outputs), output_folder(args)
-    say(f"{dataset.source}\nWriting to {out}.")
-    fitted = train_model(args, cell, objective, dataset, out)
-    if fitted.interrupted:
-        return 130
-    scores = evaluate(cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
+    cell, objective = build(args, dataset), Objective(dataset.task, dataset.outputs)
+    with output_folder(args, trains=True) as out, computing(LESS):
+        say(f"{dataset.source}\nWriting to {out}.")
+        fitted = train_model(args, cell, objective, dataset, out)
+        if fitted.interrupted:
+            return 130
+        scores = evaluate(cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
     say("On held-out data: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
     say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {shlex.quote(str(out))}")
     return 0
@@ -41,23 +48,28 @@ def train(args: Namespace) -> int:
 
 def build(args: Namespace, dataset: data.Dataset) -> Any:
     """The cell that the options describe; the options are completed with their defaults."""
-    steps = max(500, UPDATES * 64 // max(dataset.x.shape[1], 64))
-    sizes = {"cell": "elman", "hidden": 128, "layers": 1}
-    for name, value in (sizes | {"steps": steps, "max_norm": 1.0, "learning_rate": 1e-3, "batch_size": 32}).items():
+    length, cases = dataset.x.shape[1], len(dataset.train)
+    steps = max(500, UPDATES * 64 // max(length, 64))
+    sizes = {"cell": "elman", "hidden": 128, "layers": 1, "steps": steps, "batch_size": min(BATCH, cases)}
+    for name, value in (sizes | {"max_norm": 1.0, "learning_rate": 1e-3}).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
     if args.cell not in KINDS:
         raise InputError("--cell", repr(args.cell), f"one of {', '.join(KINDS)}")
-    for name in ("hidden", "layers", "steps", "batch_size"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')}", getattr(args, name), "a positive integer")
-    for name in ("max_norm", "learning_rate"):
+    for name, most in (("hidden", None), ("layers", LAYERS), ("steps", 2**31 - 1), ("batch_size", cases)):
         given = getattr(args, name)
-        if not given > 0 or (name == "learning_rate" and np.isinf(given)):
-            raise InputError(f"--{name.replace('_', '-')}", given, "a positive number")
-    args.batch_size = min(args.batch_size, len(dataset.train))
-    layers = [KINDS[args.cell](args.hidden) for _ in range(args.layers)]
-    return layers[0] if args.layers == 1 else cells.stack(*layers)
+        if given < 1 or (most is not None and given > most):
+            needed = "a positive integer" if most is None else f"a positive integer, from 1 to {most}"
+            needed += ", the sequences trained on" if name == "batch_size" else ""
+            raise InputError(f"--{name.replace('_', '-')}", given, needed)
+    least, largest = (float(edge) for edge in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
+    for name, most in (("max_norm", np.inf), ("learning_rate", largest)):
+        given = getattr(args, name)
+        if not least <= given <= most:
+            raise InputError(f"--{name.replace('_', '-')}", given, f"a positive number, from {least:.2g} to {most:.2g}")
+    one = KINDS[args.cell](args.hidden)
+    check_memory(args, one, dataset.x.shape[2], length)
+    return one if args.layers == 1 else cells.stack(*[one] * args.layers)
 
 
 def first_weights(cell: Any, objective: Objective, dataset: data.Dataset, args: Namespace) -> dict[str, Params]:
@@ -104,4 +116,6 @@ def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
 def load_data(args: Namespace) -> data.Dataset:
     """--data, split by --seed."""
     args.seed = 0 if args.seed is None else args.seed
+    if not 0 <= args.seed < 2**63:
+        raise InputError("--seed", args.seed, f"an integer from 0 to {2**63 - 1}")
     return data.load("digits" if args.data is None else args.data, seed=args.seed)

@@ -1,4 +1,4 @@
-"""Where a command writes, and the report it ends with."""
+"""The report that a command ends with, and what it says on the way."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from jrnn import cells, data
+from jrnn.commands.console import complain
 from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
-from jrnn.training.saving import writable
 from jrnn.types import InputError, Params, ravel_state
 
 EXTRAS = {"orbax": "train", "rich": "train"}
@@ -34,7 +34,8 @@ def report(
     history: dict[str, np.ndarray],
     proof: ClippingProof | None = None,
 ) -> int:
-    """Shows the diagnosis in the terminal and writes the page, the figures and the JSON file."""
+    """Writes the page, the figures and the JSON file, then shows the diagnosis in the terminal; 1 if nothing could be
+    written."""
     state = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     layers = len(cell.cells) if isinstance(cell, cells.Stack) else 1
@@ -64,8 +65,13 @@ def report(
         command=shlex.join(["jrnn", *sys.argv[1:]]),
         clipping_proof=proof,
     )
+    try:
+        written = write_report(found, out)
+    except InputError as error:  # what was measured is shown all the same
+        print_report(found)
+        complain("jrnn diagnose", f"the report could not be written: {error}")
+        return 1
     print_report(found)
-    written = write_report(found, out)
     page = next(path for path in written if path.suffix == ".html")
     say(f"\nThe report: {page} (figures and JSON beside it)")
     return 0
@@ -88,26 +94,6 @@ def checked_lag(lag: int | None, dataset: data.Dataset) -> int:
             "--lag", lag, f"a lag from 1 to {longest}, one less than the {longest + 1} steps of {dataset.name}"
         )
     return dataset.lag if lag is None else lag
-
-
-def output_folder(args: Namespace) -> Path:
-    """--out, or the first free of jrnn-report, jrnn-report-2, ...; with --resume the last one there is."""
-    if args.out == "":
-        raise InputError("--out", "''", "a folder")
-    if args.out is not None:
-        return writable("--out", Path(args.out))
-    taken = [path for path in names_from("jrnn-report") if path.exists()]
-    if args.resume:
-        runs = [path for path in taken if (path / "checkpoints").is_dir()]
-        if not runs:
-            raise InputError("--resume", "no run in jrnn-report*", "--out DIR, the folder of the run to go on with")
-        return writable("--out", runs[-1])
-    return writable("--out", next(path for path in names_from("jrnn-report") if not path.exists()))
-
-
-def names_from(stem: str) -> list[Path]:
-    """stem, stem-2, stem-3, ..."""
-    return [Path(stem if i == 1 else f"{stem}-{i}") for i in range(1, 10_000)]
 
 
 def say(text: str) -> None:

@@ -26,7 +26,11 @@ REASON = PLACE / "_recurrence.txt"
 def library() -> Any:
     """The loaded library, its handlers registered with XLA; or the reason why there is none, a string."""
     if not LIBRARY.exists():
-        why = REASON.read_text().strip() if REASON.exists() else "it was installed without running the build"
+        why = (
+            REASON.read_text(encoding="utf-8").strip()
+            if REASON.exists()
+            else "it was installed without running the build"
+        )
         return f"the kernel was not built: {why}"
     try:
         loaded = ctypes.CDLL(str(LIBRARY))

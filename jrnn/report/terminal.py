@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.facts import table_rows
+from jrnn.report.plain import plain
 from jrnn.report.style import require
 from jrnn.report.wording import sentence_case
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 COLORS = {"healthy": "green", "vanishing": "yellow", "transient growth": "yellow", "undecided": "default"}
 
 
 @shows_stages
 def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
-    """Prints the table and the verdict of each stage.
+    """Prints the table and the verdict of each stage; what the console's encoding lacks is spelled in ASCII.
 
     Args:
       diagnosis: what to print.
@@ -25,13 +27,18 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
     Raises:
       InputError: rich is not installed.
     """
-    table_module, text = require("rich.table", "train"), require("rich.text", "train").Text
+    table_module, texts = require("rich.table", "train"), require("rich.text", "train")
     boxes, padding = require("rich.box", "train"), require("rich.padding", "train").Padding
     output: Console = require("rich.console", "train").Console() if console is None else console
+
+    def text(words: str, style: str = "") -> Text:
+        return texts.Text(plain(words, output.encoding), style=style)
+
     table = table_module.Table(
         title=text(diagnosis.title, style="bold"),
         title_justify="left",
-        box=boxes.SIMPLE_HEAD,
+        # told that it is ASCII, rich keeps its form everywhere
+        box=boxes.Box(plain(str(boxes.SIMPLE_HEAD), output.encoding), ascii=True),
         pad_edge=False,
         highlight=False,
     )

@@ -1,4 +1,4 @@
-"""Writes the report to a folder; a file half-written never stands where a good one was."""
+"""Writes the report to a folder: all of it or nothing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from jrnn.report.heard_figure import plot_gates, plot_heard_lags
 from jrnn.report.lag_figure import plot_lag_profile
 from jrnn.report.numbers import to_json
 from jrnn.report.page import html_page
+from jrnn.report.plain import PLAIN, decoded
 from jrnn.report.proof_figure import plot_clipping_proof
 from jrnn.report.spectrum_figure import plot_singular_values
 from jrnn.report.style import require
@@ -31,7 +32,8 @@ from jrnn.types import InputError
 def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> list[Path]:
     """Writes `report.html`, `report.json` and one PNG a figure into `directory`, which is made if needed.
 
-    All is drawn before the first file is written, and each file replaces its predecessor in one move. Figures are drawn
+    All is drawn before the first file is written, and all is written before the first file gets its name, so what fails
+    leaves an older report as it was, and no part of a new one. Figures are drawn
     where the diagnosis has their numbers: those of training where something was trained (and that was logged), `gates`
     for gated cells, `window_bands` and `lyapunov` where they were measured.
 
@@ -44,23 +46,21 @@ def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> lis
     images = {name: (light, dark) for name, (light, dark, _) in drawn.items()}
     pictures = {f"{name}.png": png for name, (_, _, png) in drawn.items()}
     files = {
-        "report.html": html_page(diagnosis, images).encode(),
+        "report.html": decoded(html_page(diagnosis, images)).encode(errors=PLAIN),
         "report.json": _json_text(diagnosis).encode(),
         **pictures,
     }
-    folder = Path(directory)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [_replace(folder / name, content) for name, content in files.items()]
-    except OSError as error:
-        raise InputError(
-            "out", f"{str(directory)!r} ({error.strerror or error})", "a folder that can be written"
-        ) from error
+        return _written(Path(directory), files)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", None) or error
+        raise InputError("out", f"{str(directory)!r} ({why})", "a folder that can be written") from error
 
 
 def _json_text(diagnosis: Diagnosis) -> str:
     """One line a part: readable, and not a line for each of thousands of numbers."""
-    lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in to_json(diagnosis).items())
+    parts = {key: json.dumps(value, allow_nan=False, ensure_ascii=False) for key, value in to_json(diagnosis).items()}
+    lines = (f"{json.dumps(key)}: {json.dumps(json.loads(decoded(part)))}" for key, part in parts.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
@@ -107,15 +107,19 @@ def _saved(figure: Any, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _replace(path: Path, content: bytes) -> Path:
-    """Writes beside `path`, then moves the file over it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _written(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Writes the files beside their names, then moves each to its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {folder / name: folder / f".{name}.{os.getpid()}.part" for name in files}
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        for part, content in zip(parts.values(), files.values(), strict=True):
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, part in parts.items():
+            os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
-    return path
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+    return list(parts)

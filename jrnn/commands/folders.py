@@ -1,0 +1,91 @@
+"""Where a command writes: --out, or a new folder; one that stays empty is not left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from jrnn.training.checkpoints import steps_in
+from jrnn.training.saving import writable
+from jrnn.types import InputError
+
+STEM = "jrnn-report"
+
+
+@contextmanager
+def output_folder(args: Namespace, *, trains: bool) -> Iterator[Path]:
+    """The folder to write in, made if need be. What was made goes again if nothing has been written when this ends.
+
+    Raises:
+      InputError: it cannot be written, or would be trained in and holds a run that is not to be resumed.
+    """
+    made: list[Path] = []
+    try:
+        if args.out is not None:
+            folder = checked(args.out)
+            made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+        elif args.resume:
+            folder = last_run()
+        else:
+            folder = new_folder()
+            made = [folder]
+        writable("--out", folder)
+        if trains and os.fsencode(folder.absolute()) != str(folder.absolute()).encode(errors="replace"):
+            needed = "a folder with a name in UTF-8, and PYTHONUTF8=1 where the locale is another: checkpoints need it"
+            raise InputError("--out", repr(str(folder)), needed)
+        if trains and not args.resume and steps_in(folder / "checkpoints"):
+            given = f"{folder}, which holds the checkpoints of a run"
+            raise InputError("--out", given, "--resume to continue it, or another folder")
+        yield folder
+    finally:
+        if made and not any(os.lstat(file).st_size for file in files_in(made[0])):
+            shutil.rmtree(made[0], ignore_errors=True)
+            for parent in made[1:]:
+                if os.path.isdir(parent) and not os.listdir(parent):
+                    os.rmdir(parent)
+
+
+def files_in(folder: Path) -> Iterator[str]:
+    """Every file below the folder; none where there is no folder."""
+    for where, _, names in os.walk(folder):
+        yield from (os.path.join(where, name) for name in names)
+
+
+def checked(out: str) -> Path:
+    """--out as a path."""
+    if not out or "\0" in out:
+        raise InputError("--out", repr(out), "the name of a folder")
+    return Path(out)
+
+
+def new_folder() -> Path:
+    """The first of jrnn-report, jrnn-report-2, ... that is not there, made; no other process gets the same."""
+    for number in count(1):
+        folder = Path(STEM if number == 1 else f"{STEM}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError("--out", f"none, and {folder} here ({error.strerror})", "a folder to write in") from error
+    raise AssertionError
+
+
+def last_run() -> Path:
+    """The run that --resume without --out goes on with: the highest number that has checkpoints."""
+    runs = [path.parent for path in Path().glob(f"{STEM}*/checkpoints") if number_of(path.parent) and path.is_dir()]
+    if not runs:
+        raise InputError("--resume", f"no run in {STEM}*", "--out DIR, the folder of the run to go on with")
+    return max(runs, key=number_of)
+
+
+def number_of(folder: Path) -> int:
+    """1 for jrnn-report, 2 for jrnn-report-2, ...; 0 for a name that jrnn does not give."""
+    number = folder.name.removeprefix(STEM).removeprefix("-")
+    return 1 if folder.name == STEM else int(number) if number.isdecimal() and folder.name == f"{STEM}-{number}" else 0

@@ -1,0 +1,63 @@
+"""Whether a network can be trained in the memory there is, told before anything is computed."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jrnn.types import InputError
+
+FLOAT, GIB = 4, 2**30
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
+
+
+def check_memory(args: Namespace, layer: Any, features: int, steps: int) -> None:
+    """InputError if training takes more memory than the machine has, whatever else is in it."""
+    needed, there = least_bytes(args, layer, features, steps), memory()
+    if needed > there:
+        shape = f"{args.layers} layer{'s' * (args.layers > 1)} of {args.hidden} units at batch size {args.batch_size}"
+        given = f"{args.hidden}, and {shape} takes at least {gib(needed)} GiB of memory"
+        raise InputError("--hidden", given, f"at most the {gib(there)} GiB of this machine")
+
+
+def least_bytes(args: Namespace, layer: Any, features: int, steps: int) -> int:
+    """The least that training a stack of `layer` holds at once, in bytes: the weights, their gradient and Adam's two
+    moments, (F + H + 1) g H numbers each with g gates, and for each step of a batch (1 + g) H; all float32."""
+    hidden, gates = args.hidden, len(getattr(layer, "gates", ("h",)))
+    weights = gates * hidden * (features + hidden + 1 + (args.layers - 1) * (2 * hidden + 1))
+    return FLOAT * (4 * weights + args.layers * steps * args.batch_size * (1 + gates) * hidden)
+
+
+def gib(size: float) -> str:
+    """1.5, 596, 1,862,645."""
+    return f"{size // GIB:,}" if size >= 100 * GIB else f"{size / GIB:.3g}"
+
+
+def memory() -> int:
+    """Bytes of memory of the device that JAX computes on, or of the machine and its container."""
+    device = jax.devices()[0].memory_stats()
+    if device and "bytes_limit" in device:
+        return device["bytes_limit"]
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if hasattr(os, "sysconf") else [2**63]
+    for path in map(Path, LIMITS):
+        text = path.read_text(encoding="utf-8").strip() if path.is_file() else "max"
+        found += [int(text)] if text.isdecimal() else []
+    return min(found)
+
+
+@contextmanager
+def computing(hint: str) -> Iterator[None]:
+    """Memory that runs out in here is a MemoryError with the hint what would need less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or "resource_exhausted" in said or "out of memory" in said:
+            raise MemoryError(hint) from error
+        raise

@@ -1,0 +1,150 @@
+"""The options of `jrnn diagnose` and `jrnn train`, and how a mistake in them is told: in one line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import NoReturn
+
+from jrnn.commands.console import one_line
+
+DATA = """\
+data (--data):
+  digits    1,797 real handwritten digits, read pixel by pixel: 64 steps, 10 classes (default)
+  mnist     5,000 real MNIST images, 784 steps, 10 classes
+  sunspots  yearly sunspot numbers from 1700: forecast the next year
+  text      Python's own documentation, character by character: predict the next one
+  PATH.npz  your sequences: x [cases, time, features], y, and lengths [cases] if they differ
+  PATH.csv  your series, one row a step, one column a feature: forecast the next row
+"""
+EXAMPLES = {
+    "diagnose": """\
+examples:
+  jrnn diagnose                           an Elman network on digits, before and after training
+  jrnn diagnose --cell lstm --data text   the same with an LSTM on text
+  jrnn diagnose --data mine.npz --lag 50  your own: can it learn from 50 steps back?
+  jrnn diagnose --model DIR               what `jrnn train` saved
+  jrnn diagnose --model lstm.safetensors --data mine.npz --rnn encoder --head classifier
+  jrnn diagnose --model speech.onnx --data frames.npz
+  jrnn diagnose --model my.models:tagger --data mine.npz
+
+models from elsewhere (--model), diagnosed on --data:
+  PATH.safetensors, PATH.npz   a PyTorch state_dict with an RNN, LSTM or GRU in it (PyTorch is
+            not needed). --head names the linear layer that answers the task; without it each
+            output that the task asks for is pulled in a random direction
+  PATH.onnx                    its LSTM, GRU or RNN nodes, pulled in a random direction
+  package.module:function      what the function returns, called without arguments:
+            (cell, params) of jrnn, such as jrnn.interop.from_equinox gives; a Flax nnx module;
+            or (linen module, variables). A recurrent cell is pulled in a random direction. Of
+            a whole model the RNN inside is diagnosed, with the task's loss on what the model
+            returns: model(x), or model(x, lengths) where lengths differ, x [cases, time,
+            features] -> [cases, outputs], or [cases, time, outputs] for a task at each step
+""",
+    "train": """\
+examples:
+  jrnn train --cell gru --data sunspots --out sun
+  jrnn train --cell gru --data sunspots --out sun --resume    go on after Ctrl-C or a crash
+""",
+}
+
+
+REWORDED = (
+    (r"^argument ", ""),
+    (r"expected one argument$", "got nothing; need a value"),
+    (r"ignored explicit argument (.*)$", r"got \1; need no value"),
+    (r"invalid choice: (.*) \(choose from '?(\w+)'?, '?(\w+)'?\)$", r"got \1; need \2 or \3"),
+)
+"""What argparse says, in the words of every other refusal."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line, in the name of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        for old, new in REWORDED:
+            message = re.sub(old, new, message, flags=re.DOTALL)
+        self.exit(2, f"{self.prog}: {one_line(message)} (see `{self.prog} --help`)\n")
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"{unknown[0]}: no such {'option' if unknown[0].startswith('-') else 'argument'}")
+        return found, unknown
+
+
+def whole(text: str) -> int:
+    """An integer, for argparse."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}; need a whole number") from None
+
+
+def real(text: str) -> float:
+    """A number, for argparse."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}; need a number") from None
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of both commands."""
+    top = Parser(
+        prog="jrnn",
+        description="Shows where the gradient of a recurrent network goes, on your data.",
+        epilog="`jrnn COMMAND --help` tells a command's options.",
+    )
+    top.add_argument("--version", action="store_true", help="print the version and leave")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    for name, text in (
+        ("diagnose", "train a network and report how far back its gradient reaches, before and after"),
+        ("train", "train a network and save it"),
+    ):
+        one = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=DATA + "\n" + EXAMPLES[name],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_options(one, name == "diagnose")
+    return top
+
+
+def add_options(one: argparse.ArgumentParser, diagnoses: bool) -> None:
+    """Defaults of the model's options are None, so that one given beside --model can be told."""
+    one.add_argument("--data", metavar="NAME|PATH", help="digits, mnist, sunspots, text, PATH.npz or PATH.csv")
+    one.add_argument("--cell", metavar="KIND", help="elman, lstm or gru (default: elman)")
+    one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
+    one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
+    one.add_argument(
+        "--steps",
+        type=whole,
+        metavar="N",
+        help="optimizer updates (default: 8000; fewer where sequences are longer than 64)",
+    )
+    one.add_argument(
+        "--max-norm", type=real, metavar="X", help="clip the gradient's global norm at X, inf for never (default: 1)"
+    )
+    one.add_argument("--learning-rate", type=real, metavar="X", help="of Adam (default: 0.001)")
+    one.add_argument("--batch-size", type=whole, metavar="N", help="sequences in an update (default: 32)")
+    one.add_argument("--seed", type=whole, metavar="N", help="of parameters, batches and the split (default: 0)")
+    if diagnoses:
+        one.add_argument(
+            "--lag", type=whole, metavar="L", help="the lag the task needs, in steps (default: from the data)"
+        )
+        one.add_argument(
+            "--model", metavar="DIR|FILE|FUNCTION", help="diagnose what `jrnn train` saved, or a model from elsewhere"
+        )
+        one.add_argument(
+            "--rnn",
+            metavar="NAME",
+            action="append",
+            help="which recurrent layer of --model; of a .onnx file several, bottom first, make a stack",
+        )
+        one.add_argument("--head", metavar="NAME", help="the linear layer of a state_dict that answers the task")
+        one.add_argument("--direction", metavar="WAY", help="forward or backward, of a bidirectional layer")
+    one.add_argument("--out", metavar="DIR", help="where to write (default: jrnn-report, or jrnn-report-2, ...)")
+    one.add_argument("--tensorboard", action="store_true", help="write TensorBoard event files too")
+    one.add_argument("--resume", action="store_true", help="go on with the run in --out")
