@@ -9,6 +9,7 @@ from typing import Any
 from jrnn import commands, training
 from jrnn.commands.console import complain, open_console
 from jrnn.commands.options import parser
+from jrnn.commands.threads import one_blas_thread
 from jrnn.types import InputError
 
 
@@ -27,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     program = f"{top.prog} {args.command}"
     try:
-        return commands.diagnose(args, network_of) if args.command == "diagnose" else commands.train(args)
+        with one_blas_thread():
+            return commands.diagnose(args, network_of) if args.command == "diagnose" else commands.train(args)
     except InputError as error:
         complain(program, spelled(error, args))
         return 2

@@ -19,6 +19,7 @@ from jrnn import cli
 from jrnn.cells import elman, gru, lstm, stack
 from jrnn.commands import memory, running, telling
 from jrnn.commands.console import LONGEST, Lasting, one_line
+from jrnn.commands.threads import VARIABLES
 from jrnn.cures import skip_nonfinite
 from jrnn.report import print_report, write_report, writing
 from jrnn.report.plain import PLAIN, plain
@@ -138,6 +139,26 @@ def test_one_line(text):
     line = one_line(f"--out: got {text}; need a folder")
     assert len(line.splitlines()) == 1 and len(line) < LONGEST + 10 and line.endswith("need a folder")
     assert line.isprintable() and ("é 中" in line or text != "é 中")
+
+
+@pytest.mark.parametrize("variable, count", [(None, 1), ("OPENBLAS_NUM_THREADS", 2), ("OMP_NUM_THREADS", 2)])
+def test_blas_threads(monkeypatch, variable, count):
+    """One while a command runs, as many as before after it; the user's word counts."""
+    tool = pytest.importorskip("threadpoolctl")
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "2")
+
+    def counts(*args):
+        return {library["num_threads"] for library in tool.threadpool_info() if library["user_api"] == "blas"}
+
+    seen = []
+    monkeypatch.setattr(cli.commands, "train", lambda args: seen.append(counts()) or 0)
+    with tool.threadpool_limits(2, user_api="blas"):
+        assert cli.main(["train"]) == 0
+        assert counts() == {2}
+    assert seen == [{count}]
 
 
 # the report comes first
