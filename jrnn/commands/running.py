@@ -25,7 +25,7 @@ from jrnn.types import InputError, Params
 KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}
 UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
 BATCH = 32
-LAYERS = 256  # a stack is one program, and takes about a second a layer to compile
+LAYERS = 256  # a stack is one program: so many layers take 4 s to compile, and a diagnosis has over a hundred programs
 LESS = "a smaller --hidden or --batch-size needs less"
 """What helps where memory runs out."""
 

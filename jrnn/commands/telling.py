@@ -40,6 +40,8 @@ def report(
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     layers = len(cell.cells) if isinstance(cell, cells.Stack) else 1
     one = cell.cells[0] if isinstance(cell, cells.Stack) else cell
+    while isinstance(one, cells.Wrapper):
+        one = one.cell
     kind = getattr(one, "kind", type(one).__name__)
     hidden = getattr(one, "hidden", None)
     facts = {"cell": kind, "hidden": hidden, "layers": layers, "parameters": parameters, "state": state.size}
