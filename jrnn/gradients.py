@@ -24,7 +24,7 @@ class Gradients(NamedTuple):
     xs: Inputs
     """dL/dx_t [T, *B, F]; None for integer inputs."""
     initial_state: State
-    """dL/dh_0 as an argument of `unroll` [*B, ...]: with resets it sums over the segments that start from it."""
+    """dL/dh_0 as an argument of `unroll` [*B, ...]: what the segment read first makes of it."""
     states: State
     """delta_t = dL/dh_t [T+1, *B, ...], for t = 0..T: all ways from h_t to the loss,
     delta_{t-1} = J_t^T delta_t + g_{t-1}. Zero on padding; laid out like `Unrolled.states`."""

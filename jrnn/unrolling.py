@@ -76,13 +76,13 @@ def unroll(
       xs: [T, *B, F] with any number of batch axes or none, or a pytree of such; None for an autonomous cell.
       initial_state: h_0, leaves [*B, ...] in the cell's own state type; by default `cell.initial_state`. Cast to the
         cell's dtype.
-      reset_state: what a reset goes to; by default the initial state. Needed when `initial_state` was carried over
-        from an earlier chunk.
+      reset_state: what a reset goes to, like `initial_state`; by default the cell's own, `cell.initial_state`, also
+        where `initial_state` was carried over from an earlier chunk.
       length: T, where xs is None.
       lengths: [*B] of int, 0..T: steps from there on are padding, whose values do not matter (the cell is shown zeros
         there): the state is held, the output is zero, no gradient flows.
-      resets: [T, *B] of bool: True at the first step of a segment; the state entering it is the reset state. Where
-        `initial_state` was carried over from an earlier chunk, give `reset_state` too.
+      resets: [T, *B] of bool: True at the first step of a segment; the state entering it is the reset state, and no
+        gradient passes. A learnt initial state hears all segments that begin with it.
       mask: [T, *B] of bool: where False the step did not happen: the state is held, the output is zero.
       reverse: read the valid prefix from its end; outputs stay at their original times; a reset then acts between t
         and t - 1, so that segments stay the same sets of steps.
@@ -276,7 +276,8 @@ def run_of(
     unroll = check_count("unroll", unroll, 1, "a positive number of steps")
     truncate = None if truncate is None else check_count("truncate", truncate, 1, "a positive number of steps, or None")
     start = check_state("initial_state", initial_state, cell, params, batch_shape)
-    restart = start if reset_state is None else check_state("reset_state", reset_state, cell, params, batch_shape)
+    same = reset_state is None and (initial_state is None or resets is None)
+    restart = start if same else check_state("reset_state", reset_state, cell, params, batch_shape)
     if state_tap is not None:
         state_tap = check_state("state_tap", state_tap, cell, params, (steps + 1, *batch_shape))
     check_step(cell, params, start, xs)

@@ -66,9 +66,9 @@ def in_order(
         return jax.tree.map(lambda a: a[::-1], tree) if reverse else tree
 
     def begin(real: list[Array]) -> tuple[State, State]:
-        params, restart = whole(real), options.get("reset_state")
-        start = check_state("initial_state", options.get("initial_state"), cell, params, batch_shape)
-        return start, start if restart is None else check_state("reset_state", restart, cell, params, batch_shape)
+        params, names = whole(real), ("initial_state", "reset_state")
+        start, restart = (check_state(name, options.get(name), cell, params, batch_shape) for name in names)
+        return start, restart
 
     states = order(states)
     laid_out = Steps(

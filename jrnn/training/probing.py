@@ -17,7 +17,6 @@ from jrnn.unrolling import unroll
 SEQUENCES = 4
 EVERY = 50
 TIMED = ("resets", "mask")
-STATES = ("initial_state", "reset_state")
 BACKWARD = ("state_tap", "truncate", "remat", "return_states")  # nothing of a forward tangent depends on them
 
 
@@ -99,7 +98,9 @@ def tangent_growth(
     if "lengths" in options:
         options["lengths"] = jnp.asarray(options["lengths"])[first]
     own = check_state("initial_state", options.get("initial_state"), cell, params, lead)
-    states = {"initial_state": own} | {name: options[name] for name in STATES[1:] if name in options}
+    states = {"initial_state": own}
+    if "resets" in options:
+        states["reset_state"] = check_state("reset_state", options.get("reset_state"), cell, params, lead)
     if not is_real(own):
         dtypes = [str(leaf.dtype) for leaf in jax.tree.leaves(own)]
         raise InputError("cell", f"a state of dtypes {dtypes}", "a real floating-point state")

@@ -151,19 +151,18 @@ def one_chunk(
     batch_shape = batch_of(cell, weights["cell"], chunk["x"], None, None, time_axes=1)
     options = options_of(chunk, unroll_options, key)
 
-    def starts(weights: dict[str, Any]) -> dict[str, State]:
+    def start(weights: dict[str, Any]) -> State:
         own = cell.initial_state(weights["cell"], batch_shape)
-        start = jax.tree.map(lambda new, old: jnp.where(first, new, jax.lax.stop_gradient(old)), own, state)
-        return {"initial_state": start, "reset_state": own}
+        return jax.tree.map(lambda new, old: jnp.where(first, new, jax.lax.stop_gradient(old)), own, state)
 
     def loss_of(weights: dict[str, Any], options: dict[str, Any]) -> tuple[Array, Any]:
-        unrolled = unroll(cell, weights["cell"], chunk["x"], **{**options, **starts(weights)})
+        unrolled = unroll(cell, weights["cell"], chunk["x"], **{**options, "initial_state": start(weights)})
         value, metrics = loss_and_metrics(loss, weights["loss"], unrolled, chunk)
         return value, ((metrics, unrolled.final_state), unrolled.mask)
 
     (value, (metrics, after)), grads, flow = grads_and_delta(cell, loss_of, weights, chunk["x"], options, measured)
     if measured:
-        options = {**options, **starts(weights)}
+        options = {**options, "initial_state": start(weights)}
         flow |= probe_metrics(cell, weights["cell"], chunk["x"], options, jax.random.fold_in(jax.random.key(0), index))
     metrics = {**metrics, "grad_norm": global_norm(grads), **flow}
     weights, opt_state = update_weights(optimizer, grads, opt_state, weights, value)

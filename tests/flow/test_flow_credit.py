@@ -46,8 +46,8 @@ def parts(cell, params, xs, start, loss, options):
     for b in range(BATCH[0]):
         length = int(options.get("lengths", np.full(BATCH, STEPS))[b])
         tape = forward(
-            cell, params, at(xs, (slice(None), b)), at(start, b), at(start, b), steps=STEPS, length=length,
-            resets=options.get("resets", np.zeros((STEPS, *BATCH), bool))[:, b],
+            cell, params, at(xs, (slice(None), b)), at(start, b), cell.initial_state(params, ()), steps=STEPS,
+            length=length, resets=options.get("resets", np.zeros((STEPS, *BATCH), bool))[:, b],
             mask=options.get("mask", np.ones((STEPS, *BATCH), bool))[:, b],
             reverse=reverse,
         )  # fmt: skip

@@ -25,8 +25,9 @@ def explicit(cell, params, xs, start, b, **when):
     length, steps = when.get("length", STEPS), jax.tree.leaves(xs)[0].shape[0]
     resets, mask = when.get("resets", np.zeros(steps, bool)), when.get("mask", np.ones(steps, bool))
     reverse = when.get("reverse", False)
+    restart = cell.initial_state(params, ())
     tape = forward(
-        cell, params, at(xs, (slice(None), *b)), at(start, b), at(start, b), steps=steps, length=length, resets=resets,
+        cell, params, at(xs, (slice(None), *b)), at(start, b), restart, steps=steps, length=length, resets=resets,
         mask=mask, reverse=reverse,
     )  # fmt: skip
     size = tape.final.size

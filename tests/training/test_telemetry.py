@@ -249,6 +249,17 @@ def test_growth_of_a_tanh_network_against_explicit_jacobians(reverse, key):
     np.testing.assert_allclose(again, found, rtol=1e-13)
 
 
+def test_a_reset_begins_again_with_the_cells_own_state_and_the_first_tangent(key):
+    cell = jrnn.learnable_initial_state(CELL)
+    params, xs = cell.init(key, 3), jax.random.normal(key, (7, 2, 3))
+    params["initial_state"] = params["initial_state"]._replace(h=jnp.asarray([0.4, -0.3, 0.2, 0.9]))
+    carried = jrnn.unroll(cell, params, xs).final_state
+    resets = jnp.zeros((7, 2), bool).at[3].set(True)
+    found = tangent_growth(cell, params, xs, key, initial_state=carried, resets=resets)
+    first = tangent_growth(cell, params, xs[:3], key, initial_state=carried)
+    np.testing.assert_allclose(found, (3 * first + 4 * tangent_growth(cell, params, xs[3:], key)) / 7, rtol=1e-12)
+
+
 def test_growth_of_an_lstm_and_a_stack_against_jacobians(key):
     cell = jrnn.stack(jrnn.lstm(3), jrnn.gru(2))
     params, xs = cell.init(key, 2), jax.random.normal(key, (9, 2))

@@ -188,16 +188,30 @@ def random_like(rng, tree):
 
 
 def compare(
-    cell, params, xs, *, steps, batch, lengths=None, resets=None, mask=None, poison=True, seed=0, tol=1e-11, **static
+    cell,
+    params,
+    xs,
+    *,
+    steps,
+    batch,
+    lengths=None,
+    resets=None,
+    mask=None,
+    own_restart=False,
+    poison=True,
+    seed=0,
+    tol=1e-11,
+    **static,
 ):
     """Asserts that the library equals the oracle; lengths [*B], resets and mask [T, *B] as NumPy or None.
 
-    With `poison` the inputs that are not read are NaN and Inf in the library's run.
+    With `own_restart` no `reset_state` is given: resets go to the cell's own. With `poison` the inputs that are not
+    read are NaN and Inf in the library's run.
     """
     rng = np.random.default_rng(seed)
     start, restart = (random_like(rng, cell.initial_state(params, batch)) for _ in range(2))
-    if resets is None:
-        restart = start
+    alone, pull_own = jax.vjp(lambda p: cell.initial_state(p, ()), params)
+    goes_to = jax.tree.map(lambda h: jnp.broadcast_to(h, (*batch, *h.shape)), alone) if own_restart else restart
     every = np.full(batch, steps) if lengths is None else np.asarray(lengths)
     on = np.ones((steps, *batch), bool) if mask is None else np.asarray(mask)
     off = np.zeros((steps, *batch), bool) if resets is None else np.asarray(resets)
@@ -214,7 +228,15 @@ def compare(
     cotangents = random_like(rng, (shapes.outputs, shapes.final_state, shapes.last, shapes.states))
     convert = partial(jax.tree.map, jnp.asarray)
     values, happened, grads = library(
-        cell, params, convert(given), start, restart, tap, cotangents, *convert((lengths, resets, mask)), **static
+        cell,
+        params,
+        convert(given),
+        start,
+        None if own_restart else restart,
+        tap,
+        cotangents,
+        *convert((lengths, resets, mask)),
+        **static,
     )
     outputs, final, last, states = values
     sizes = flat(params).size, sum(int(np.prod(np.shape(a)[1 + len(batch) :])) for a in jax.tree.leaves(xs))
@@ -225,7 +247,7 @@ def compare(
             params,
             at(xs, (slice(None), *b)),
             at(start, b),
-            at(restart, b),
+            at(goes_to, b),
             steps=steps,
             length=int(every[b]),
             resets=off[(slice(None), *b)],
@@ -242,11 +264,11 @@ def compare(
         cts = [rows(cotangents[0], b, steps), flat(at(cotangents[1], b)), flat(at(cotangents[2], b))]
         want = backward(tape, sizes, *cts, rows(cotangents[3], b, steps + 1), static.get("reverse", False))
         total = total + want.params
+        if own_restart:
+            total = total + flat(pull_own(jax.tree.map(jnp.asarray, like(alone, want.restart)))[0])
         close(rows(grads[1], b, steps), want.xs, err_msg="xs")
-        if resets is None:
-            close(flat(at(grads[2], b)) + flat(at(grads[3], b)), want.start, err_msg="initial_state")
-        else:
-            close(flat(at(grads[2], b)), want.start, err_msg="initial_state")
+        close(flat(at(grads[2], b)), want.start, err_msg="initial_state")
+        if not own_restart:
             close(flat(at(grads[3], b)), want.restart, err_msg="reset_state")
         kept = ~np.isin(np.arange(steps + 1), padding_rows(steps, int(every[b]), static.get("reverse", False)))
         got = rows(grads[4], b, steps + 1)
