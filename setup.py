@@ -1,5 +1,6 @@
 """Builds the compiled kernel where there is a C++ compiler; without one jrnn installs all the same and says why."""
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -37,24 +38,29 @@ class BuildKernel(build_ext):
 
     def build_extension(self, ext):
         library = Path(self.get_ext_fullpath(ext.name))
-        reason = library.with_suffix(".txt")
+        reason, checksum = library.with_suffix(".txt"), library.with_suffix(".sum")
         library.parent.mkdir(parents=True, exist_ok=True)
-        for old in (library, reason):
+        for old in (library, reason, checksum):
             old.unlink(missing_ok=True)
         try:
             self.compile_kernel(library)
+            content = library.read_bytes()  # `jrnn.kernels.native` loads nothing else
+            checksum.write_text(f"{len(content)} {hashlib.sha256(content).hexdigest()}\n")
         except Exception as error:  # whatever it is, an install without the kernel is better than none
             reason.write_text(f"{error}\n", encoding="utf-8")
             print(f"jrnn: installing without the compiled kernel: {error}", file=sys.stderr)
 
     def copy_extensions_to_source(self):
-        """Of an editable install: the library, or why there is none, goes beside the sources."""
+        """Of an editable install: the library with its checksum, or why there is none, goes beside the sources."""
         for ext in self.extensions:
             name = Path(self.get_ext_filename(self.get_ext_fullname(ext.name)))
-            for file in (name, name.with_suffix(".txt")):
-                file.unlink(missing_ok=True)
+            for file in (name, name.with_suffix(".sum"), name.with_suffix(".txt")):
                 if Path(self.build_lib, file).exists():
-                    shutil.copy2(Path(self.build_lib, file), file)
+                    part = file.with_name(f"{file.name}.part")  # a process may be running the old one
+                    shutil.copy2(Path(self.build_lib, file), part)
+                    part.replace(file)
+                else:
+                    file.unlink(missing_ok=True)
 
     def compile_kernel(self, library):
         compiler = shlex.split(os.environ.get("CXX", "c++"))

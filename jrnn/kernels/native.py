@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,9 @@ def library() -> Any:
             else "it was installed without running the build"
         )
         return f"the kernel was not built: {why}"
+    why = spoiled(LIBRARY)
+    if why is not None:
+        return f"the kernel was not loaded: {why} (install jrnn again)"
     try:
         loaded = ctypes.CDLL(str(LIBRARY))
         for name in ("jrnn_forward", "jrnn_backward"):
@@ -40,6 +44,21 @@ def library() -> Any:
         return f"the kernel could not be loaded: {error}"
     loaded.jrnn_instructions.restype = ctypes.c_char_p
     return loaded
+
+
+def spoiled(library: Path) -> str | None:
+    """Why this is not the file that the build wrote, which left its size and SHA-256 beside it; None if it is.
+
+    To load a library that was cut short kills the process.
+    """
+    try:
+        content = library.read_bytes()
+        size, digest = library.with_suffix(".sum").read_text().split()
+    except (OSError, ValueError) as error:
+        return f"{library.name} or its checksum cannot be read: {error}"
+    if str(len(content)) != size:
+        return f"{library.name} has {len(content)} bytes, and the build wrote {size}"
+    return None if hashlib.sha256(content).hexdigest() == digest else f"{library.name} is not what the build wrote"
 
 
 def instructions() -> str:

@@ -1,5 +1,6 @@
 """Which implementation a call takes, and what happens where the kernel is missing or was not built."""
 
+import hashlib
 import os
 import platform
 import shutil
@@ -72,6 +73,7 @@ def test_without_the_library(tmp_path, monkeypatch):
             assert why in jrnn.kernels.explain(cell, params).refused["native"]
             np.testing.assert_array_equal(jrnn.unroll(cell, params, xs).outputs, wanted)
         broken.write_bytes(b"not a library")
+        broken.with_suffix(".sum").write_text(f"13 {hashlib.sha256(b'not a library').hexdigest()}")
         native.library.cache_clear()
         assert "could not be loaded" in jrnn.kernels.explain(cell, params).refused["native"]
     finally:
@@ -96,10 +98,12 @@ def test_an_editable_install_without_a_compiler_succeeds_and_leaves_no_old_kerne
     shutil.copytree(ROOT / "jrnn" / "kernels", tmp_path / "jrnn" / "kernels")
     made = tmp_path / "jrnn" / "kernels"
     (made / "_recurrence.so").write_bytes(b"of an earlier install")
+    (made / "_recurrence.sum").write_text("of an earlier install")
     build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     done = subprocess.run(build, cwd=tmp_path, env=os.environ | {"CXX": "/none"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "no C++ compiler" in (made / "_recurrence.txt").read_text() and not (made / "_recurrence.so").exists()
+    assert "no C++ compiler" in (made / "_recurrence.txt").read_text()
+    assert [file.name for file in made.glob("_recurrence.*")] == ["_recurrence.txt"]
 
 
 def test_neon_finds_what_the_baseline_finds(tmp_path):
