@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from numbers import Number
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.cells import check_key, draws_noise
 from jrnn.types import Array, Cell, InputError, Inputs, Params, Shape, State
 
 
@@ -39,12 +41,29 @@ def check_number(name: str, value: Any, good: Callable[[float], bool], needed: s
     return number
 
 
+def check_switch(name: str, value: Any) -> bool:
+    """A plain bool; a traced one cannot choose what is compiled."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(name, f"{value!r:.60}", "True or False, static under jit")
+    return bool(value)
+
+
+def check_time(t: Any) -> None:
+    """InputError unless it is one integer, a traced one too."""
+    if not is_count(t):
+        t = as_array("t", t)
+        if t.ndim or not jnp.issubdtype(t.dtype, jnp.integer):
+            raise InputError("t", f"{t.dtype}{list(t.shape)}", "the index of this step, one integer")
+
+
 def as_array(name: str, value: Any) -> Array:
     """`jnp.asarray`, refusing what is no array of numbers."""
     try:
-        return jnp.asarray(value)
-    except (TypeError, ValueError):
-        raise InputError(name, f"{type(value).__name__} {value!r:.60}", "an array of numbers") from None
+        if not isinstance(value, str | bytes):
+            return jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # a foreign array refuses in its own words
+        pass
+    raise InputError(name, f"{type(value).__name__} {value!r:.60}", "an array of numbers")
 
 
 def as_arrays(name: str, tree: Any) -> Any:
@@ -52,13 +71,26 @@ def as_arrays(name: str, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: as_array(name, leaf), tree)
 
 
-def check_key(key: Any) -> None:
-    """InputError unless it is a PRNG key or None."""
-    dtype = getattr(key, "dtype", None)
-    if key is not None and not (
-        dtype is not None and (jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32)
-    ):
-        raise InputError("key", repr(key), "a PRNG key, jax.random.key(seed), or None")
+def check_leaves(name: str, tree: Any) -> None:
+    """InputError unless every leaf is an array or a number."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        dtype = getattr(leaf, "dtype", None)
+        known = isinstance(dtype, np.dtype)  # another library's tensors have dtypes of their own
+        if isinstance(leaf, jax.Array | Number) or (known and dtype.kind not in "OSUMm"):
+            continue
+        given = f"an array of dtype {dtype}" if known else f"a {type(leaf).__name__}"
+        need = "arrays of numbers" + (", as `cell.init` makes" if name == "params" else "")
+        raise InputError(name + jax.tree_util.keystr(path), given, need)
+
+
+def check_noise(cell: Any, key: Any) -> None:
+    """InputError unless it is None, or one PRNG key for a cell that draws noise."""
+    if key is None:
+        return
+    check_key(key)
+    if not draws_noise(cell):
+        given = f"a key for {type(cell).__name__}, which draws no noise"
+        raise InputError("key", given, "None; jrnn.dropout(cell, ...) at a rate above 0 makes a cell that draws")
 
 
 def steps_of(xs: Inputs, length: int | None) -> int:
@@ -66,6 +98,8 @@ def steps_of(xs: Inputs, length: int | None) -> int:
     leaves = jax.tree.leaves(xs)
     if not leaves:
         return check_count("length", length, 0, "the number of steps T >= 0, since xs is None")
+    if length is not None:
+        length = check_count("length", length, 0, "the length of xs, or none")
     shapes = [jnp.shape(leaf) for leaf in leaves]
     if not all(shapes):
         scalars = sum(not shape for shape in shapes)
@@ -87,7 +121,7 @@ def batch_of(cell: Cell, params: Params, xs: Inputs, state: State | None, length
         batches = {shape[time_axes : len(shape) - features] for shape in shapes}
         if min(map(len, shapes)) < time_axes + features or len(batches) > 1:
             need = f"[{'T, ' * time_axes}*B, {features} feature axes] with equal *B"
-            raise InputError("xs", f"shapes {shapes}", need)
+            raise InputError("xs" if time_axes else "x", f"shapes {shapes}", need)
         return batches.pop()
     if state is not None:
         alone = jax.tree.leaves(jax.eval_shape(lambda p: cell.initial_state(p, ()), params))
@@ -110,10 +144,18 @@ def check_state(name: str, state: State | None, cell: Cell, params: Params, lead
     given = as_arrays(name, state)
     if jax.tree.structure(given) != jax.tree.structure(expected):
         raise InputError(name, describe(given), describe(expected))
-    shapes = [a.shape for a in jax.tree.leaves(given)], [a.shape for a in jax.tree.leaves(expected)]
-    if shapes[0] != shapes[1]:
+    if not all(map(fits, jax.tree.leaves(given), jax.tree.leaves(expected))):
         raise InputError(name, describe(given), describe(expected))
     return jax.tree.map(lambda a, e: a.astype(e.dtype), given, expected)
+
+
+def fits(given: Any, expected: Any) -> bool:
+    """Whether one array can become another by a cast that keeps its kind: bool, integer, floating, complex."""
+    kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
+    one, other = ([jnp.issubdtype(a.dtype, kind) for kind in kinds] for a in (given, expected))
+    if not (any(one) and any(other)):  # keys, say
+        return given.dtype == expected.dtype and given.shape == expected.shape
+    return given.shape == expected.shape and one.index(True) <= other.index(True)
 
 
 def check_step(cell: Cell, params: Params, state: State, xs: Inputs) -> None:
@@ -141,9 +183,9 @@ def segment_of(remat: bool | str | int | None, steps: int) -> int | None:
     """Steps per recomputed segment: None stores all, 1 is per step, ceil(sqrt(T)) for "sqrt"."""
     if remat is None or remat is False:
         return None
-    if remat is True or remat == "step":
+    if remat is True or isinstance(remat, str) and remat == "step":
         return 1
-    if remat == "sqrt":
+    if isinstance(remat, str) and remat == "sqrt":
         return max(math.isqrt(max(steps - 1, 0)) + 1, 1)
     if is_count(remat, 1):
         return int(remat)
@@ -163,3 +205,13 @@ class Spelled(str):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def move_axis(tree: Any, source: int, to: int) -> Any:
+    """`jnp.moveaxis` on every leaf; one of the two axes is 0, the other `time_axis`. None stays None."""
+    if source == to:
+        return tree
+    for leaf in jax.tree.leaves(tree):
+        if jnp.ndim(leaf) <= max(source, to):
+            raise InputError("time_axis", f"{source + to} for an array of shape {jnp.shape(leaf)}", "an axis it has")
+    return jax.tree.map(lambda a: jnp.moveaxis(jnp.asarray(a), source, to), tree)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Number
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import as_arrays, check_state
+from jrnn.boundary import as_arrays, check_leaves, check_state
 from jrnn.cells import check_cell
+from jrnn.plans import Silent, Unrolled
 from jrnn.types import Array, InputError, Inputs, Params, State
-from jrnn.unrolling import Silent, Unrolled, unroll
+from jrnn.unrolling import unroll
 
 
 class Gradients(NamedTuple):
@@ -55,6 +57,9 @@ def value_and_grads(
       InputError: the loss is not a real scalar, or as `unroll`.
     """
     check_cell(cell)
+    check_leaves("params", params)
+    check_leaves("loss_params", loss_params)
+    check_loss(loss)
     if "state_tap" in options:
         raise InputError("state_tap", "one", "none: dL/dh_t is in the `states` that are returned")
     xs = as_arrays("xs", xs)
@@ -81,12 +86,18 @@ def state_gradients(cell: Any, params: Params, xs: Inputs, loss: Callable[..., A
     return value_and_grads(cell, params, xs, loss, **options)[1].states
 
 
+def check_loss(loss: Any) -> None:
+    """InputError unless it can be called."""
+    if not callable(loss):
+        raise InputError("loss", f"a {type(loss).__name__}", "a function that returns one real number")
+
+
 def loss_value(loss: Callable[..., Array], loss_params: Params, unrolled: Unrolled) -> Array:
     """`loss(unrolled)` or `loss(loss_params, unrolled)`, refused unless it is one real number."""
+    check_loss(loss)
     value = loss(unrolled) if loss_params is None else loss(loss_params, unrolled)
     needed = "a function that returns one real number"
-    leaves = jax.tree.leaves(value)
-    if len(leaves) != 1 or leaves[0] is not value:
+    if not (hasattr(value, "dtype") or isinstance(value, Number)):
         raise InputError("loss", f"a function that returns {type(value).__name__}", needed)
     if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         given = f"{jnp.result_type(value)}{list(jnp.shape(value))}"

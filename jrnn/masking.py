@@ -100,8 +100,8 @@ def check_flags(name: str, flags: Any, shape: Shape) -> Array:
 
 
 def concrete(array: Any) -> np.ndarray | None:
-    """The values, or None under a trace, where there are none yet."""
+    """The values, or None under a trace, where there are none yet, and of what is no array."""
     try:
         return np.asarray(array)
-    except jax.errors.TracerArrayConversionError:
+    except (TypeError, ValueError, RuntimeError):
         return None

@@ -28,6 +28,12 @@ class Unrolled(NamedTuple):
     """[*B, K]: the output of the step read last (with reverse: the earliest valid one); zero if none happened."""
 
 
+class Silent(NamedTuple):
+    """A `state_tap` known to be zero: `unroll` takes gradients with respect to it and never reads it."""
+
+    tap: State
+
+
 class Plan(NamedTuple):
     """The static part of a scan."""
 
@@ -73,3 +79,9 @@ def ended(start: State, when: Schedule, plan: Plan, carry: tuple, ys: tuple) -> 
         states = jax.tree.map(lambda h, hs: jnp.concatenate(order(h, hs)), start, states)
     happened = jnp.ones((plan.steps, *plan.batch_shape), bool) if when.valid is None else when.valid
     return Unrolled(outputs, final, states, happened, last)
+
+
+def explicitly_split(tree: Any) -> bool:
+    """Whether an array's type says that devices hold parts of it (a mesh of Explicit axes)."""
+    specs = [jax.typeof(leaf).sharding.spec for leaf in jax.tree.leaves(tree)]
+    return any(name is not None for spec in specs for name in spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,13 @@ from jrnn.boundary import (
     as_arrays,
     batch_of,
     check_count,
-    check_key,
+    check_leaves,
+    check_noise,
     check_state,
     check_step,
+    check_switch,
+    check_time,
+    move_axis,
     segment_of,
     steps_of,
 )
@@ -35,14 +39,8 @@ from jrnn.cells import (
 )
 from jrnn.loops import scan, scan_both
 from jrnn.masking import schedule
-from jrnn.plans import Plan, Run, Unrolled
+from jrnn.plans import Plan, Run, Silent, Unrolled, explicitly_split
 from jrnn.types import Array, InputError, Inputs, Params, State, size_of
-
-
-class Silent(NamedTuple):
-    """A `state_tap` known to be zero: `unroll` takes gradients with respect to it and never reads it."""
-
-    tap: State
 
 
 def unroll(
@@ -94,7 +92,7 @@ def unroll(
       state_tap: zeros shaped like `states`, added to them: the gradient with respect to it is dL/dh_t. Padding, held
         by definition, gets zero.
       time_axis: where time is in xs, resets, mask, state_tap and in the results.
-      key: a PRNG key for cells with noise (dropout); None runs without noise.
+      key: a PRNG key for cells with noise (dropout), refused for others; None runs without noise.
       implementation: "native" (the compiled kernel, on CPUs), "associative" (a parallel prefix scan, of linear cells),
         "xla" (a scan with its own backward pass, anywhere), "reference" (the scan of the cell's step, any cell), or
         several names: the first that can run this call. None tries them all; `jrnn.kernels.explain` says which one that
@@ -105,7 +103,8 @@ def unroll(
       InputError: shapes, dtypes or options that do not fit; lengths out of range where their values are known.
     """
     check_cell(cell)
-    check_key(key)
+    check_leaves("params", params)
+    check_noise(cell, key)
     axis = check_count("time_axis", time_axis, 0, "a non-negative axis")
     front, back = (partial(move_axis, source=a, to=b) for a, b in ((axis, 0), (0, axis)))
     silent = isinstance(state_tap, Silent)
@@ -119,11 +118,11 @@ def unroll(
         lengths=lengths,
         resets=front(None if resets is None else as_array("resets", resets)),
         mask=front(None if mask is None else as_array("mask", mask)),
-        reverse=reverse,
+        reverse=check_switch("reverse", reverse),
         remat=remat,
         truncate=truncate,
         unroll=unroll,
-        return_states=return_states,
+        return_states=check_switch("return_states", return_states),
         state_tap=front(state_tap.tap if isinstance(state_tap, Silent) else state_tap),
         silent=silent,
         key=key,
@@ -149,9 +148,14 @@ def step(
     check_cell(cell)
     if not is_causal(cell):
         raise InputError("cell", type(cell).__name__, "a causal cell: it reads the future, so it cannot be streamed")
+    check_leaves("params", params)
+    check_noise(cell, key)
+    check_time(t)
+    x = as_arrays("x", x)
+    if state is None:
+        raise InputError("state", "None", "h_{t-1}; begin with cell.initial_state(params, batch_shape)")
     batch_shape = batch_of(cell, params, x, state, None, time_axes=0)
     state = check_state("state", state, cell, params, batch_shape)
-    check_key(key)
     noise = draw_noise(cell, params, key, t, batch_shape)
     return advance(cell, params, state, x, noise) if noise is not None else one_step(cell, params, state, x)
 
@@ -179,17 +183,18 @@ def run(cell: Any, params: Params, xs: Inputs, *, key: Array | None, **options: 
     """Time-major `unroll`: gives descriptions that are not causal their meaning, hands cells to the scan."""
     if isinstance(cell, Bidirectional):
         return run_both(cell, params, xs, key=key, **options)
-    if not is_causal(cell) or by_layers(cell, params, key, options["implementation"]):
+    quiet = key is None or not draws_noise(cell)
+    if not is_causal(cell) or (quiet and by_layers(cell, params, options["implementation"])):
         return run_layers(cell, params, xs, key=key, **options)
     return run_cell(cell, params, xs, key=key, **options)
 
 
-def by_layers(cell: Any, params: Params, key: Array | None, implementation: Any) -> bool:
+def by_layers(cell: Any, params: Params, implementation: Any) -> bool:
     """Whether a stack is better run layer by layer: one of its layers has a kernel for it."""
     if not isinstance(cell, Stack):
         return False
     jax.eval_shape(lambda p: cell.initial_state(p, ()), params)  # checks them
-    return kernels.explain(cell, params, implementation).chosen != "reference" and not draws_noise(cell, params, key)
+    return kernels.explain(cell, params, implementation).chosen != "reference"
 
 
 def run_both(
@@ -201,10 +206,10 @@ def run_both(
         if value is not None and not isinstance(value, BidirectionalState):
             raise InputError(name, type(value).__name__, "BidirectionalState(forward, backward)")
     keys = (None, None) if key is None else jax.random.split(key)
-    sides = []
+    parts, sides = cell.parts(params), []
     for side, backwards, own_key in (("forward", reverse, keys[0]), ("backward", not reverse, keys[1])):
         own = {name: None if value is None else getattr(value, side) for name, value in per_side.items()}
-        arguments = getattr(cell, side), params[side], xs
+        arguments = *parts[side], xs
         sides.append((arguments, dict(key=own_key, reverse=backwards, **own, **options)))
     if any(isinstance(arguments[0], Bidirectional | Stack) for arguments, _ in sides):
         one, other = (run(*arguments, **own) for arguments, own in sides)
@@ -228,11 +233,11 @@ def run_layers(cell: Stack, params: Params, xs: Inputs, *, key: Array | None, **
             given = f"{type(value).__name__} of {len(jax.tree.leaves(value))} arrays"
             raise InputError(name, given, f"a tuple of the {len(cell.cells)} layers' states")
     layers: list[Unrolled] = []
-    for i, layer in enumerate(cell.cells):
+    for i, (layer, of_layer) in enumerate(cell.layers(params)):
         own = {name: None if value is None else value[i] for name, value in per_layer.items()}
         own_key = None if key is None else jax.random.fold_in(key, i)
         hands_on = beneath or (cell.causal and i < len(cell.cells) - 1)
-        layers.append(run(layer, params[i], xs, key=own_key, beneath=hands_on, **own, **options))
+        layers.append(run(layer, of_layer, xs, key=own_key, beneath=hands_on, **own, **options))
         xs = layers[-1].outputs
     return layers[-1]._replace(
         final_state=tuple(layer.final_state for layer in layers),
@@ -269,9 +274,8 @@ def run_of(
 ) -> Run:
     """Checks what was given against the cell, and plans."""
     steps = steps_of(xs, length)
-    shaped = next(
-        (flags[:1].reshape(flags.shape[1:]) for flags in (mask, resets) if flags is not None and len(flags)), None
-    )
+    given = (flags for flags in (mask, resets) if flags is not None and flags.ndim and len(flags))
+    shaped = next((flags[:1].reshape(flags.shape[1:]) for flags in given), None)
     batch_shape = batch_of(cell, params, xs, initial_state, shaped if lengths is None else lengths, time_axes=1)
     unroll = check_count("unroll", unroll, 1, "a positive number of steps")
     truncate = None if truncate is None else check_count("truncate", truncate, 1, "a positive number of steps, or None")
@@ -287,23 +291,7 @@ def run_of(
     if split and chosen == "native":
         chosen = "xla"  # types that say how arrays are split do not reach through a foreign call
     several = split and len(batch_shape) > 1  # they would have to be merged
-    if steps == 0 or size_of(batch_shape) == 0 or draws_noise(cell, params, key) or several:
+    if steps == 0 or size_of(batch_shape) == 0 or (key is not None and draws_noise(cell)) or several:
         chosen = "reference"
     plan = Plan(steps, batch_shape, reverse, segment_of(remat, steps), unroll, return_states, silent, chosen, beneath)
     return Run(cell, params, xs, start, restart, when, state_tap, key, plan)
-
-
-def explicitly_split(tree: Any) -> bool:
-    """Whether an array's type says that devices hold parts of it (a mesh of Explicit axes)."""
-    specs = [jax.typeof(leaf).sharding.spec for leaf in jax.tree.leaves(tree)]
-    return any(name is not None for spec in specs for name in spec)
-
-
-def move_axis(tree: Any, source: int, to: int) -> Any:
-    """`jnp.moveaxis` on every leaf; one of the two axes is 0, the other `time_axis`. None stays None."""
-    if source == to:
-        return tree
-    for leaf in jax.tree.leaves(tree):
-        if jnp.ndim(leaf) <= max(source, to):
-            raise InputError("time_axis", f"{source + to} for an array of shape {jnp.shape(leaf)}", "an axis it has")
-    return jax.tree.map(lambda a: jnp.moveaxis(jnp.asarray(a), source, to), tree)

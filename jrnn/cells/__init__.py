@@ -22,6 +22,7 @@ from jrnn.cells._advance import draw_noise as draw_noise
 from jrnn.cells._advance import draws_noise as draws_noise
 from jrnn.cells._advance import is_causal as is_causal
 from jrnn.cells._advance import output_size as output_size
+from jrnn.cells._base import check_key as check_key
 from jrnn.cells._bidirectional import Bidirectional as Bidirectional
 from jrnn.cells._bidirectional import BidirectionalState as BidirectionalState
 from jrnn.cells._bidirectional import merge as merge

@@ -28,9 +28,9 @@ def draw_noise(cell: Cell, params: Params, key: Array | None, t: Any, batch_shap
     return None if key is None or draw is None else draw(params, key, t, batch_shape)
 
 
-def draws_noise(cell: Cell, params: Params, key: Array | None) -> bool:
-    """Whether a call with this key draws noise."""
-    return jax.eval_shape(lambda p, k: draw_noise(cell, p, k, 0, ()), params, key) is not None
+def draws_noise(cell: Any) -> bool:
+    """Whether a key means anything to the cell; combinators ask what is inside them."""
+    return getattr(cell, "draws", getattr(cell, "noise", None) is not None)
 
 
 def advance(cell: Cell, params: Params, state: State, x: Any, noise: Any = None) -> tuple[State, Any]:
@@ -51,6 +51,7 @@ def output_size(cell: Any, input_size: int | None, params: Params = None) -> int
     Raises:
       InputError: the output is not one array with a feature axis.
     """
+    check_cell(cell)
     if params is None:
         params = jax.eval_shape(lambda key: cell.init(key, input_size), jax.random.key(0))
     if not is_causal(cell):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, dataclass_transform
 
@@ -52,6 +52,27 @@ def check_size(name: str, value: object) -> int:
     return int(value)
 
 
+def check_key(key: Any) -> None:
+    """InputError unless it is one PRNG key: typed, or raw and of the shape that JAX's own have."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+        one = shape == ()
+    else:
+        one = dtype == jnp.uint32 and shape == jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
+    if not one:
+        given = f"{key!r:.60}" if dtype is None or shape is None else f"{dtype}{list(shape)}"
+        raise InputError("key", given, "one PRNG key, jax.random.key(seed)")
+
+
+def entry(params: Params, name: str, *others: str) -> Any:
+    """`params[name]` of a combinator's dict, which has `others` too; or InputError."""
+    names = {name, *others}
+    if not isinstance(params, Mapping) or not names <= set(params):
+        given = sorted(map(str, params)) if isinstance(params, Mapping) else f"a {type(params).__name__}"
+        raise InputError("params", given, f"a dict of {sorted(names)}, as `cell.init` makes")
+    return params[name]
+
+
 def check_input_size(input_size: int | None) -> int:
     """F as a plain int, 0 for an autonomous cell (None), or InputError."""
     if input_size is None:
@@ -85,6 +106,7 @@ def gated_params(
     bias: str | Callable,
 ) -> dict[str, Array]:
     """w_in [F, gates*H], w_rec [H, gates*H], bias [gates*H]; each gate's block is drawn on its own."""
+    check_key(key)
     size = check_input_size(input_size)
     dtype = jnp.zeros((), dtype).dtype
     k_in, k_rec, k_bias = jax.random.split(key, 3)
@@ -96,18 +118,27 @@ def gated_params(
 
 
 def check_params(params: Params, hidden: int, gates: int, **further: Shape) -> None:
-    """InputError unless the parameters have the names and shapes of a cell with H units and so many gates; more are
-    let be."""
+    """InputError unless the parameters have the names and shapes of a cell with H units and so many gates, and are of
+    real numbers; more are let be."""
     width = gates * hidden
     expected = {"w_in": (None, width), "w_rec": (hidden, width), "bias": (width,)} | further
-    found = {name: jnp.shape(value) for name, value in params.items()} if isinstance(params, dict) else {}
-    if not expected.keys() <= found.keys():
-        given = sorted(found) if isinstance(params, dict) else f"a {type(params).__name__}"
-        raise InputError("params", given, f"a dict of {sorted(expected)}, as `cell.init` makes")
+    entry(params, *expected)
     for name, shape in expected.items():
-        if len(found[name]) != len(shape) or any(n not in (None, m) for n, m in zip(shape, found[name], strict=True)):
+        array, argument = params[name], f"params['{name}']"
+        if not hasattr(array, "dtype"):
+            raise InputError(argument, f"a {type(array).__name__}", "an array of floating-point numbers")
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise InputError(argument, f"dtype {array.dtype}", "real floating-point numbers")
+        if len(array.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
             need = str(shape).replace("None", "F")
-            raise InputError(f"params['{name}']", f"shape {found[name]}", f"{need} for {hidden} units")
+            raise InputError(argument, f"shape {array.shape}", f"{need} for {hidden} units")
+
+
+def zeros_for(params: Params, batch_shape: Shape, hidden: int) -> Array:
+    """[*B, H] of zeros, in the dtype of the parameters."""
+    if not isinstance(batch_shape, tuple | list) or any(isinstance(n, str | float | bool) for n in batch_shape):
+        raise InputError("batch_shape", repr(batch_shape), "a tuple of sizes, such as (32,), or () for one sequence")
+    return jnp.zeros((*batch_shape, hidden), params["w_rec"].dtype)
 
 
 def check_floating(argument: str, x: Any) -> Array:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._advance import check_cell, output_size
-from jrnn.cells._base import static_cell
+from jrnn.cells._advance import check_cell, draws_noise, output_size
+from jrnn.cells._base import check_key, entry, static_cell
 from jrnn.types import Array, Params, Shape, State
 
 
@@ -47,22 +47,26 @@ class Bidirectional:
     def input_ndim(self) -> int:
         return getattr(self.forward, "input_ndim", 1)
 
+    @property
+    def draws(self) -> bool:
+        return draws_noise(self.forward) or draws_noise(self.backward)
+
     def parts(self, params: Params) -> dict[str, tuple[Any, Params]]:
         """{its name: (cell, parameters)} of each direction."""
+        entry(params, "forward", "backward")
         return {side: (getattr(self, side), params[side]) for side in ("forward", "backward")}
 
     def output_size(self, input_size: int | None, params: Params) -> int:
-        return sum(output_size(getattr(self, side), input_size, params[side]) for side in ("forward", "backward"))
+        return sum(output_size(cell, input_size, own) for cell, own in self.parts(params).values())
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Params]:
+        check_key(key)
         one, other = jax.random.split(key)
         return {"forward": self.forward.init(one, input_size), "backward": self.backward.init(other, input_size)}
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> BidirectionalState:
-        return BidirectionalState(
-            self.forward.initial_state(params["forward"], batch_shape),
-            self.backward.initial_state(params["backward"], batch_shape),
-        )
+        sides = self.parts(params).values()
+        return BidirectionalState(*(cell.initial_state(own, batch_shape) for cell, own in sides))
 
 
 def merge(forward: Any, backward: Any) -> Any:

@@ -11,7 +11,9 @@ from jrnn.cells._base import (
     check_dtype,
     check_floating,
     check_input_size,
+    check_key,
     check_size,
+    entry,
     matmul,
     static_cell,
 )
@@ -30,12 +32,15 @@ class Dense:
     dtype: Any
 
     def init(self, key: Array, input_size: int) -> dict[str, Array]:
+        check_key(key)
+        if input_size is None:
+            raise InputError("input_size", "None", "the number K of features that it reads")
         dtype = jnp.zeros((), self.dtype).dtype
         w = weight_blocks(self.w, key, (check_input_size(input_size), self.features), 1, dtype)
         return {"w": w, "bias": jnp.zeros(self.features, dtype)}
 
     def __call__(self, params: Params, y: Array) -> Array:
-        y, size = check_floating("y", y), params["w"].shape[0]
+        y, size = check_floating("y", y), jnp.shape(entry(params, "w", "bias"))[0]
         if y.ndim < 1 or y.shape[-1] != size:
             raise InputError("y", f"shape {y.shape}", f"{size} features on the last axis, as `init` was told")
         return add_bias(matmul(y.astype(params["w"].dtype), params["w"]), params["bias"])

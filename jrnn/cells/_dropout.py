@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jrnn.cells._advance import check_cell, draw_noise
 from jrnn.cells._base import static_cell
 from jrnn.cells._bidirectional import Bidirectional
+from jrnn.cells._numbers import check_number
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, one_hidden_part
 from jrnn.kernels import Weights
@@ -66,6 +66,8 @@ def drop(key: Array, rate: float, y: Array) -> Array:
 def dropout(cell: Any, *, outputs: float = 0.0, recurrent: float = 0.0, between: float = 0.0) -> Any:
     """Dropout around a cell, active where `unroll` or `step` is given a `key`; without one the cell is as it was.
 
+    With all rates 0 it is the cell itself, which takes no key.
+
     Args:
       cell: a cell, a stack or `Bidirectional`.
       outputs: rate on y_t, a new mask every step (Zaremba et al. 2014).
@@ -79,7 +81,7 @@ def dropout(cell: Any, *, outputs: float = 0.0, recurrent: float = 0.0, between:
     """
     check_cell(cell)
     for name, rate in (("outputs", outputs), ("recurrent", recurrent), ("between", between)):
-        if isinstance(rate, bool) or not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
+        if check_number(name, rate, "a rate from 0 to 1", least=0) > 1:
             raise InputError(name, repr(rate), "a rate from 0 to 1")
     if between and not isinstance(cell, Stack):
         raise InputError("between", f"{between} around {type(cell).__name__}", "a stack, jrnn.stack(...)")

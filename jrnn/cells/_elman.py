@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells._base import (
@@ -16,6 +15,7 @@ from jrnn.cells._base import (
     gated_params,
     spread,
     static_cell,
+    zeros_for,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
 from jrnn.kernels import Weights, reference, slopes
@@ -47,7 +47,7 @@ class Elman(HiddenOutput):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> ElmanState:
         check_params(params, self.hidden, 1)
-        return ElmanState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
+        return ElmanState(zeros_for(params, batch_shape, self.hidden))
 
     def step(self, params: Params, state: ElmanState, x: Any) -> ElmanState:
         return ElmanState(reference.elman(self.activation, from_input(params, x, state.h), state.h, params["w_rec"]))

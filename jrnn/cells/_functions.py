@@ -81,8 +81,10 @@ class StepCell:
         return self.mapped(self.output_fn, params, state, x)
 
 
-def check_functions(init: Any, initial_state: Any, step: Any, output: Any) -> None:
-    """InputError unless all are functions; `init` and `output` may be None."""
+def check_functions(init: Any, initial_state: Any, step: Any, output: Any, input_ndim: Any) -> None:
+    """InputError unless all are functions (`init` and `output` may be None), and input_ndim counts axes."""
+    if isinstance(input_ndim, bool) or not isinstance(input_ndim, int) or input_ndim < 0:
+        raise InputError("input_ndim", repr(input_ndim), "the number of feature axes of one input, 0 or more")
     if not callable(initial_state) or not callable(step):
         name, given = ("step", step) if callable(initial_state) else ("initial_state", initial_state)
         raise InputError(name, type(given).__name__, "a function")
@@ -110,7 +112,7 @@ def from_functions(
     Returns:
       A hashable cell, equal to another made of the same function objects (so define them once, at module level).
     """
-    check_functions(init, initial_state, step, output)
+    check_functions(init, initial_state, step, output, input_ndim)
     return FunctionCell(init, initial_state, step, output, input_ndim)
 
 
@@ -136,5 +138,7 @@ def from_step(
       batched: False if `step` takes one sequence only ([F] inputs); it is then mapped over the batch axes.
       input_ndim: trailing feature axes of one input.
     """
-    check_functions(init, initial_state, step, output)
+    check_functions(init, initial_state, step, output, input_ndim)
+    if not isinstance(batched, bool):
+        raise InputError("batched", repr(batched), "True or False")
     return StepCell(step, init, initial_state, output, batched, input_ndim)

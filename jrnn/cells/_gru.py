@@ -12,6 +12,7 @@ from jaxtyping import Float
 from jrnn.cells._base import (
     HiddenOutput,
     check_dtype,
+    check_key,
     check_params,
     check_size,
     diagonal,
@@ -19,6 +20,7 @@ from jrnn.cells._base import (
     gated_params,
     spread,
     static_cell,
+    zeros_for,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named
 from jrnn.kernels import Weights, reference, slopes
@@ -46,6 +48,7 @@ class GRU(HiddenOutput):
     gates = ("r", "z", "n")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
+        check_key(key)
         key, k_rec = jax.random.split(key)
         params = gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
         if self.reset_after:
@@ -54,7 +57,7 @@ class GRU(HiddenOutput):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> GRUState:
         check_params(params, self.hidden, 3, **({"bias_rec": (self.hidden,)} if self.reset_after else {}))
-        return GRUState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
+        return GRUState(zeros_for(params, batch_shape, self.hidden))
 
     def step(self, params: Params, state: GRUState, x: Any) -> GRUState:
         from_x = from_input(params, x, state.h)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,13 +14,16 @@ from jrnn.cells._base import (
     add_bias,
     check_dtype,
     check_input_size,
+    check_key,
     check_params,
     check_size,
     diagonal,
     from_input,
     spread,
     static_cell,
+    zeros_for,
 )
+from jrnn.cells._numbers import check_number
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, weight_blocks
 from jrnn.kernels import Weights, reference
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
@@ -43,6 +46,7 @@ class Linear(HiddenOutput):
     dtype: Any
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
+        check_key(key)
         k_in, k_rec, k_bias = jax.random.split(key, 3)
         dtype = jnp.zeros((), self.dtype).dtype
         low, high = self.decay
@@ -54,7 +58,7 @@ class Linear(HiddenOutput):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> LinearState:
         check_params(params, self.hidden, 1, w_rec=(self.hidden,))
-        return LinearState(jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype))
+        return LinearState(zeros_for(params, batch_shape, self.hidden))
 
     def step(self, params: Params, state: LinearState, x: Any) -> LinearState:
         return LinearState(reference.linear(from_input(params, x, state.h), state.h, params["w_rec"]))
@@ -91,11 +95,9 @@ def linear(
     Raises:
       InputError: hidden is no positive integer, decay no ordered pair, or an initialiser or the dtype is unknown.
     """
-    try:
-        low, high = (math.nan if isinstance(d, str) else float(d) for d in decay)
-    except (TypeError, ValueError):
-        low = high = math.nan
-    if not -math.inf < low <= high < math.inf:
-        raise InputError("decay", repr(decay), "two numbers (low, high) with low <= high")
+    need = "two numbers (low, high) with low <= high"
+    ends = [check_number("decay", each, need) for each in (decay if isinstance(decay, Iterable) else ())]
+    if len(ends) != 2 or ends[0] > ends[1]:
+        raise InputError("decay", repr(decay), need)
     inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)
-    return Linear(check_size("hidden", hidden), (low, high), *inits, check_dtype(dtype))
+    return Linear(check_size("hidden", hidden), (ends[0], ends[1]), *inits, check_dtype(dtype))

@@ -18,6 +18,7 @@ from jrnn.cells._base import (
     gated_params,
     spread,
     static_cell,
+    zeros_for,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
 from jrnn.kernels import Weights, reference, slopes
@@ -49,7 +50,7 @@ class LSTM(HiddenOutput):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> LSTMState:
         check_params(params, self.hidden, 4)
-        zeros = jnp.zeros((*batch_shape, self.hidden), params["w_rec"].dtype)
+        zeros = zeros_for(params, batch_shape, self.hidden)
         return LSTMState(zeros, zeros)
 
     def step(self, params: Params, state: LSTMState, x: Any) -> LSTMState:

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._advance import advance, check_cell, draw_noise, is_causal, output_size
-from jrnn.cells._base import outputs_hidden, static_cell
+from jrnn.cells._advance import advance, check_cell, draw_noise, draws_noise, is_causal, output_size
+from jrnn.cells._base import check_key, outputs_hidden, static_cell
 from jrnn.types import Array, InputError, Params, Shape, State
 
 
@@ -30,16 +30,28 @@ class Stack:
     def reads_previous(self) -> bool:
         return getattr(self.cells[0], "reads_previous", False)
 
+    @property
+    def draws(self) -> bool:
+        return any(map(draws_noise, self.cells))
+
+    def layers(self, params: Params) -> list[tuple[Any, Params]]:
+        """(cell, parameters) of each layer, bottom first."""
+        if not isinstance(params, tuple | list) or len(params) != len(self.cells):
+            given = f"a {type(params).__name__}" + (f" of {len(params)}" if isinstance(params, tuple | list) else "")
+            raise InputError("params", given, f"a tuple of the {len(self.cells)} layers' parameters, bottom first")
+        return list(zip(self.cells, params, strict=True))
+
     def parts(self, params: Params) -> dict[str, tuple[Any, Params]]:
         """{its name: (cell, parameters)} of each layer."""
-        return {f"layer {i}": pair for i, pair in enumerate(zip(self.cells, params, strict=True))}
+        return {f"layer {i}": pair for i, pair in enumerate(self.layers(params))}
 
     def output_size(self, input_size: int | None, params: Params) -> int:
-        for cell, own in zip(self.cells, params, strict=True):
+        for cell, own in self.layers(params):
             input_size = output_size(cell, input_size, own)
         return input_size or 0
 
     def init(self, key: Array, input_size: int | None) -> tuple[Params, ...]:
+        check_key(key)
         params = []
         for cell, own_key in zip(self.cells, jax.random.split(key, len(self.cells)), strict=True):
             params.append(cell.init(own_key, input_size))
@@ -47,7 +59,7 @@ class Stack:
         return tuple(params)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> tuple[State, ...]:
-        return tuple(cell.initial_state(own, batch_shape) for cell, own in zip(self.cells, params, strict=True))
+        return tuple(cell.initial_state(own, batch_shape) for cell, own in self.layers(params))
 
     def noise(self, params: Params, key: Array, t: Any, batch_shape: Shape) -> tuple[Any, ...] | None:
         keys = jax.random.split(key, len(self.cells))

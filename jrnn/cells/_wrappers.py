@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._advance import check_cell, draw_noise, is_causal, output_size
-from jrnn.cells._base import Replaceable, static_cell
+from jrnn.cells._advance import check_cell, draw_noise, draws_noise, is_causal, output_size
+from jrnn.cells._base import Replaceable, entry, static_cell
+from jrnn.cells._numbers import check_number
 from jrnn.kernels import Weights
 from jrnn.types import Array, InputError, Params, Shape, State, hidden_part, wide_dtype, with_hidden
 
@@ -28,6 +29,10 @@ class Wrapper(Replaceable):
     @property
     def reads_previous(self) -> bool:
         return getattr(self.cell, "reads_previous", False)
+
+    @property
+    def draws(self) -> bool:
+        return type(self).noise is not Wrapper.noise or draws_noise(self.cell)
 
     def init(self, key: Array, input_size: int | None) -> Params:
         return self.cell.init(key, input_size)
@@ -76,7 +81,7 @@ class LayerNorm(Wrapper):
     epsilon: float
 
     def inner(self, params: Params) -> Params:
-        return params["cell"]
+        return entry(params, "cell", "scale", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Any]:
         params = self.cell.init(key, input_size)
@@ -89,6 +94,9 @@ class LayerNorm(Wrapper):
         return {"cell": params, "scale": jnp.ones(size, dtype), "bias": jnp.zeros(size, dtype)}
 
     def normalise(self, params: Params, y: Array) -> Array:
+        for name in ("scale", "bias"):
+            if jnp.shape(params[name]) != y.shape[-1:]:
+                raise InputError(f"params['{name}']", f"shape {jnp.shape(params[name])}", f"{y.shape[-1:]}, one a unit")
         wide = y.astype(wide_dtype(y.dtype))
         centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
         scaled = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + self.epsilon)
@@ -114,14 +122,20 @@ class LearnableInitialState(Wrapper):
     cell: Any
 
     def inner(self, params: Params) -> Params:
-        return params["cell"]
+        return entry(params, "cell", "initial_state")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Any]:
         params = self.cell.init(key, input_size)
         return {"cell": params, "initial_state": self.cell.initial_state(params, ())}
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
-        return jax.tree.map(lambda h: jnp.broadcast_to(h, (*batch_shape, *h.shape)), params["initial_state"])
+        own, learnt = super().initial_state(params, batch_shape), params["initial_state"]
+        shapes = [jnp.shape(h)[len(batch_shape) :] for h in jax.tree.leaves(own)]
+        found = [jnp.shape(h) for h in jax.tree.leaves(learnt)]
+        if jax.tree.structure(learnt) != jax.tree.structure(own) or found != shapes:
+            need = f"a {type(own).__name__} of arrays of shapes {shapes}, without batch axes"
+            raise InputError("params['initial_state']", f"a {type(learnt).__name__} of shapes {found}", need)
+        return jax.tree.map(lambda h: jnp.broadcast_to(h, (*batch_shape, *jnp.shape(h))), learnt)
 
 
 def check_wrapped(cell: Any, name: str) -> None:
@@ -162,7 +176,7 @@ def layer_norm(cell: Any, on: str = "output", epsilon: float = 1e-5) -> LayerNor
     check_wrapped(cell, "layer_norm")
     if on not in ("output", "hidden"):
         raise InputError("on", repr(on), "'output' or 'hidden'")
-    if isinstance(epsilon, str) or not 0 < epsilon < float("inf"):
+    if not check_number("epsilon", epsilon, "a positive number", least=0):
         raise InputError("epsilon", repr(epsilon), "a positive number")
     return LayerNorm(cell, on, float(epsilon))
 

@@ -16,9 +16,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._numbers import check_number
 from jrnn.types import Array, InputError, Shape, wide_dtype
 
 Initializer = Callable[..., Array]
+
+
+def check_matrix(init: Any, shape: Shape) -> None:
+    """InputError where an initialiser of matrices is asked for a vector."""
+    if len(shape) != 2:
+        raise InputError("initialiser", f"{init!r} for a bias of shape {shape}", "one that draws vectors")
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,12 @@ class orthogonal:  # noqa: N801 - used as a function: orthogonal(gain) is hashab
 
     gain: float = 1.0
 
+    def __post_init__(self):
+        check_number("gain", self.gain, "a finite number, 0 or more", least=0)
+
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
         wide = wide_dtype(dtype)
+        check_matrix(self, shape)
         if min(shape) == 0:
             return jnp.zeros(shape, dtype)
         return jax.nn.initializers.orthogonal(self.gain)(key, shape, wide).astype(dtype)
@@ -40,7 +51,11 @@ class identity:  # noqa: N801
 
     scale: float = 1.0
 
+    def __post_init__(self):
+        check_number("scale", self.scale, "a finite number")
+
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        check_matrix(self, shape)
         return (self.scale * jnp.eye(shape[0], shape[1])).astype(dtype)
 
 
@@ -49,6 +64,9 @@ class gaussian:  # noqa: N801
     """N(0, gain^2 / fan_in): gain is the g of random-network theory."""
 
     gain: float = 1.0
+
+    def __post_init__(self):
+        check_number("gain", self.gain, "a finite number, 0 or more", least=0)
 
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
         wide = wide_dtype(dtype)
@@ -93,6 +111,9 @@ class forget_bias:  # noqa: N801
 
     value: float = 1.0
 
+    def __post_init__(self):
+        check_number("value", self.value, "a finite number")
+
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
         return jnp.concatenate([jnp.full(hidden, self.value if g in ("f", "z") else 0.0, dtype) for g in gates])
 
@@ -104,8 +125,9 @@ class chrono:  # noqa: N801
     t_max: float
 
     def __post_init__(self):
-        if isinstance(self.t_max, str) or not 2 < self.t_max < float("inf"):
-            raise InputError("t_max", repr(self.t_max), "a longest time scale above 2 steps")
+        need = "a longest time scale above 2 steps"
+        if check_number("t_max", self.t_max, need, least=2) == 2:
+            raise InputError("t_max", repr(self.t_max), need)
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
         wide = wide_dtype(dtype)
@@ -120,6 +142,9 @@ class constant:  # noqa: N801
     """One value everywhere."""
 
     value: float = 0.0
+
+    def __post_init__(self):
+        check_number("value", self.value, "a finite number")
 
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
         return jnp.full(shape, self.value, dtype)
@@ -169,7 +194,10 @@ def bias_blocks(init: Any, key: Array, gates: tuple[str, ...], hidden: int, dtyp
 def drawn(init: Initializer, key: Array, shape: Shape, dtype: Any) -> Array:
     """What an initialiser gives, held to the shape and dtype it was asked for."""
     value = init(key, shape, dtype)
-    if callable(value) or jnp.shape(value) != shape:
-        given = f"a {type(value).__name__}" if callable(value) else f"an array of shape {jnp.shape(value)}"
-        raise InputError("initialiser", f"{given} from {init!r}", f"an array of shape {shape} from (key, shape, dtype)")
+    found = getattr(value, "dtype", None)
+    real = found is not None and (jnp.issubdtype(found, jnp.floating) or jnp.issubdtype(found, jnp.integer))
+    if not real or value.shape != shape:
+        given = f"a {type(value).__name__}" if found is None else f"an array of shape {value.shape}, {found},"
+        need = f"an array of shape {shape} of real numbers, from (key, shape, dtype)"
+        raise InputError("initialiser", f"{given} from {init!r}", need)
     return jnp.asarray(value).astype(dtype)

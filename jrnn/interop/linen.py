@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
-from jrnn.cells import check_cell
+from jrnn.cells import check_cell, draws_noise
 from jrnn.interop.extras import require
 from jrnn.interop.sequences import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.types import Array, InputError
@@ -89,7 +89,7 @@ class RNN(nn.Module):
             keep_order=keep_order,
             unroll_steps=self.unroll,
             implementation=self.implementation,
-            key=self.make_rng("dropout") if hasattr(self.cell, "noise") and self.has_rng("dropout") else None,
+            key=self.make_rng("dropout") if draws_noise(self.cell) and self.has_rng("dropout") else None,
         )
         return (carry, outputs) if return_carry else outputs
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jrnn.cells import check_cell
+from jrnn.cells import check_cell, draws_noise
 from jrnn.interop.extras import require
 from jrnn.interop.sequences import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.types import Array, InputError, Params
@@ -111,7 +111,7 @@ class RNN(nnx.Module):
             keep_order=keep_order,
             unroll_steps=self.unroll,
             implementation=self.implementation,
-            key=rngs.dropout() if rngs is not None and hasattr(self.cell, "noise") else None,
+            key=rngs.dropout() if rngs is not None and draws_noise(self.cell) else None,
         )
         return (carry, outputs) if return_carry else outputs
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
 from jrnn.kernels.problem import GATES, Events, Weights
 from jrnn.types import Array, InputError, Shape
 
 
 def check_weights(weights: Weights) -> None:
     """InputError unless the kind is known and its arrays are there, fit each other and have one dtype."""
-    if weights.kind not in GATES:
+    if not isinstance(weights, Weights):
+        raise InputError(
+            "weights", f"a {type(weights).__name__}", "jrnn.kernels.Weights, as `cell.kernel(params)` makes"
+        )
+    if not isinstance(weights.kind, str) or weights.kind not in GATES:
         raise InputError("weights.kind", repr(weights.kind), f"one of {tuple(GATES)}")
+    for name in ("w_in", "w_rec", "bias"):
+        check_real(f"weights.{name}", getattr(weights, name))
+    if weights.bias_rec is not None:
+        check_real("weights.bias_rec", weights.bias_rec)
     inside = weights.kind == "gru"
     if inside != (weights.bias_rec is not None):
         need = "[H], as the reset comes after the product" if inside else f"None, as a {weights.kind} has no such bias"
@@ -36,6 +49,8 @@ def check_states(kind: str, name: str, arrays: tuple[Array, ...] | None, shape: 
     if arrays is None:
         return
     needed = ("h", "c") if kind == "lstm" else ("h",)
+    if not isinstance(arrays, tuple | list):
+        raise InputError(name, f"a {type(arrays).__name__}", f"a tuple of {len(needed)}: {', '.join(needed)}")
     if len(arrays) != len(needed):
         raise InputError(name, f"{len(arrays)} arrays", f"{len(needed)}: {', '.join(needed)}")
     for array in arrays:
@@ -43,13 +58,34 @@ def check_states(kind: str, name: str, arrays: tuple[Array, ...] | None, shape: 
 
 
 def check_shape(name: str, array: Array, shape: Shape) -> None:
-    """InputError unless the array has this shape."""
+    """InputError unless the array is of real numbers and has this shape."""
+    check_real(name, array)
     if array.shape != shape:
         raise InputError(name, f"shape {array.shape}", f"{shape}, to go with the weights and the batch")
 
 
+def check_real(name: str, array: Any) -> None:
+    """InputError unless it is an array of real numbers."""
+    dtype = getattr(array, "dtype", None)
+    if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer)):
+        given = f"a {type(array).__name__}" if dtype is None else f"dtype {dtype}"
+        raise InputError(name, given, "an array of real numbers")
+
+
+def check_sizes(steps: Any, batch_shape: Any) -> None:
+    """InputError unless they are T > 0 and a tuple of sizes (an exported program's may be symbols)."""
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+        raise InputError("steps", repr(steps), "1 or more; without steps the last state is the first")
+    if not isinstance(batch_shape, tuple) or any(isinstance(n, str | float | bool) for n in batch_shape):
+        raise InputError("batch_shape", repr(batch_shape), "a tuple of sizes, () for one sequence")
+
+
 def check_events(events: Events, shape: Shape) -> None:
     """InputError unless they are of bool, [T, *B] or [T]."""
+    if not isinstance(events, Events):
+        raise InputError("events", f"a {type(events).__name__}", "jrnn.kernels.Events")
     for name, flags in events._asdict().items():
+        if flags is not None and not hasattr(flags, "dtype"):
+            raise InputError(f"events.{name}", f"a {type(flags).__name__}", "an array of bool")
         if flags is not None and (str(flags.dtype) != "bool" or flags.shape not in (shape, shape[:1])):
             raise InputError(f"events.{name}", f"{flags.dtype}{list(flags.shape)}", f"bool{list(shape)} or [T]")

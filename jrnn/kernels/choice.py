@@ -45,22 +45,24 @@ def explain(cell: Any, params: Any, implementation: str | Sequence[str] | None =
     Raises:
       InputError: a name is unknown, or every implementation named refuses.
     """
+    names = (implementation,) if isinstance(implementation, str) else implementation
+    names = NAMES if names is None else names
+    if not isinstance(names, Sequence) or not names or any(name not in NAMES for name in names):
+        raise InputError("implementation", repr(implementation), f"None, one of {NAMES}, or several of them")
     if hasattr(cell, "parts"):
         parts = {name: explain(part, own, implementation) for name, (part, own) in cell.parts(params).items()}
         return Explanation(", ".join(dict.fromkeys(part.chosen for part in parts.values())), {}, parts)
-    names = (implementation,) if isinstance(implementation, str) else implementation
-    names = NAMES if names is None else names
+    if not hasattr(cell, "step"):
+        raise InputError("cell", f"a {type(cell).__name__}", "a cell such as jrnn.lstm(64)")
     refused: dict[str, str] = {}
     for name in names:
-        if name not in NAMES:
-            raise InputError("implementation", repr(name), f"None, one of {NAMES}, or several of them")
         why = None if name == "reference" else refusal(name, cell, params)
         if why is None and name == "associative" and implementation is None and jax.default_backend() == "cpu":
             why = "on CPUs a scan step by step is faster"
         if why is None:
             return Explanation(name, refused)
         refused[name] = why
-    given = "; ".join(f"{name}, but {why}" for name, why in refused.items()) or "no name"
+    given = "; ".join(f"{name}, but {why}" for name, why in refused.items())
     raise InputError("implementation", given, "one that can run this call: None takes the first that can")
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.kernels import reference
-from jrnn.kernels.checks import check_events, check_shape, check_states, check_weights
+from jrnn.kernels.checks import check_events, check_real, check_shape, check_sizes, check_states, check_weights
 from jrnn.kernels.problem import Events, Operands, Recurrence, Weights, placed_like
 from jrnn.kernels.rule import IMPLEMENTATIONS, forward
 from jrnn.types import Array, InputError, Shape, size_of
@@ -34,12 +34,15 @@ def recur(problem: Problem, implementation: str, all_states: bool = True, keep: 
 
 def recur_all(problems: Sequence[Problem], implementation: str, all_states: bool = True, keep: bool = True) -> list:
     """`recur` of each of several problems of one shape over the same inputs, in one call."""
+    if not problems or not all(isinstance(problem, Problem) for problem in problems):
+        given = "none" if not problems else str([type(problem).__name__ for problem in problems])
+        raise InputError("problem", given, "what jrnn.kernels.problem_of makes")
     shared = problems[0].operands.xs
     alone = [(problem.operands._replace(xs=None), problem.events) for problem in problems]
     operands, events = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *alone)
     operands, what = operands._replace(xs=shared), problems[0].what
     what = replace(what, reverse=tuple(problem.what.reverse[0] for problem in problems))
-    if implementation == "reference":
+    if isinstance(implementation, str) and implementation == "reference":
         found = reference.run(what, operands, events)
     else:
         check_takes(implementation, what.kind, operands.w_rec.dtype)
@@ -55,7 +58,7 @@ def recur_all(problems: Sequence[Problem], implementation: str, all_states: bool
 
 def check_takes(implementation: str, kind: str, dtype: Any) -> None:
     """InputError unless the implementation is known and takes such a recurrence."""
-    if implementation not in IMPLEMENTATIONS:
+    if not isinstance(implementation, str) or implementation not in IMPLEMENTATIONS:
         raise InputError("implementation", repr(implementation), f"one of {(*IMPLEMENTATIONS, 'reference')}")
     why = IMPLEMENTATIONS[implementation].refuses(kind, dtype)
     if why is not None:
@@ -98,18 +101,20 @@ def problem_of(
       InputError: shapes, dtypes or numbers of arrays that do not fit, no steps, or resets without `restart`.
     """
     check_weights(weights)
-    if steps < 1:
-        raise InputError("steps", str(steps), "1 or more; without steps the last state is the first")
+    check_sizes(steps, batch_shape)
     rows, dtype, batch = size_of(batch_shape), weights.w_rec.dtype, len(batch_shape)
     happened = events or Events()
+    check_events(happened, (steps, *batch_shape))
     if happened.resets is not None and restart is None:
         raise InputError("restart", "None", "the state that resets go to")
-    xs = jnp.zeros((steps, *batch_shape, 0), dtype) if xs is None else xs.astype(dtype)
+    if xs is None:
+        xs = jnp.zeros((steps, *batch_shape, 0), dtype)
+    check_real("xs", xs)
+    xs = jnp.asarray(xs).astype(dtype)
     state = (*batch_shape, weights.w_rec.shape[0])
     check_shape("xs", xs, (steps, *batch_shape, weights.w_in.shape[0]))
     for name, arrays, shape in (("start", start, state), ("restart", restart, state), ("tap", tap, (steps, *state))):
         check_states(weights.kind, name, arrays, shape)
-    check_events(happened, (steps, *batch_shape))
 
     def flat(array: Array, times: int) -> Array:
         lead = (1, *array.shape[:times], rows)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.kernels import slopes
+from jrnn.kernels.checks import check_real, check_shape, check_states, check_weights
 from jrnn.kernels.common import before, heard, inside, of_weights, read, with_states
 from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, Weights, aligned
 from jrnn.kernels.reference import ACTIVATIONS, add_bias, grouped, matmul, select
@@ -73,7 +74,11 @@ def is_its_gate(what: Recurrence, one: Operands) -> bool:
 
 def step(weights: Weights, state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
     """The state after one step: x [*B, F], h or (h, c) [*B, H]."""
+    check_weights(weights)
+    check_real("x", x)
     kind, w_in, w_rec, bias, bias_rec = weights
+    check_shape("x", x, (*x.shape[:-1], w_in.shape[0]))
+    check_states(kind, "state", state, (*x.shape[:-1], w_rec.shape[0]))
     one = Operands(x, w_in, w_rec, bias, bias_rec, state, None, None)
     return advance(kind, gates_of(kind, one, sums_of(kind, one, x.astype(w_in.dtype), state[0]), state[0]), state)
 

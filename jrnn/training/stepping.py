@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jrnn.cells import is_causal, output_size
+from jrnn.cells import draws_noise, output_size
 from jrnn.cures import global_norm
 from jrnn.training.deltas import grads_and_delta
 from jrnn.training.nonfinite import options_of
@@ -78,7 +78,7 @@ def owned(tree: Any) -> Any:
 
 def noise_key(cell: Any, seed: int, step: Any) -> Array | None:
     """The key of this step for a cell with noise (dropout); None for others."""
-    if getattr(cell, "noise", None) is None and is_causal(cell):
+    if not draws_noise(cell):
         return None
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 3), step)
 

@@ -37,10 +37,20 @@ def test_without_a_key_the_cell_is_as_it_was(case):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_a_key_means_nothing_to_cells_without_noise():
-    cell = jrnn.lstm(3)
-    params, xs = Case("", cell, 2, 0, 0).params(), np.ones((T, 2))
-    jax.tree.map(np.testing.assert_array_equal, jrnn.unroll(cell, params, xs, key=KEY), jrnn.unroll(cell, params, xs))
+def test_cells_without_noise_take_no_key():
+    """Whatever is around them; of a stack or of both directions one that draws is enough."""
+    plain, noisy = jrnn.gru(2), jrnn.dropout(jrnn.gru(2), outputs=0.5)
+    quiet = [jrnn.lstm(3), jrnn.dropout(plain), jrnn.residual(plain), jrnn.layer_norm(plain), jrnn.stack(plain, plain)]
+    quiet += [jrnn.Bidirectional(plain), jrnn.stack(jrnn.Bidirectional(plain), plain), FOREIGN]
+    drawing = [noisy, jrnn.residual(noisy), jrnn.learnable_initial_state(noisy), jrnn.stack(plain, noisy)]
+    drawing += [jrnn.Bidirectional(plain, noisy), jrnn.stack(plain, jrnn.Bidirectional(noisy, plain))]
+    for cell in quiet:
+        params = None if cell is FOREIGN else cell.init(KEY, 2)
+        with pytest.raises(jrnn.InputError, match="^key: got a key for .*, which draws no noise; need None"):
+            jrnn.unroll(cell, params, np.ones((T, 2)), key=KEY)
+    for cell in drawing:
+        run = partial(jrnn.unroll, cell, cell.init(KEY, 2), np.ones((T, 2)))
+        assert np.any(run(key=KEY).outputs != run().outputs)
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.5, 0.9])

@@ -113,3 +113,10 @@ def test_dropout_draws_from_its_stream():
     plain, one, same, other = all_calls(variables, keys)
     np.testing.assert_array_equal(one, same)
     assert not np.allclose(one, other) and not np.allclose(one, plain)
+
+
+def test_cells_without_dropout_take_no_stream():
+    rnn = RNN(jrnn.residual(jrnn.gru(3)))
+    variables = variables_of(rnn, XS)
+    given = rnn.apply(variables, XS, rngs={"dropout": jax.random.key(1)})
+    np.testing.assert_array_equal(given, rnn.apply(variables, XS))

@@ -93,6 +93,12 @@ def test_dropout_draws_from_the_stream_that_is_given():
     assert not np.allclose(dropped[0], dropped[2]) and not np.allclose(dropped[0], plain)
 
 
+def test_cells_without_dropout_draw_nothing_from_it():
+    model, rngs = module_of(lambda rngs: RNN(jrnn.residual(jrnn.gru(3)), 3, rngs=rngs)), nnx.Rngs(dropout=1)
+    np.testing.assert_array_equal(model(XS, rngs=rngs), model(XS))
+    assert int(rngs.dropout.count[...]) == 0
+
+
 def test_orbax_restores_it(tmp_path):
     def make(rngs):
         return Stack([Bidirectional(RNN(jrnn.lstm(2), 3, rngs=rngs), RNN(jrnn.gru(2), 3, rngs=rngs))])
