@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jrnn.data.periods import dominant_period
+from jrnn.data.periods import typical_period
 
 SYMBOLS = 100  # rarer symbols are counted as one, which bounds the table of pairs
 SHUFFLES = 4
@@ -32,13 +32,16 @@ def whole_sequence_lag(x: np.ndarray, lengths: np.ndarray | None) -> tuple[int, 
 
 
 def period_lag(x: np.ndarray, steps: int, lengths: np.ndarray | None = None) -> tuple[int, str]:
-    """For a forecast: the dominant period of x [cases, time, F], at most steps - 1; that where none is clear."""
+    """For a forecast: the typical period of x [cases, time, F], at most steps - 1; that where none is clear."""
     valid = None if lengths is None else np.arange(x.shape[1]) < lengths[:, None]
-    period = dominant_period(x, valid)
+    return lag_of_period(*typical_period(x, valid), steps)
+
+
+def lag_of_period(period: int | None, clause: str, steps: int) -> tuple[int, str]:
+    """What `typical_period` says as a lag within T = steps, with its sentence."""
     if period is None:
-        return _within(steps - 1, steps), "the autocorrelation has no clear period, so the whole window: T - 1"
-    reason = f"the autocorrelation has its first clear peak at {period} steps"
-    return _within(period, steps), reason + (", cut to T - 1" if period > steps - 1 else "")
+        return _within(steps - 1, steps), f"{clause}, so the whole window: T - 1"
+    return _within(period, steps), clause + (", cut to T - 1" if period > steps - 1 else "")
 
 
 def one_hot_symbols(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray | None:

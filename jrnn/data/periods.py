@@ -1,10 +1,20 @@
-"""The dominant period of a series, from its autocorrelation."""
+"""The period of each feature and the one that is typical of them, from spectrum and autocorrelation."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from jrnn.data.counters import is_counter
+from jrnn.data.spectra import outstanding_frequencies
+
 ROUNDING = 1e-12  # relative to the largest value
+CHANCE = 0.01  # of a period in red noise, over all features together
+SHARE = 0.15  # of the variation within half a period that must come back a period later
+MULTIPLES = 16  # of the outstanding period that are tried: a harmonic may stand out more than the cycle itself
+MOST_VALUES = 1_000_000  # of one feature that are looked at
+FEWEST = 0.25  # of the features that must have the typical period
 
 
 def autocorrelation(values: np.ndarray, valid: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -28,50 +38,106 @@ def autocorrelation(values: np.ndarray, valid: np.ndarray | None = None) -> tupl
 
 
 def dominant_period(values: np.ndarray, valid: np.ndarray | None = None) -> int | None:
-    """The longest of the features' periods in steps, or None where no feature has a clear one.
+    """The period in steps that is typical of the features of [cases, T, F], or None; see `typical_period`."""
+    return typical_period(values, valid)[0]
 
-    A feature's period is where its autocorrelation is highest in the first stretch that is positive again after the
-    first zero crossing and whose top is clear: four standard errors of noise, and half of the best later stretch.
-    A straight line is taken out of a single series first, for a trend hides the crossing.
+
+def typical_period(values: np.ndarray, valid: np.ndarray | None = None) -> tuple[int | None, str]:
+    """The period that most features share, the longest of equals, and a clause that says so and what others have.
+
+    None where fewer than a fourth of the features share it. Constant features do not count, and calendar counters
+    (an hour of the day, a row number) only where there is nothing else.
 
     Args:
       values: float [cases, T, F]; one long series is one case.
-      valid: bool [cases, T], or None for all.
+      valid: bool [cases, T], a prefix of each case, or None for all.
     """
     cases, steps, features = values.shape
-    # A single series says little about lags beyond its half; many windows say something up to near their length.
-    reach = steps // 2 if cases == 1 else 3 * steps // 4
-    found = []
-    for feature in range(features):
-        series = values[:, :, feature].astype(float)
-        if cases == 1 and valid is None and steps > 2:
-            series = _without_line(series)
-        peak = _first_clear_peak(*autocorrelation(series, valid), reach)
-        if peak is not None:
-            found.append(peak)
-    return max(found, default=None)
+    valid = np.ones((cases, steps), bool) if valid is None else valid
+    chosen = np.unique(np.linspace(0, cases - 1, min(cases, max(1, MOST_VALUES // steps))).astype(int))
+    chosen = chosen[valid[chosen].any(1)]
+    values, valid = values[chosen].astype(float), valid[chosen]
+    varying = [f for f in range(features) if np.ptp(values[:, :, f][valid]) > 0]
+    counters = [f for f in varying if is_counter(values[:, :, f], valid)]
+    asked = [f for f in varying if f not in counters] or varying
+    left_out = [f for f in counters if f not in asked]
+    found = {f: period_of(values[:, :, f], valid, CHANCE / len(asked)) for f in asked}
+    known = [period for period in found.values() if period is not None]
+    groups = [[other for other in known if abs(other - period) <= max(1, 0.1 * period)] for period in known]
+    typical = max(groups, key=lambda group: (len(group), max(group)), default=[])
+    clear = bool(typical) and len(typical) >= FEWEST * len(asked)
+    period = int(np.median(typical) + 0.5) if clear else None
+    return period, _clause(period, len(typical), len(asked), known, left_out)
 
 
-def _first_clear_peak(r: np.ndarray, pairs: np.ndarray, reach: int) -> int | None:
-    below = np.flatnonzero(r[: reach + 1] <= 0)
-    if r[0] <= 0 or not len(below):
+def period_of(series: np.ndarray, valid: np.ndarray, chance: float = CHANCE) -> int | None:
+    """The period of one feature [cases, T] in steps, where spectrum and autocorrelation agree, or None.
+
+    The spectrum must stand out from red noise; of several such frequencies the fastest counts that the autocorrelation
+    confirms, so slow components do not hide it. A single series shows periods of up to a third of it, windows up to
+    3/4 of theirs.
+    """
+    cases, steps = series.shape
+    reach = steps // 3 if cases == 1 else 3 * steps // 4
+    if cases == 1 and valid.all() and steps > 2:
+        series = _without_line(series)
+    # Each case about its own mean: how far apart the levels lie says nothing about a cycle.
+    r, _ = autocorrelation(series - _mean(series, valid) if cases > 1 else series, valid)
+    if r[0] <= 0:
         return None
-    tops, lag = [], int(below[0])
-    while lag <= reach:
-        if r[lag] <= 0:
-            lag += 1
-            continue
-        stop = lag
-        while stop <= reach and r[stop] > 0:
-            stop += 1
-        top = lag + int(np.argmax(r[lag:stop]))
-        # A stretch that still rises where the view ends has not shown its peak.
-        if top < reach:
-            tops.append(top)
-        lag = stop
-    best = max((r[top] for top in tops), default=0.0)
-    clear = [top for top in tops if r[top] >= 0.5 * best and r[top] > 4 / np.sqrt(max(pairs[top], 1))]
-    return clear[0] if clear else None
+    frequencies = outstanding_frequencies(series, valid, 3 if cases == 1 else 1, chance)
+    return next((lag for f in frequencies if (lag := _confirmed(r, f, reach)) is not None), None)
+
+
+def _confirmed(r: np.ndarray, frequency: float, reach: int) -> int | None:
+    """The lag of the peak of r [T] at 1 / frequency, or at the first multiple that comes back much better, if any.
+
+    The height of r(l) is taken above the mean of r(l - d) and r(l + d), d half of 1 / frequency: slow components give
+    none. It must be a maximum, and a share of the height of r(0).
+    """
+    half, tops = max(1, int(0.5 / frequency)), []
+    for multiple in range(1, MULTIPLES + 1):
+        centre = multiple / frequency
+        # The spectrum knows a period to about half a bin, and a cycle of varying length to its band.
+        unsure = max(1.0, 0.15 / frequency, 0.6 / frequency**2 / len(r))
+        lags = np.arange(max(2, math.ceil(centre - unsure) - 1), min(reach, int(centre + unsure) + 1) + 1)
+        if len(lags) < 3:
+            break
+        height = _height(r, lags, half)
+        top = int(np.argmax(height))
+        peaks = 0 < top < len(lags) - 1 or lags[top] == 2
+        tops.append((height[top] / (r[0] - r[half]), int(lags[top]), peaks))
+    best = max((share for share, _, _ in tops), default=0.0)
+    share, lag, peaks = next((top for top in tops if top[0] >= 2 / 3 * best), (0.0, 0, False))
+    return lag if peaks and share >= SHARE else None
+
+
+def _height(r: np.ndarray, lags: np.ndarray, half: int) -> np.ndarray:
+    before = r[np.abs(lags - half)]
+    after = np.where(lags + half < len(r), r[np.minimum(lags + half, len(r) - 1)], before)
+    return r[lags] - (before + after) / 2
+
+
+def _clause(period: int | None, sharing: int, asked: int, known: list[int], left_out: list[int]) -> str:
+    if period is None:
+        text = "spectrum and autocorrelation show no clear period"
+    else:
+        text = f"spectrum and autocorrelation agree on a period of {period} steps"
+    if asked > 1 and known:
+        others = sorted({other for other in known if period is None or abs(other - period) > max(1, 0.1 * period)})
+        shown = f"{', '.join(map(str, others[:5]))}{', ...' if len(others) > 5 else ''} steps" if others else ""
+        if period is None:
+            text += f" ({len(known)} of {asked} features have one: {shown})"
+        else:
+            text += f" in {sharing} of {asked} features{f' (others have {shown})' if others else ''}"
+    if left_out:
+        which = f"feature{'s' if len(left_out) > 1 else ''} {', '.join(map(str, left_out[:8]))}"
+        text += f"; left out as counting and not measuring: {which}{', ...' if len(left_out) > 8 else ''}"
+    return text
+
+
+def _mean(series: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    return np.where(valid, series, 0.0).sum(1, keepdims=True) / np.maximum(valid.sum(1, keepdims=True), 1)
 
 
 def _without_line(series: np.ndarray) -> np.ndarray:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from jrnn.data.dataset import Dataset
-from jrnn.data.lags import period_lag
+from jrnn.data.lags import lag_of_period
 from jrnn.data.packages import package_file, shipped_with
-from jrnn.data.periods import dominant_period
+from jrnn.data.periods import typical_period
 from jrnn.data.splits import chronological_starts
 from jrnn.data.tables import read_table
 from jrnn.types import InputError
@@ -47,7 +47,9 @@ def forecast_windows(name: str, values: np.ndarray, source: str, window: int | N
     least = SHORTEST if window is None else max(SHORTEST, 2 * window + 1)
     if steps < least:
         raise InputError("--data", f"{name} with {steps} steps", f"at least {least} steps (rows of numbers)")
-    size = window_length(values) if window is None else window
+    # One estimate for both the window and the lag, on steps that are training data whatever the window.
+    period, clause = typical_period(values[None, : int(0.6 * steps)])
+    size = window_length(steps, period) if window is None else window
     limit = max(10, min(MOST_WINDOWS, MOST_VALUES // (size * features)))
     train, test, boundary = chronological_starts(steps, size, limit)
     seen = values[:boundary]
@@ -57,23 +59,22 @@ def forecast_windows(name: str, values: np.ndarray, source: str, window: int | N
         raise InputError("--data", f"{name}, with no column that varies{where}", "at least one")
     # Rounding can give a constant column a tiny deviation, which must not be blown up to 1.
     spread = np.where((spread > 0) & varies, spread, 1.0)
-    scaled = (values - seen.mean(0)) / spread
+    with np.errstate(over="ignore"):
+        scaled = ((values - seen.mean(0)) / spread).astype(np.float32)  # before it is copied into windows
     index = np.concatenate([train, test])[:, None] + np.arange(size)
-    lag, reason = period_lag(scaled[None, :boundary], size)
+    lag, reason = lag_of_period(period, clause, size)
     cases = np.arange(len(index))
     parts = cases[: len(train)], cases[len(train) :]
     x, y = scaled[index], scaled[index + 1]
     return Dataset(name, x, y, None, "regress_each", features, *parts, lag, reason, source)
 
 
-def window_length(values: np.ndarray) -> int:
-    """T for a series [steps, F]: four dominant periods, or 64 without one, within what the series allows.
+def window_length(steps: int, period: int | None) -> int:
+    """T for a series of so many steps: four periods, or 64 without one, within what the series allows.
 
     At most a fifth of the series, so that there are windows enough, unless one period needs more (then up to a third),
-    and at most 512. Only the first 60 % of the series are looked at, which are always training data.
+    and at most 512.
     """
-    steps = len(values)
-    period = dominant_period(values[None, : int(0.6 * steps)])
     if period is None:
         return min(64, steps // 5)
     size = max(min(4 * period, steps // 5), min(period + 1, steps // 3))

@@ -72,6 +72,16 @@ def _refuse_text_columns(name: str, rows: list[list[str]]) -> None:
 
 
 def _values(name: str, line: int, cells: list[str], width: int) -> list[float]:
+    try:  # almost every line; what is wrong with another is told below
+        values = [float(cell) for cell in cells]
+        if (
+            len(cells) == width > 0
+            and all(-LARGEST <= value <= LARGEST for value in values)
+            and "_" not in "".join(cells)
+        ):
+            return values
+    except ValueError:
+        pass
     if not cells:
         raise InputError("--data", f"an empty line, line {line} of {name}", "numbers; empty lines only at the end")
     other = next((word for cell in cells if _number(cell) is None and (word := _separator(cell))), None)

@@ -42,13 +42,16 @@ def test_sine_of_period_twelve_has_lag_twelve():
     values = np.sin(2 * np.pi * np.arange(300) / 12)[:, None]
     data = forecast_windows("sine", values, "made")
     assert data.lag == 12 and "12 steps" in data.lag_reason
-    assert window_length(values) == 48
+    assert window_length(300, 12) == data.x.shape[1] == 48
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_period_falls_back_to_the_window(seed):
     noise = np.random.default_rng(seed).normal(size=(1, 300, 1))
-    assert period_lag(noise, 30) == (29, "the autocorrelation has no clear period, so the whole window: T - 1")
+    assert period_lag(noise, 30) == (
+        29,
+        "spectrum and autocorrelation show no clear period, so the whole window: T - 1",
+    )
     assert period_lag(np.full((1, 300, 1), 0.1), 30)[0] == 29
     assert period_lag(np.full((7, 30, 1), 0.1), 30)[0] == 29
     assert period_lag(np.arange(300.0)[None, :, None] * 0.1, 30)[0] == 29
@@ -56,12 +59,13 @@ def test_no_period_falls_back_to_the_window(seed):
 
 def test_long_period_is_cut_to_the_window():
     values = np.sin(2 * np.pi * np.arange(400) / 50)[None, :, None]
-    assert period_lag(values, 20) == (19, "the autocorrelation has its first clear peak at 50 steps, cut to T - 1")
+    assert period_lag(values, 20) == (19, "spectrum and autocorrelation agree on a period of 50 steps, cut to T - 1")
     # One whole period fits the window where four do not.
-    assert 50 <= window_length(values[0]) - 1 and window_length(values[0]) <= 400 // 3
+    assert 50 <= window_length(400, 50) - 1 and window_length(400, 50) <= 400 // 3
+    assert forecast_windows("sine", values[0], "made").lag == 50
 
 
-def test_period_of_many_windows_and_the_longest_of_the_features():
+def test_period_of_many_windows_and_the_longest_of_equally_typical_ones():
     rng = np.random.default_rng(0)
     phase = rng.uniform(0, 2 * np.pi, (200, 1))
     time = np.arange(20)
