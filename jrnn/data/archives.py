@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from jrnn.data.checks import describe, real_array, valid_lengths
+from jrnn.data.checks import describe, real_array, to_array, valid_lengths
 from jrnn.data.dataset import Dataset, Task
+from jrnn.data.labels import MOST_CLASSES, as_classes
 from jrnn.data.lags import information_lag, one_hot_symbols, period_lag, whole_sequence_lag
 from jrnn.data.splits import random_split
+from jrnn.data.zipped import arrays_of
 from jrnn.types import InputError
 
-MOST_CLASSES = 10_000
 FORMS = (
     "integers [cases] or [cases, 1] (a class each), integers [cases, time] (a class at each step), floats [cases] or "
     "[cases, K] (numbers each), or floats [cases, time] or [cases, time, K] (numbers at each step)"
@@ -33,51 +32,26 @@ def read_archive(path: Path, seed: int) -> Dataset:
     Raises:
       InputError: an unreadable file, arrays that are missing (with those found) or do not fit.
     """
-    arrays = _arrays(path)
+    arrays = arrays_of(path, ("x", "y", "lengths"))
     missing = [name for name in ("x", "y") if name not in arrays]
     if missing:
         found = f"{path.name} with {', '.join(sorted(arrays)) or 'no arrays'}"
         raise InputError("--data", found, f"the array {' and '.join(missing)} too (x and y, lengths if you like)")
-    x = arrays["x"][:, :, None] if arrays["x"].ndim == 2 else arrays["x"]
-    x = real_array("x", x, ("cases", "time", "features"))
+    given = to_array("x", arrays["x"])
+    x = real_array("x", given[:, :, None] if given.ndim == 2 else given, ("cases", "time", "features"))
     cases, size, _ = x.shape
     lengths = valid_lengths(arrays["lengths"], cases, size) if "lengths" in arrays else None
-    task, y, outputs = _task_of(arrays["y"], cases, size, lengths)
+    task, y, outputs, numbered = _task_of(to_array("y", arrays["y"]), cases, size, lengths)
     parts = random_split(cases, seed, y if task == "classify" else None)
     # Checked before the lag is measured, which takes finite numbers for granted.
     draft = Dataset(path.name, x, y, lengths, task, outputs, *parts, min(1, size - 1), "not measured", "")
     lag, reason = _lag_of(draft)
-    return replace(draft, lag=lag, lag_reason=reason, source=f"The arrays of {path.name}: {_inferred(draft)}.")
+    return replace(
+        draft, lag=lag, lag_reason=reason, source=f"The arrays of {path.name}: {_inferred(draft, given, numbered)}."
+    )
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    name = ""
-    try:
-        with open(path, "rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise InputError("--data", f"{path.name}, which is a single array", "a file made with np.savez")
-            arrays = {}
-            for name in archive.files:
-                # Of other arrays only the name is of use, for the message.
-                arrays[name] = archive[name] if name in ("x", "y", "lengths") else np.empty(0)
-            return arrays
-    except InputError:
-        raise
-    except ValueError as error:
-        if name and "allow_pickle" in str(error):
-            raise InputError(name, "Python objects", "an array of numbers") from error
-        raise _unreadable(path, error) from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    what = "pickled Python objects or not a .npz at all" if "pickle" in str(error) else str(error)
-    return InputError("--data", f"{path.name}, which cannot be read ({what})", "a .npz file made with np.savez")
-
-
-def _task_of(y: np.ndarray, cases: int, steps: int, lengths: np.ndarray | None) -> tuple[Task, np.ndarray, int]:
+def _task_of(y: np.ndarray, cases: int, steps: int, lengths: np.ndarray | None) -> tuple[Task, np.ndarray, int, str]:
     wrong = InputError("y", describe(y), f"for {cases} cases of {steps} steps: {FORMS}")
     if 0 in y.shape or y.shape[:1] != (cases,):
         raise wrong
@@ -85,37 +59,31 @@ def _task_of(y: np.ndarray, cases: int, steps: int, lengths: np.ndarray | None) 
         if y.shape not in ((cases,), (cases, 1), (cases, steps)):
             raise wrong
         if y.ndim == 1 or y.shape != (cases, steps):
-            return "classify", y.reshape(cases), _classes(y)
-        valid = slice(None) if lengths is None else np.arange(steps) < lengths[:, None]
-        return "classify_each", y, _classes(y[valid])
+            return "classify", *as_classes(y.reshape(cases), np.ones(cases, bool))
+        valid = np.arange(steps) < (np.full(cases, steps) if lengths is None else lengths)[:, None]
+        return "classify_each", *as_classes(y, valid)
     if y.dtype.kind != "f" or y.ndim > 3 or (y.ndim == 3 and y.shape[1] != steps):
         raise wrong
     if y.ndim == 3:
-        return "regress_each", y, y.shape[2]
+        return "regress_each", y, y.shape[2], ""
     if y.ndim == 2 and y.shape[1] == steps:
-        return "regress_each", y[:, :, None], 1
+        return "regress_each", y[:, :, None], 1, ""
     y = y.reshape(cases, -1)
-    return "regress", y, y.shape[1]
+    return "regress", y, y.shape[1], ""
 
 
-def _classes(labels: np.ndarray) -> int:
-    low, high = int(labels.min()), int(labels.max())
-    if low == high:
-        raise InputError("y", f"the label {low} only", "labels of at least two classes")
-    if high >= MOST_CLASSES:
-        raise InputError("y", f"label {high}", f"labels below {MOST_CLASSES}; floats for numbers to predict")
-    return max(2, high + 1)
-
-
-def _inferred(data: Dataset) -> str:
-    """What y was taken for, with the way out where numbers look like labels."""
+def _inferred(data: Dataset, x: np.ndarray, numbered: str) -> str:
+    """What x and y were taken for, with the way out where they may mean something else."""
+    tokens = x.dtype.kind in "iu" and data.x.shape[2] == 1 and (x >= 0).all()
+    inputs = "; x as one number a step (tokens are stored one-hot: np.eye(kinds)[x])" if tokens else ""
     if data.task.startswith("classify"):
         each = " of each step" if data.task == "classify_each" else ""
-        return f"classification{each} into {data.outputs} classes"
+        anew = f" ({numbered})" if numbered else ""
+        return f"classification{each} into {data.outputs} classes{anew}{inputs}"
     numbers = f"{data.outputs} number{'s' if data.outputs > 1 else ''}"
     text = f"regression of {numbers} {'at each step' if data.task == 'regress_each' else 'per sequence'}"
     like_labels = data.outputs == 1 and ((data.y == np.floor(data.y)) & (data.y >= 0) & (data.y < MOST_CLASSES)).all()
-    return text + ("; store y as integers to classify" if like_labels else "")
+    return text + ("; store y as integers to classify" if like_labels else "") + inputs
 
 
 def _lag_of(data: Dataset) -> tuple[int, str]:

@@ -9,16 +9,30 @@ from jrnn.types import InputError
 
 def describe(array: np.ndarray) -> str:
     """For example `an int64 array of shape [3, 4]`."""
-    name = "Python object" if array.dtype.kind == "O" else "text" if array.dtype.kind in "SU" else array.dtype.name
+    kinds = {"O": "Python object", "S": "text", "U": "text", "V": "structured" if array.dtype.names else "raw-bytes"}
+    name = kinds.get(array.dtype.kind, array.dtype.name)
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name} array of shape {list(array.shape)}"
 
 
 def to_array(argument: str, value: object) -> np.ndarray:
-    """`value` as an array; InputError where NumPy cannot make one, for example from ragged lists."""
+    """`value` as an array in this machine's byte order, small floats (bfloat16, float8) as float32.
+
+    Raises:
+      InputError: NumPy cannot make one (ragged lists, a tensor that needs a gradient), or its type was lost in a file.
+    """
     try:
-        return np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise InputError(argument, f"{type(value).__name__} ({error})", "an array of numbers") from error
+        array = np.asarray(value)
+        if array.dtype.kind == "V" and array.dtype.type is not np.void:  # the types that JAX adds to NumPy's
+            array = array.astype(np.float32)
+        elif not array.dtype.isnative and array.dtype.names is None:
+            array = array.astype(array.dtype.newbyteorder("="))
+    except Exception as error:  # __array__ is foreign code
+        said = " ".join(str(error).split())[:160]
+        raise InputError(argument, f"{type(value).__name__} ({said})", "an array of numbers") from error
+    if array.dtype.kind == "V" and array.dtype.names is None:
+        given = f"{describe(array)}, {array.dtype.itemsize} bytes each (bfloat16 is saved so)"
+        raise InputError(argument, given, "float32: .astype(np.float32) before it is saved")
+    return array
 
 
 def real_array(argument: str, value: object, axes: tuple[str, ...]) -> np.ndarray:
