@@ -9,6 +9,7 @@ import numpy as np
 
 from jrnn.data.archives import read_archive
 from jrnn.data.characters import text
+from jrnn.data.columns import measured_columns
 from jrnn.data.dataset import Dataset
 from jrnn.data.images import digits, mnist
 from jrnn.data.series import forecast_windows, sunspots
@@ -26,7 +27,8 @@ def load(name_or_path: str | Path, *, seed: int = 0) -> Dataset:
     Args:
       name_or_path: digits or mnist (classify an image read pixel by pixel), sunspots (forecast the next year), text
         (the next character); PATH.npz with arrays x [cases, time, features], y and perhaps lengths [cases]; PATH.csv,
-        a series with one row a step and one column a feature, to forecast one step ahead.
+        a series with one row a step and one column a feature, to forecast one step ahead; columns that only count rows
+        or time are left out, and `source` says what was understood.
       seed: of the random split, a whole number >= 0; series and text are split by time.
     Raises:
       InputError: an unknown name, a missing or unreadable file, a package that is not installed, bad values.
@@ -49,4 +51,4 @@ def load(name_or_path: str | Path, *, seed: int = 0) -> Dataset:
         raise InputError("--data", f"{str(name_or_path)!r}, which is not a file here", POSSIBLE)
     if ending == ".npz":
         return read_archive(path, int(seed))
-    return forecast_windows(path.name, read_table(path), f"The columns of {path.name}, one row a step.")
+    return forecast_windows(path.name, *measured_columns(path.name, read_table(path)))

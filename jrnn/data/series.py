@@ -26,7 +26,7 @@ def sunspots(seed: int) -> Dataset:
     path = package_file("sunspots", "statsmodels", "datasets/sunspots/sunspots.csv")
     shipped = shipped_with("statsmodels")
     source = f"Yearly mean sunspot numbers from 1700 to 2008, public domain, as shipped with {shipped}."
-    return forecast_windows("sunspots", read_table(path)[:, 1:], source, window=44)
+    return forecast_windows("sunspots", read_table(path).values[:, 1:], source, window=44)
 
 
 def forecast_windows(name: str, values: np.ndarray, source: str, window: int | None = None) -> Dataset:

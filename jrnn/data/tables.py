@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,14 +15,27 @@ from jrnn.types import InputError
 LARGEST = float(np.finfo(np.float32).max)
 MISSING = ("", "na", "n/a", "null", "none")  # and nan, which Python reads as a number
 SEPARATORS = {";": "semicolons", "\t": "tabs"}
+WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
 
 
-def read_table(path: Path) -> np.ndarray:
-    """The numbers of a comma-separated file, float64 [rows, columns]; a first line without any number is a header.
+class Table(NamedTuple):
+    """Numbers float64 [rows, columns] and the header's cells, or None where there is no header."""
+
+    values: np.ndarray
+    names: list[str] | None
+
+
+def read_table(path: Path) -> Table:
+    """The numbers of a comma-separated file; a first line without any number, or of column numbers, is a header.
+
+    Column numbers are 0,1,2,... (behind an empty cell, perhaps, as pandas writes them), and other whole numbers that
+    rise by one where every number below has a decimal point.
 
     Raises:
-      InputError: an unreadable or empty file, another separator, rows of different lengths, text, a missing value or a
-        number that float32 cannot hold; lines and columns count from 1.
+      InputError: an unreadable or empty file, another separator, rows of different lengths, text, a missing value, a
+        number that float32 cannot hold, two columns that look like one with decimal commas; lines and columns count
+        from 1.
     """
     rows = _rows(path)
     # A blank line inside a series is a missing value; at the end it is nothing.
@@ -28,21 +44,58 @@ def read_table(path: Path) -> np.ndarray:
     if not rows:
         raise InputError("--data", f"{path.name}, which is empty", "rows of numbers")
     _, first = rows[0]
-    if not _blank(first) and all(_number(cell) is None for cell in first):
+    header = not _blank(first) and (all(_title(cell) for cell in first) or _numbered(rows))
+    if header:
         rows = rows[1:]
         if not rows:
             raise InputError("--data", f"{path.name} with only {','.join(first)[:60]!r}", "rows of numbers below it")
-    _refuse_text_columns(path.name, [cells for _, cells in rows])
-    return np.array([_values(path.name, line, cells, len(first)) for line, cells in rows])
+    cells = [cells for _, cells in rows]
+    _refuse_text_columns(path.name, cells)
+    values = np.array([_values(path.name, line, cells, len(first)) for line, cells in rows])
+    if not header:
+        _refuse_decimal_commas(path.name, cells)
+    return Table(values, first if header else None)
+
+
+def _title(cell: str) -> bool:
+    return _number(cell) is None and not DECIMAL_COMMA.fullmatch(cell)
+
+
+def _numbered(rows: list[tuple[int, list[str]]]) -> bool:
+    """Whether the first line numbers the columns, as pandas does for columns without names."""
+    first, below = rows[0][1], [cells for _, cells in rows[1:]]
+    titles = first[1:] if not first[0].strip() else first
+    if not below or not titles or not all(re.fullmatch(r"\d+", title.strip()) for title in titles):
+        return False
+    numbers = [int(title) for title in titles]
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        return False
+    points = all("." in cell for cells in below for cell in cells[-len(titles) :])
+    return numbers[0] == 0 and (len(first) > 1 or points) or len(numbers) > 1 and points
+
+
+def _refuse_decimal_commas(name: str, rows: list[list[str]]) -> None:
+    """One column of 12,5 13,25 reads as two of whole numbers; only a header, or what cannot be decimals, tells."""
+    if len(rows[0]) != 2 or not all(WHOLE.fullmatch(a) and re.fullmatch(r"\d+", b) for a, b in rows):
+        return
+    decimals = [b for _, b in rows]
+    # Decimals have as many digits everywhere, or no last digit 0 but in ,0 itself.
+    if len({len(b) for b in decimals}) == 1 or all(b == "0" or not b.endswith("0") for b in decimals):
+        given = f"{name} with two columns of whole numbers ({','.join(rows[0])!r} first), which may be decimal commas"
+        raise InputError("--data", given, "a point in decimals, or a header line that names two columns")
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+            text = file.read()
+            if "\0" in text:
+                raise ValueError("it holds NUL bytes")
+            reader = csv.reader(io.StringIO(text, newline=""))
             return [(reader.line_num, cells) for cells in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("--data", f"{path.name}, which cannot be read ({error})", "a .csv file in UTF-8") from error
+    except Exception as error:  # whatever the file, the reader and the disk
+        said = " ".join(str(error).split())[:160]
+        raise InputError("--data", f"{path.name}, which cannot be read ({said})", "a .csv file in UTF-8") from error
 
 
 def _blank(cells: list[str]) -> bool:
@@ -67,6 +120,9 @@ def _refuse_text_columns(name: str, rows: list[list[str]]) -> None:
         return
     for column, first in enumerate(rows[0]):
         if not _separator(first) and all(cells[column].strip() and _number(cells[column]) is None for cells in rows):
+            if all(DECIMAL_COMMA.fullmatch(cells[column]) for cells in rows):
+                given = f"column {column + 1} of {name}, which has decimal commas ({first.strip()[:60]!r} first)"
+                raise InputError("--data", given, "a point in decimals")
             given = f"column {column + 1} of {name}, which is text throughout ({first.strip()[:60]!r} first)"
             raise InputError("--data", given, "columns of numbers: remove it (or store a number)")
 
@@ -90,7 +146,8 @@ def _values(name: str, line: int, cells: list[str], width: int) -> list[float]:
         raise InputError("--data", given, "commas between columns and a point in decimals")
     if len(cells) != width:
         given = f"{name} with {len(cells)} cells in line {line}"
-        raise InputError("--data", given, f"{width} in every line, as in the first")
+        commas = "; a decimal comma makes two cells of one number" if len(cells) == 2 * width else ""
+        raise InputError("--data", given, f"{width} in every line, as in the first{commas}")
     values = []
     for column, cell in enumerate(cells, 1):
         number = _number(cell)

@@ -103,3 +103,104 @@ def test_unreadable_files(tmp_path):
         load(written(tmp_path, "1\n2\n", "utf-16"))
     with pytest.raises(InputError, match="--data: got mine.csv, which cannot be read"):
         load(written(tmp_path, '"' + "1" * 200_000 + '"\n'))
+
+
+WAVE = [f"{np.sin(step / 3):.4f}" for step in range(60)]
+TWO = [f"{np.sin(step / 3):.4f},{np.cos(step / 5):.4f}" for step in range(60)]
+GAPS = np.cumsum(1 + (np.arange(60) % 7 == 0) * 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "features", "said"),
+    [
+        ("", WAVE, 1, "Column 1 of mine.csv, one row a step (no header)."),
+        ("level", WAVE, 1, "Column 1 ('level') of mine.csv, one row a step (line 1 is the header)."),
+        ("a,b", TWO, 2, "The 2 columns 1 ('a'), 2 ('b') of mine.csv, one row a step (line 1 is the header)."),
+        ("0,1", TWO, 2, "The 2 columns 1 ('0'), 2 ('1') of mine.csv, one row a step (line 1 is the header)."),
+        ("0", WAVE, 1, "Column 1 ('0') of mine.csv, one row a step (line 1 is the header)."),
+        ("2019,2020", TWO, 2, "The 2 columns 1 ('2019'), 2 ('2020') of mine.csv"),
+        (",0,1", [f"{i},{row}" for i, row in enumerate(TWO)], 2, "; left out as counting rows or time: column 1)."),
+        (",a", [f"{i},{row}" for i, row in enumerate(WAVE)], 1, "Column 2 ('a') of mine.csv"),
+        (
+            "",
+            [f"{i},{row}" for i, row in enumerate(WAVE)],
+            1,
+            "(no header; left out as counting rows or time: column 1)",
+        ),
+        ("", [f"{row},{60 - i}" for i, row in enumerate(WAVE)], 1, "left out as counting rows or time: column 2)."),
+        (
+            "t,a",
+            [f"{i / 10},{row}" for i, row in enumerate(WAVE)],
+            1,
+            "left out as counting rows or time: column 1 ('t')",
+        ),
+        ("year,a", [f"{1900 + i},{row}" for i, row in enumerate(WAVE)], 1, "column 1 ('year')"),
+        ("", [f"{1_600_000_000 + 3600 * i},{row}" for i, row in zip(GAPS, WAVE)], 1, "rows or time: column 1)."),
+        (
+            "",
+            [f"{(1_600_000_000 + 60 * i) * 10**9},{row}" for i, row in zip(GAPS, WAVE)],
+            1,
+            "rows or time: column 1).",
+        ),
+        ("Index,a", [f"{i},{row}" for i, row in zip(GAPS, WAVE)], 1, "rows or time: column 1 ('Index')"),
+        ("Unnamed: 0,a", [f"{i},{row}" for i, row in zip(GAPS, WAVE)], 1, "column 1 ('Unnamed: 0')"),
+        ("sales,a", [f"{i},{row}" for i, row in zip(GAPS, WAVE)], 2, "The 2 columns 1 ('sales'), 2 ('a')"),
+        ("i,t,a", [f"{i},{60 * i},{row}" for i, row in enumerate(WAVE)], 1, "columns 1 ('i'), 2 ('t'))."),
+        ("", [str(3 * i) for i in range(60)], 1, "Column 1 of mine.csv, one row a step (no header)."),
+        ("", [f"{i * i % 30},{i * i % 120}" for i in range(60)], 2, "The 2 columns 1, 2 of mine.csv"),
+        (
+            ",".join("abcdefghi"),
+            [",".join([row] * 9) for row in WAVE],
+            9,
+            "The 9 columns 1 ('a'), 2 ('b'), 3 ('c'), 4 ('d'), ..., 9 ('i') of mine.csv",
+        ),
+    ],
+)
+def test_what_was_understood_is_said(tmp_path, header, rows, features, said):
+    data = load(written(tmp_path, "\n".join([header, *rows] if header else rows)))
+    assert said in data.source and data.source.endswith(".") and data.outputs == features
+    # Every row but those of a header is a step: the windows begin with the first and the last ends with the last.
+    measured = np.array([float(row.split(",")[-1]) for row in rows])
+    if "rows or time: column 2" not in said:
+        last = data.y[data.test[-1], -1, -1] - data.x[0, 0, -1]
+        spread = measured[: data.train[-1] + data.x.shape[1] + 1].std()
+        np.testing.assert_allclose(last, (measured[-1] - measured[0]) / spread, rtol=0.2, atol=1e-4)
+
+
+def test_columns_that_count_are_left_out_and_the_others_stay_the_same(tmp_path):
+    alone = load(written(tmp_path, "\n".join(TWO)))
+    counted = load(
+        written(tmp_path, "\n".join(["index,a,b,time", *(f"{i},{row},{60 * i}" for i, row in enumerate(TWO))]))
+    )
+    np.testing.assert_array_equal(alone.x, counted.x)
+    assert alone.lag == counted.lag
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "\n".join(f"{i},{i % 10}" for i in range(40)),
+            "two columns of whole numbers ('0,0' first), which may be decimal",
+        ),
+        (
+            "\n".join(f"{i},{i % 90 + 10}" for i in range(40)),
+            "which may be decimal commas; need a point in decimals, or a",
+        ),
+        ("\n".join(f"-{i},{'125'[: i % 3 + 1]}" for i in range(40)), "which may be decimal commas"),
+        ("\n".join(f"1,{i % 10}" for i in range(40)), "which may be decimal commas"),
+        (
+            "\n".join(["level", *(f"{i},{i % 10}" for i in range(40))]),
+            "need 1 in every line, as in the first; a decimal com",
+        ),
+        (
+            "\n".join(f'"{i},5"' for i in range(40)),
+            "column 1 of mine.csv, which has decimal commas ('0,5' first); need a poi",
+        ),
+        ("\n".join(["a,b", *(f'1,"{i},5"' for i in range(40))]), "column 2 of mine.csv, which has decimal commas"),
+    ],
+)
+def test_decimal_commas_are_no_columns(tmp_path, text, message):
+    with pytest.raises(InputError) as caught:
+        load(written(tmp_path, text))
+    assert message in str(caught.value)
