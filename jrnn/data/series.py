@@ -47,8 +47,9 @@ def forecast_windows(name: str, values: np.ndarray, source: str, window: int | N
     least = SHORTEST if window is None else max(SHORTEST, 2 * window + 1)
     if steps < least:
         raise InputError("--data", f"{name} with {steps} steps", f"at least {least} steps (rows of numbers)")
-    # One estimate for both the window and the lag, on steps that are training data whatever the window.
-    period, clause = typical_period(values[None, : int(0.6 * steps)])
+    # One estimate for both the window and the lag, on steps that are training data: 60 % are, whatever the window.
+    known = int(0.6 * steps) if window is None else chronological_starts(steps, window, MOST_WINDOWS)[2]
+    period, clause = typical_period(values[None, :known])
     size = window_length(steps, period) if window is None else window
     limit = max(10, min(MOST_WINDOWS, MOST_VALUES // (size * features)))
     train, test, boundary = chronological_starts(steps, size, limit)
