@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from numbers import Number
 from typing import Any
@@ -26,19 +25,6 @@ def check_count(name: str, value: Any, least: int, needed: str) -> int:
     if not is_count(value, least):
         raise InputError(name, repr(value), needed)
     return int(value)
-
-
-def check_number(name: str, value: Any, good: Callable[[float], bool], needed: str) -> float:
-    """A plain float of which `good` holds (never of a NaN); no bool, no text, nothing traced, one number."""
-    kind, number = getattr(getattr(value, "dtype", None), "kind", ""), math.nan
-    try:
-        if not isinstance(value, bool | str | bytes) and kind != "b" and not getattr(value, "ndim", 0):
-            number = float(value)
-    except (TypeError, ValueError, OverflowError):  # a tracer's error is a TypeError
-        pass
-    if not good(number):
-        raise InputError(name, f"{value!r:.60}", needed)
-    return number
 
 
 def check_switch(name: str, value: Any) -> bool:

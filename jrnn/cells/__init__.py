@@ -50,6 +50,7 @@ from jrnn.cells._linear import linear as linear
 from jrnn.cells._lstm import LSTM as LSTM
 from jrnn.cells._lstm import LSTMState as LSTMState
 from jrnn.cells._lstm import lstm as lstm
+from jrnn.cells._numbers import check_number as check_number
 from jrnn.cells._stack import Stack as Stack
 from jrnn.cells._stack import stack as stack
 from jrnn.cells._wrappers import LayerNorm as LayerNorm

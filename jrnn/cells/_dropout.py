@@ -81,8 +81,7 @@ def dropout(cell: Any, *, outputs: float = 0.0, recurrent: float = 0.0, between:
     """
     check_cell(cell)
     for name, rate in (("outputs", outputs), ("recurrent", recurrent), ("between", between)):
-        if check_number(name, rate, "a rate from 0 to 1", least=0) > 1:
-            raise InputError(name, repr(rate), "a rate from 0 to 1")
+        check_number(name, rate, lambda p: 0 <= p <= 1, "a rate from 0 to 1")
     if between and not isinstance(cell, Stack):
         raise InputError("between", f"{between} around {type(cell).__name__}", "a stack, jrnn.stack(...)")
     if isinstance(cell, Bidirectional):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -96,7 +97,7 @@ def linear(
       InputError: hidden is no positive integer, decay no ordered pair, or an initialiser or the dtype is unknown.
     """
     need = "two numbers (low, high) with low <= high"
-    ends = [check_number("decay", each, need) for each in (decay if isinstance(decay, Iterable) else ())]
+    ends = [check_number("decay", each, math.isfinite, need) for each in (decay if isinstance(decay, Iterable) else ())]
     if len(ends) != 2 or ends[0] > ends[1]:
         raise InputError("decay", repr(decay), need)
     inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)

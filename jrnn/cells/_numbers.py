@@ -1,16 +1,22 @@
-"""Numbers that describe a cell."""
+"""One number that a user gives: a rate, a gain, a norm."""
 
 from __future__ import annotations
 
 import math
-from numbers import Real
+from collections.abc import Callable
+from typing import Any
 
 from jrnn.types import InputError
 
 
-def check_number(name: str, value: object, needed: str, least: float = -math.inf) -> float:
-    """A finite number, no bool, of at least `least`, as a float; or InputError."""
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if not (least <= number < math.inf and number > -math.inf):
-        raise InputError(name, repr(value), needed)
+def check_number(name: str, value: Any, good: Callable[[float], bool], needed: str) -> float:
+    """A plain float of which `good` holds (never of a NaN); no bool, no text, nothing traced, one number."""
+    kind, number = getattr(getattr(value, "dtype", None), "kind", ""), math.nan
+    try:
+        if not isinstance(value, bool | str | bytes) and kind not in ("b", "c") and not getattr(value, "ndim", 0):
+            number = float(value)
+    except (TypeError, ValueError, OverflowError):  # a tracer's error is a TypeError
+        pass
+    if not good(number):
+        raise InputError(name, f"{value!r:.60}", needed)
     return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -176,9 +177,7 @@ def layer_norm(cell: Any, on: str = "output", epsilon: float = 1e-5) -> LayerNor
     check_wrapped(cell, "layer_norm")
     if on not in ("output", "hidden"):
         raise InputError("on", repr(on), "'output' or 'hidden'")
-    if not check_number("epsilon", epsilon, "a positive number", least=0):
-        raise InputError("epsilon", repr(epsilon), "a positive number")
-    return LayerNorm(cell, on, float(epsilon))
+    return LayerNorm(cell, on, check_number("epsilon", epsilon, lambda e: 0 < e < math.inf, "a positive number"))
 
 
 def learnable_initial_state(cell: Any) -> LearnableInitialState:

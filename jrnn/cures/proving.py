@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from jrnn.boundary import as_arrays, check_number
+from jrnn.boundary import as_arrays
+from jrnn.cells import check_number
 from jrnn.cells._base import static_cell
 from jrnn.cells._clipping import clip_factor, clip_on_the_way_back
 from jrnn.cells._wrappers import Wrapper

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jrnn.boundary import as_arrays, check_count, check_number, is_count
-from jrnn.cells import clips_on_the_way_back, gate_leaves
+from jrnn.boundary import as_arrays, check_count, is_count
+from jrnn.cells import check_number, clips_on_the_way_back, gate_leaves
 from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.jacobian import check_causal
 from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded, sum_caution

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jrnn.boundary import check_number
+from jrnn.cells import check_number
 from jrnn.flow.arrival import Arrival, interval
 from jrnn.flow.decay import decay, heard
 

@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import as_arrays, batch_of, check_count, check_key, check_state, steps_of
+from jrnn.boundary import as_arrays, batch_of, check_count, check_state, steps_of
+from jrnn.cells import check_key
 from jrnn.flow.exponents import LyapunovSpectrum
 from jrnn.flow.jacobian import check_causal
 from jrnn.flow.tangents import Orthonormal, Tangents, blocks_of, first_flaw
@@ -57,6 +58,7 @@ def lyapunov_spectrum(
     steps = steps_of(xs, length)
     batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
     every = check_count("every", every, 1, "a positive number of steps")
+    key = jax.random.key(0) if key is None else key
     check_key(key)
     start = check_state("initial_state", initial_state, cell, params, batch_shape)
     for leaf in jax.tree.leaves(start):
@@ -84,7 +86,6 @@ def measured(
     steps, batch_shape, k, every = plan
     flat = ravel_state(start, len(batch_shape))
     dtype = wide_dtype(flat.dtype)
-    key = jax.random.key(0) if key is None else key
     q = jnp.linalg.qr(jax.random.normal(key, (flat.shape[-1], k), dtype))[0].T
     valid = schedule(steps, batch_shape, lengths, None, mask, False, None).valid
     every_step = jnp.ones((steps, *batch_shape), bool)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import digamma, polygamma
 
-from jrnn.boundary import check_count, check_number
+from jrnn.boundary import check_count
+from jrnn.cells import check_number
 from jrnn.types import InputError
 
 # the trapezoid rule: tanh has poles near the real axis, where Gauss-Hermite loses digits
