@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         complain(program, spelled(error, args))
         return 2
-    except training.NonFiniteError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+    except (training.NonFiniteError, training.StorageError) as error:
+        complain(program, str(error))
         return 1
     except KeyboardInterrupt:
         print("interrupted; what was trained is kept: add --resume (and its --out) to go on", file=sys.stderr)

@@ -11,6 +11,7 @@ from jrnn.training.nonfinite import NonFinite, NonFiniteError, first_nonfinite
 from jrnn.training.objectives import Objective
 from jrnn.training.probing import tangent_growth
 from jrnn.training.saving import Saved, load, save
+from jrnn.training.storage import StorageError
 from jrnn.training.streaming import Streamed, stream
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "NonFiniteError",
     "Objective",
     "Saved",
+    "StorageError",
     "Streamed",
     "delta_metrics",
     "evaluate",

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.extras import extra
+from jrnn.training.quiet import quiet
 from jrnn.training.trees import facts, layout_of, to_host
 from jrnn.types import InputError
 
@@ -48,7 +51,6 @@ class Damaged(Exception):
 def write(path: Path, trees: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     """Writes the pytrees and the JSON-able `about` as one checkpoint at `path`, which must not exist; all or
     nothing."""
-    ocp = extra("orbax.checkpoint")
     index: dict[str, Any] = {}
     arrays: dict[str, Any] = {"format": np.asarray(FORMAT, np.int32)}
     for name, tree in trees.items():
@@ -60,13 +62,35 @@ def write(path: Path, trees: Mapping[str, Any], about: Mapping[str, Any]) -> Non
                 arrays[f"{name}.{number}"] = array
         index[name] = {"layout": layout_of(tree), "leaves": leaves}
     description = {"format": FORMAT, "trees": index, "about": dict(about), "time": time.time()}
+    aside = path.absolute().with_name(f"{path.name}{UNFINISHED[0]}")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        save(aside, arrays, description)
+        (aside / FILES).write_text(json.dumps(checksums(aside)), encoding="utf-8")
+        os.rename(aside, path.absolute())
+    except OSError:
+        tidy(path.absolute().parent, keep=None)  # a full disk needs the room
+        raise
+
+
+def save(path: Path, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
+    """Hands both to Orbax; OSError if it cannot write them."""
+    ocp = extra("orbax.checkpoint")
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         items = ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays), description=ocp.args.JsonSave(description))
-        aside = path.absolute().with_name(f"{path.name}{UNFINISHED[0]}")
-        shutil.rmtree(aside, ignore_errors=True)
-        checkpointer.save(aside, args=items)
-    (aside / FILES).write_text(json.dumps(checksums(aside)), encoding="utf-8")
-    os.rename(aside, path.absolute())
+        try:
+            with quiet():
+                checkpointer.save(path, args=items)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # TensorStore has kinds of its own for a full disk
+            raise OSError(reason(error)) from error
+
+
+def reason(error: Exception) -> str:
+    """What the operating system said, out of the text that TensorStore made of it."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else str(error).partition("\n")[0]
 
 
 def read(path: Path) -> Stored:
@@ -76,41 +100,54 @@ def read(path: Path) -> Stored:
     check_files(path)
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         try:
-            restored = checkpointer.restore(
-                path.absolute(), args=ocp.args.Composite(description=ocp.args.JsonRestore())
-            )
-            description = restored["description"]
-            index, about, version = description["trees"], description["about"], description["format"]
+            return restored(path, checkpointer)
+        except (InputError, Damaged, MemoryError):
+            raise
         except Exception as error:  # Orbax and what it builds on raise many kinds for a broken folder
-            raise Damaged(f"{path} has no readable description: {error}") from error
-        if version != FORMAT:
-            raise InputError(
-                "directory", f"{path}, of format {version}", f"format {FORMAT}, which this version of jrnn reads"
-            )
-        names = [
-            f"{name}.{i}"
-            for name, tree in index.items()
-            for i, leaf in enumerate(tree["leaves"])
-            if 0 not in leaf["shape"]
-        ]
-        wanted = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in ["format", *names]}
-        try:
-            args = ocp.args.PyTreeRestore(item=dict.fromkeys(wanted, 0), restore_args=wanted)
-            arrays = checkpointer.restore(path.absolute(), args=ocp.args.Composite(arrays=args))["arrays"]
-        except Exception as error:
-            raise Damaged(f"{path} has unreadable arrays: {error}") from error
+            raise Damaged(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+
+
+def restored(path: Path, checkpointer: Any) -> Stored:
+    """What a checkpoint holds; any kind of error where it holds something else."""
+    ocp = extra("orbax.checkpoint")
+    composite = checkpointer.restore(path.absolute(), args=ocp.args.Composite(description=ocp.args.JsonRestore()))
+    description = composite["description"]
+    if description["format"] != FORMAT:
+        given = f"{path}, of format {description['format']}"
+        raise InputError("directory", given, f"format {FORMAT}, which this version of jrnn reads")
+    index, about = description["trees"], description["about"]
+    if not {"cell", "objective"} <= about.keys() or not isinstance(about.get("metadata", {}), dict):
+        raise Damaged(f"{path} does not say what it is of")
+    names = [f"{name}.{i}" for name, tree in index.items() for i, leaf in enumerate(tree["leaves"]) if filled(leaf)]
+    wanted = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in ["format", *names]}
+    args = ocp.args.PyTreeRestore(item=dict.fromkeys(wanted, 0), restore_args=wanted)
+    arrays = checkpointer.restore(path.absolute(), args=ocp.args.Composite(arrays=args))["arrays"]
     for name, tree in index.items():
         tree["arrays"] = []
         for i, leaf in enumerate(tree["leaves"]):
-            array = (
-                arrays.get(f"{name}.{i}")
-                if f"{name}.{i}" in arrays
-                else np.zeros(leaf["shape"], jnp.dtype(leaf["dtype"]))
-            )
+            key = f"{name}.{i}"
+            array = arrays[key] if filled(leaf) else np.zeros(leaf["shape"], jnp.dtype(leaf["dtype"]))
             if facts(array) != {"shape": leaf["shape"], "dtype": leaf["dtype"]}:
                 raise Damaged(f"{path}: {name}{leaf['path']} is not what was written")
             tree["arrays"].append(array)
     return Stored(index, about, path, float(description.get("time", 0.0)))
+
+
+def filled(leaf: dict[str, Any]) -> bool:
+    """Whether a leaf has entries: Orbax stores no empty arrays."""
+    return 0 not in leaf["shape"]
+
+
+@contextmanager
+def understood(path: Path, argument: str) -> Iterator[None]:
+    """Around the use of a description: InputError where it is whole, but says what no version of jrnn wrote."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # any kind, according to what stands there instead
+        given = f"{path}, whose description cannot be understood ({type(error).__name__}: {error})"
+        raise InputError(argument, given, "a checkpoint as jrnn wrote it") from error
 
 
 def checksums(path: Path) -> dict[str, int]:
@@ -124,15 +161,19 @@ def check_files(path: Path) -> None:
     try:
         expected = json.loads((path / FILES).read_text(encoding="utf-8"))
         found = checksums(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Damaged(f"{path} is unreadable: {error}") from error
+    if not isinstance(expected, dict) or not expected:
+        raise Damaged(f"{path}: {FILES} holds no checksums")
     changed = [name for name, value in expected.items() if found.get(name) != value]
     if changed:
         raise Damaged(f"{path}: {changed[0]} is {'changed' if changed[0] in found else 'missing'}")
 
 
-def newest(folder: Path) -> Stored | None:
+def newest(folder: Path, argument: str = "directory") -> Stored | None:
     """The newest readable checkpoint in `folder`, None if there are none; warns of damaged ones that are passed over.
+
+    A run that goes on meanwhile takes older ones away, and only when a newer one is there: then it is looked again.
 
     Raises:
       InputError: there are checkpoints, and none can be read.
@@ -142,13 +183,26 @@ def newest(folder: Path) -> Stored | None:
         try:
             stored = read(folder / str(step))
         except Damaged as error:
+            if not (folder / str(step)).exists():
+                return newest(folder, argument)
             reasons.append(str(error))
             continue
         if reasons:
             warnings.warn(f"passed over damaged checkpoints: {'; '.join(reasons)}", UserWarning, stacklevel=2)
         return stored
     if reasons:
-        raise InputError("directory", "; ".join(reasons), "at least one whole checkpoint")
+        raise InputError(argument, "; ".join(reasons), "at least one whole checkpoint")
+    return None
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint whose files are as they were written; None if there is none."""
+    for step in sorted(steps_in(folder), reverse=True):
+        try:
+            check_files(folder / str(step))
+        except Damaged:
+            continue
+        return folder / str(step)
     return None
 
 
@@ -156,12 +210,14 @@ def steps_in(folder: Path) -> list[int]:
     """The steps that have a folder of their own; unfinished ones have another name."""
     if not folder.is_dir():
         return []
-    return [int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal() and entry.is_dir()]
+    return [
+        int(entry.name) for entry in folder.iterdir() if re.fullmatch("0|[1-9][0-9]*", entry.name) and entry.is_dir()
+    ]
 
 
-def tidy(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints, and what a killed process left unfinished."""
-    for step in sorted(steps_in(folder))[:-keep]:
+def tidy(folder: Path, keep: int | None) -> None:
+    """Removes all but the newest `keep` checkpoints (None: keeps all), and what a killed process left unfinished."""
+    for step in [] if keep is None else sorted(steps_in(folder))[:-keep]:
         remove(folder / str(step))
     for entry in list(folder.iterdir()) if folder.is_dir() else []:
         if any(mark in entry.name for mark in UNFINISHED):

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +21,13 @@ from jrnn.cures import clip_by_global_norm, skip_nonfinite
 from jrnn.training import runs
 from jrnn.training.batches import source_of
 from jrnn.training.interrupts import Interrupts
+from jrnn.training.locking import locked
+from jrnn.training.metrics import Row
 from jrnn.training.nonfinite import NonFiniteError, check_options, first_nonfinite
 from jrnn.training.probing import EVERY
 from jrnn.training.stepping import Carry, check_optimizer, check_rate, fresh, initial_weights, make_step, noise_key
-from jrnn.training.telemetry import Row, Telemetry
+from jrnn.training.storage import folder_of, writable
+from jrnn.training.telemetry import Telemetry
 from jrnn.types import InputError, Params
 
 LEARNING_RATE = 1e-3
@@ -121,8 +125,10 @@ def fit(
     Returns:
       a `Fitted`.
     Raises:
-      InputError: an argument does not fit; `out` cannot be written, holds a run and resume is False, or holds a run
-        with another cell, objective, optimizer, seed, batch size or data (which is named), or with more steps.
+      InputError: an argument does not fit; `out` cannot be written, is trained in by another process (whose process id
+        is told), holds a run and resume is False, or holds a run with another cell, objective, optimizer, seed, batch
+        size or data (which is named), or with more steps.
+      StorageError: the disk is full, or the like; names the newest whole checkpoint, from which resume=True goes on.
       NonFiniteError: the last `max_skipped` updates were all skipped; says where the first NaN or Inf came from.
     """
     check_cell(cell)
@@ -143,6 +149,7 @@ def fit(
         raise InputError("seed", repr(seed), "an integer from 0 to 2^63 - 1")
     if out is None and (resume or tensorboard):
         raise InputError("out", "None", "a folder, for resume=True" if resume else "a folder, for tensorboard=True")
+    out = None if out is None else folder_of("out", out)
     check_rate(learning_rate)
     check_options(unroll_options)
     if optimizer is not None:
@@ -165,55 +172,48 @@ def fit(
         "metadata": metadata,
         "steps": int(steps),
     }
-    run = runs.open_run(out, resume, cell, objective, source, tx, weights, seed=int(seed), **settings)
-    carry, start, history = run.restore(carry)
-    step_fn = make_step(cell, objective, source, tx, seed, max_norm, max_skipped, unroll_options)
+    with nullcontext() if out is None else locked(writable("out", out), "training", "out"):
+        run = runs.open_run(out, resume, cell, objective, source, tx, weights, seed=int(seed), **settings)
+        carry, start, history = run.restore(carry)
+        step_fn = make_step(cell, objective, source, tx, seed, max_norm, max_skipped, unroll_options)
 
-    step, waiting, interrupted = start, [], False
-    with (
-        Interrupts() as interrupts,
-        Telemetry(run.out, start, steps, progress=progress, tensorboard=tensorboard, history=history) as telemetry,
-    ):
+        step, waiting, interrupted = start, [], False
+        with (
+            Interrupts() as interrupts,
+            Telemetry(run.out, start, steps, progress=progress, tensorboard=tensorboard, history=history) as telemetry,
+        ):
 
-        def flush() -> None:
-            rows = fetched(waiting, step)
-            waiting.clear()
-            stop = next(
-                (i for i, row in enumerate(rows) if max_skipped is not None and row.pop("in_a_row") >= max_skipped),
-                None,
-            )
-            done = [
-                {k: v for k, v in row.items() if k != "in_a_row"} for row in rows[: None if stop is None else stop + 1]
-            ]
-            history.extend(done)
-            telemetry.write(done)
-            if stop is not None and max_skipped is not None:
-                at = int(rows[stop]["step"])
-                raise stopped(cell, objective, source, inner, carry, at, seed, max_skipped, unroll_options)
+            def flush() -> None:
+                rows, stop = before_stop(fetched(waiting, step), max_skipped)
+                waiting.clear()
+                history.extend(rows)
+                telemetry.write(rows)
+                if stop is not None and max_skipped is not None:
+                    raise stopped(cell, objective, source, inner, carry, stop, seed, max_skipped, unroll_options)
 
-        while step < steps and not interrupts.requested:
-            measured = flow_every is not None and step % flow_every == 0
-            carry, metrics = step_fn(carry, np.int32(step), source.arguments(step), measured)
-            waiting.append(metrics)
-            step += 1
-            checkpoint = run.out is not None and step % checkpoint_every == 0 and step < steps
-            if step % log_every == 0 or checkpoint:
-                flush()
-            if checkpoint:
-                run.checkpoint(step, carry)
-        flush()
-        run.checkpoint(step, carry)
-        interrupted = step < steps
+            while step < steps and not interrupts.requested:
+                measured = flow_every is not None and step % flow_every == 0
+                carry, metrics = step_fn(carry, np.int32(step), source.arguments(step), measured)
+                waiting.append(metrics)
+                step += 1
+                checkpoint = run.out is not None and step % checkpoint_every == 0 and step < steps
+                if step % log_every == 0 or checkpoint:
+                    flush()
+                if checkpoint:
+                    run.checkpoint(step, carry)
+            flush()
+            run.checkpoint(step, carry)
+            interrupted = step < steps
     if interrupted:
         kept = "nothing saved, since out is None"
-        if run.out is not None:
-            options = f"--resume --out {shlex.quote(str(run.out))}"
-            kept = f"saved in {run.out}; go on with resume=True and the same out (command line: {options})"
+        if out is not None:
+            options = f"--resume --out {shlex.quote(str(out))}"
+            kept = f"saved in {out}; go on with resume=True and the same out (command line: {options})"
         print(f"interrupted after step {step} of {steps}: {kept}", file=sys.stderr)
     weights, opt_state = carry
     columns = dict.fromkeys(name for row in history for name in row)
     table = {name: np.array([row.get(name, np.nan) for row in history]) for name in columns}
-    return Fitted(cell, weights["cell"], weights["loss"], opt_state, step, table, objective, interrupted, run.out)
+    return Fitted(cell, weights["cell"], weights["loss"], opt_state, step, table, objective, interrupted, out)
 
 
 def fetched(waiting: list[dict[str, jax.Array]], step: int) -> list[Row]:
@@ -223,6 +223,15 @@ def fetched(waiting: list[dict[str, jax.Array]], step: int) -> list[Row]:
         plain = {name: value.item() for name, value in metrics.items() if np.ndim(value) == 0 and name != "step"}
         rows.append({"step": step - len(waiting) + i, **plain})
     return rows
+
+
+def before_stop(rows: list[Row], max_skipped: int | None) -> tuple[list[Row], int | None]:
+    """(rows without "in_a_row", up to where so many updates in a row were skipped; that step, or None)."""
+    in_a_row = [row.pop("in_a_row") for row in rows]
+    for i, count in enumerate(in_a_row):
+        if max_skipped is not None and count >= max_skipped:
+            return rows[: i + 1], int(rows[i]["step"])
+    return rows, None
 
 
 def stopped(

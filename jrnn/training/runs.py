@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,14 +11,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.boundary import is_count
 from jrnn.cures import global_norm
 from jrnn.training import checkpoints
 from jrnn.training.batches import Cases
 from jrnn.training.descriptions import described, difference, spelled
 from jrnn.training.extras import extra
-from jrnn.training.saving import check_metadata, writable
+from jrnn.training.metrics import METRICS, Row, cut_back
+from jrnn.training.saving import check_metadata
 from jrnn.training.stepping import Carry, owned, update_weights
-from jrnn.training.telemetry import Row, cut_back
+from jrnn.training.storage import storing
 from jrnn.training.trees import like_template
 from jrnn.types import InputError
 
@@ -43,22 +44,23 @@ class Run:
         self.written = -1
         if out is None:
             return
-        writable("out", out)
         extra("orbax.checkpoint")
         self.folder = out / "checkpoints"
         if checkpoints.steps_in(self.folder) and not resume:
             needed = "resume=True (--resume) to continue it, or another folder"
             raise InputError("out", f"{out}, which holds the checkpoints of a run", needed)
-        self.stored = checkpoints.newest(self.folder)
+        self.stored = checkpoints.newest(self.folder, "out")
         if self.stored is not None:
-            self.check(self.stored, steps)
+            with checkpoints.understood(self.stored.path, "out"):
+                self.check(self.stored, steps)
         elif resume:
             print(f"nothing to resume in {out}: starting anew", file=sys.stderr)
 
     def check(self, stored: checkpoints.Stored, steps: int) -> None:
         """InputError for the first thing in which the stored run differs from this one, or if it went further."""
         metadata = stored.about.get("metadata", {})
-        if "opt_state" not in stored.trees or "config" not in metadata:
+        whole = is_count(metadata.get("step")) and isinstance(metadata.get("config"), dict)
+        if not whole or not {"params", "loss_params", "opt_state"} <= stored.trees.keys():
             raise InputError(
                 "out", f"{stored.path}, which is no checkpoint of `fit`", "a folder that `fit(out=...)` wrote"
             )
@@ -85,18 +87,20 @@ class Run:
         if self.stored is not None:
             where = self.stored.path
             names = (("params", carry[0]["cell"]), ("loss_params", carry[0]["loss"]), ("opt_state", carry[1]))
-            params, loss_params, opt_state = (
-                like_template(self.stored.trees[name], like, "optimizer" if name == "opt_state" else name, where)
-                for name, like in names
-            )
+            with checkpoints.understood(where, "out"):
+                params, loss_params, opt_state = (
+                    like_template(self.stored.trees[name], like, "optimizer" if name == "opt_state" else name, where)
+                    for name, like in names
+                )
             carry = owned(({"cell": params, "loss": loss_params}, opt_state))
             step = self.written = self.stored.about["metadata"]["step"]
             self.stored = None
         if self.out is None:
             return carry, step, []
-        checkpoints.set_aside(self.folder, step)
-        checkpoints.tidy(self.folder, KEEP)
-        return carry, step, cut_back(self.out / "metrics.jsonl", step)
+        with storing(self.out):
+            checkpoints.set_aside(self.folder, step)
+            checkpoints.tidy(self.folder, KEEP)
+            return carry, step, cut_back(self.out / METRICS, step)
 
     def checkpoint(self, step: int, carry: Carry) -> None:
         """Writes the state after `step` steps, unless it is there already."""
@@ -105,13 +109,14 @@ class Run:
         weights, opt_state = carry
         trees = {"params": weights["cell"], "loss_params": weights["loss"], "opt_state": opt_state}
         metadata = {**(self.metadata or {}), "step": step, "config": self.config}
-        checkpoints.write(self.folder / str(step), trees, {**self.about, "metadata": metadata})
-        self.written = step
-        checkpoints.tidy(self.folder, KEEP)
+        with storing(self.out):
+            checkpoints.write(self.folder / str(step), trees, {**self.about, "metadata": metadata})
+            self.written = step
+            checkpoints.tidy(self.folder, KEEP)
 
 
 def open_run(
-    out: str | os.PathLike[str] | None,
+    out: Path | None,
     resume: bool,
     cell: Any,
     objective: Any,
@@ -142,7 +147,7 @@ def open_run(
         "unroll_options": described(unroll_options or {}),
     }
     about = {"cell": described(cell), "objective": described(objective)}
-    return Run(Path(out), config, about, resume, steps, metadata)
+    return Run(out, config, about, resume, steps, metadata)
 
 
 def probe(tx: Any, weights: Any) -> list[float]:

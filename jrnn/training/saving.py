@@ -15,8 +15,12 @@ from jrnn.boundary import is_count
 from jrnn.cells import check_cell
 from jrnn.training import checkpoints
 from jrnn.training.descriptions import complete, described, difference, restored, spelled
+from jrnn.training.locking import locked
+from jrnn.training.storage import folder_of, storing, writable
 from jrnn.training.trees import as_written, like_template
 from jrnn.types import InputError, Params
+
+PATIENCE = 60.0  # seconds to wait for another process that saves in the same folder
 
 
 class Saved(NamedTuple):
@@ -46,7 +50,8 @@ def save(
     """Saves a cell with its parameters in `directory`, which is made if need be; an older save there is replaced.
 
     The new one is written beside the old (`directory/model/<number>`, by Orbax) and gets its name when it is whole;
-    only then does the old one go. A process killed at any moment leaves one or the other.
+    only then does the old one go. A process killed at any moment leaves one or the other. Processes that save in one
+    folder at once wait for each other.
 
     Args:
       directory: where.
@@ -58,6 +63,7 @@ def save(
         in the same folder.
     Raises:
       InputError: the folder cannot be written, an array is none, metadata is no JSON, or Orbax is not installed.
+      StorageError: the disk is full, or the like; the older save is whole.
     """
     check_cell(cell)
     metadata = check_metadata(metadata)
@@ -65,12 +71,14 @@ def save(
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
             if not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
                 raise InputError(name, f"a {type(leaf).__name__} at {jax.tree_util.keystr(path)}", "arrays only")
-    folder = writable("directory", Path(directory)) / "model"
+    root = writable("directory", folder_of("directory", directory))
+    folder = root / "model"
     trees = {"params": params, "loss_params": loss_params}
     about = {"cell": described(cell), "objective": described(objective), "metadata": metadata}
-    checkpoints.tidy(folder, keep=2)
-    checkpoints.write(folder / str(max(checkpoints.steps_in(folder), default=-1) + 1), trees, about)
-    checkpoints.tidy(folder, keep=1)
+    with locked(root, "saving", "directory", PATIENCE), storing(root):
+        checkpoints.tidy(folder, keep=2)
+        checkpoints.write(folder / str(max(checkpoints.steps_in(folder), default=-1) + 1), trees, about)
+        checkpoints.tidy(folder, keep=1)
 
 
 def load(directory: str | os.PathLike[str], *, cell: Any = None, like: Params = None) -> Saved:
@@ -91,7 +99,15 @@ def load(directory: str | os.PathLike[str], *, cell: Any = None, like: Params = 
       InputError: nothing is there, all is damaged, the model is another one than `cell`, its cell cannot be rebuilt,
         or its arrays are float64 and JAX is not set to have them.
     """
-    stored = find(Path(directory))
+    if cell is not None:
+        check_cell(cell)
+    stored = find(folder_of("directory", directory))
+    with checkpoints.understood(stored.path, "directory"):
+        return rebuilt(stored, cell, like)
+
+
+def rebuilt(stored: checkpoints.Stored, cell: Any, like: Params) -> Saved:
+    """What a checkpoint describes, or InputError."""
     about = stored.about
     if cell is None:
         if not complete(about["cell"]):
@@ -104,7 +120,7 @@ def load(directory: str | os.PathLike[str], *, cell: Any = None, like: Params = 
     tree = stored.trees["params"]
     params = as_written(tree) if like is None else like_template(tree, like, "like", stored.path)
     objective = restored(about["objective"]) if complete(about["objective"]) else None
-    return Saved(cell, params, as_written(stored.trees["loss_params"]), objective, about["metadata"])
+    return Saved(cell, params, as_written(stored.trees["loss_params"]), objective, about.get("metadata", {}))
 
 
 def find(directory: Path) -> checkpoints.Stored:
@@ -146,15 +162,3 @@ def check_metadata(metadata: Any) -> dict[str, Any]:
         return json.loads(json.dumps(dict(metadata or {})))
     except (TypeError, ValueError) as error:
         raise InputError("metadata", str(error), "what JSON can hold") from error
-
-
-def writable(argument: str, folder: Path) -> Path:
-    """The folder, made if need be, or InputError if nothing can be written there."""
-    probe = folder / f".jrnn-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(argument, f"{folder} ({error.strerror})", "a folder that can be written") from error
-    return folder

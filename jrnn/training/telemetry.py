@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from jrnn.training.board import Board
 from jrnn.training.extras import extra
-
-Row = dict[str, float | int]
+from jrnn.training.metrics import METRICS, Row, as_line
+from jrnn.training.storage import storing
 
 
 class Telemetry:
@@ -31,34 +29,42 @@ class Telemetry:
         for name, wanted in (("rich.progress", progress), ("tensorboardX", tensorboard)):
             if wanted:
                 extra(name)
-        self.file = None if out is None else open(out / "metrics.jsonl", "a", encoding="utf-8")
-        self.board = extra("tensorboardX").SummaryWriter(str(out), purge_step=start) if tensorboard else None
+        self.out, self.file, self.board = out, None, None
+        if out is not None:
+            with storing(out):
+                # without a buffer: what a full disk did not take is not tried once more on closing
+                self.file = open(out / METRICS, "ab", buffering=0)
+                self.board = Board(out, start) if tensorboard else None
         self.bar = Bar(start, steps, history) if progress else None
 
     def write(self, rows: Iterable[Row]) -> None:
         """Hands the rows to the file system: a killed process loses none of them."""
         rows = list(rows)
-        if self.file is not None:
-            self.file.writelines(
-                json.dumps({k: encoded(v) for k, v in row.items()}, allow_nan=False) + "\n" for row in rows
-            )
-            self.file.flush()
-        if self.board is not None:
-            for row in rows:
-                for name, value in row.items():
-                    if name != "step":
-                        self.board.add_scalar(name, value, int(row["step"]))
-            self.board.flush()
+        if self.out is not None:
+            with storing(self.out):
+                self.append(rows)
+                if self.board is not None:
+                    self.board.write(rows)
         if self.bar is not None and rows:
             self.bar.advance(rows)
+
+    def append(self, rows: list[Row]) -> None:
+        """Rows as lines of metrics.jsonl."""
+        rest = "".join(map(as_line, rows)).encode()
+        while rest and self.file is not None:
+            rest = rest[self.file.write(rest) :]
 
     def __enter__(self) -> Telemetry:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        for part in (self.file, self.board, self.bar):
-            if part is not None:
-                part.close()
+    def __exit__(self, failed: type[BaseException] | None, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        if self.file is not None:
+            self.file.close()
+        if self.out is not None and self.board is not None:
+            with suppress(OSError) if failed else storing(self.out):  # what could not be written is tried once more
+                self.board.close()
 
 
 class Bar:
@@ -101,30 +107,3 @@ class Bar:
 
     def close(self) -> None:
         self.progress.stop()
-
-
-def cut_back(path: Path, step: int) -> list[Row]:
-    """Leaves the rows before `step` in metrics.jsonl, atomically, and returns them; half-written lines go too."""
-    rows, lines = [], []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            row = {name: decoded(value) for name, value in json.loads(line).items()}
-        except (ValueError, AttributeError):
-            continue
-        if "step" in row and row["step"] < step:
-            rows.append(row)
-            lines.append(line + "\n")
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    fresh.write_text("".join(lines), encoding="utf-8")
-    os.replace(fresh, path)
-    return rows
-
-
-def encoded(value: Any) -> Any:
-    """A number as JSON can hold it: NaN and the infinities as the strings "nan", "inf" and "-inf"."""
-    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def decoded(value: Any) -> Any:
-    """The number again."""
-    return float(value) if value in ("nan", "inf", "-inf") else value

@@ -15,7 +15,7 @@ from jrnn.cures import clip_rate
 from jrnn.training import NonFiniteError, Objective, fit, load
 from jrnn.training.batches import Cases
 from jrnn.training.descriptions import described, difference
-from jrnn.training.telemetry import Telemetry, cut_back
+from jrnn.training.telemetry import Telemetry
 
 CLASSIFY = Objective("classify", 3)
 CELL = jrnn.elman(4)
@@ -309,12 +309,3 @@ def test_the_progress_bar_fits_in_80_columns(tmp_path, capsys, monkeypatch):
 
 
 TEXT = "loss 1.23e-05  accuracy 100%  norm 1.2e-05  clipped 100%  1234/s"
-
-
-def test_metrics_are_cut_back_atomically(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 0, "loss": 1.5}\n{"step": 1, "loss": "nan"}\n{"step": 2, "loss": 1}\n{"step": 3, "lo')
-    rows = cut_back(path, 2)
-    assert [row["step"] for row in rows] == [0, 1] and np.isnan(rows[1]["loss"])
-    assert path.read_text() == '{"step": 0, "loss": 1.5}\n{"step": 1, "loss": "nan"}\n'
-    assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]

@@ -1,5 +1,6 @@
 """A run in a process of its own, to be killed: worker.py OUT STEPS SLOW [resume]."""
 
+import resource
 import signal
 import sys
 import time
@@ -18,18 +19,20 @@ DATA = cases()
 
 
 class Batches:
-    """data(step), slow enough to be killed in the middle."""
+    """data(step), slow enough to be killed in the middle; from step 4 on no file may have more than `limit` bytes."""
 
-    def __init__(self, slow):
-        self.slow = slow
+    def __init__(self, slow, limit=None):
+        self.slow, self.limit = slow, limit
 
     def __call__(self, step):
         time.sleep(self.slow)
+        if self.limit is not None and step == 4:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
         rows = [(step * 7 + i) % 20 for i in range(8)]
         return {name: (value[rows].swapaxes(0, 1) if name == "x" else value[rows]) for name, value in DATA.items()}
 
 
-def run(out, steps, slow=0.0, resume=False):
+def run(out, steps, slow=0.0, resume=False, limit=None, **options):
     """`fit` with parameters that cost nothing to draw."""
     shapes = {"w_in": (3, 4), "w_rec": (4, 4), "bias": (4,), "w": (4, 3)}
     rng = np.random.default_rng(0)
@@ -38,7 +41,7 @@ def run(out, steps, slow=0.0, resume=False):
     return fit(
         jrnn.elman(4),
         Objective("classify", 3),
-        Batches(slow),
+        Batches(slow, limit),
         steps=steps,
         params=drawn,
         loss_params=head,
@@ -46,6 +49,7 @@ def run(out, steps, slow=0.0, resume=False):
         resume=resume,
         checkpoint_every=3,
         log_every=2,
+        **options,
     )
 
 

@@ -1,0 +1,98 @@
+"""metrics.jsonl: one row of plain numbers a step, and what is left of it when a run goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from jrnn.boundary import is_count
+
+METRICS = "metrics.jsonl"
+NEEDED = {"step", "loss", "grad_norm", "clip_factor", "clipped", "skipped"}  # in every row
+Row = dict[str, float | int]
+
+
+def as_line(row: Row) -> str:
+    """A row as JSON: NaN and the infinities as the strings "nan", "inf" and "-inf"."""
+    plain = {name: repr(v) if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
+    return json.dumps(plain, allow_nan=False) + "\n"
+
+
+def as_row(line: bytes) -> Row | None:
+    """The row again; None for what is none."""
+    try:
+        given = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    row = {name: number(value) for name, value in given.items()} if isinstance(given, dict) else {}
+    return row if NEEDED <= row.keys() and None not in row.values() and is_count(row["step"]) else None  # type: ignore
+
+
+def number(value: Any) -> float | int | None:
+    """The number that a JSON value stands for; None if it is none."""
+    if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63):
+        return value
+    return float(value) if value in ("nan", "inf", "-inf") else None
+
+
+def cut_back(path: Path, step: int) -> list[Row]:
+    """Leaves one row for each step before `step` in metrics.jsonl, in their order, and returns them.
+
+    Later rows go without a word, and so does a last line that was half-written: the run makes them again. Whatever
+    else cannot be read, and steps without a row, are told in a warning. What is no file is renamed.
+    """
+    said = []
+    if path.exists() and not path.is_file():
+        aside = free_name(path)
+        path.rename(aside)
+        said.append(f"it was no file, and is {aside.name} now")
+    content = path.read_bytes() if path.exists() else b""
+    *lines, torn = content.split(b"\n")
+    rows = [as_row(line) for line in lines]
+    last = as_row(torn)
+    read = [row for row in [*rows, last] if row is not None and row["step"] < step]
+    found = {row["step"]: row for row in read}
+    if unread := [i for i, row in enumerate(rows, 1) if row is None]:
+        said.append(f"lines {some(unread)} could not be read and were dropped")
+    if missing := [i for i in range(step) if i not in found]:
+        said.append(f"steps {some(missing)} have no row")
+    if len(read) > len(found):
+        said.append("where a step has several rows, the last one counts")
+    if said:
+        warnings.warn(f"{path}: {'; '.join(said)}; the training itself is as it was", UserWarning, stacklevel=2)
+    left = [found[i] for i in sorted(found)]
+    rewrite(path, content, "".join(map(as_line, left)).encode())
+    return left
+
+
+def rewrite(path: Path, before: bytes, after: bytes) -> None:
+    """Replaces the content, all or nothing; a mere cut needs no room on a full disk."""
+    if before == after and path.exists():
+        return
+    if path.exists() and before.startswith(after):
+        os.truncate(path, len(after))
+        return
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        fresh.write_bytes(after)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def free_name(path: Path) -> Path:
+    """path.damaged, path.damaged1, ...: the first that is not there."""
+    number = 0
+    while (aside := path.with_name(f"{path.name}.damaged{number or ''}")).exists():
+        number += 1
+    return aside
+
+
+def some(numbers: list[int]) -> str:
+    """The first few, and how many there are."""
+    more = f", ... ({len(numbers)} of them)" if len(numbers) > 5 else ""
+    return ", ".join(map(str, numbers[:5])) + more
