@@ -7,10 +7,14 @@ t later, lag tau = t - k; delta_t = dL/dh_t; J_t = dh_t/dh_{t-1} [*B, N, N]; gro
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 Array: TypeAlias = jax.Array
 Params: TypeAlias = Any  # a pytree of arrays
@@ -117,6 +121,26 @@ def size_of(shape: Shape) -> int:
     for n in shape:
         size *= n
     return size
+
+
+def number_of(value: Any) -> float:
+    """A real number, Python's, NumPy's or a JAX scalar, as a float; NaN for what is none, or is traced."""
+    if isinstance(value, bool | np.bool_ | Tracer):
+        return math.nan
+    if not isinstance(value, Real) and not is_real_scalar(value):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
+def is_real_scalar(value: Any) -> bool:
+    """Whether it is an array or a tracer of shape () and a real dtype."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or getattr(value, "shape", None) != ():
+        return False
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
 
 
 def wide_dtype(dtype: Any) -> Any:

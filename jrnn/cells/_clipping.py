@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import jax
@@ -12,8 +11,9 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jrnn.cells._base import static_cell
+from jrnn.cells._numbers import check_number
 from jrnn.cells._wrappers import Wrapper, check_wrapped
-from jrnn.types import Array, InputError, Params, State, ravel_state, wide_dtype
+from jrnn.types import Array, Params, State, ravel_state, wide_dtype
 
 
 @static_cell
@@ -51,10 +51,8 @@ def clip_state_gradient(cell: Any, max_norm: float) -> ClipStateGradient:
       InputError: the cell is not causal, or max_norm is no number above 0.
     """
     check_wrapped(cell, "clip_state_gradient")
-    number = float(max_norm) if isinstance(max_norm, Real) and not isinstance(max_norm, bool) else float("nan")
-    if not number > 0:
-        raise InputError("max_norm", repr(max_norm), "a number above 0")
-    return ClipStateGradient(cell, number)
+    need = "a number above 0, not a traced one: a cell is static"
+    return ClipStateGradient(cell, check_number("max_norm", max_norm, lambda limit: limit > 0, need))
 
 
 def clips_on_the_way_back(cell: Any) -> bool:

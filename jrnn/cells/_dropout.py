@@ -80,8 +80,11 @@ def dropout(cell: Any, *, outputs: float = 0.0, recurrent: float = 0.0, between:
       InputError: a rate outside [0, 1], or `between` without a stack of layers.
     """
     check_cell(cell)
-    for name, rate in (("outputs", outputs), ("recurrent", recurrent), ("between", between)):
-        check_number(name, rate, lambda p: 0 <= p <= 1, "a rate from 0 to 1")
+    given = {"outputs": outputs, "recurrent": recurrent, "between": between}
+    outputs, recurrent, between = (
+        check_number(name, rate, lambda p: 0 <= p <= 1, "a rate from 0 to 1, not a traced one: a cell is static")
+        for name, rate in given.items()
+    )
     if between and not isinstance(cell, Stack):
         raise InputError("between", f"{between} around {type(cell).__name__}", "a stack, jrnn.stack(...)")
     if isinstance(cell, Bidirectional):

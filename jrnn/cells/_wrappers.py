@@ -177,7 +177,8 @@ def layer_norm(cell: Any, on: str = "output", epsilon: float = 1e-5) -> LayerNor
     check_wrapped(cell, "layer_norm")
     if on not in ("output", "hidden"):
         raise InputError("on", repr(on), "'output' or 'hidden'")
-    return LayerNorm(cell, on, check_number("epsilon", epsilon, lambda e: 0 < e < math.inf, "a positive number"))
+    need = "a positive number, not a traced one: a cell is static"
+    return LayerNorm(cell, on, check_number("epsilon", epsilon, lambda e: 0 < e < math.inf, need))
 
 
 def learnable_initial_state(cell: Any) -> LearnableInitialState:

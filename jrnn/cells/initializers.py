@@ -23,6 +23,12 @@ from jrnn.types import Array, InputError, Shape, wide_dtype
 Initializer = Callable[..., Array]
 
 
+def settle(init: Any, name: str, good: Callable[[float], bool], needed: str) -> None:
+    """Makes a field a plain number, so that equal initialisers compare equal; InputError unless it is `good`."""
+    number = check_number(name, getattr(init, name), good, f"{needed}, not a traced one: a cell is static")
+    object.__setattr__(init, name, number)
+
+
 def check_matrix(init: Any, shape: Shape) -> None:
     """InputError where an initialiser of matrices is asked for a vector."""
     if len(shape) != 2:
@@ -36,7 +42,7 @@ class orthogonal:  # noqa: N801 - used as a function: orthogonal(gain) is hashab
     gain: float = 1.0
 
     def __post_init__(self):
-        check_number("gain", self.gain, lambda g: 0 <= g < math.inf, "a finite number, 0 or more")
+        settle(self, "gain", lambda g: 0 <= g < math.inf, "a finite number, 0 or more")
 
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
         wide = wide_dtype(dtype)
@@ -53,7 +59,7 @@ class identity:  # noqa: N801
     scale: float = 1.0
 
     def __post_init__(self):
-        check_number("scale", self.scale, math.isfinite, "a finite number")
+        settle(self, "scale", math.isfinite, "a finite number")
 
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
         check_matrix(self, shape)
@@ -67,7 +73,7 @@ class gaussian:  # noqa: N801
     gain: float = 1.0
 
     def __post_init__(self):
-        check_number("gain", self.gain, lambda g: 0 <= g < math.inf, "a finite number, 0 or more")
+        settle(self, "gain", lambda g: 0 <= g < math.inf, "a finite number, 0 or more")
 
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
         wide = wide_dtype(dtype)
@@ -113,7 +119,7 @@ class forget_bias:  # noqa: N801
     value: float = 1.0
 
     def __post_init__(self):
-        check_number("value", self.value, math.isfinite, "a finite number")
+        settle(self, "value", math.isfinite, "a finite number")
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
         return jnp.concatenate([jnp.full(hidden, self.value if g in ("f", "z") else 0.0, dtype) for g in gates])
@@ -126,7 +132,7 @@ class chrono:  # noqa: N801
     t_max: float
 
     def __post_init__(self):
-        check_number("t_max", self.t_max, lambda t: 2 < t < math.inf, "a longest time scale above 2 steps")
+        settle(self, "t_max", lambda t: 2 < t < math.inf, "a longest time scale above 2 steps")
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
         wide = wide_dtype(dtype)
@@ -143,7 +149,7 @@ class constant:  # noqa: N801
     value: float = 0.0
 
     def __post_init__(self):
-        check_number("value", self.value, math.isfinite, "a finite number")
+        settle(self, "value", math.isfinite, "a finite number")
 
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
         return jnp.full(shape, self.value, dtype)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import reduce
-from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
-from jrnn.types import Array, InputError
+from jrnn.types import Array, InputError, is_real_scalar, number_of
 
 
 class ClipState(NamedTuple):
@@ -66,7 +66,7 @@ def global_norm(tree: Any) -> Array:
     return jnp.sqrt(reduce(add, sums, jnp.zeros((), jnp.float32)))
 
 
-def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
+def clip_by_global_norm(max_norm: float | Array) -> optax.GradientTransformation:
     """Scales a gradient whose global norm is not below `max_norm` down to it, and records the norm.
 
     With n the norm over all leaves (`global_norm`): g if n < max_norm, else (g / n) max_norm (Pascanu, Mikolov,
@@ -78,7 +78,8 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
     Clipping bounds the step; it changes no direction, and brings back no gradient that vanished.
 
     Args:
-      max_norm: the largest norm that passes, above 0, in the gradient's unit; infinity only records.
+      max_norm: the largest norm that passes, above 0, in the gradient's unit; infinity only records. A traced scalar
+        is taken as it is: `optax.inject_hyperparams(clip_by_global_norm)(max_norm=schedule)` follows a schedule.
     Returns:
       an Optax transformation with state `ClipState`; `jrnn.cures.clip_rate(opt_state)` finds it in a chain.
     Raises:
@@ -93,13 +94,15 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, ClipState]:
         del params
         norm = global_norm(updates)
-        passes = norm < max_norm
+        limit = jnp.asarray(max_norm, norm.dtype)
+        passes = norm < limit
 
         def clip(leaf: Array) -> Array:
             dtype = promoted(leaf.dtype, jnp.float32)
-            return jnp.where(passes, leaf, (leaf.astype(dtype) / norm.astype(dtype) * max_norm).astype(leaf.dtype))
+            scaled = leaf.astype(dtype) / norm.astype(dtype) * jnp.asarray(max_norm, dtype)
+            return jnp.where(passes, leaf, scaled.astype(leaf.dtype))
 
-        factor = jnp.where(passes, jnp.ones_like(norm), max_norm / norm)
+        factor = jnp.where(passes, jnp.ones_like(norm), limit / norm)
         counted = ClipState(
             norm.astype(state.norm.dtype),
             factor.astype(state.factor.dtype),
@@ -177,11 +180,13 @@ def clip_rate(opt_state: Any) -> Array:
     return sum(state.clipped for state in found) / jnp.maximum(sum(state.steps for state in found), 1)
 
 
-def check_max_norm(max_norm: Any, argument: str = "max_norm") -> float:
-    """`max_norm` as a float above 0, or InputError."""
-    number = float(max_norm) if isinstance(max_norm, Real) and not isinstance(max_norm, bool) else float("nan")
+def check_max_norm(max_norm: Any, argument: str = "max_norm") -> Any:
+    """`max_norm` as a float above 0, or as it is where it is a traced scalar; else InputError."""
+    if isinstance(max_norm, Tracer) and is_real_scalar(max_norm):
+        return max_norm
+    number = number_of(max_norm)
     if not number > 0:
-        raise InputError(argument, repr(max_norm), "a number above 0")
+        raise InputError(argument, f"{max_norm!r:.80}", "a number above 0")
     return number
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -162,8 +161,8 @@ def clipping_proof(
     )
 
 
-@partial(jax.jit, static_argnums=0)
-def as_a_whole(max_norm: float, g: list, of_loss: list, pieces: list, norms: Array) -> dict[str, Array]:
+@jax.jit
+def as_a_whole(max_norm: Array, g: list, of_loss: list, pieces: list, norms: Array) -> dict[str, Array]:
     """What the global clip did to the gradient g of the cell and of the loss, and so to the pieces of g."""
     clip: Any = clip_by_global_norm(max_norm)
     clipped, clipped_of_loss = clip.update((g, of_loss), clip.init((g, of_loss)))[0]

@@ -18,6 +18,7 @@ import optax
 from jrnn.boundary import check_count, is_count
 from jrnn.cells import check_cell
 from jrnn.cures import clip_by_global_norm, skip_nonfinite
+from jrnn.cures.clipping import check_max_norm
 from jrnn.training import runs
 from jrnn.training.batches import source_of
 from jrnn.training.interrupts import Interrupts
@@ -157,6 +158,7 @@ def fit(
         if callable(learning_rate) or learning_rate != LEARNING_RATE:
             raise InputError("learning_rate", repr(learning_rate), "none beside an `optimizer`, which has its own")
     source = source_of(data, objective, batch_size, seed)
+    max_norm = None if max_norm is None else check_max_norm(max_norm)
     inner = optax.adam(learning_rate) if optimizer is None else optimizer
     inner = inner if max_norm is None else optax.chain(clip_by_global_norm(max_norm), inner)
     tx = skip_nonfinite(inner)

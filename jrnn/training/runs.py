@@ -141,7 +141,7 @@ def open_run(
         "seed": seed,
         "data": described(source.describe()),
         "batch_size": source.batch_size if isinstance(source, Cases) else None,
-        "max_norm": described(max_norm if max_norm is None else float(max_norm)),
+        "max_norm": described(max_norm),
         "learning_rate": rate,
         "optimizer": "adam" if rate is not None else probe(tx, weights),
         "unroll_options": described(unroll_options or {}),

@@ -16,7 +16,7 @@ from jrnn.training.deltas import grads_and_delta
 from jrnn.training.nonfinite import options_of
 from jrnn.training.objectives import loss_and_metrics
 from jrnn.training.probing import probe_metrics
-from jrnn.types import Array, InputError, Params
+from jrnn.types import Array, InputError, Params, number_of
 from jrnn.unrolling import unroll
 
 Carry = tuple[dict[str, Any], Any]  # ({"cell": params, "loss": loss_params}, optimizer state)
@@ -52,12 +52,8 @@ def check_optimizer(optimizer: Any) -> None:
 
 def check_rate(rate: Any) -> None:
     """InputError unless it is a schedule or a finite number above 0."""
-    try:
-        number = 1.0 if callable(rate) else float("nan") if isinstance(rate, bool | str) else float(rate)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise InputError("learning_rate", repr(rate), "a finite number above 0, or an Optax schedule")
+    if not callable(rate) and not 0 < number_of(rate) < math.inf:
+        raise InputError("learning_rate", f"{rate!r:.80}", "a finite number above 0, or an Optax schedule")
 
 
 def fresh(weights: dict[str, Any], optimizer: optax.GradientTransformation) -> Carry:

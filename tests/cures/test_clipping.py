@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+import jrnn
 from jrnn import InputError
 from jrnn.cures import ClipState, clip_by_global_norm, clip_rate, global_norm, skip_nonfinite
 
@@ -110,7 +111,12 @@ def test_state_keeps_its_dtypes_in_a_scan_and_under_vmap():
     assert states.clipped.tolist() == [0, 1, 1]
 
 
-@pytest.mark.parametrize("max_norm", [0, -1.0, float("nan"), "1", None, True, [1.0]])
+@pytest.mark.parametrize(
+    "max_norm",
+    [0, -1.0, float("nan"), "1", b"1", None, True, np.True_, [1.0], (1.0,), {}, 1j, np.ones(1), np.array("1"), max]
+    + [np.float32("nan"), np.complex64(1)],
+    ids=repr,
+)
 def test_max_norm_is_a_number_above_zero(max_norm):
     with pytest.raises(InputError, match="max_norm"):
         clip_by_global_norm(max_norm)
@@ -197,3 +203,137 @@ def test_skipping_works_under_vmap_and_passes_extra_arguments():
     assert states.skipped.tolist() == [0, 1, 1]
     with pytest.raises(InputError, match="inner"):
         skip_nonfinite(0.1)
+
+
+def same_updates(ours, theirs, dtype, rtol):
+    """Four updates, of norms below and above the limits, compared under jit."""
+    params = jax.tree.map(jnp.zeros_like, gradients(dtype))
+    with jax.numpy_dtype_promotion("standard"):
+        states, updates = [ours.init(params), theirs.init(params)], [jax.jit(ours.update), jax.jit(theirs.update)]
+        for step, scale in enumerate((0.01, 1.0, 3.0, 0.3)):
+            made = []
+            for i in (0, 1):
+                one, states[i] = updates[i](gradients(dtype, scale, step), states[i], params)
+                made.append(one)
+            for a, b in zip(*map(jax.tree.leaves, made), strict=True):
+                np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), rtol=rtol)
+    return states
+
+
+SCHEDULE = optax.linear_schedule(0.1, 20.0, 4)
+NUMBERS = {
+    "int": 2,
+    "numpy int": np.int32(2),
+    "numpy float16": np.float16(2.0),
+    "numpy 0-d": np.array(2.0),
+    "bfloat16": jnp.bfloat16(2.0),
+    "jax int": jnp.int32(2),
+    "jax float32": jnp.float32(2.0),
+    "jax weak": jnp.asarray(2.0),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_any_number_is_a_norm(name, dtype):
+    grads, plain = gradients(dtype), clip_by_global_norm(2.0)
+    ours = clip_by_global_norm(NUMBERS[name])
+    expected = plain.update(grads, plain.init(grads))
+    assert_same_bits(ours.update(grads, ours.init(grads)), expected)
+
+
+@pytest.mark.parametrize("max_norm", [1.5, SCHEDULE, jnp.float32(1.5)], ids=["number", "schedule", "array"])
+@pytest.mark.parametrize("dtype, rtol", [("float32", 1e-6), ("float64", 1e-6)])
+def test_inject_hyperparams_follows_schedules_as_with_optax_s_own(max_norm, dtype, rtol):
+    ours, theirs = (
+        optax.chain(optax.inject_hyperparams(clip)(max_norm), optax.inject_hyperparams(optax.adam)(SCHEDULE))
+        for clip in (clip_by_global_norm, optax.clip_by_global_norm)
+    )
+    states = same_updates(ours, theirs, dtype, rtol)
+    assert states[0][0].hyperparams["max_norm"] == states[1][0].hyperparams["max_norm"]
+    assert states[0][0].inner_state.steps == 4 and 0 < states[0][0].inner_state.clipped < 4
+
+
+def test_a_whole_optimizer_of_hyperparameters():
+    """One factory with all of its numbers injected, skipping outermost; changed from outside between two updates."""
+
+    def factory(clip):
+        return optax.inject_hyperparams(lambda max_norm, rate: optax.chain(clip(max_norm), optax.sgd(rate)))
+
+    ours = skip_nonfinite(factory(clip_by_global_norm)(max_norm=1.0, rate=0.5))
+    theirs = factory(optax.clip_by_global_norm)(max_norm=1.0, rate=0.5)
+    same_updates(ours, theirs, "float32", 1e-6)
+    grads = {"w": jnp.array([3.0, 4.0], jnp.float32)}
+    with jax.numpy_dtype_promotion("standard"):
+        state = ours.init(grads)
+        state.inner_state.hyperparams["max_norm"] = jnp.float32(2.0)
+        made, _ = jax.jit(ours.update)(grads, state)
+    np.testing.assert_allclose(made["w"], [-0.6, -0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_a_traced_norm_under_jit_vmap_and_grad(dtype):
+    grads = gradients(dtype)
+    limits = jnp.array([0.5, 2.0, 1e6], "float64" if dtype == "float64" else "float32")
+
+    def clipped(max_norm):
+        clip = clip_by_global_norm(max_norm)
+        return clip.update(grads, clip.init(grads))
+
+    expected = [clipped(float(limit)) for limit in limits]
+    alone = [jax.jit(clipped)(limit) for limit in limits]
+    together = jax.vmap(clipped)(limits)
+    rtol = {"float32": 1e-6, "float64": 1e-14, "bfloat16": 2**-7}[dtype]
+    for i, made in enumerate(expected):
+        for tree in (alone[i], jax.tree.map(lambda x, i=i: x[i], together)):
+            for a, b in zip(*map(jax.tree.leaves, (tree, made)), strict=True):
+                assert a.dtype == b.dtype
+                np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), rtol=rtol)
+    if dtype == "float64":
+        # each clipped update is g / n times the limit: its norm grows with the limit as one to one
+        slope = jax.grad(lambda limit: global_norm(clipped(limit)[0]))
+        np.testing.assert_allclose([slope(limit) for limit in limits], [1.0, 1.0, 0.0], rtol=1e-12)
+
+
+def test_a_traced_norm_must_still_be_one_real_number():
+    for wrong in (jnp.ones(3), jnp.ones((), bool), jnp.ones((), "complex64")):
+        with pytest.raises(InputError, match="max_norm: got .*need a number above 0"):
+            jax.jit(lambda limit: clip_by_global_norm(limit).init({}))(wrong)
+
+
+CELL = jrnn.elman(2)
+STATIC = {
+    "max_norm": lambda x: jrnn.cures.clip_state_gradient(CELL, x),
+    "epsilon": lambda x: jrnn.layer_norm(CELL, epsilon=x),
+    "outputs": lambda x: jrnn.dropout(CELL, outputs=x),
+    "recurrent": lambda x: jrnn.dropout(CELL, recurrent=x),
+    "gain": lambda x: jrnn.elman(2, w_rec=jrnn.initializers.orthogonal(x)),
+    "scale": lambda x: jrnn.elman(2, w_rec=jrnn.initializers.identity(x)),
+    "value": lambda x: jrnn.elman(2, bias=jrnn.initializers.constant(x)),
+    "decay": lambda x: jrnn.linear(2, decay=(x, x)),
+}
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_numbers_of_a_cell_are_known_numbers_of_any_kind(name):
+    """A cell is static: what it holds is compared and hashed; a traced number is refused by name."""
+    make = STATIC[name]
+    for number in (0.5, np.float32(0.5), np.array(0.5), jnp.float32(0.5), jnp.bfloat16(0.5), jnp.asarray(0.5)):
+        assert make(number) == make(0.5) and hash(make(number)) == hash(make(0.5))
+    with pytest.raises(InputError, match=f"^{name}: got "):
+        jax.jit(lambda x: make(x).init(jax.random.key(0), 1))(0.5)
+    for wrong in ("0.5", None, float("nan"), np.ones(2), 1j):
+        with pytest.raises(InputError, match=f"^{name}: got "):
+            make(wrong)
+
+
+def test_the_proof_takes_traced_norms():
+    params, xs = CELL.init(jax.random.key(0), 1), jnp.ones((2, 1))
+
+    def proof(limit):
+        given = {"max_norm": limit, "step_max_norm": limit}
+        return jrnn.clipping_proof(CELL, params, xs, lambda run: run.outputs.sum(), **given)
+
+    made = jax.jit(proof)(0.1)
+    assert made.max_norm == 0.1 and made.coefficient < 1
+    np.testing.assert_allclose(made.clipped_lag_norms, made.coefficient * made.lag_norms, rtol=1e-12)
