@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.training.arguments import check_batch, numbers
 from jrnn.types import Array, InputError
 
 OVER_TIME = ("x", "resets", "mask")  # [cases, T, ...] in the data, [T, B, ...] in a batch
@@ -57,12 +58,7 @@ class Generated:
         self.data = data
 
     def arguments(self, step: int) -> dict[str, Any]:
-        batch = self.data(step)
-        if not isinstance(batch, Mapping) or "x" not in batch:
-            raise InputError(
-                "data", f"data({step}) of type {type(batch).__name__}", 'a mapping {"x": [T, B, F], "y": ...}'
-            )
-        return {name: value for name, value in batch.items() if value is not None}
+        return check_batch("data", self.data(step), "[T, B, F]", f" from data({step})")
 
     def batch(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return arguments
@@ -103,16 +99,20 @@ def time_major(arrays: Mapping[str, Any], each: bool) -> dict[str, Any]:
 def check_cases(data: Mapping[str, Any], objective: Any) -> dict[str, np.ndarray]:
     """The arrays of `data`, or InputError that names the array and says what is wrong, and where."""
     unknown = set(data) - {"x", "y", "lengths", "resets", "mask"}
-    if unknown or "x" not in data:
-        raise InputError("data", f"the keys {sorted(data)}", "x, and where they exist y, lengths, resets, mask")
-    arrays = {name: np.asarray(value) for name, value in data.items() if value is not None}
+    if unknown or data.get("x") is None:
+        given = f"the keys {sorted(map(str, data))}" if unknown or "x" not in data else "None as x"
+        raise InputError("data", given, "x, and where they exist y, lengths, resets, mask")
+    arrays = {name: numbers(f"data['{name}']", value) for name, value in data.items() if value is not None}
     x, y, lengths = arrays["x"], arrays.get("y"), arrays.get("lengths")
-    if x.ndim < 2 or len(x) == 0 or x.dtype == object:
+    if x.ndim < 2 or len(x) == 0:
         raise InputError("data['x']", f"{x.dtype}{list(x.shape)}", "numbers [cases, T, F], at least one case")
     for name, array in arrays.items():
         if array.ndim < 1 or len(array) != len(x):
             raise InputError(f"data['{name}']", f"shape {list(array.shape)}", f"{len(x)} cases first, as x has")
     steps = x.shape[1]
+    for name in ("resets", "mask"):
+        if name in arrays and arrays[name].shape != x.shape[:2]:
+            raise InputError(f"data['{name}']", f"shape {list(arrays[name].shape)}", f"{list(x.shape[:2])}, as x has")
     if lengths is not None:
         if lengths.ndim != 1 or not np.issubdtype(lengths.dtype, np.integer):
             raise InputError("data['lengths']", f"{lengths.dtype}{list(lengths.shape)}", "one integer a case")

@@ -12,6 +12,7 @@ import numpy as np
 
 from jrnn.boundary import check_count
 from jrnn.cells import check_cell
+from jrnn.training.arguments import check_arrays, check_objective
 from jrnn.training.batches import check_cases, time_major
 from jrnn.training.nonfinite import check_options, options_of
 from jrnn.training.objectives import loss_and_metrics
@@ -45,6 +46,9 @@ def evaluate(
       InputError: the data does not fit, or is a function (which has no end).
     """
     check_cell(cell)
+    check_objective(objective)
+    check_arrays("params", params)
+    check_arrays("loss_params", loss_params)
     if not isinstance(data, Mapping):
         raise InputError(
             "data", f"a {type(data).__name__}", 'a mapping {"x": [cases, T, F], "y": ...}: all of it is evaluated'
@@ -93,5 +97,6 @@ def split_options(options: dict[str, Any]) -> tuple[tuple[tuple[str, Any], ...],
         for name, value in options.items()
         if any(isinstance(a, jax.Array | np.ndarray) for a in jax.tree.leaves(value))
     }
-    fixed = tuple(sorted((name, value) for name, value in options.items() if name not in arrays))
+    hashable = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    fixed = tuple(sorted((name, value) for name, value in hashable.items() if name not in arrays))
     return fixed, {name: options[name] for name in arrays}

@@ -20,6 +20,7 @@ from jrnn.cells import check_cell
 from jrnn.cures import clip_by_global_norm, skip_nonfinite
 from jrnn.cures.clipping import check_max_norm
 from jrnn.training import runs
+from jrnn.training.arguments import check_objective
 from jrnn.training.batches import source_of
 from jrnn.training.interrupts import Interrupts
 from jrnn.training.locking import locked
@@ -133,12 +134,7 @@ def fit(
       NonFiniteError: the last `max_skipped` updates were all skipped; says where the first NaN or Inf came from.
     """
     check_cell(cell)
-    if not callable(objective):
-        raise InputError(
-            "objective",
-            f"a {type(objective).__name__}",
-            "an `Objective`, or a function loss(loss_params, unrolled, batch)",
-        )
+    check_objective(objective)
     counts = {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
     counts |= {
         name: value for name, value in (("max_skipped", max_skipped), ("flow_every", flow_every)) if value is not None
@@ -146,6 +142,8 @@ def fit(
     for name, value in counts.items():
         least = int(name != "steps")
         check_count(name, value, least, f"an integer of at least {least}")
+    if steps >= 2**31:
+        raise InputError("steps", steps, "fewer than 2^31")
     if not is_count(seed) or seed >= 2**63:
         raise InputError("seed", repr(seed), "an integer from 0 to 2^63 - 1")
     if out is None and (resume or tensorboard):

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jrnn.cells import is_causal
+from jrnn.cells import check_cell, is_causal
 from jrnn.gradients import value_and_grads
+from jrnn.training.arguments import check_arrays, check_batch, check_objective
 from jrnn.training.objectives import loss_and_metrics
 from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import unroll
@@ -91,7 +92,12 @@ def first_nonfinite(
     Returns:
       a `NonFinite`; its place is "update" if all these numbers are finite.
     """
+    check_cell(cell)
+    check_objective(objective)
     check_options(unroll_options)
+    check_arrays("params", params)
+    check_arrays("loss_params", loss_params)
+    batch = check_batch("batch", batch, "[T, *B, F]")
     weights = {"cell": params, "loss": loss_params}
     xs, reverse = batch.get("x"), bool((unroll_options or {}).get("reverse", False))
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jrnn.boundary import as_array, check_key
 from jrnn.cells import dense
 from jrnn.types import Array, InputError, Params, wide_dtype
 from jrnn.unrolling import Unrolled
@@ -53,11 +54,27 @@ class Objective:
 
     def init(self, key: Array, input_size: int) -> Params:
         """The head's parameters, {"w": [input_size, K], "bias": [K]}; input_size is that of the cell's outputs."""
+        if key is None:
+            raise InputError("key", "None", "a PRNG key, jax.random.key(seed)")
+        check_key(key)
         return dense(self.outputs).init(key, input_size)
 
     def predict(self, loss_params: Params, unrolled: Unrolled) -> Array:
         """z: logits or predictions, [*B, K], or [T, *B, K] for a task with `_each`."""
+        if not isinstance(unrolled, Unrolled):
+            raise InputError("unrolled", f"a {type(unrolled).__name__}", "what `unroll` returns")
+        self.check_head(loss_params)
         return dense(self.outputs)(loss_params, unrolled.outputs if self.each else unrolled.last)
+
+    def check_head(self, loss_params: Params) -> None:
+        """InputError unless these are parameters as from `init`."""
+        needed = f'{{"w": [input_size, {self.outputs}], "bias": [{self.outputs}]}}, as from objective.init'
+        if not isinstance(loss_params, Mapping) or not {"w", "bias"} <= set(loss_params):
+            given = f"the keys {[*loss_params]}" if isinstance(loss_params, Mapping) else f"{loss_params!r:.60}"
+            raise InputError("loss_params", given, needed)
+        shapes = [jnp.shape(loss_params[name]) for name in ("w", "bias")]
+        if len(shapes[0]) != 2 or shapes[0][1] != self.outputs or shapes[1] != (self.outputs,):
+            raise InputError("loss_params", f"w and bias of shapes {shapes}", needed)
 
     def counted(self, unrolled: Unrolled) -> Array:
         """bool [T, *B] (`_each`) or [*B]: what the mean runs over."""
@@ -77,7 +94,11 @@ class Objective:
         Raises:
           InputError: y does not fit the task.
         """
-        return self.score(self.predict(loss_params, unrolled), self.counted(unrolled), batch["y"])
+        y = batch.get("y") if isinstance(batch, Mapping) else None
+        if y is None:
+            given = f"the keys {[*batch]}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
+            raise InputError("batch", given, f"a mapping with the targets of {self.task} as y")
+        return self.score(self.predict(loss_params, unrolled), self.counted(unrolled), y)
 
     def score(self, z: Array, counted: Array, y: Any) -> tuple[Array, dict[str, Array]]:
         """The loss and its metrics of predictions that are there already, such as another model's.
@@ -92,7 +113,7 @@ class Objective:
           InputError: y does not fit the task.
         """
         wide = wide_dtype(z.dtype)
-        z, y = z.astype(wide), self.check_targets(jnp.asarray(y), counted.shape)
+        z, y = z.astype(wide), self.check_targets(as_array("y", y), counted.shape)
         count = jnp.maximum(counted.sum(), 1).astype(wide)
 
         def mean(values: Array) -> Array:
@@ -137,6 +158,11 @@ def loss_and_metrics(
     if isinstance(result, tuple) and (len(result) != 2 or not isinstance(result[1], Mapping)):
         raise InputError("objective", f"a loss that is a tuple of {[type(part).__name__ for part in result]}", needed)
     value, metrics = result if isinstance(result, tuple) else (result, {})
+    for name, metric in metrics.items():
+        known = isinstance(metric, jax.Array | np.ndarray | np.generic | bool | int | float)
+        if not known or not isinstance(name, str) or jnp.issubdtype(jnp.result_type(metric), jnp.complexfloating):
+            given = f"a metric {name!r} of type {jnp.result_type(metric) if known else type(metric).__name__}"
+            raise InputError("objective", given, "metrics that are real numbers, by name")
     if not isinstance(value, jax.Array | np.ndarray | np.generic | float):
         raise InputError("objective", f"a loss of type {type(value).__name__}", needed)
     if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import as_arrays, batch_of, check_count, check_state, steps_of
+from jrnn.boundary import as_arrays, batch_of, check_count, check_key, check_state, steps_of
 from jrnn.cells import check_cell, is_causal
 from jrnn.cells._base import static_cell
 from jrnn.training.deltas import is_real
@@ -83,6 +84,9 @@ def tangent_growth(
     check_cell(cell)
     if not is_causal(cell):
         raise InputError("cell", type(cell).__name__, "a causal cell; for Bidirectional, the cell of one direction")
+    check_key(key)
+    if unknown := set(options) - set(inspect.signature(unroll).parameters):
+        raise InputError("options", f"the keys {sorted(unknown)}", "options of `unroll`")
     sequences = check_count("sequences", sequences, 1, "a positive number of sequences")
     axis = options.pop("time_axis", 0)
     options = {name: value for name, value in options.items() if name not in BACKWARD and value is not None}

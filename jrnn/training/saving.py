@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-
 from jrnn.boundary import is_count
 from jrnn.cells import check_cell
 from jrnn.training import checkpoints
+from jrnn.training.arguments import check_arrays, check_known, check_objective
 from jrnn.training.descriptions import complete, described, difference, restored, spelled
 from jrnn.training.locking import locked
 from jrnn.training.storage import folder_of, storing, writable
@@ -67,10 +66,10 @@ def save(
     """
     check_cell(cell)
     metadata = check_metadata(metadata)
-    for name, tree in (("params", params), ("loss_params", loss_params)):
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-            if not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
-                raise InputError(name, f"a {type(leaf).__name__} at {jax.tree_util.keystr(path)}", "arrays only")
+    check_known("params", params)
+    check_known("loss_params", loss_params)
+    if objective is not None:
+        check_objective(objective)
     root = writable("directory", folder_of("directory", directory))
     folder = root / "model"
     trees = {"params": params, "loss_params": loss_params}
@@ -101,7 +100,12 @@ def load(directory: str | os.PathLike[str], *, cell: Any = None, like: Params = 
     """
     if cell is not None:
         check_cell(cell)
-    stored = find(folder_of("directory", directory))
+    try:
+        stored = find(folder_of("directory", directory))
+    except OSError as error:
+        raise InputError("directory", f"{directory!s:.80} ({error.strerror})", "a folder that can be read") from error
+    if like is not None:
+        check_arrays("like", like)
     with checkpoints.understood(stored.path, "directory"):
         return rebuilt(stored, cell, like)
 

@@ -12,6 +12,7 @@ import optax
 
 from jrnn.cells import draws_noise, output_size
 from jrnn.cures import global_norm
+from jrnn.training.arguments import check_weights
 from jrnn.training.deltas import grads_and_delta
 from jrnn.training.nonfinite import options_of
 from jrnn.training.objectives import loss_and_metrics
@@ -31,12 +32,9 @@ def initial_weights(
     x = batch.get("x")
     size = None if not hasattr(x, "shape") or getattr(cell, "input_ndim", 1) == 0 else x.shape[-1]
     for name, tree in (("params", params), ("loss_params", loss_params)):
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-            if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-                where = jax.tree_util.keystr(path)
-                raise InputError(
-                    name, f"{jnp.result_type(leaf)} at {where}", "floating-point arrays, since all are trained"
-                )
+        check_weights(name, tree)
+    if loss_params is not None and hasattr(objective, "check_head"):
+        objective.check_head(loss_params)
     if params is None:
         params = cell.init(cell_key, size)
     if loss_params is None and hasattr(objective, "init"):

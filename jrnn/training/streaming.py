@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jrnn.boundary import batch_of, check_count, check_state
+from jrnn.boundary import batch_of, check_count, check_key, check_state
 from jrnn.cells import check_cell, is_causal
 from jrnn.cures import global_norm
+from jrnn.training.arguments import check_arrays, check_batch, check_objective, check_weights
 from jrnn.training.deltas import grads_and_delta
 from jrnn.training.nonfinite import check_options, options_of
 from jrnn.training.objectives import Objective, loss_and_metrics
@@ -83,12 +84,15 @@ def stream(
     check_cell(cell)
     if not is_causal(cell):
         raise InputError("cell", type(cell).__name__, "a causal cell: it reads the future, so it cannot be streamed")
-    if not callable(loss):
-        raise InputError(
-            "loss", f"a {type(loss).__name__}", "an `Objective`, or a function loss(loss_params, unrolled, batch)"
-        )
+    check_objective(loss, "loss")
+    if not isinstance(chunks, Iterable) or isinstance(chunks, Mapping | str):
+        raise InputError("chunks", f"a {type(chunks).__name__}", "an iterable of chunks")
     if loss_params is None and isinstance(loss, Objective):
         raise InputError("loss_params", "None", "the head's parameters, as from objective.init(key, input_size)")
+    check_weights("params", params)
+    check_weights("loss_params", loss_params)
+    check_arrays("opt_state", opt_state)
+    check_key(key)
     check_optimizer(optimizer)
     check_options(unroll_options)
     if flow_every is not None:
@@ -113,11 +117,7 @@ def follow(
     first = state is None
     batch_shape = None
     for i, chunk in enumerate(chunks):
-        if not isinstance(chunk, Mapping) or "x" not in chunk:
-            raise InputError(
-                "chunks", f"a {type(chunk).__name__} as chunk {i}", 'a mapping {"x": [k, *B, F], "y": ...}'
-            )
-        chunk = {name: jax.tree.map(jnp.asarray, value) for name, value in chunk.items() if value is not None}
+        chunk = jax.tree.map(jnp.asarray, check_batch("chunks", chunk, "[k, *B, F]", f" as chunk {i}"))
         shape = batch_of(cell, weights["cell"], chunk["x"], None, None, time_axes=1)
         if batch_shape not in (None, shape):
             raise InputError("chunks", f"batch shape {shape} in chunk {i}", f"{batch_shape}, as in the chunks before")

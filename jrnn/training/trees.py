@@ -67,7 +67,16 @@ def to_host(leaf: Any) -> tuple[np.ndarray, str]:
     """A leaf as a NumPy array, and what it was: "array", or the name of a PRNG key's implementation."""
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return np.asarray(jax.random.key_data(leaf)), str(jax.random.key_impl(leaf))
-    return np.asarray(leaf), "array"
+    array = np.asarray(leaf)
+    if type(leaf) in (
+        bool,
+        int,
+        float,
+        complex,
+    ):  # as JAX would have it, so that it can be loaded under the same setting
+        narrow = array.astype(jnp.result_type(leaf))
+        return (narrow if narrow.dtype.kind != "i" or narrow == array else array), "array"
+    return array, "array"
 
 
 def to_device(array: np.ndarray, leaf: dict[str, Any]) -> jax.Array:
