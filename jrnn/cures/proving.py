@@ -10,11 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from jrnn.boundary import as_arrays
-from jrnn.cells import check_number
 from jrnn.cells._base import static_cell
 from jrnn.cells._clipping import clip_factor, clip_on_the_way_back
 from jrnn.cells._wrappers import Wrapper
-from jrnn.cures.clipping import clip_by_global_norm, finite
+from jrnn.cures.clipping import check_max_norm, clip_by_global_norm, finite
 from jrnn.flow import gradient_flow
 from jrnn.flow.credit import norm, norm_of, share_of
 from jrnn.gradients import value_and_grads
@@ -124,10 +123,8 @@ def clipping_proof(
     Raises:
       InputError: max_norm or step_max_norm is no number above 0, or as `gradient_flow`.
     """
-    needed = "a number above 0, not traced"
-    max_norm = check_number("max_norm", max_norm, lambda limit: limit > 0, needed)
-    if step_max_norm is not None:
-        step_max_norm = check_number("step_max_norm", step_max_norm, lambda limit: limit > 0, needed)
+    max_norm = check_max_norm(max_norm)
+    step_max_norm = None if step_max_norm is None else check_max_norm(step_max_norm, "step_max_norm")
     xs = as_arrays("xs", xs)
     options["loss_params"] = loss_params
     passes = {name: value for name, value in options.items() if name not in OF_THE_SPLIT}

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jrnn.boundary import as_array, check_key
-from jrnn.cells import dense
+from jrnn.boundary import as_array
+from jrnn.cells import check_key, dense
 from jrnn.types import Array, InputError, Params, wide_dtype
 from jrnn.unrolling import Unrolled
 

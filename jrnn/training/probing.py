@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import as_arrays, batch_of, check_count, check_key, check_state, steps_of
-from jrnn.cells import check_cell, is_causal
+from jrnn.boundary import as_arrays, batch_of, check_count, check_state, steps_of
+from jrnn.cells import check_cell, check_key, is_causal
 from jrnn.cells._base import static_cell
 from jrnn.training.deltas import is_real
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, size_of

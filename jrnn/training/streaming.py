@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jrnn.boundary import batch_of, check_count, check_key, check_state
-from jrnn.cells import check_cell, is_causal
+from jrnn.boundary import batch_of, check_count, check_state
+from jrnn.cells import check_cell, check_key, is_causal
 from jrnn.cures import global_norm
 from jrnn.training.arguments import check_arrays, check_batch, check_objective, check_weights
 from jrnn.training.deltas import grads_and_delta
@@ -92,7 +92,8 @@ def stream(
     check_weights("params", params)
     check_weights("loss_params", loss_params)
     check_arrays("opt_state", opt_state)
-    check_key(key)
+    if key is not None:
+        check_key(key)
     check_optimizer(optimizer)
     check_options(unroll_options)
     if flow_every is not None:

@@ -192,8 +192,7 @@ ROWS = [
     # the proof about clipping
     *each("a proof at", "max_norm", proved, NO_POSITIVE + (None, "all")),
     *each("a proof at every step at", "step_max_norm", lambda limit: proved(step_max_norm=limit), NO_POSITIVE),
-    Call("a proof under jit", "max_norm", traced(proved), ("not traced",)),
-    Call("a step's proof under jit", "step_max_norm", traced(lambda n: proved(step_max_norm=n)), ("not traced",)),
+    Call("a proof at a traced complex norm", "max_norm", traced(lambda n: proved(n * 1j))),
     Call("a proof of pairs", "max_pairs", lambda: proved(max_pairs=0)),
     Call("a proof of a name", "cell", lambda: clipping_proof("lstm", params(), xs(), last, max_norm=1.0)),
     # the report
