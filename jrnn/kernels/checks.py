@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from jrnn.kernels.problem import GATES, Events, Weights
 from jrnn.types import Array, InputError, Shape
@@ -73,8 +72,8 @@ def check_real(name: str, array: Any) -> None:
 
 
 def check_sizes(steps: Any, batch_shape: Any) -> None:
-    """InputError unless they are T > 0 and a tuple of sizes (an exported program's may be symbols)."""
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+    """InputError unless they are T > 0 and a tuple of sizes; in an exported program they may be symbols."""
+    if steps is None or isinstance(steps, bool | str | float) or steps < 1:
         raise InputError("steps", repr(steps), "1 or more; without steps the last state is the first")
     if not isinstance(batch_shape, tuple) or any(isinstance(n, str | float | bool) for n in batch_shape):
         raise InputError("batch_shape", repr(batch_shape), "a tuple of sizes, () for one sequence")
