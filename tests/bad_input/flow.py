@@ -23,7 +23,8 @@ NAN, INF = float("nan"), float("inf")
 
 @cache
 def params():
-    return CELL.init(jax.random.key(0), F)
+    with jax.ensure_compile_time_eval():  # the first row to ask may be under jit
+        return CELL.init(jax.random.key(0), F)
 
 
 @cache
@@ -41,7 +42,7 @@ def measured():
     credit = np.ones((1, T + 1, S), np.float32)
     nothing = {name: None for name in flow.GradientFlow._fields}
     known = dict(
-        credit=credit, output_times=np.array([T]), lag_norms=jnp.ones(T + 1), segments=np.zeros((T + 1, S), int),
+        credit=credit, output_times=np.array([T]), lag_norms=np.ones(T + 1), segments=np.zeros((T + 1, S), int),
         reverse=np.array(False), state_norms=credit[0], sum_error=np.float32(0), exact=np.array(True),
     )  # fmt: skip
     return flow.GradientFlow(**(nothing | known))
@@ -51,7 +52,7 @@ def measured():
 def spectrum():
     """Of 3 renewals."""
     nothing = {name: None for name in flow.LyapunovSpectrum._fields}
-    return flow.LyapunovSpectrum(**(nothing | {"log_r": jnp.zeros((3, 2)), "size": 2}))
+    return flow.LyapunovSpectrum(**(nothing | {"log_r": np.zeros((3, 2)), "size": 2}))
 
 
 def split(loss=last, cell=CELL, x=None, **options):
