@@ -14,7 +14,7 @@ from jrnn.kernel_calls import alike, kernel_steps, scan_together
 from jrnn.kernels.problem import aligned, placed_like
 from jrnn.masking import Schedule, select, zero_unless
 from jrnn.plans import Plan, Run, Unrolled, begun, ended
-from jrnn.types import Array, Inputs, Params, State
+from jrnn.types import Array, Inputs, Params, State, widened
 
 
 @partial(jax.jit, static_argnums=(0, 8))
@@ -31,8 +31,12 @@ def scan(
 ) -> Unrolled:
     """The recurrence itself; jitted, so that an eager call compiles once per shape."""
 
+    # float32 outside the loop: its backward pass adds up T gradients in their dtype, and 16 bits would stop growing
+    wide = jax.tree.map(lambda p: widened(jnp.asarray(p)), params)
+
     def one(state: State, inputs: tuple) -> tuple[State, Any]:
         t, x, now, pull = inputs
+        own = jax.tree.map(lambda w, p: w.astype(jnp.result_type(p)), wide, params)
         if now.cuts is not None:
             state = select(now.cuts, jax.lax.stop_gradient(state), state)
         if now.resets is not None:
@@ -40,9 +44,9 @@ def scan(
         if now.valid is not None:
             # padding may hold NaN, and 0 * NaN would reach the gradient through the step that is thrown away
             x = zero_unless(now.valid, x)
-        noise = draw_noise(cell, params, key, t, plan.batch_shape)
+        noise = draw_noise(cell, own, key, t, plan.batch_shape)
         options = {} if noise is None else {"noise": noise}
-        after = cell.step(params, state, x, **options)
+        after = cell.step(own, state, x, **options)
         if now.valid is not None:
             after = select(now.valid, after, state)
         reads = after
@@ -50,7 +54,7 @@ def scan(
             pull = pull if now.inside is None else zero_unless(now.inside, pull)
             after = jax.tree.map(listen if plan.silent else jnp.add, after, pull)
         reads = state if getattr(cell, "reads_previous", False) else reads if plan.beneath else after
-        y = cell.output(params, reads, x, **options)
+        y = cell.output(own, reads, x, **options)
         return after, y if now.valid is None else zero_unless(now.valid, y)
 
     def body(carry: tuple[State, Any], inputs: tuple) -> tuple[tuple[State, Any], tuple[Any, State | None]]:

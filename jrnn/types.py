@@ -146,3 +146,8 @@ def is_real_scalar(value: Any) -> bool:
 def wide_dtype(dtype: Any) -> Any:
     """float32 for 16-bit floats, else the dtype itself: what sums, gates and random draws are computed in."""
     return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
+
+
+def widened(array: Array) -> Array:
+    """16-bit floats as float32, for sums, products of many factors and norms; all else as it is."""
+    return array.astype(wide_dtype(array.dtype)) if jnp.issubdtype(array.dtype, jnp.floating) else array

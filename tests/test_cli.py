@@ -18,9 +18,9 @@ RUN = [sys.executable, "-W", "error::RuntimeWarning", "-m", "jrnn.cli"]
 TINY = ["--hidden", "6", "--steps", "4", "--batch-size", "8"]
 
 
-def jrnn(*args, cwd):
+def jrnn(*args, cwd, **variables):
     # compiled once and run once: XLA's optimisations would cost more than they save (.ci/run has them on)
-    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **variables}
     return subprocess.run(
         [*RUN, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300, env=environment
     )
@@ -47,7 +47,8 @@ def trained(sequences, tmp_path_factory):
 
 
 def test_diagnose_own_data(sequences, tmp_path):
-    done = jrnn("diagnose", "--data", sequences, *TINY, "--layers", "2", "--lag", "5", cwd=tmp_path)
+    # as someone has it who hunts a NaN: training, its telemetry and every instrument on it make none
+    done = jrnn("diagnose", "--data", sequences, *TINY, "--layers", "2", "--lag", "5", cwd=tmp_path, JAX_DEBUG_NANS="1")
     assert done.returncode == 0, done.stderr
     out = tmp_path / "jrnn-report"
     found = json.loads((out / "report.json").read_text(), parse_constant=pytest.fail)

@@ -17,7 +17,7 @@ from jrnn.cures.clipping import check_max_norm, clip_by_global_norm, finite
 from jrnn.flow import gradient_flow
 from jrnn.flow.credit import norm, norm_of, share_of
 from jrnn.gradients import value_and_grads
-from jrnn.types import Array, Inputs, Params, State, ravel_state
+from jrnn.types import Array, Inputs, Params, State, ravel_state, widened
 
 OF_THE_SPLIT = ("output_times", "max_pairs", "lag_gradients", "parts")  # options that a plain gradient has no use for
 
@@ -170,7 +170,8 @@ def as_a_whole(max_norm: Array, g: list, of_loss: list, pieces: list, norms: Arr
     clipped_norms = norms_of(pieces)
     return {
         "coefficient": coefficient,
-        "coefficient_spread": largest([jnp.abs(r - coefficient.astype(r.dtype)) for r in every]) / coefficient,
+        "coefficient_spread": largest([jnp.abs(r.astype(coefficient.dtype) - coefficient) for r in every])
+        / coefficient,
         "clipped_lag_norms": clipped_norms,
         "sum_error": sum_error(pieces, clipped_norms, clipped),
         "largest_difference": difference(norms, clipped_norms),
@@ -205,8 +206,9 @@ def difference(norms: Array, others: Array) -> Array:
 def one_number(g: list[Array], clipped: list[Array]) -> Array:
     """The c with which c g comes nearest to clipped; 1 for a zero gradient, of which nothing can be told."""
     size = norm_of(g)
-    unit = [a / jnp.where(size > 0, size, jnp.ones_like(size)).astype(a.dtype) for a in g]
-    along = sum((jnp.vdot(u, b).astype(size.dtype) for u, b in zip(unit, clipped, strict=True)), jnp.zeros_like(size))
+    unit = [a.astype(size.dtype) / jnp.where(size > 0, size, jnp.ones_like(size)) for a in g]
+    pairs = zip(unit, clipped, strict=True)
+    along = sum((jnp.vdot(u, b.astype(size.dtype)) for u, b in pairs), jnp.zeros_like(size))
     return jnp.where(size > 0, along / jnp.where(size > 0, size, jnp.ones_like(size)), jnp.ones_like(size))
 
 
@@ -219,7 +221,7 @@ def ratio(g: Array, clipped: Array, otherwise: Array) -> Array:
 
 def sum_error(pieces: list[Array], norms: Array, whole: list[Array]) -> Array:
     """How far the pieces [T+1, ...] are from adding up to `whole`, relative to the sum of their norms."""
-    gap = norm_of([jnp.sum(a, axis=0) - b for a, b in zip(pieces, whole, strict=True)])
+    gap = norm_of([jnp.sum(widened(a), axis=0) - widened(b) for a, b in zip(pieces, whole, strict=True)])
     return share_of(gap, jnp.sum(norms))
 
 
@@ -228,8 +230,12 @@ def typical(sizes: Array) -> Array:
     """The median of those above zero; infinite if there are none."""
     if not sizes.size:
         return jnp.full((), jnp.inf, sizes.dtype)
-    median = jnp.nanmedian(jnp.where(sizes > 0, sizes, jnp.full_like(sizes, jnp.nan)))
-    return jnp.where(median > 0, median, jnp.full_like(median, jnp.inf))
+    some = sizes > 0
+    count = jnp.sum(some, dtype=jnp.int32)
+    ordered = jnp.sort(jnp.where(some, sizes, jnp.zeros_like(sizes)), axis=None)  # theirs are the last `count`
+    last = sizes.size - 1
+    middle = ordered[jnp.stack([last - count // 2, last - jnp.maximum(count - 1, 0) // 2])]
+    return jnp.where(count > 0, jnp.mean(middle), jnp.full_like(ordered[0], jnp.inf))
 
 
 def largest(arrays: list[Array]) -> Array:
@@ -264,4 +270,4 @@ def scaled_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> t
     """scale dh; that the scale is itself a function of the run is left out, as the clip's backward pass does."""
     h, scale = primals
     spread = jnp.broadcast_to(scale.reshape(*scale.shape, *[1] * (h.ndim - scale.ndim)), h.shape)
-    return h, spread.astype(tangents[0].dtype) * tangents[0]
+    return h, (spread * tangents[0].astype(spread.dtype)).astype(tangents[0].dtype)

@@ -20,9 +20,9 @@ from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded, sum_caution
 from jrnn.flow.lags import Steps, follow
 from jrnn.flow.layout import in_order
 from jrnn.flow.pulls import carrying, check_finite, check_output_times, check_pull, output_pull, sample_outputs
-from jrnn.masking import concrete
-from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
-from jrnn.unrolling import Unrolled, unroll
+from jrnn.masking import concrete, zero_unless
+from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, widened
+from jrnn.unrolling import Silent, Unrolled, unroll
 
 MAX_PAIRS = 2**22  # (output, state, sequence) triples followed by default
 CHUNK_ELEMENTS = 2**25  # of an array that nobody asked for
@@ -32,6 +32,7 @@ class GradientFlow(NamedTuple):
     """dL/dh_k split by output, part(t, k) = (dy_t/dh_k)^T g_t with g_t = dL/dy_t taken once; dL/dparams split by lag.
 
     R outputs were followed: all T, or some. "Unit of L" over the unit of what it is differentiated by, throughout.
+    Norms, errors and shares of 16-bit networks are float32.
     """
 
     state_gradients: Float[Array, "T+1 *B N"]
@@ -68,7 +69,7 @@ class GradientFlow(NamedTuple):
     lag_norms_by_gate: dict[str, Float[Array, " T+1"]]
     """||G_tau||_2 of each gate's parameters alone, [T+1]; "0.f" is gate f of a stack's layer 0; {} without gates."""
     state_norms: Float[Array, "T+1 *B"]
-    """||h_k||_2, [T+1, *B], laid out like `state_gradients`; NaN on padding."""
+    """||h_k||_2, [T+1, *B], laid out like `state_gradients`; zero on padding."""
     segments: Int[Array, "T+1 *B"]
     """[T+1, *B] of int: the stretch of time that h_k belongs to; resets and truncation cut one off from the next. -1 on
     padding."""
@@ -115,8 +116,10 @@ class GradientFlow(NamedTuple):
             cut = reached and (np.asarray(self.segments) > 0).any()
             needed += ", the longest way back that is not cut" if cut else ""
             raise InputError("lag", repr(lag), needed)
-        judged = judge(found, lag, stays_bounded(np.asarray(self.state_norms), bool(self.reverse)), level)
-        return replace(judged, caution=sum_caution(np.asarray(self.sum_error), bool(self.exact)))
+        norms = np.where(np.asarray(self.segments) < 0, np.nan, np.asarray(self.state_norms, np.float64))
+        judged = judge(found, lag, stays_bounded(norms, bool(self.reverse)), level)
+        eps = float(jnp.finfo(self.state_gradients.dtype).eps)
+        return replace(judged, caution=sum_caution(float(self.sum_error), bool(self.exact), eps))
 
 
 def gradient_flow(
@@ -189,7 +192,7 @@ def gradient_flow(
     return GradientFlow(**fields, output_times=times, exact=exact)
 
 
-STATIC = ("length", "reverse", "remat", "truncate", "unroll", "keep_lags", "keep_parts")
+STATIC = ("length", "reverse", "remat", "truncate", "unroll", "implementation", "keep_lags", "keep_parts")
 
 
 @partial(jax.jit, static_argnums=0, static_argnames=STATIC)
@@ -211,8 +214,8 @@ def followed(
     axes = final_row.ndim
     real, whole = floating(params)
 
-    def tapped(real: list, tap: State) -> tuple[Any, Any]:
-        out: Unrolled = unroll(cell, whole(real), xs, state_tap=tap, **options)
+    def tapped(real: list, tap: State) -> tuple[Any, Any]:  # by the pass that training takes
+        out: Unrolled = unroll(cell, whole(real), xs, state_tap=Silent(tap), **options)
         return out.outputs, out.final_state
 
     gradient, delta = jax.vjp(tapped, real, jax.tree.map(jnp.zeros_like, states))[1]((g_outputs, g_final))
@@ -238,7 +241,8 @@ def followed(
         gates = {
             gate: size_of(lambda G, gate=gate: gate_leaves(cell, whole(G))[gate]) for gate in gate_leaves(cell, params)
         }
-        along = sum((jnp.vdot(a / one, b) for a, b in zip(gradient, both, strict=True)), jnp.zeros_like(one))
+        pairs = zip(gradient, both, strict=True)
+        along = sum((jnp.vdot(widened(a) / one, widened(b)) for a, b in pairs), jnp.zeros_like(one))
         found = {"norm": size_of(lambda G: G), "along": along, "gates": gates, "error": jnp.zeros_like(one)}
         if other is not None:
             found["error"] = jnp.where(exact, found["error"], norm_of(jax.tree.map(jnp.subtract, G, other)))
@@ -257,11 +261,11 @@ def followed(
     norms, along = weight * found["norm"], weight * found["along"]
     by_state = jax.tree.map(layout.by_output, found["sizes"])
     credit = norm(jnp.stack(jnp.broadcast_arrays(*jax.tree.leaves(by_state)), axis=-1))
-    gap = norm_of([weight * total - g for total, g in zip(G_sum, gradient, strict=True)])
+    gap = norm_of([weight * widened(total) - widened(g) for total, g in zip(G_sum, gradient, strict=True)])
     error = share_of(gap, jnp.sum(norms))
     delta = ravel_state(delta, axes)
     if D_sum is not None:
-        gaps = norm(layout.by_state(ravel_state(D_sum, axes)) - delta)
+        gaps = norm(layout.by_state(ravel_state(D_sum, axes)) - widened(delta))
         error = jnp.maximum(error, jnp.max(share_of(gaps, jnp.sum(credit, axis=0)), initial=0).astype(error.dtype))
     return {
         "state_gradients": delta,
@@ -271,10 +275,12 @@ def followed(
         "lag_errors": weight * found["error"],
         "lag_cosines": jnp.clip(share_of(along, norms), -1, 1),
         "lag_shares": along / one,
-        "lag_gradients": whole([weight * G for G in found["G"]], None) if keep_lags else None,
+        "lag_gradients": whole([(weight * widened(G)).astype(G.dtype) for G in found["G"]], None)
+        if keep_lags
+        else None,
         "credit_by_state": by_state,
         "lag_norms_by_gate": {gate: weight * of_gate for gate, of_gate in found["gates"].items()},
-        "state_norms": jnp.where(layout.in_place(layout.inside), norm(ravel_state(states, axes)), jnp.nan),
+        "state_norms": zero_unless(layout.in_place(layout.inside), norm(ravel_state(states, axes))),
         "segments": layout.in_place(jnp.where(layout.inside, segments_of(steps, layout.inside.shape), -1)),
         "reverse": jnp.asarray(layout.reverse),
         "parts": layout.by_output(found["parts"]) if keep_parts else None,
@@ -306,7 +312,7 @@ def in_halves(follow_rows: Callable[[Array], tuple], rows: Any) -> tuple:
 def root_of_product(a: list[Array], b: list[Array]) -> Array:
     """sqrt(<a, b>), 0 where that is negative, of all arrays as one vector."""
     sizes = [jnp.where(size > 0, size, jnp.ones_like(size)) for size in (norm_of(a), norm_of(b))]
-    cosine = sum(jnp.vdot(x / sizes[0], y / sizes[1]) for x, y in zip(a, b, strict=True))
+    cosine = sum(jnp.vdot(widened(x) / sizes[0], widened(y) / sizes[1]) for x, y in zip(a, b, strict=True))
     positive = cosine > 0
     root = jnp.sqrt(jnp.where(positive, cosine, jnp.ones_like(cosine)))
     return jnp.where(positive, root * jnp.sqrt(sizes[0]) * jnp.sqrt(sizes[1]), jnp.zeros_like(root))
@@ -331,7 +337,10 @@ def floating(params: Params) -> tuple[list[Array], Callable[..., Params]]:
 
 
 def norm(vectors: Array) -> Array:
-    """||v||_2 over the last axis, without under- or overflow in the squares: a part of 1e-30 in float32 is not zero."""
+    """||v||_2 over the last axis, without under- or overflow in the squares: a part of 1e-30 in float32 is not zero.
+
+    Of 16-bit vectors in float32."""
+    vectors = widened(vectors)
     size = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True, initial=0))
     size = jnp.where((size > 0) & jnp.isfinite(size), size, jnp.ones_like(size))
     square = jnp.sum((vectors / jnp.broadcast_to(size, vectors.shape)) ** 2, axis=-1)
@@ -341,5 +350,7 @@ def norm(vectors: Array) -> Array:
 
 
 def norm_of(leaves: list[Array]) -> Array:
-    """||.||_2 of all arrays as one vector."""
-    return norm(jnp.stack([norm(leaf.reshape(-1)) for leaf in leaves])) if leaves else jnp.zeros(())
+    """||.||_2 of all arrays as one vector, in the widest of their dtypes."""
+    sizes = [norm(leaf.reshape(-1)) for leaf in leaves]
+    with jax.numpy_dtype_promotion("standard"):  # a head in float32 over a cell in float64
+        return norm(jnp.stack(sizes)) if leaves else jnp.zeros(())

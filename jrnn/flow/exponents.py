@@ -77,16 +77,17 @@ class LyapunovSpectrum(NamedTuple):
 
     @property
     def kaplan_yorke_dimension(self) -> Array:
-        """[*B]: j + sum_{i<=j} lambda_i / |lambda_{j+1}|, lambda sorted, j the last index with a non-negative sum; NaN
+        """[*B]: j + sum_{i<=j} lambda_i / |lambda_{j+1}|, lambda sorted, j the last index with a non-negative sum; -1
         if k is too small to tell."""
         ordered = -jnp.sort(-self.exponents, axis=-1)
         total, k = jnp.cumsum(ordered, axis=-1), ordered.shape[-1]
         j = jnp.sum(jnp.cumprod((total >= 0).astype(jnp.int32), axis=-1), axis=-1)
         kept = jnp.take_along_axis(total, jnp.clip(j - 1, 0, k - 1)[..., None], axis=-1)[..., 0]
         turn = jnp.abs(jnp.take_along_axis(ordered, jnp.clip(j, 0, k - 1)[..., None], axis=-1)[..., 0])
-        inside = j.astype(kept.dtype) + jnp.where(j > 0, kept / turn, 0)
-        full = jnp.where(jnp.asarray(self.size) == k, k, jnp.nan).astype(kept.dtype)
-        return jnp.where(j == k, full, inside)
+        within = (j > 0) & (j < k)  # then the turn is not zero
+        part = jnp.where(within, kept, 0) / jnp.where(within, turn, 1)
+        full = jnp.where(jnp.asarray(self.size) == k, k, -1).astype(kept.dtype)
+        return jnp.where(j == k, full, j.astype(kept.dtype) + part)
 
     @property
     def entropy_rate(self) -> Array:
@@ -112,9 +113,9 @@ class LyapunovSpectrum(NamedTuple):
         rate = self.exponents[..., 0]
         gain = jnp.where(self.counted, self.log_r[..., 0], 0)
         time = jnp.cumsum(jnp.where(self.counted, self.steps, 0), axis=0).astype(gain.dtype)
-        rate = jnp.where(jnp.isfinite(rate), rate, jnp.inf)
-        excess = jnp.cumsum(gain, axis=0) - jnp.where(time > 0, time * jnp.broadcast_to(rate[None], time.shape), 0)
-        return jnp.max(excess, axis=0, initial=0.0)
+        alive = jnp.isfinite(rate)
+        lost = time * jnp.broadcast_to(jnp.where(alive, rate, 0)[None], time.shape)
+        return jnp.where(alive, jnp.max(jnp.cumsum(gain, axis=0) - lost, axis=0, initial=0.0), 0)
 
     def finite_time(self, window: int) -> FiniteTime:
         """Exponents of consecutive windows of `window` renewals, which are every * window steps.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from jrnn.boundary import as_array, as_arrays, batch_of, is_count, steps_of
 from jrnn.cells import check_cell, draw_noise, is_causal
 from jrnn.masking import Schedule, schedule, select, zero_unless
-from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, unravel_state
+from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, unravel_state, widened
 from jrnn.unrolling import unroll
 
 
@@ -129,15 +129,17 @@ def jacobian_product(J: Float[Array, "T *B N N"], k: int, t: int) -> Float[Array
     Raises:
       InputError: not 0 <= k <= t <= T, or J is not [T, *B, N, N].
     """
-    return fold(window(J, k, t), rescale=False).matrix
+    factors = window(J, k, t)
+    return fold(widened(factors), rescale=False).matrix.astype(factors.dtype)
 
 
 def scaled_jacobian_product(J: Float[Array, "T *B N N"], k: int, t: int) -> ScaledProduct:
     """`jacobian_product` carried rescaled in log space: finite in float32 for T = 100,000 whatever the growth.
 
     Factors are multiplied pairwise in about log2(t - k) batched products; after each, the largest entry is taken out.
+    16-bit Jacobians give a float32 product.
     """
-    return fold(window(J, k, t), rescale=True)
+    return fold(widened(window(J, k, t)), rescale=True)
 
 
 def window(J: Array, k: int, t: int) -> Array:

@@ -217,16 +217,16 @@ def stays_bounded(norms: np.ndarray, reverse: bool) -> bool:
     return bool(rises) and bool(np.median(rises) <= 2)
 
 
-def sum_caution(error: np.ndarray, exact: bool) -> str:
+def sum_caution(error: float, exact: bool, eps: float) -> str:
     """What to say where all outputs were followed and yet the parts miss dL/dh_k or dL/dparams by `error` of the sum of
-    their norms. Rounding leaves a few eps, a long run costs digits, but not half of them: sqrt(eps) of its dtype."""
-    eps = np.finfo(error.dtype).eps
+    their norms. Rounding leaves a few eps, a long run costs digits, but not half of them: sqrt(eps), eps that of the
+    states' dtype."""
     if not exact or not error > np.sqrt(eps):
         return ""
     rounding = " (or rounding on a long way: float64 would tell)" if eps > 1e-10 else ""
     return (
         "Caution: the parts of the gradient do not add up to what training uses; they miss it by "
-        f"{amount(float(error))} of their size. Usually the step has a backward pass of its own (jax.custom_vjp) that "
+        f"{amount(error)} of their size. Usually the step has a backward pass of its own (jax.custom_vjp) that "
         f"is not linear, such as a clip{rounding}: then what one output alone sends back is not its share of the whole."
     )
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jrnn.cells import draw_noise
 from jrnn.masking import select, zero_unless
-from jrnn.types import Array, Params, Shape, State
+from jrnn.types import Array, Params, Shape, State, widened
 
 BLOCK = 64  # lags in up to 4 blocks of at least so many: the further back, the fewer outputs still have a state there
 
@@ -131,7 +131,7 @@ def follow(run: Run, steps: Steps, outputs: Array | None, account: Callable[[Sta
     outputs alone.
     """
     count = len(steps.time)
-    no_G = [jnp.zeros_like(leaf) for leaf in run.params]
+    no_G = [jnp.zeros_like(widened(leaf)) for leaf in run.params]  # sums in 16 bits would stop growing
     if outputs is not None:
         rows = jax.tree.map(lambda a: a[outputs], steps)
         seed = seeds(run, rows)
@@ -142,7 +142,8 @@ def follow(run: Run, steps: Steps, outputs: Array | None, account: Callable[[Sta
         return rows, carry[3]
     seed = seeds(run, steps)
     D = jax.tree.map(lambda a: jnp.concatenate([jnp.zeros_like(a[:1]), a]), seed.here)
-    carry = (jnp.zeros((), jnp.int32), D, *jax.tree.map(jnp.zeros_like, (seed.restart, (D, no_G))))
+    no_D = jax.tree.map(lambda d: jnp.zeros_like(widened(d)), D)
+    carry = (jnp.zeros((), jnp.int32), D, jax.tree.map(jnp.zeros_like, seed.restart), (no_D, no_G))
     found = []
     blocks = min(4, max(1, count // BLOCK))
     edges = [count * i // blocks for i in range(blocks)] + [count + 1]
@@ -171,8 +172,8 @@ def one_lag(
         if reads_previous(run.cell):
             more = zero_unless(here, (place(seed.before), seed.restart))
             D_next, next_restart = jax.tree.map(jnp.add, (D_next, next_restart), more)
-    D_sum = None if D_sum is None else jax.tree.map(lambda a, d: a.at[: len(d)].add(d), D_sum, D)
-    sums = D_sum, jax.tree.map(jnp.add, G_sum, G)
+    D_sum = None if D_sum is None else jax.tree.map(lambda a, d: a.at[: len(d)].add(widened(d)), D_sum, D)
+    sums = D_sum, jax.tree.map(jnp.add, G_sum, jax.tree.map(widened, G))
     return (tau + 1, D_next, next_restart, sums), account(D, G)
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from jrnn.flow.graded import times_two_to
 from jrnn.types import Array
 
 CHOLESKY_SHARE = 2
@@ -45,15 +46,35 @@ def by_householder(a: Array, drop: bool) -> tuple[Array, Array]:
 
 def by_cholesky(a: Array) -> tuple[Array, Array, Array]:
     """(whether it is exact [*B], Q, |diag R|); where it is not, Q and R are anything finite."""
+    power = jnp.frexp(jax.lax.stop_gradient(jnp.max(jnp.abs(a), axis=-1)))[1].astype(jnp.int32)
+    a = times_two_to(a, -power[..., None])  # exact, and no square overflows
     gram = products(a)
-    # a failed factorisation is NaN: it is looked for first, so that no NaN enters the derivative of what is not taken
-    exact = jnp.isfinite(jnp.linalg.cholesky(jax.lax.stop_gradient(gram))).all(axis=(-2, -1))
+    exact = factorises(jax.lax.stop_gradient(gram))
     q, first = one_pass(a, gram, exact)
     gram = products(q)
     eye = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
     exact &= jnp.max(jnp.abs(gram - eye), axis=(-2, -1)) < LOSS * float(jnp.finfo(a.dtype).eps)
     q, second = one_pass(q, gram, exact)
-    return exact, q, first * second
+    return exact, q, times_two_to(first * second, power)
+
+
+def factorises(gram: Array) -> Array:
+    """[*B]: whether `gram` is positive definite beyond rounding, so that its Cholesky factorisation holds no NaN.
+
+    Told from the factor of C + d 1, which cannot fail: C is `gram` with rows of length 1, and d what rounding may take.
+    Were C singular, with a unit vector v it sends to 0, the pivot at v's largest entry would be d / v_i^2 <= k d.
+    """
+    size = jnp.diagonal(gram, axis1=-2, axis2=-1)
+    kind = jnp.finfo(gram.dtype)
+    sound = jnp.isfinite(gram).all(axis=(-2, -1)) & (size > kind.tiny / kind.eps).all(axis=-1)
+    eye = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
+    gram = jnp.where(sound[..., None, None], gram, eye)
+    root = jnp.sqrt(jnp.where(sound[..., None], size, 1))
+    cosines = gram / jnp.broadcast_to(root[..., None], gram.shape) / jnp.broadcast_to(root[..., None, :], gram.shape)
+    k = gram.shape[-1]
+    rounding = 2 * float(kind.eps) * k**0.5
+    pivots = jnp.diagonal(jnp.linalg.cholesky(cosines + rounding * eye), axis1=-2, axis2=-1) ** 2
+    return sound & (pivots > 2 * k * rounding).all(axis=-1)
 
 
 def products(a: Array) -> Array:

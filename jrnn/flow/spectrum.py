@@ -94,13 +94,14 @@ def measured(
     blocks = blocks_of(xs, valid, every, len(batch_shape), getattr(cell, "input_ndim", 1))
     zeros = jnp.zeros((*batch_shape, k), dtype), jnp.zeros((*batch_shape, every), jnp.int32)
     tangents = Tangents(start, jnp.broadcast_to(q, (*batch_shape, *q.shape)), *zeros)
-    run = unroll(Orthonormal(cell, k, every), params, blocks, length=-(-steps // every), initial_state=tangents)
+    count = -(-steps // every)  # renewals
+    run = unroll(Orthonormal(cell, k, every), params, blocks, length=count, initial_state=tangents)
     log_r, flaws = run.outputs
     happened = (every_step if valid is None else valid).astype(jnp.int32)
     happened = jnp.concatenate([happened, jnp.zeros((-steps % every, *batch_shape), jnp.int32)])
-    taken = jnp.sum(happened.reshape(-1, every, *batch_shape), axis=1, dtype=jnp.int32)
+    taken = jnp.sum(happened.reshape(count, every, *batch_shape), axis=1, dtype=jnp.int32)
 
-    flaws = jnp.moveaxis(flaws, -1, 1).reshape(-1, *batch_shape)
+    flaws = jnp.moveaxis(flaws, -1, 1).reshape(count * every, *batch_shape)
     flaws = jnp.concatenate([first_flaw(start, len(batch_shape))[None], flaws])
     broken = jnp.any(flaws > 0, axis=0)
     at = jnp.argmax(flaws > 0, axis=0).astype(jnp.int32)
@@ -115,9 +116,10 @@ def measured(
     before = jnp.cumsum(taken, axis=0, dtype=jnp.int32) - taken
     counted = (taken > 0) & (before >= warmup) & finite
     exponents, errors = mean_and_error(log_r, taken, counted)
-    span = log_r[..., :1] - log_r
+    dead = jnp.isneginf(log_r)
+    span = jnp.where(dead, 0, log_r[..., :1] - jnp.where(dead, 0, log_r))
     limit = jnp.log(0.01 / jnp.finfo(flat.dtype).eps).astype(dtype)
-    resolved = jnp.all((span < limit) | jnp.isneginf(log_r) | ~counted[..., None], axis=0)
+    resolved = jnp.all((span < limit) | ~counted[..., None], axis=0)
     return exponents, errors, log_r, taken, counted, resolved, finite, at, unit
 
 
@@ -128,10 +130,11 @@ def mean_and_error(log_r: Array, taken: Array, counted: Array) -> tuple[Array, A
     total = jnp.maximum(jnp.sum(weight, axis=0), 1)
     mean = jnp.sum(gain, axis=0) / total[..., None]
     length = max(math.isqrt(len(log_r)), 1)
-    whole = len(log_r) // length * length
+    many = len(log_r) // length
+    late = len(log_r) - many * length
     finite = jnp.where(jnp.isfinite(gain), gain, 0)
-    sums = finite[len(log_r) - whole :].reshape(-1, length, *gain.shape[1:]).sum(1)
-    times = weight[len(log_r) - whole :].reshape(-1, length, *weight.shape[1:]).sum(1)
+    sums = finite[late:].reshape(many, length, *gain.shape[1:]).sum(1)
+    times = weight[late:].reshape(many, length, *weight.shape[1:]).sum(1)
     excess = jnp.where(times[..., None] > 0, sums - jnp.where(jnp.isfinite(mean), mean, 0)[None] * times[..., None], 0)
     blocks = jnp.sum(times > 0, axis=0).astype(log_r.dtype)[..., None]
     error = jnp.sqrt(jnp.sum(excess**2, axis=0) * blocks / jnp.maximum(blocks - 1, 1)) / total[..., None]

@@ -50,7 +50,8 @@ class WindowSpectrum(NamedTuple):
     def log_condition_number(self) -> Array:
         """ln kappa = ln sigma_1 - ln sigma_n, [W, *B], nats; inf where singular. With `top` < N a lower bound."""
         last = self.log_singular_values[..., -1]
-        return jnp.where(last == -jnp.inf, jnp.inf, self.log_largest - last)
+        singular = jnp.isneginf(last)
+        return jnp.where(singular, jnp.inf, self.log_largest - jnp.where(singular, 0, last))
 
 
 def window_singular_values(

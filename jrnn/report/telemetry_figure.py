@@ -56,8 +56,9 @@ def plot_flow_telemetry(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: b
         (ax, "delta_early", look.before, (0, (4, 1.5)), "early (first tenth)"),
         (below, "delta_growth", look.text, "-", "growth from late to early"),
     ):
-        values = np.asarray(history[name], float)[at]
-        drawn = np.where(np.isfinite(values) & ((values > 0) | (axes is below)), values, np.nan)
+        values, late = (np.asarray(history[column], float)[at] for column in (name, "delta_late"))
+        there = late > 0 if axes is below else values > 0  # where nothing was sent back, nothing grew
+        drawn = np.where(np.isfinite(values) & there, values, np.nan)
         width = max(len(values) // 40, 1)
         smooth = running_mean(drawn, width) if axes is below else np.exp(running_mean(np.log(drawn), width))
         few = "." if len(values) <= 30 else None

@@ -38,8 +38,8 @@ def delta_metrics(cell: Any, delta: State, mask: Array, *, reverse: bool = False
       delta_early: sqrt(mean ||delta_j||^2) over all sequences and their steps j <= w; loss per unit of state.
       delta_late: the same over j > n - w. Both are 0 if no step happened.
       delta_growth: ln(delta_early / delta_late) / mean(n - w) over the sequences with n > 0; nats per step back,
-        negative if the gradient vanishes; -inf if none is left early, NaN if there is none late either, and 0 where
-        there is no way between the two (n = 0 or 1).
+        negative if the gradient vanishes; -inf if none is left early, inf if there is none late, and 0 where there is
+        none at all or no way between the two (n = 0 or 1).
       delta_reach: steps; the mean over sequences (and directions) of e - s, where e is the last step with
         ||delta_j|| >= 0.01 max_j ||delta_j||, and s <= e the earliest from which that holds without a gap up to e. 0
         where there is no gradient at all; those sequences do not count.
@@ -71,7 +71,9 @@ def delta_metrics(cell: Any, delta: State, mask: Array, *, reverse: bool = False
         for part in (rank <= window[None, None], rank > (n - window)[None, None])
     )
     way = (n - window).sum().astype(wide) / jnp.maximum((n > 0).sum(), 1).astype(wide)
-    growth = jnp.where(way > 0, (early - late) / jnp.where(way > 0, way, jnp.ones_like(way)), jnp.zeros_like(way))
+    told = (way > 0) & ~(jnp.isneginf(early) & jnp.isneginf(late))
+    change = jnp.where(told, early, 0) - jnp.where(told, late, 0)
+    growth = change / jnp.where(told, way, jnp.ones_like(way))
     return {
         "delta_early": jnp.exp(early),
         "delta_late": jnp.exp(late),

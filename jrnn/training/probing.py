@@ -77,7 +77,7 @@ def tangent_growth(
       options: other options of `unroll`. Those that only concern the backward pass change nothing; a reset starts
         again with v_0.
     Returns:
-      a scalar, float32 (float64 for float64 states); NaN if no step happened.
+      a scalar, float32 (float64 for float64 states); 0 if no step happened.
     Raises:
       InputError: the cell is not causal, or its state is not real.
     """
@@ -111,7 +111,7 @@ def tangent_growth(
     for name, state in states.items():
         options[name] = start(jax.tree.map(lambda a: jnp.asarray(a)[first], state), len(lead), key)
     run = unroll(Follow(cell), params, xs, **options)
-    return run.outputs.sum() / run.mask.sum().astype(run.outputs.dtype)
+    return run.outputs.sum() / jnp.maximum(run.mask.sum(), 1).astype(run.outputs.dtype)
 
 
 def can_follow(cell: Any, params: Params, xs: Inputs) -> bool:

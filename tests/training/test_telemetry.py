@@ -133,8 +133,7 @@ def test_no_gradient_is_reported_as_such():
 
     assert of([0, 0, 1]) == {"delta_early": 0, "delta_late": 1, "delta_growth": -np.inf, "delta_reach": 0}
     assert of([1, 0, 0])["delta_growth"] == np.inf
-    nothing = of([0, 0, 0])
-    assert np.isnan(nothing.pop("delta_growth")) and set(nothing.values()) == {0}
+    assert set(of([0, 0, 0]).values()) == {0}
     assert set(of([1, 1, 1], np.zeros((3, 1), bool)).values()) == {0}
     assert of([1, 1, 1, 1e-3, 1, 1, 1e-3])["delta_reach"] == 1  # from step 6 back to 5, where there is a gap
     broken = of([1, np.nan, 1])
@@ -274,8 +273,8 @@ def test_growth_of_an_lstm_and_a_stack_against_jacobians(key):
 def test_dead_directions_and_empty_runs(key):
     params, xs = {"w": jnp.zeros((2, 2))}, jnp.ones((4, 2, 2))
     assert tangent_growth(MAP, params, xs, key) == -jnp.inf
-    assert jnp.isnan(tangent_growth(MAP, params, xs, key, lengths=jnp.zeros(2, int)))
-    assert jnp.isnan(tangent_growth(MAP, params, xs[:0], key))
+    assert tangent_growth(MAP, params, xs, key, lengths=jnp.zeros(2, int)) == 0
+    assert tangent_growth(MAP, params, xs[:0], key) == 0
     with pytest.raises(InputError, match="cell: got Bidirectional; need a causal cell"):
         tangent_growth(jrnn.Bidirectional(CELL, CELL), (params, params), xs, key)
 
