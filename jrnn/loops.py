@@ -32,11 +32,11 @@ def scan(
     """The recurrence itself; jitted, so that an eager call compiles once per shape."""
 
     # float32 outside the loop: its backward pass adds up T gradients in their dtype, and 16 bits would stop growing
-    wide = jax.tree.map(lambda p: widened(jnp.asarray(p)), params)
+    wide = jax.tree.map(widened, params)
 
     def one(state: State, inputs: tuple) -> tuple[State, Any]:
         t, x, now, pull = inputs
-        own = jax.tree.map(lambda w, p: w.astype(jnp.result_type(p)), wide, params)
+        own = jax.tree.map(lambda w, p: w if w.dtype == p.dtype else w.astype(p.dtype), wide, params)
         if now.cuts is not None:
             state = select(now.cuts, jax.lax.stop_gradient(state), state)
         if now.resets is not None:

@@ -150,4 +150,5 @@ def wide_dtype(dtype: Any) -> Any:
 
 def widened(array: Array) -> Array:
     """16-bit floats as float32, for sums, products of many factors and norms; all else as it is."""
-    return array.astype(wide_dtype(array.dtype)) if jnp.issubdtype(array.dtype, jnp.floating) else array
+    narrow = jnp.issubdtype(array.dtype, jnp.floating) and jnp.finfo(array.dtype).bits < 32
+    return array.astype(jnp.float32) if narrow else array

@@ -333,3 +333,13 @@ def test_a_step_that_changes_the_state_is_named():
     )
     with pytest.raises(jrnn.InputError, match=r"^cell: got a step from float64\[2\] to float64\[1\]; need a step that"):
         jrnn.unroll(cell, None, jnp.zeros((T, 2)))
+
+
+def test_a_python_number_among_the_parameters_takes_the_states_dtype():
+    cell = jrnn.from_functions(
+        initial_state=lambda params, batch: jnp.zeros((*batch, 1), jnp.float32), step=lambda p, h, x: p * h + x
+    )
+    xs = jnp.ones((3, 1), jnp.float32)
+    for run in (jrnn.unroll, jax.jit(jrnn.unroll, static_argnums=0)):
+        final = run(cell, 0.5, xs).final_state
+        assert final[0] == 1.75 and final.dtype == jnp.float32
