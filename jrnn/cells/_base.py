@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import initializers
-from jrnn.kernels.reference import add_bias, matmul
+from jrnn.kernels.recurrences.dense import add_bias, matmul
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
 C = TypeVar("C", bound=type)

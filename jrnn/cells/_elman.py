@@ -18,8 +18,9 @@ from jrnn.cells._base import (
     zeros_for,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
-from jrnn.kernels import Weights, reference, slopes
-from jrnn.kernels.reference import ACTIVATIONS, matmul
+from jrnn.kernels import Weights
+from jrnn.kernels.recurrences.dense import matmul
+from jrnn.kernels.recurrences.elman import ACTIVATIONS, SLOPES, advance
 from jrnn.types import Array, InputError, Params, Shape
 
 
@@ -50,7 +51,7 @@ class Elman(HiddenOutput):
         return ElmanState(zeros_for(params, batch_shape, self.hidden))
 
     def step(self, params: Params, state: ElmanState, x: Any) -> ElmanState:
-        return ElmanState(reference.elman(self.activation, from_input(params, x, state.h), state.h, params["w_rec"]))
+        return ElmanState(advance(self.activation, from_input(params, x, state.h), state.h, params["w_rec"]))
 
     def kernel(self, params: Params) -> Weights:
         return Weights(self.activation, params["w_in"], params["w_rec"], params["bias"])
@@ -58,7 +59,7 @@ class Elman(HiddenOutput):
     def jacobian(self, params: Params, state: ElmanState, x: Any) -> tuple[Array, Array]:
         """(dh'/dh [*B, H, H], dh'/dx [*B, H, F]) in closed form: diag(phi'(z)) W^T."""
         z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
-        slope = slopes.OF_ACTIVATION[self.activation](ACTIVATIONS[self.activation](z))
+        slope = SLOPES[self.activation](ACTIVATIONS[self.activation](z))
         return spread(slope, params["w_rec"]), spread(slope, params["w_in"])
 
 

@@ -23,8 +23,9 @@ from jrnn.cells._base import (
     zeros_for,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named
-from jrnn.kernels import Weights, reference, slopes
-from jrnn.kernels.reference import add_bias, matmul
+from jrnn.kernels import Weights
+from jrnn.kernels.recurrences.dense import add_bias, matmul
+from jrnn.kernels.recurrences.gru import advance, slopes
 from jrnn.types import Array, InputError, Params, Shape
 
 
@@ -61,7 +62,7 @@ class GRU(HiddenOutput):
 
     def step(self, params: Params, state: GRUState, x: Any) -> GRUState:
         from_x = from_input(params, x, state.h)
-        return GRUState(reference.gru(from_x, state.h, params["w_rec"], self.bias_rec(params)))
+        return GRUState(advance(from_x, state.h, params["w_rec"], self.bias_rec(params)))
 
     def kernel(self, params: Params) -> Weights:
         kind = "gru" if self.reset_after else "gru_reset_before"
@@ -85,12 +86,12 @@ class GRU(HiddenOutput):
         if self.reset_after:
             inner = add_bias(matmul(state.h, rec_n), params["bias_rec"])
             n = jnp.tanh(wide[..., 2 * hidden :] + r * inner)
-            a_r, a_z, a_n = slopes.of_gru(r, z, n, h, inner)
+            a_r, a_z, a_n = slopes(r, z, n, h, inner)
             of_h = spread(r, rec_n) + spread(a_r, rec_r)
             of_x = spread(jnp.ones_like(r), in_n) + spread(a_r, in_r)
         else:
             n = jnp.tanh(wide[..., 2 * hidden :] + matmul((r * h).astype(state.h.dtype), rec_n))
-            a_r, a_z, a_n = slopes.of_gru(r, z, n, h, h)
+            a_r, a_z, a_n = slopes(r, z, n, h, h)
             back = spread(jnp.ones_like(r), rec_n)
             of_h = jnp.matmul(back, diagonal(r) + spread(a_r, rec_r))
             of_x = spread(jnp.ones_like(r), in_n) + jnp.matmul(back, spread(a_r, in_r))

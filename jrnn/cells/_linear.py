@@ -26,7 +26,8 @@ from jrnn.cells._base import (
 )
 from jrnn.cells._numbers import check_number
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, weight_blocks
-from jrnn.kernels import Weights, reference
+from jrnn.kernels import Weights
+from jrnn.kernels.recurrences.linear import advance
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
 
@@ -62,7 +63,7 @@ class Linear(HiddenOutput):
         return LinearState(zeros_for(params, batch_shape, self.hidden))
 
     def step(self, params: Params, state: LinearState, x: Any) -> LinearState:
-        return LinearState(reference.linear(from_input(params, x, state.h), state.h, params["w_rec"]))
+        return LinearState(advance(from_input(params, x, state.h), state.h, params["w_rec"]))
 
     def kernel(self, params: Params) -> Weights:
         return Weights("linear", params["w_in"], params["w_rec"], params["bias"])

@@ -21,8 +21,9 @@ from jrnn.cells._base import (
     zeros_for,
 )
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
-from jrnn.kernels import Weights, reference, slopes
-from jrnn.kernels.reference import matmul
+from jrnn.kernels import Weights
+from jrnn.kernels.recurrences.dense import matmul
+from jrnn.kernels.recurrences.lstm import advance, slopes
 from jrnn.types import Array, Params, Shape
 
 
@@ -54,7 +55,7 @@ class LSTM(HiddenOutput):
         return LSTMState(zeros, zeros)
 
     def step(self, params: Params, state: LSTMState, x: Any) -> LSTMState:
-        return LSTMState(*reference.lstm(from_input(params, x, state.h), state.h, state.c, params["w_rec"]))
+        return LSTMState(*advance(from_input(params, x, state.h), state.h, state.c, params["w_rec"]))
 
     def kernel(self, params: Params) -> Weights:
         return Weights("lstm", params["w_in"], params["w_rec"], params["bias"])
@@ -69,7 +70,7 @@ class LSTM(HiddenOutput):
         zi, zf, zg, zo = jnp.split(z, 4, axis=-1)
         f = jax.nn.sigmoid(zf)
         gates = jax.nn.sigmoid(zi), f, jnp.tanh(zg), jax.nn.sigmoid(zo)
-        (a_i, a_f, a_g), a_o, to_h = slopes.of_lstm(gates, state.c.astype(z.dtype))
+        (a_i, a_f, a_g), a_o, to_h = slopes(gates, state.c.astype(z.dtype))
 
         def through(w: Array) -> tuple[Array, Array]:
             w_i, w_f, w_g, w_o = jnp.split(w, 4, axis=1)

@@ -12,38 +12,41 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.kernels.common import before, from_inputs, heard, inside, of_weights, with_states
-from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence
-from jrnn.kernels.reference import grouped
+from jrnn.kernels.common import active_tap, entering_states, inside, masked_inputs, with_states
+from jrnn.kernels.problem import Events, Operands, Outcome, Scan
+from jrnn.kernels.recurrences import Diagonal, Recurrence
+from jrnn.kernels.reference import map_groups
 from jrnn.types import Array, wide_dtype
 
 
-def refuses(kind: str, dtype: Any) -> str | None:
+def refuses(recurrence: Recurrence, dtype: Any) -> str | None:
     """It takes what is linear and diagonal."""
-    return None if kind == "linear" else f"it is for linear recurrences, and {kind} is none"
+    if isinstance(recurrence, Diagonal):
+        return None
+    return f"it is for linear recurrences, and {recurrence.name} is none"
 
 
-def forward(what: Recurrence, operands: Operands, events: Events, all_states: bool, keep: bool) -> Outcome:
+def forward(scan: Scan, operands: Operands, events: Events, all_states: bool, keep: bool) -> Outcome:
     """The recurrence; the backward pass needs the states alone."""
-    found = grouped(partial(forward_group, what), what, (operands, events))
+    found = map_groups(partial(forward_group, scan), scan, (operands, events))
     # [E, T, B, 0]: as other implementations keep gates
     return found._replace(gates=found.states[0][..., :0] if keep else None)
 
 
 def backward(
-    what: Recurrence, wanted: Any, operands: Operands, events: Events, saved: Outcome, cotangents: Outcome
+    scan: Scan, wanted: Any, operands: Operands, events: Events, saved: Outcome, cotangents: Outcome
 ) -> Operands:
     """The gradients of the operands, None for those that are not `wanted` (a pytree of bool)."""
-    return grouped(
-        partial(backward_group, what, wanted), what, (operands, events, saved._replace(gates=None), cotangents)
+    return map_groups(
+        partial(backward_group, scan, wanted), scan, (operands, events, saved._replace(gates=None), cotangents)
     )
 
 
-def forward_group(what: Recurrence, reverse: bool, one: Operands, events: Events) -> Outcome:
+def forward_group(scan: Scan, reverse: bool, one: Operands, events: Events) -> Outcome:
     """One group: arrays without the leading axis."""
-    (start,), dtype = one.start, wide_dtype(one.w_rec.dtype)
-    z = from_inputs(one, events)
-    a = jnp.broadcast_to(one.w_rec.astype(dtype), z.shape)
+    recurrence: Any = scan.recurrence
+    (start,), dtype = one.start, wide_dtype(one.dtype)
+    a, z = recurrence.terms(one.weights, masked_inputs(one, events))
     if events.resets is not None:
         (restart,) = one.restart or one.start
         z = jnp.where(events.resets[..., None], z + a * restart.astype(dtype)[None], z)
@@ -57,7 +60,7 @@ def forward_group(what: Recurrence, reverse: bool, one: Operands, events: Events
             held = jnp.where(goes, new, held)
             new = jnp.where(goes, jnp.broadcast_to(restart.astype(dtype)[None], new.shape), new)
         a, z = jnp.where(happened, a, held), jnp.where(happened, z, new)
-    pulls = heard(what, one, events)
+    pulls = active_tap(scan, one, events)
     z = z if pulls is None else z + pulls[0].astype(dtype)
     hs = prefix(a, z, start.astype(dtype), reverse, events.resets).astype(start.dtype)
     return Outcome((hs,), (hs[0 if reverse else -1],))
@@ -84,7 +87,7 @@ def combine(earlier: tuple[Array, ...], later: tuple[Array, ...]) -> tuple[Array
 
 
 def backward_group(
-    what: Recurrence,
+    scan: Scan,
     wanted: Any,
     reverse: bool,
     one: Operands,
@@ -93,8 +96,11 @@ def backward_group(
     cotangents: Outcome,
 ) -> Operands:
     """delta_{t-1} = a delta_t + g_{t-1}, zero across a cut or a reset."""
-    (hs,), (start,), dtype = saved.states, one.start, wide_dtype(one.w_rec.dtype)
-    a = jnp.broadcast_to(one.w_rec.astype(dtype), hs.shape)
+    recurrence: Any = scan.recurrence
+    (hs,), (start,), dtype = saved.states, one.start, wide_dtype(one.dtype)
+    (a, _), from_terms = jax.vjp(
+        lambda w, xs: recurrence.terms(w, masked_inputs(one._replace(xs=xs), events)), one.weights, one.xs
+    )
     kept = a if events.valid is None else jnp.where(events.valid[..., None], a, jnp.ones_like(a))
     ends = [flags for flags in (events.resets, events.cuts) if flags is not None]
     ends = jnp.any(jnp.stack(ends), axis=0) if ends else None  # steps that pass nothing on
@@ -114,8 +120,9 @@ def backward_group(
     if one.restart is not None:
         flags = events.resets[..., None]  # pyright: ignore[reportOptionalSubscript]
         restarts = (jnp.sum(jnp.where(flags, kept * delta, jnp.zeros_like(delta)), axis=0),)
-    entered = before(events, reverse, hs, start, (one.restart or one.start)[0])
+    entered = entering_states(events, reverse, hs, start, (one.restart or one.start)[0])
     starts, taps = kept[first] * delta[first], inside(events, (delta,))
     starts = (starts if ends is None else jnp.where(ends[first][:, None], nothing, starts),)
-    found = of_weights(what, wanted, one, events, entered, None, moved.astype(one.w_rec.dtype))
-    return with_states(found, wanted, one, starts, restarts, taps)
+    weights, xs = from_terms((moved * entered.astype(dtype), moved))
+    weights = jax.tree.map(lambda grad, flag: grad if flag else None, weights, wanted.weights)
+    return with_states(weights, xs if wanted.xs else None, wanted, one, starts, restarts, taps)

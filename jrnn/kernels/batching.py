@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence
+from jrnn.kernels.problem import Events, Operands, Outcome, Scan
 from jrnn.types import Array
 
-ROWS = Operands(xs=2, w_in=None, w_rec=None, bias=None, bias_rec=None, start=1, restart=1, tap=2)  # pyright: ignore
+ROWS = Operands(xs=2, weights=None, start=1, restart=1, tap=2)  # pyright: ignore
 """The axis of the sequences B in each operand; None in the weights, which have none."""
 ALONG = {Operands: ROWS, Events: Events(2, 2, 2, 2), Outcome: Outcome(2, 1, 2)}  # pyright: ignore[reportArgumentType]
 
@@ -23,10 +23,10 @@ def rows_axes(args: Sequence[Operands | Events | Outcome]) -> list[int | None]:
 
 
 def into_groups(
-    call: Callable, what: Recurrence, size: int, args: Sequence[Array], dims: Sequence[int | None]
+    call: Callable, scan: Scan, size: int, args: Sequence[Array], dims: Sequence[int | None]
 ) -> tuple[list[Array], list[int]]:
-    """(results, their new axes) of `call(what, *args)`, mapped over axis `dims` of the arrays: it joins the groups."""
-    groups = len(what.reverse)
+    """(results, their new axes) of `call(scan, *args)`, mapped over axis `dims` of the arrays: it joins the groups."""
+    groups = len(scan.reverse)
 
     def join(array: Array, dim: int | None) -> Array:
         if dim is None and array.shape[0] == 1:
@@ -36,13 +36,13 @@ def into_groups(
         array = jnp.broadcast_to(array, (size, old, *array.shape[2:]))
         return array.reshape(size * old, *array.shape[2:])
 
-    results = call(what.repeated(size), *map(join, args, dims))
+    results = call(scan.repeated(size), *map(join, args, dims))
     return [a.reshape(size, groups, *a.shape[1:]) for a in results], [0] * len(results)
 
 
 def into_rows(
     call: Callable,
-    what: Recurrence,
+    scan: Scan,
     size: int,
     args: Sequence[Array],
     dims: Sequence[int | None],
@@ -61,5 +61,5 @@ def into_rows(
     def part(array: Array, rows: Any) -> Array:
         return array.reshape(*array.shape[:rows], size, array.shape[rows] // size, *array.shape[rows + 1 :])
 
-    results = call(what, *map(join, args, dims, takes))
+    results = call(scan, *map(join, args, dims, takes))
     return [part(a, rows) for a, rows in zip(results, gives, strict=True)], list(gives)

@@ -6,52 +6,35 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jrnn.kernels.problem import GATES, Events, Weights
+from jrnn.kernels.problem import Events
+from jrnn.kernels.recurrences import RECURRENCES, Recurrence
 from jrnn.types import Array, InputError, Shape
 
 
-def check_weights(weights: Weights) -> None:
-    """InputError unless the kind is known and its arrays are there, fit each other and have one dtype."""
-    if not isinstance(weights, Weights):
-        raise InputError(
-            "weights", f"a {type(weights).__name__}", "jrnn.kernels.Weights, as `cell.kernel(params)` makes"
-        )
-    if not isinstance(weights.kind, str) or weights.kind not in GATES:
-        raise InputError("weights.kind", repr(weights.kind), f"one of {tuple(GATES)}")
-    for name in ("w_in", "w_rec", "bias"):
-        check_real(f"weights.{name}", getattr(weights, name))
-    if weights.bias_rec is not None:
-        check_real("weights.bias_rec", weights.bias_rec)
-    inside = weights.kind == "gru"
-    if inside != (weights.bias_rec is not None):
-        need = "[H], as the reset comes after the product" if inside else f"None, as a {weights.kind} has no such bias"
-        raise InputError("weights.bias_rec", "None" if weights.bias_rec is None else "an array", need)
-    units, features = weights.w_rec.shape[:1], weights.w_in.shape[:1]
-    if not (units and features):
-        raise InputError("weights", "a number for a matrix", "w_in [F, G H], w_rec [H, G H], bias [G H]")
-    wide = (GATES[weights.kind] * units[0],)
-    shapes = {
-        "w_rec": units if weights.kind == "linear" else units + wide,
-        "w_in": features + wide,
-        "bias": wide,
-        "bias_rec": units,
-    }
-    for name, shape in shapes.items():
-        array = getattr(weights, name)
-        if array is not None and (array.shape, array.dtype) != (shape, weights.w_rec.dtype):
-            need = f"{weights.w_rec.dtype}{list(shape)}, to go with w_rec {list(weights.w_rec.shape)}"
-            raise InputError(f"weights.{name}", f"{array.dtype}{list(array.shape)}", need)
+def own_weights(weights: Any) -> tuple[Recurrence, Any]:
+    """(the recurrence that a cell's kernel names, its arrays), or InputError unless it is known and they fit."""
+    if not isinstance(weights, tuple) or not hasattr(weights, "kind"):
+        need = "jrnn.kernels.Weights, as `cell.kernel(params)` makes"
+        raise InputError("weights", f"a {type(weights).__name__}", need)
+    if not isinstance(weights.kind, str) or weights.kind not in RECURRENCES:
+        raise InputError("weights.kind", repr(weights.kind), f"one of {tuple(RECURRENCES)}")
+    recurrence = RECURRENCES[weights.kind]
+    own: Any = recurrence.weights(*weights[1:])
+    for name, array in own._asdict().items():
+        if array is not None or name not in own._field_defaults:
+            check_real(f"weights.{name}", array)
+    recurrence.check(own)
+    return recurrence, own
 
 
-def check_states(kind: str, name: str, arrays: tuple[Array, ...] | None, shape: Shape) -> None:
-    """InputError unless they are h, or the LSTM's (h, c), of this shape; None will do."""
+def check_states(parts: tuple[str, ...], name: str, arrays: tuple[Array, ...] | None, shape: Shape) -> None:
+    """InputError unless they are the parts of a state (h, or h and c), of this shape; None will do."""
     if arrays is None:
         return
-    needed = ("h", "c") if kind == "lstm" else ("h",)
     if not isinstance(arrays, tuple | list):
-        raise InputError(name, f"a {type(arrays).__name__}", f"a tuple of {len(needed)}: {', '.join(needed)}")
-    if len(arrays) != len(needed):
-        raise InputError(name, f"{len(arrays)} arrays", f"{len(needed)}: {', '.join(needed)}")
+        raise InputError(name, f"a {type(arrays).__name__}", f"a tuple of {len(parts)}: {', '.join(parts)}")
+    if len(arrays) != len(parts):
+        raise InputError(name, f"{len(arrays)} arrays", f"{len(parts)}: {', '.join(parts)}")
     for array in arrays:
         check_shape(name, array, shape)
 

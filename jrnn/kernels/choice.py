@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from jrnn.kernels.recurrences import RECURRENCES
 from jrnn.kernels.rule import IMPLEMENTATIONS
 from jrnn.types import InputError
 
@@ -75,4 +76,4 @@ def refusal(name: str, cell: Any, params: Any) -> str | None:
     dtypes = {a.dtype for a in jax.tree.leaves(weights[1:])}
     if len(dtypes) > 1:
         return f"the parameters have several dtypes, {sorted(map(str, dtypes))}"
-    return IMPLEMENTATIONS[name].refuses(weights.kind, dtypes.pop())
+    return IMPLEMENTATIONS[name].refuses(RECURRENCES[weights.kind], dtypes.pop())

@@ -13,11 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.kernels.problem import GATES, Events, Operands, Outcome, Recurrence, aligned, array_like, sizes
+from jrnn.kernels.problem import Events, Operands, Outcome, Scan, aligned, array_like, sizes
+from jrnn.kernels.recurrences import Recurrence
 from jrnn.types import Array, wide_dtype
 
-KINDS = {"tanh": 0, "relu": 1, "identity": 2, "lstm": 3, "gru": 4, "gru_reset_before": 5}
 DTYPES = ("float32", "float64", "bfloat16")
+
+# the order of arguments and results, by their names in `native/problem.h`; a test reads them from `native/handlers.cc`
+WEIGHTS = ("w_in", "w_rec", "bias", "bias_rec")
+OPERANDS = ("xs", *WEIGHTS, "h0", "c0", "reset_h", "reset_c", "inside", "valid", "resets", "cuts", "tap_h", "tap_c")
+SAVED = ("hs", "cs", "gates", "g_hs", "g_cs", "g_last_h", "g_last_c")
+RESULTS = ("hs", "cs", "gates", "last_h", "last_c")
+GRADIENTS = ("d_xs", *(f"d_{name}" for name in WEIGHTS), "d_h0", "d_c0", "d_reset_h", "d_reset_c", "d_tap_h", "d_tap_c")
+
 PLACE = Path(__file__).parent
 LIBRARY = Path(os.environ.get("JRNN_KERNEL", PLACE / "_recurrence.so"))  # another build, say with sanitizers
 REASON = PLACE / "_recurrence.txt"
@@ -66,119 +74,99 @@ def instructions() -> str:
     return library().jrnn_instructions().decode()
 
 
-def refuses(kind: str, dtype: Any) -> str | None:
+def refuses(recurrence: Recurrence, dtype: Any) -> str | None:
     """Why this implementation cannot run such a recurrence; None if it can."""
     if jax.default_backend() != "cpu":
         return f"it runs on CPUs, and JAX runs on {jax.default_backend()}"
-    if kind not in KINDS:
-        return f"it has no {kind}"
+    if recurrence.native is None:
+        return f"it has no {recurrence.name}"
     if str(dtype) not in DTYPES:
         return f"it has no {dtype}"
     return library() if isinstance(library(), str) else None
 
 
-def forward(what: Recurrence, operands: Operands, events: Events, all_states: bool, keep: bool) -> Outcome:
+def forward(scan: Scan, operands: Operands, events: Events, all_states: bool, keep: bool) -> Outcome:
     """The recurrence; with `keep`, the gates [E, T, B, kept, H] for the backward pass too."""
-    n, dtype = sizes(what, operands), operands.w_rec.dtype
-    along = (n.groups, n.steps, n.rows, n.units)
-    kept = gates_kept(what.kind, dtype) if keep else 0
-    results = (
-        along,
-        along if what.has_cell and all_states else (1, 0),
-        (n.groups, n.steps, n.rows, kept, n.units),
-        (n.groups, n.rows, n.units),
-        (n.groups, n.rows, n.units) if what.has_cell else (1, 0),
-    )
-    types = [(shape, wide_dtype(dtype) if i == 2 else dtype) for i, shape in enumerate(results)]
-    hs, cs, gates, h, c = call("jrnn_forward", what, operands, events, types, ())
-    states = (hs, cs) if what.has_cell and all_states else (hs,)
-    return Outcome(states, (h, c) if what.has_cell else (h,), gates if keep else None)
+    n, dtype = sizes(scan, operands), operands.dtype
+    has_cell = len(operands.start) > 1
+    kept = scan.recurrence.gates_kept(dtype) if keep else 0
+    states, last = (n.groups, n.steps, n.rows, n.units), (n.groups, n.rows, n.units)
+    types = {
+        "hs": (states, dtype),
+        "gates": ((n.groups, n.steps, n.rows, kept, n.units), wide_dtype(dtype)),
+        "last_h": (last, dtype),
+    }
+    if has_cell:
+        types |= {"last_c": (last, dtype)} | ({"cs": (states, dtype)} if all_states else {})
+    found = call("jrnn_forward", scan, operands, named(operands, events, scan), RESULTS, types)
+    gates = found["gates"] if keep else None
+    return Outcome(parts(found, "hs", "cs"), parts(found, "last_h", "last_c"), gates)
 
 
 def backward(
-    what: Recurrence, wanted: Any, operands: Operands, events: Events, saved: Outcome, cotangents: Outcome
+    scan: Scan, wanted: Any, operands: Operands, events: Events, saved: Outcome, cotangents: Outcome
 ) -> Operands:
     """The gradients of the operands that are wanted (a pytree of bool, or more of them), None for the others."""
-    n, dtype = sizes(what, operands), operands.w_rec.dtype
-    nothing = jnp.zeros((1, 0), dtype)
-
-    def shape(of: bool, *dims: int) -> tuple[int, ...]:
-        return (n.groups, *dims) if of else (1, 0)
-
-    weights = bool(wanted.w_in or wanted.w_rec or wanted.bias or wanted.bias_rec)
-    wide = GATES[what.kind] * n.units
-    starts, restarts, taps = (any(flags or ()) for flags in (wanted.start, wanted.restart, wanted.tap))
-    state, along, cell = (n.rows, n.units), (n.steps, n.rows, n.units), what.has_cell
-    results = (
-        shape(wanted.xs, n.steps, n.rows, n.features),
-        shape(weights, n.features, wide),
-        shape(weights, n.units, wide),
-        shape(weights, wide),
-        shape(weights and what.kind == "gru", n.units),
-        shape(starts, *state),
-        shape(starts and cell, *state),
-        shape(restarts, *state),
-        shape(restarts and cell, *state),
-        shape(taps, *along),
-        shape(taps and cell, *along),
+    given = named(operands, events, scan) | {"gates": saved.gates}
+    pairs = (
+        (("hs", "cs"), saved.states),
+        (("g_hs", "g_cs"), cotangents.states),
+        (("g_last_h", "g_last_c"), cotangents.last),
     )
-    more = [*pair(saved.states, nothing), saved.gates, *pair(cotangents.states, nothing)]
-    more = [nothing if a is None else a for a in (*more, *pair(cotangents.last, nothing))]
-    grads = call("jrnn_backward", what, operands, events, [(s, dtype) for s in results], more)
-    xs, w_in, w_rec, bias, bias_rec, h0, c0, h1, c1, tap_h, tap_c = grads
+    for names, arrays in pairs:
+        given |= dict(zip(names, arrays))
+    asked = {
+        "xs": bool(wanted.xs),
+        **dict.fromkeys(WEIGHTS, any(jax.tree.leaves(wanted.weights))),  # one product finds them all
+        **dict.fromkeys(("h0", "c0"), any(wanted.start)),
+        **dict.fromkeys(("reset_h", "reset_c"), any(wanted.restart or ())),
+        **dict.fromkeys(("tap_h", "tap_c"), any(wanted.tap or ())),
+    }
+    groups, own = len(scan.reverse), named(operands, events)  # a tap of zeros has a gradient, too
+    types = {
+        f"d_{name}": ((groups, *array.shape[1:]), operands.dtype)
+        for name, array in own.items()
+        if asked.get(name) and array is not None
+    }
+    found = call("jrnn_backward", scan, operands, given, GRADIENTS, types)
+    weights = type(operands.weights)(*(found.get(f"d_{name}") for name in operands.weights._fields))
 
-    def states(of: bool, like: tuple | None, h: Array, c: Array) -> Any:
-        return None if like is None else (h, c)[: len(like)] if of else (None,) * len(like)
+    def states(like: tuple | None, *names: str) -> Any:
+        return like and tuple(found.get(name) for name in names[: len(like)])
 
-    found: dict[str, Any] = dict(
-        xs=xs if wanted.xs else None,
-        w_in=w_in if weights else None,
-        w_rec=w_rec if weights else None,
-        bias=bias if weights else None,
-        bias_rec=bias_rec if weights and operands.bias_rec is not None else None,
-        start=states(starts, operands.start, h0, c0),
-        restart=states(restarts, operands.restart, h1, c1),
-        tap=states(taps, operands.tap, tap_h, tap_c),
+    return Operands(
+        found.get("d_xs"),  # pyright: ignore[reportArgumentType]
+        weights,
+        states(operands.start, "d_h0", "d_c0"),
+        states(operands.restart, "d_reset_h", "d_reset_c"),
+        states(operands.tap, "d_tap_h", "d_tap_c"),
     )
-    return Operands(**found)
 
 
-def gates_kept(kind: str, dtype: Any) -> int:
-    """Arrays [T, B, H] the forward pass keeps: an Elman network's slope follows from h, unless h was rounded."""
-    kept = {"lstm": 4, "gru": 4, "gru_reset_before": 3}
-    return kept.get(kind, int(wide_dtype(dtype) != dtype))
+def named(operands: Operands, events: Events, scan: Scan | None = None) -> dict[str, Array | None]:
+    """The arrays by the names of `OPERANDS`; a tap that `scan` says is zero is not read."""
+    tap = None if scan is not None and scan.silent else operands.tap
+    pairs = (("h0", "c0"), operands.start), (("reset_h", "reset_c"), operands.restart), (("tap_h", "tap_c"), tap)
+    found = {"xs": operands.xs} | operands.weights._asdict() | events._asdict()
+    return found | {name: array for names, arrays in pairs for name, array in zip(names, arrays or ())}
 
 
-def pair(arrays: Any, nothing: Array) -> tuple[Array, Array]:
-    """(h, c) with an empty array for what is not there."""
-    given = [nothing if a is None else a for a in (arrays or ())]
-    return (*given, *(nothing,) * (2 - len(given)))  # pyright: ignore[reportReturnType]
+def parts(found: dict[str, Array], *names: str) -> tuple[Array, ...]:
+    """h, or h and c."""
+    return tuple(found[name] for name in names if name in found)
 
 
-def call(name: str, what: Recurrence, operands: Operands, events: Events, results: list, more: Any) -> Any:
-    """The FFI call: the operands and events in the handlers' order, an empty array for None."""
-    dtype = operands.w_rec.dtype
-    nothing = jnp.zeros((1, 0), dtype)
-    tap = None if what.silent else operands.tap
-    arrays = [
-        operands.xs,
-        operands.w_in,
-        operands.w_rec,
-        operands.bias,
-        operands.bias_rec,
-        *pair(operands.start, nothing),
-        *pair(operands.restart, nothing),
-        events.inside,
-        events.valid,
-        events.resets,
-        events.cuts,
-        *pair(tap, nothing),
-        *more,
-    ]
-    arrays = aligned([nothing if a is None else a for a in arrays])
+def call(
+    name: str, scan: Scan, operands: Operands, given: dict[str, Array | None], order: tuple[str, ...], types: dict
+) -> dict[str, Array]:
+    """The FFI call: arrays by name -> the results asked for by name, {name: (shape, dtype)}; others are empty."""
     if not operands.xs.shape[2]:
-        return [jnp.zeros(shape, dtype) for shape, dtype in results]
-    results = [array_like(arrays[0], shape, dtype) for shape, dtype in results]
-    numbers = (KINDS[what.kind], *sizes(what, operands))
-    reverse = np.asarray(what.reverse, np.int64)
-    return jax.ffi.ffi_call(name, results)(*arrays, sizes=np.asarray(numbers, np.int64), reverse=reverse)
+        return {result: jnp.zeros(*of) for result, of in types.items()}
+    nothing = jnp.zeros((1, 0), operands.dtype)
+    names = OPERANDS if order is RESULTS else (*OPERANDS, *SAVED)
+    arrays = aligned([nothing if given.get(each) is None else given[each] for each in names])
+    results = [array_like(arrays[0], *types.get(each, ((1, 0), operands.dtype))) for each in order]
+    numbers = np.asarray((scan.recurrence.native, *sizes(scan, operands)), np.int64)
+    reverse = np.asarray(scan.reverse, np.int64)
+    found = dict(zip(order, jax.ffi.ffi_call(name, results)(*arrays, sizes=numbers, reverse=reverse), strict=True))
+    return {result: found[result] for result in types}

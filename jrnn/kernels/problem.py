@@ -10,43 +10,36 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
-from jax import core
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jrnn.kernels.recurrences import Recurrence
 from jrnn.types import Array
-
-GATES = {"tanh": 1, "relu": 1, "identity": 1, "linear": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
-"""G of each kind: Elman networks by their activation, the diagonal linear recurrence, the LSTM (i, f, g, o), the GRU's
-two variants (r, z, n)."""
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
-class Recurrence:
-    """The static part of a recurrence."""
+class Scan:
+    """The static part of a recurrence over a whole sequence."""
 
-    kind: str
-    """One of `GATES`."""
+    recurrence: Recurrence
     reverse: tuple[bool, ...]
     """Of each of the E groups: whether it reads from the end."""
     silent: bool = False
     """The tap is known to be zero: it takes a gradient and is not read."""
 
-    @property
-    def has_cell(self) -> bool:
-        """Whether the state is (h, c)."""
-        return self.kind == "lstm"
-
-    def repeated(self, times: int) -> Recurrence:
+    def repeated(self, times: int) -> Scan:
         """The same for `times` copies of its groups, one after the other."""
         return replace(self, reverse=self.reverse * times)
 
 
 class Weights(NamedTuple):
-    """What a cell's `kernel(params)` gives: its recurrence, without the axis of groups."""
+    """What a cell's `kernel(params)` gives where its recurrence is dense: its name, and its arrays without groups.
+
+    Any NamedTuple will do whose first field names a recurrence and whose others are that recurrence's `weights`.
+    """
 
     kind: str
-    """One of `GATES`."""
+    """One of `jrnn.kernels.RECURRENCES`."""
     w_in: Array
     """[F, G H]."""
     w_rec: Array
@@ -58,24 +51,22 @@ class Weights(NamedTuple):
 
 
 class Operands(NamedTuple):
-    """The arrays that have derivatives."""
+    """The arrays that have derivatives, all of one dtype."""
 
     xs: Array
     """[E, T, B, F]; F = 0 without inputs."""
-    w_in: Array
-    """[E, F, G H]."""
-    w_rec: Array
-    """[E, H, G H]; [E, H] of the linear recurrence."""
-    bias: Array
-    """[E, G H]."""
-    bias_rec: Array | None
-    """[E, H], of the GRU with the reset after the product: beside h U_n."""
+    weights: Any
+    """The recurrence's own NamedTuple, each array with the axis of groups in front: [E, ...]."""
     start: tuple[Array, ...]
     """h_0, or (h_0, c_0) [E, B, H]."""
     restart: tuple[Array, ...] | None
     """What a reset goes to, alike; None without resets."""
     tap: tuple[Array, ...] | None
     """Added to the state after each step [E, T, B, H]; its gradient is dL/dh_t."""
+
+    @property
+    def dtype(self) -> Any:
+        return self.start[0].dtype
 
 
 class Events(NamedTuple):
@@ -108,15 +99,10 @@ class Sizes(NamedTuple):
     units: int
 
 
-def sizes(what: Recurrence, operands: Operands) -> Sizes:
+def sizes(scan: Scan, operands: Operands) -> Sizes:
     """The sizes of a call, from its shapes."""
     _, steps, rows, features = operands.xs.shape
-    return Sizes(len(what.reverse), steps, rows, features, operands.w_rec.shape[1])
-
-
-def avals_of(tree: Any) -> Any:
-    """The abstract values of arrays; abstract values stay as they are."""
-    return jax.tree.map(lambda a: a if isinstance(a, core.ShapedArray) else jax.typeof(a), tree)
+    return Sizes(len(scan.reverse), steps, rows, features, operands.start[0].shape[-1])
 
 
 def aligned(tree: Any) -> Any:

@@ -26,7 +26,7 @@ from jax.interpreters.partial_eval import dce_rules
 from jrnn.kernels import associative, native, reference, xla
 from jrnn.kernels.batching import into_groups, into_rows, rows_axes
 from jrnn.kernels.partition import ask_for_devices, on_several_devices, over_devices
-from jrnn.kernels.problem import Events, Operands, Outcome, Recurrence, aligned
+from jrnn.kernels.problem import Events, Operands, Outcome, Scan, aligned
 from jrnn.types import Array
 
 IMPLEMENTATIONS: dict[str, Any] = {"native": native, "associative": associative, "xla": xla}
@@ -36,7 +36,7 @@ IMPLEMENTATIONS: dict[str, Any] = {"native": native, "associative": associative,
 class Call:
     """The static part of a call of one of the primitives; hashable."""
 
-    what: Recurrence
+    scan: Scan
     name: str
     """The implementation."""
     keep: bool
@@ -51,7 +51,7 @@ class Call:
     """Of each operand, in order: whether it moves (push) or its gradient is asked for (pull)."""
 
     def recur(self, operands: Operands, events: Events) -> Outcome:
-        return IMPLEMENTATIONS[self.name].forward(self.what, operands, events, self.all_states, self.kept)
+        return IMPLEMENTATIONS[self.name].forward(self.scan, operands, events, self.all_states, self.kept)
 
     def push(self, operands: Operands, events: Events, saved: Outcome, moves: list[Array]) -> Outcome:
         """Tangents of what `recur` returns but the gates; `saved` is a function of the operands and not read."""
@@ -67,19 +67,19 @@ class Call:
     def pull(self, operands: Operands, events: Events, saved: Outcome, cotangents: Outcome) -> list[Array]:
         """The gradients of the operands that are wanted, of every group [E, ...] where they share one, too."""
         wanted = jax.tree.unflatten(jax.tree.structure(operands), self.wanted)
-        found = IMPLEMENTATIONS[self.name].backward(self.what, wanted, operands, events, saved, cotangents)
+        found = IMPLEMENTATIONS[self.name].backward(self.scan, wanted, operands, events, saved, cotangents)
         leaves = jax.tree.structure(operands).flatten_up_to(found)
         return [leaf for leaf, moved in zip(leaves, self.wanted, strict=True) if moved]
 
     def spec(self, operands: Operands, events: Events) -> Outcome:
-        found = reference.run(self.what, operands, events)
+        found = reference.run(self.scan, operands, events)
         return found if self.all_states else found._replace(states=found.states[:1])
 
     def spec_pull(self, operands: Operands, events: Events, saved: Outcome, cotangents: Outcome) -> list[Array]:
         """`pull` as a function of the operands and cotangents alone: what was saved follows from the operands."""
-        groups = len(self.what.reverse)
+        groups = len(self.scan.reverse)
         own = jax.tree.map(lambda a: jnp.broadcast_to(a, (groups, *a.shape[1:])), operands)
-        found, back = jax.vjp(lambda o: reference.run(self.what, o, events), own)
+        found, back = jax.vjp(lambda o: reference.run(self.scan, o, events), own)
         given = [
             jnp.zeros_like(leaf) if c is None else jnp.broadcast_to(c, leaf.shape)
             for leaf, c in zip(*(jax.tree.leaves(t, is_leaf=is_none) for t in (found, cotangents)), strict=True)
@@ -120,10 +120,10 @@ def compiled(primitive: Any, call: Call) -> Any:
 
 
 def forward(
-    what: Recurrence, operands: Operands, events: Events, name: str, all_states: bool = True, keep: bool = True
+    scan: Scan, operands: Operands, events: Events, name: str, all_states: bool = True, keep: bool = True
 ) -> Outcome:
     """The recurrence by an implementation; `keep`: its backward pass starts from the gates, not from states alone."""
-    return bind(recur_p, Call(what, name, keep, None, all_states), *aligned((operands, events)))
+    return bind(recur_p, Call(scan, name, keep, None, all_states), *aligned((operands, events)))
 
 
 def recur_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, call: Call) -> tuple[list, list]:
@@ -210,8 +210,8 @@ def batch(primitive: Any, args: Sequence[Array], dims: Sequence[Any], *, call: C
     """The new axis joins the sequences where the weights have none and nothing is summed over sequences; else the
     groups. So it does for gradients at one point, whose operands need no copies then."""
 
-    def joined(what: Recurrence, *args: Array) -> list[Array]:
-        return primitive.bind(*args, call=replace(call, what=what))
+    def joined(scan: Scan, *args: Array) -> list[Array]:
+        return primitive.bind(*args, call=replace(call, scan=scan))
 
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
     one = [a.shape if d is None else (*a.shape[:d], *a.shape[d + 1 :]) for a, d in zip(args, dims, strict=True)]
@@ -224,8 +224,8 @@ def batch(primitive: Any, args: Sequence[Array], dims: Sequence[Any], *, call: C
         same_weights = all(d is None for d, axis in zip(dims, takes, strict=True) if axis is None)
         one_point = primitive is pull_p and jax.tree.unflatten(call.tree, dims)[0].xs is None
         if same_weights and None not in gives and not one_point:
-            return into_rows(joined, call.what, size, args, dims, takes, gives)
-    return into_groups(joined, call.what, size, args, dims)
+            return into_rows(joined, call.scan, size, args, dims, takes, gives)
+    return into_groups(joined, call.scan, size, args, dims)
 
 
 def sequences(primitive: Any, call: Call, avals: Sequence[Any]) -> tuple[list[int | None], list[int | None]]:
@@ -256,13 +256,13 @@ def is_none(leaf: Any) -> bool:
 
 def lower(primitive: Any, call: Call, ctx: Any, *args: Any) -> Any:
     def of_groups(reverse: tuple[bool, ...]) -> Any:
-        own = replace(call, what=replace(call.what, reverse=reverse))
+        own = replace(call, scan=replace(call.scan, reverse=reverse))
         return lambda *leaves: jax.tree.leaves(run(primitive, own)(*leaves))
 
-    function = of_groups(call.what.reverse)
+    function = of_groups(call.scan.reverse)
     if on_several_devices(ctx) and call.name == "native" and primitive is not push_p:
         sizes = tuple([a.shape for a in avals] for avals in (ctx.avals_in, ctx.avals_out))
-        function = over_devices(of_groups, call.what.reverse, *sequences(primitive, call, ctx.avals_in), sizes)
+        function = over_devices(of_groups, call.scan.reverse, *sequences(primitive, call, ctx.avals_in), sizes)
     return mlir.lower_fun(function, multiple_results=True)(ctx, *args)
 
 

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.kernels import reference
-from jrnn.kernels.checks import check_events, check_real, check_shape, check_sizes, check_states, check_weights
-from jrnn.kernels.problem import Events, Operands, Recurrence, Weights, placed_like
+from jrnn.kernels.checks import check_events, check_real, check_shape, check_sizes, check_states, own_weights
+from jrnn.kernels.problem import Events, Operands, Scan, Weights, placed_like
+from jrnn.kernels.recurrences import Recurrence
 from jrnn.kernels.rule import IMPLEMENTATIONS, forward
 from jrnn.types import Array, InputError, Shape, size_of
 
@@ -40,13 +41,13 @@ def recur_all(problems: Sequence[Problem], implementation: str, all_states: bool
     shared = problems[0].operands.xs
     alone = [(problem.operands._replace(xs=None), problem.events) for problem in problems]
     operands, events = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *alone)
-    operands, what = operands._replace(xs=shared), problems[0].what
-    what = replace(what, reverse=tuple(problem.what.reverse[0] for problem in problems))
+    operands, scan = operands._replace(xs=shared), problems[0].scan
+    scan = replace(scan, reverse=tuple(problem.scan.reverse[0] for problem in problems))
     if isinstance(implementation, str) and implementation == "reference":
-        found = reference.run(what, operands, events)
+        found = reference.run(scan, operands, events)
     else:
-        check_takes(implementation, what.kind, operands.w_rec.dtype)
-        found = forward(what, operands, events, implementation, all_states, keep)
+        check_takes(implementation, scan.recurrence, operands.dtype)
+        found = forward(scan, operands, events, implementation, all_states, keep)
     return [
         tuple(
             tuple(h[g].reshape(*h.shape[1 : h.ndim - 2], *problem.batch_shape, h.shape[-1]) for h in part)
@@ -56,11 +57,11 @@ def recur_all(problems: Sequence[Problem], implementation: str, all_states: bool
     ]
 
 
-def check_takes(implementation: str, kind: str, dtype: Any) -> None:
+def check_takes(implementation: str, recurrence: Recurrence, dtype: Any) -> None:
     """InputError unless the implementation is known and takes such a recurrence."""
     if not isinstance(implementation, str) or implementation not in IMPLEMENTATIONS:
         raise InputError("implementation", repr(implementation), f"one of {(*IMPLEMENTATIONS, 'reference')}")
-    why = IMPLEMENTATIONS[implementation].refuses(kind, dtype)
+    why = IMPLEMENTATIONS[implementation].refuses(recurrence, dtype)
     if why is not None:
         raise InputError("implementation", f"{implementation}, but {why}", "one that can run this call")
 
@@ -68,7 +69,7 @@ def check_takes(implementation: str, kind: str, dtype: Any) -> None:
 class Problem(NamedTuple):
     """What an implementation is given, one group, and the batch axes that became its sequences."""
 
-    what: Recurrence
+    scan: Scan
     operands: Operands
     events: Events
     batch_shape: Shape
@@ -100,9 +101,11 @@ def problem_of(
     Raises:
       InputError: shapes, dtypes or numbers of arrays that do not fit, no steps, or resets without `restart`.
     """
-    check_weights(weights)
+    recurrence, own = own_weights(weights)
+    features, units = recurrence.sizes(own)
     check_sizes(steps, batch_shape)
-    rows, dtype, batch = size_of(batch_shape), weights.w_rec.dtype, len(batch_shape)
+    rows, batch = size_of(batch_shape), len(batch_shape)
+    dtype = next(iter(jax.tree.leaves(own)), start[0]).dtype
     happened = events or Events()
     check_events(happened, (steps, *batch_shape))
     if happened.resets is not None and restart is None:
@@ -111,10 +114,10 @@ def problem_of(
         xs = jnp.zeros((steps, *batch_shape, 0), dtype)
     check_real("xs", xs)
     xs = jnp.asarray(xs).astype(dtype)
-    state = (*batch_shape, weights.w_rec.shape[0])
-    check_shape("xs", xs, (steps, *batch_shape, weights.w_in.shape[0]))
+    state = (*batch_shape, units)
+    check_shape("xs", xs, (steps, *batch_shape, features))
     for name, arrays, shape in (("start", start, state), ("restart", restart, state), ("tap", tap, (steps, *state))):
-        check_states(weights.kind, name, arrays, shape)
+        check_states(recurrence.parts, name, arrays, shape)
 
     def flat(array: Array, times: int) -> Array:
         lead = (1, *array.shape[:times], rows)
@@ -129,16 +132,12 @@ def problem_of(
         wide = array.reshape(array.shape + (1,) * (1 + batch - array.ndim))
         return flat(jnp.broadcast_to(wide, (steps, *batch_shape)), 1)
 
-    w_in, w_rec, bias, bias_rec = (None if w is None else w[None] for w in weights[1:])
     happened = Events(*map(flags, happened))
     operands = Operands(
         flat(xs, 1),
-        w_in,  # pyright: ignore[reportArgumentType]
-        w_rec,  # pyright: ignore[reportArgumentType]
-        bias,  # pyright: ignore[reportArgumentType]
-        bias_rec,
+        jax.tree.map(lambda w: w[None], own),
         tuple(flat(h, 0) for h in start),
         tuple(flat(h, 0) for h in restart or ()) if happened.resets is not None else None,
         None if tap is None else tuple(flat(h, 1) for h in tap),
     )
-    return Problem(Recurrence(weights.kind, (reverse,), silent), operands, happened, batch_shape)
+    return Problem(Scan(recurrence, (reverse,), silent), operands, happened, batch_shape)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.kernels import GATES, Events, Operands, Outcome, Recurrence, native
+from jrnn.kernels import RECURRENCES, Dense, Events, Operands, Outcome, Scan, native
 from jrnn.kernels.rule import forward
 
 
@@ -27,9 +27,9 @@ class Case(NamedTuple):
         return name in self.events.split()
 
     @property
-    def what(self):
+    def scan(self):
         backwards = tuple((g % 2 == 1) != ("reverse" in self) for g in range(self.groups))
-        return Recurrence(self.kind, backwards, "silent" in self)
+        return Scan(RECURRENCES[self.kind], backwards, "silent" in self)
 
 
 # of the array functions; where the kernel was not built, what tests one of them tests another
@@ -42,6 +42,7 @@ def able(kind):
 
 
 ALL = "lengths mask resets cuts tap"
+GATES = {"tanh": 1, "relu": 1, "identity": 1, "linear": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
 KINDS = ("tanh", "relu", "identity", "linear", "lstm", "gru", "gru_reset_before")
 CASES = [
     *(Case(kind, 1, 6, 5, 3, 4) for kind in KINDS),
@@ -92,7 +93,9 @@ def make(case, dtype=jnp.float64, seed=0):
         if "tap" in case or "silent" in case
         else None
     )
-    operands = Operands(array(e, t, b, f), *weights, bias_rec, state(), state() if "resets" in case else None, tap)
+    operands = Operands(
+        array(e, t, b, f), Dense(*weights, bias_rec), state(), state() if "resets" in case else None, tap
+    )
     inside = valid = None
     if "lengths" in case:
         inside = valid = jax.device_put(np.arange(t)[None, :, None] < rng.integers(0, t + 1, (e, 1, b)))
@@ -102,10 +105,23 @@ def make(case, dtype=jnp.float64, seed=0):
     return operands, events
 
 
-def kernel(what, keep=True, all_states=True, name=None):
+def fields(operands):
+    """{name: array or arrays} of the operands, the weights by their own names."""
+    return {name: value for name, value in operands._asdict().items() if name != "weights"} | operands.weights._asdict()
+
+
+def replaced(operands, **values):
+    """The operands with some of `fields` replaced."""
+    own = {name: values.pop(name) for name in operands.weights._fields if name in values}
+    return operands._replace(weights=operands.weights._replace(**own), **values)
+
+
+def kernel(scan, keep=True, all_states=True, name=None):
     """The recurrence by an implementation, through the primitive."""
 
-    return lambda operands, events: forward(what, operands, events, name or able(what.kind)[0], all_states, keep)
+    return lambda operands, events: forward(
+        scan, operands, events, name or able(scan.recurrence.name)[0], all_states, keep
+    )
 
 
 def pulled(run, cotangents):
@@ -141,7 +157,9 @@ __all__ = [
     "able",
     "close",
     "cotangents_like",
+    "fields",
     "kernel",
     "make",
     "pulled",
+    "replaced",
 ]

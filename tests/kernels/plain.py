@@ -33,7 +33,7 @@ def group(case, g, operands, events, cotangents):
         for name in events._fields
     }
     flags |= {name: np.asarray(f)[g] for name, f in events._asdict().items() if f is not None}
-    order = range(t_all)[::-1] if case.what.reverse[g] else range(t_all)
+    order = range(t_all)[::-1] if case.scan.reverse[g] else range(t_all)
     state, states, kept = [h.copy() for h in one.start], [np.empty((t_all, *h.shape)) for h in one.start], {}
     for t in order:
         if one.restart is not None:
@@ -55,16 +55,16 @@ def group(case, g, operands, events, cotangents):
                 tap[t] = np.where(flags["inside"][t][:, None], d, 0)
         valid = flags["valid"][t][:, None]
         passed, dz_x, dz_h = back(case.kind, one, kept[t], [np.where(valid, d, 0) for d in delta])
-        grads.xs[t] = dz_x @ one.w_in.T
-        grads.w_in[...] += one.xs[t].T @ dz_x
-        grads.bias[...] += dz_x.sum(0)
-        grads.w_rec[...] += kept[t]["before"][0].T @ dz_h
+        grads.xs[t] = dz_x @ one.weights.w_in.T
+        grads.weights.w_in[...] += one.xs[t].T @ dz_x
+        grads.weights.bias[...] += dz_x.sum(0)
+        grads.weights.w_rec[...] += kept[t]["before"][0].T @ dz_h
         if case.kind == "gru_reset_before":
             candidate = slice(2 * case.units, None)
-            grads.w_rec[:, candidate] += kept[t]["gated"].T @ dz_x[:, candidate]
-        if one.bias_rec is not None:
-            grads.bias_rec[...] += dz_h[:, -one.bias_rec.shape[0] :].sum(0)
-        passed[0] = passed[0] + dz_h @ one.w_rec.T
+            grads.weights.w_rec[:, candidate] += kept[t]["gated"].T @ dz_x[:, candidate]
+        if one.weights.bias_rec is not None:
+            grads.weights.bias_rec[...] += dz_h[:, -one.weights.bias_rec.shape[0] :].sum(0)
+        passed[0] = passed[0] + dz_h @ one.weights.w_rec.T
         delta = [np.where(valid, p, d) for p, d in zip(passed, delta)]
         resets, cuts = flags["resets"][t][:, None], flags["cuts"][t][:, None]
         if one.restart is not None:
@@ -82,7 +82,7 @@ def group(case, g, operands, events, cotangents):
 def step(kind, one, before, x):
     """(the state after, what the way back needs)."""
     h = before[0]
-    from_x, from_h = x @ one.w_in + one.bias, h @ one.w_rec
+    from_x, from_h = x @ one.weights.w_in + one.weights.bias, h @ one.weights.w_rec
     if kind == "lstm":
         i, f, g, o = np.split(from_x + from_h, 4, axis=1)
         i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
@@ -90,13 +90,13 @@ def step(kind, one, before, x):
         return [o * np.tanh(c), c], dict(i=i, f=f, g=g, o=o, c=c)
     if kind == "gru":
         (xr, xz, xn), (hr, hz, hn) = np.split(from_x, 3, axis=1), np.split(from_h, 3, axis=1)
-        r, z, m = sigmoid(xr + hr), sigmoid(xz + hz), hn + one.bias_rec
+        r, z, m = sigmoid(xr + hr), sigmoid(xz + hz), hn + one.weights.bias_rec
         n = np.tanh(xn + r * m)
         return [(1 - z) * n + z * h], dict(r=r, z=z, m=m, n=n)
     if kind == "gru_reset_before":
         (xr, xz, xn), (hr, hz, _) = np.split(from_x, 3, axis=1), np.split(from_h, 3, axis=1)
         r, z = sigmoid(xr + hr), sigmoid(xz + hz)
-        n = np.tanh(xn + (r * h) @ one.w_rec[:, 2 * h.shape[1] :])
+        n = np.tanh(xn + (r * h) @ one.weights.w_rec[:, 2 * h.shape[1] :])
         return [(1 - z) * n + z * h], dict(r=r, z=z, gated=r * h, n=n)
     value = {"tanh": np.tanh, "relu": lambda v: np.maximum(v, 0), "identity": lambda v: v}[kind](from_x + from_h)
     return [value], dict(value=value)
@@ -119,7 +119,7 @@ def back(kind, one, kept, delta):
     if kind == "gru_reset_before":
         r, z, n, h = kept["r"], kept["z"], kept["n"], before[0]
         dn, dz = dh * (1 - z) * (1 - n**2), dh * (h - n) * z * (1 - z)
-        gated = dn @ one.w_rec[:, 2 * h.shape[1] :].T
+        gated = dn @ one.weights.w_rec[:, 2 * h.shape[1] :].T
         dr = gated * h * r * (1 - r)
         # U_n multiplies no h: its gradient is the caller's
         return [dh * z + gated * r], np.concatenate([dr, dz, dn], axis=1), np.concatenate([dr, dz, 0 * dn], axis=1)

@@ -42,7 +42,7 @@ def soak(cases, seed):
 
     def by_spec(case, operands, happened, given):
         """The spec in bfloat16: a rounding moves relu's pre-activation over its corner, there as in the kernel."""
-        found, back = jax.vjp(lambda o: reference.run(case.what, o, happened), operands)
+        found, back = jax.vjp(lambda o: reference.run(case.scan, o, happened), operands)
         return found, back(jax.tree.unflatten(jax.tree.structure(found), given))[0]
 
     def off(found, wanted):
@@ -54,7 +54,7 @@ def soak(cases, seed):
         """None, or how far the kernel and the spec in the same dtype lie from the spec in float64, array by array."""
         narrow = dtype == "bfloat16"
         operands, happened = make(case, jnp.dtype(dtype), seed=number)
-        found, back = jax.vjp(lambda o: kernel(case.what, keep=keep)(o, happened), operands)
+        found, back = jax.vjp(lambda o: kernel(case.scan, keep=keep)(o, happened), operands)
         cotangents = cotangents_like(found, number)
         grads = back(jax.tree.unflatten(jax.tree.structure(found), cotangents))[0]
         wide, given = jax.tree.map(lambda a: np.asarray(a, np.float64), (operands, cotangents))

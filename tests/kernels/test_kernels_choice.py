@@ -155,8 +155,8 @@ from tests.kernels.plain import gradients
 from tests.kernels.test_kernels_values import test_tanh_and_sigmoid_within_4_ulp
 from jrnn.kernels import native, reference
 assert native.instructions() == os.environ["JRNN_ISA"], native.instructions()
-for case in (case for case in CASES[2::4] if case.kind in native.KINDS):
-    run = kernel(case.what)
+for case in (case for case in CASES[2::4] if case.scan.recurrence.native is not None):
+    run = kernel(case.scan)
     for dtype, tol in ((jnp.float64, 1e-12), (jnp.float32, 2e-5)):
         operands, events = make(case, dtype)
         found, back = jax.vjp(lambda o: run(o, events), operands)
@@ -165,7 +165,7 @@ for case in (case for case in CASES[2::4] if case.kind in native.KINDS):
         found, *given = jax.tree.map(lambda a: a.astype(jnp.float64), ((found, grads), operands, cotangents))
         close(found, gradients(case, given[0], events, given[1]), tol=tol)
     operands, events = make(case, jnp.bfloat16)
-    spec = lambda o, e: reference.run(case.what, o, e)
+    spec = lambda o, e: reference.run(case.scan, o, e)
     cotangents = cotangents_like(jax.eval_shape(spec, operands, events))
     both = (jax.jit(jax.grad(pulled(each, cotangents)))(operands, events) for each in (run, spec))
     for a, b in zip(*map(jax.tree.leaves, both)):

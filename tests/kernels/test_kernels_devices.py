@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jrnn
 
-from .cases import IMPLEMENTATIONS, Case, close, kernel, make
+from .cases import IMPLEMENTATIONS, Case, close, kernel, make, replaced
 
 EVERYONE = (*IMPLEMENTATIONS, "reference")
 
@@ -22,14 +22,14 @@ def test_shard_map_and_the_sum_over_devices():
     mesh = Mesh(np.asarray(jax.devices()[:2]), ("batch",))
 
     def loss(w_rec, xs, start):
-        return jnp.sum(kernel(case.what)(operands._replace(w_rec=w_rec, xs=xs, start=start), events).states[0] ** 2)
+        return jnp.sum(kernel(case.scan)(replaced(operands, w_rec=w_rec, xs=xs, start=start), events).states[0] ** 2)
 
     def local(w_rec, xs, start):
         return jax.lax.psum(loss(w_rec, xs, start), "batch")
 
     rows, state = PartitionSpec(None, None, "batch"), PartitionSpec(None, "batch")
     mapped = jax.shard_map(local, mesh=mesh, in_specs=(PartitionSpec(), rows, state), out_specs=PartitionSpec())
-    arguments = operands.w_rec, operands.xs, operands.start
+    arguments = operands.weights.w_rec, operands.xs, operands.start
     close(jax.jit(jax.grad(mapped))(*arguments), jax.grad(loss)(*arguments), tol=1e-12)
 
 
@@ -129,7 +129,7 @@ def test_plain_jit_gathers_what_is_split_elsewhere(axis):
     operands, events = make(case)
     mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
     spec = PartitionSpec(None, "x") if axis == "time" else PartitionSpec(None, None, None, "x")
-    grad = jax.jit(jax.grad(lambda o: jnp.sum(kernel(case.what)(o, events).states[0] ** 2)))
+    grad = jax.jit(jax.grad(lambda o: jnp.sum(kernel(case.scan)(o, events).states[0] ** 2)))
     split = operands._replace(xs=jax.device_put(operands.xs, NamedSharding(mesh, spec)))
     close(grad(split), grad(operands), tol=1e-12)
 

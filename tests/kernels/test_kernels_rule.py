@@ -10,7 +10,7 @@ import pytest
 import jrnn
 from jrnn.kernels import reference
 
-from .cases import IMPLEMENTATIONS, Case, close, cotangents_like, kernel, make, pulled
+from .cases import IMPLEMENTATIONS, Case, close, cotangents_like, fields, kernel, make, pulled, replaced
 
 CASES = [
     Case("lstm", 1, 4, 3, 2, 3, "lengths resets tap"),
@@ -28,14 +28,14 @@ def problem(request):
     operands, events = make(case)
 
     def spec(operands, events):
-        return reference.run(case.what, operands, events)
+        return reference.run(case.scan, operands, events)
 
     cotangents = cotangents_like(jax.eval_shape(spec, operands, events))
 
     def curved(run):  # squared, so that second derivatives see the cotangents too
         return lambda operands: pulled(run, cotangents)(operands, events) ** 2
 
-    return operands, curved(kernel(case.what)), curved(spec)
+    return operands, curved(kernel(case.scan)), curved(spec)
 
 
 def tangents_like(tree, seed=3, lead=()):
@@ -76,34 +76,33 @@ def test_hessian():
     operands, events = make(case)
 
     def of(run):
-        return lambda bias: jnp.sum(run(operands._replace(bias=bias), events).states[0] ** 2)
+        return lambda bias: jnp.sum(run(replaced(operands, bias=bias), events).states[0] ** 2)
 
-    wanted = jax.hessian(of(lambda o, e: reference.run(case.what, o, e)))(operands.bias)
-    close(jax.hessian(of(kernel(case.what)))(operands.bias), wanted, tol=1e-12)
+    wanted = jax.hessian(of(lambda o, e: reference.run(case.scan, o, e)))(operands.weights.bias)
+    close(jax.hessian(of(kernel(case.scan)))(operands.weights.bias), wanted, tol=1e-12)
 
 
 @pytest.mark.parametrize("mapped", ["data", "weights", "all", "one weight", "start"])
 def test_vmap(problem, mapped):
     """Over sequences, over an ensemble's parameters, over both: values and gradients (per example too)."""
     operands, loss, spec = problem
-    fields = {
+    chosen = {
         "data": ("xs", "start"),
         "weights": ("w_in", "w_rec", "bias"),
-        "all": operands._fields,
+        "all": tuple(fields(operands)),
         "one weight": ("w_rec",),
         "start": ("start",),
     }[mapped]
     axes = {"xs": 2, "start": 0, "w_rec": 1}  # not all in front
     values, where = {}, {}
-    for name in operands._fields:
-        old = getattr(operands, name)
+    for name, old in fields(operands).items():
         values[name] = old
         where[name] = jax.tree.map(lambda _: None, old)
-        if name in fields and old is not None:
+        if name in chosen and old is not None:
             axis = axes.get(name, 0)
             values[name] = jax.tree.map(lambda a, i=axis: jnp.moveaxis(a, 0, i), tangents_like(old, lead=(4,)))
             where[name] = jax.tree.map(lambda _, i=axis: i, old)
-    many, where = operands._replace(**values), operands._replace(**where)
+    many, where = replaced(operands, **values), replaced(operands, **where)
     for of in (lambda f: f, jax.grad):
         found = jax.jit(jax.vmap(of(loss), in_axes=(where,)))(many)
         close(found, jax.vmap(of(spec), in_axes=(where,))(many), tol=1e-11)
@@ -142,15 +141,15 @@ def test_vmap_repeats_no_operands():
 def test_vmap_twice():
     case = Case("lstm", 1, 3, 2, 2, 3)
     operands, events = make(case)
-    xs, w = tangents_like(operands.xs, lead=(3,)), tangents_like(operands.w_rec, lead=(2,))
+    xs, w = tangents_like(operands.xs, lead=(3,)), tangents_like(operands.weights.w_rec, lead=(2,))
 
     def of(run):
         def loss(w, xs):
-            return jnp.sum(run(operands._replace(w_rec=w, xs=xs), events).states[0] ** 2)
+            return jnp.sum(run(replaced(operands, w_rec=w, xs=xs), events).states[0] ** 2)
 
         return jax.vmap(jax.vmap(jax.grad(loss), in_axes=(None, 0)), in_axes=(0, None))(w, xs)
 
-    close(of(kernel(case.what)), of(lambda o, e: reference.run(case.what, o, e)), tol=1e-12)
+    close(of(kernel(case.scan)), of(lambda o, e: reference.run(case.scan, o, e)), tol=1e-12)
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
@@ -236,12 +235,12 @@ def test_gradients_that_nobody_asked_for(name):
     operands, events = make(case)
 
     def of(run, field):
-        return jax.grad(lambda v: jnp.sum(run(operands._replace(**{field: v}), events).states[0] ** 2))
+        return jax.grad(lambda v: jnp.sum(run(replaced(operands, **{field: v}), events).states[0] ** 2))
 
-    for field in operands._fields:
-        if getattr(operands, field) is not None:
+    for field, value in fields(operands).items():
+        if value is not None:
             found, wanted = (
-                of(run, field)(getattr(operands, field))
-                for run in (kernel(case.what, name=name), lambda o, e: reference.run(case.what, o, e))
+                of(run, field)(value)
+                for run in (kernel(case.scan, name=name), lambda o, e: reference.run(case.scan, o, e))
             )
             close(found, wanted, tol=1e-12)

@@ -9,7 +9,20 @@ import pytest
 
 from jrnn.kernels import native, reference
 
-from .cases import CASES, IMPLEMENTATIONS, KINDS, Case, able, close, cotangents_like, kernel, make, pulled
+from .cases import (
+    CASES,
+    IMPLEMENTATIONS,
+    KINDS,
+    Case,
+    able,
+    close,
+    cotangents_like,
+    fields,
+    kernel,
+    make,
+    pulled,
+    replaced,
+)
 
 SUMMED = ("w_in", "w_rec", "bias", "bias_rec", "restart")
 needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
@@ -29,13 +42,13 @@ def everyone(case, dtype, specs, keep=True):
 def given(case, dtype):
     """(operands, events, cotangents) of random numbers."""
     operands, events = make(case, dtype)
-    return operands, events, cotangents_like(jax.eval_shape(partial(reference.run, case.what), operands, events))
+    return operands, events, cotangents_like(jax.eval_shape(partial(reference.run, case.scan), operands, events))
 
 
 @cache
 def program(case, name, keep=True):
     """A function that finds (results, gradients), compiled once for all tests of the case."""
-    run = partial(reference.run, case.what) if name == "spec" else kernel(case.what, keep, name=name)
+    run = partial(reference.run, case.scan) if name == "spec" else kernel(case.scan, keep, name=name)
     return jax.jit(lambda o, e, c: (run(o, e), jax.grad(pulled(run, c))(o, e)))
 
 
@@ -70,7 +83,7 @@ def test_bfloat16(case):
         )
         for a, b in zip(*map(jax.tree.leaves, (outcome, wanted)), strict=True):
             assert np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)  # one rounding is 2e-3
-        for name, *leaves in zip(grads._fields, grads, right, exact):
+        for name, *leaves in zip(fields(grads), *(fields(g).values() for g in (grads, right, exact))):
             for a, b, x in zip(*map(jax.tree.leaves, leaves), strict=True):
                 near = np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)
                 far = min(np.linalg.norm(b - x), 2e-2 * np.linalg.norm(x)) if name in SUMMED else 0
@@ -83,7 +96,7 @@ def test_bfloat16_gradients_are_near_those_of_float32():
     wide = jax.tree.map(lambda a: a.astype(jnp.float32), operands)
 
     def grads(operands):
-        return jax.grad(lambda o: jnp.sum(kernel(case.what)(o, events).states[0].astype(jnp.float32) ** 2))(operands)
+        return jax.grad(lambda o: jnp.sum(kernel(case.scan)(o, events).states[0].astype(jnp.float32) ** 2))(operands)
 
     for a, b in zip(jax.tree.leaves(grads(operands)), jax.tree.leaves(grads(wide)), strict=True):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
@@ -102,9 +115,9 @@ def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place, value, dty
     if place == "cotangent":
         cotangents[0] = cotangents[0].at[0, 2, 1, 3].set(value)
     else:
-        array = getattr(operands, place)
+        array = fields(operands)[place]
         planted = (array[0].at[0, 1, 3].set(value), *array[1:]) if place == "start" else plant(array, value)
-        operands = operands._replace(**{place: planted})
+        operands = replaced(operands, **{place: planted})
     wanted = program(case, "spec")(operands, events, cotangents)
     for name in IMPLEMENTATIONS:
         found = program(case, name)(operands, events, cotangents)
@@ -129,7 +142,7 @@ def test_a_prefix_scan_is_cut_for_what_is_not_finite_too(place, flag):
     operands, events = make(case)
     events = events._replace(**{name: None if name != flag else events.resets for name in ("resets", "cuts")})
     operands = operands._replace(restart=operands.restart if flag == "resets" else None)
-    cotangents = cotangents_like(jax.eval_shape(partial(reference.run, case.what), operands, events))
+    cotangents = cotangents_like(jax.eval_shape(partial(reference.run, case.scan), operands, events))
     if place == "cotangent":
         cotangents[0] = cotangents[0].at[0, 4].set(np.inf)
     else:
@@ -138,7 +151,7 @@ def test_a_prefix_scan_is_cut_for_what_is_not_finite_too(place, flag):
     def all_of(run):
         return run(operands, events), jax.grad(pulled(run, cotangents))(operands, events)
 
-    found, wanted = all_of(kernel(case.what)), all_of(partial(reference.run, case.what))
+    found, wanted = all_of(kernel(case.scan)), all_of(partial(reference.run, case.scan))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
     assert not all(np.isfinite(a).all() for a in jax.tree.leaves(found))
@@ -154,7 +167,7 @@ def test_padding_may_hold_anything(name):
     case = Case("lstm", 1, 5, 4, 3, 6, "lengths")
     operands, events = make(case)
     bad = operands._replace(xs=jnp.where(events.valid[..., None], operands.xs, jnp.nan))
-    run = kernel(case.what, name=name)
+    run = kernel(case.scan, name=name)
     cotangents = cotangents_like(jax.eval_shape(run, operands, events))
     grads = jax.grad(pulled(run, cotangents))
     close(run(bad, events), run(operands, events), tol=1e-15)
@@ -181,12 +194,12 @@ def test_tanh_and_sigmoid_within_4_ulp(dtype):
     def run(kind, w_in, start):
         wide = w_in.shape[-1]
         operands = Operands_of(units, w_in, jnp.zeros((1, 1, wide), dtype), jnp.zeros((1, wide), dtype), start)
-        return kernel(Case(kind, 1, 1, 1, 1, 1).what)(operands, no_events)
+        return kernel(Case(kind, 1, 1, 1, 1, 1).scan)(operands, no_events)
 
-    from jrnn.kernels import Events, Operands
+    from jrnn.kernels import Dense, Events, Operands
 
     def Operands_of(xs, w_in, w_rec, bias, start):
-        return Operands(xs, w_in, w_rec, bias, None, start, None, None)
+        return Operands(xs, Dense(w_in, w_rec, bias), start, None, None)
 
     no_events = Events()
     nothing = jnp.zeros((1, len(z), 1), dtype)

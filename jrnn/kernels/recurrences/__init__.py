@@ -1,0 +1,23 @@
+"""The recurrences, one a file. A new one is a file here and a line in `RECURRENCES`."""
+
+from jrnn.kernels.recurrences.base import Diagonal as Diagonal
+from jrnn.kernels.recurrences.base import Recurrence as Recurrence
+from jrnn.kernels.recurrences.base import Sloped as Sloped
+from jrnn.kernels.recurrences.elman import Elman
+from jrnn.kernels.recurrences.gru import GRU
+from jrnn.kernels.recurrences.linear import Linear
+from jrnn.kernels.recurrences.lstm import LSTM
+
+RECURRENCES: dict[str, Recurrence] = {
+    recurrence.name: recurrence
+    for recurrence in (
+        Elman("tanh"),
+        Elman("relu"),
+        Elman("identity"),
+        Linear(),
+        LSTM(),
+        GRU(reset_after=True),
+        GRU(reset_after=False),
+    )
+}
+"""By the name that a cell's `kernel` gives, `Weights.kind`."""

@@ -1,0 +1,106 @@
+"""What a recurrence says of itself. Implementations know this protocol and no recurrence by name."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from jrnn.types import Array
+
+States: TypeAlias = tuple[Array, ...]
+"""The parts of a state, [B, H] each; leading axes of time and groups are said where there are some."""
+
+
+@runtime_checkable
+class Recurrence(Protocol):
+    """h_t = step(weights, h_{t-1}, x_t): a hashable description. This alone makes it run by the reference."""
+
+    @property
+    def name(self) -> str:
+        """What a cell's `kernel` calls it."""
+        ...
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the state's parts: ("h",), or ("h", "c") of an LSTM."""
+        ...
+
+    @property
+    def weights(self) -> type:
+        """The NamedTuple of its arrays."""
+        ...
+
+    @property
+    def native(self) -> int | None:
+        """Its number in `native/problem.h`; None where the compiled kernel does not have it."""
+        ...
+
+    def check(self, weights: Any) -> None:
+        """InputError, which names `weights.FIELD`, unless the arrays fit each other."""
+        ...
+
+    def sizes(self, weights: Any) -> tuple[int, int]:
+        """(F, H): what xs [T, B, F] and the parts of the state [B, H] must have."""
+        ...
+
+    def step(self, weights: Any, state: States, x: Array) -> States:
+        """The state after one step of x [B, F]: the spec that every implementation is compared with."""
+        ...
+
+    def gates_kept(self, dtype: Any) -> int:
+        """How many arrays [T, B, H] the compiled kernel keeps for its backward pass."""
+        ...
+
+
+@runtime_checkable
+class Sloped(Recurrence, Protocol):
+    """A recurrence with a backward pass of its own in XLA's operations.
+
+    A step is made in three: `sums` (the products), `gates` (their functions), `after` (the state). Backwards, `slope`
+    finds dz_t, the gradient of the sums beside x, at every step, and `gradients` those of the weights from all dz.
+    """
+
+    def sums(self, weights: Any, x: Array, state: States) -> tuple[Array, ...]:
+        """What the gates are made of, [..., H] each, for any leading axes; kept for the backward pass.
+
+        Kept side by side in one array, XLA would not vectorise what reads its parts.
+        """
+        ...
+
+    def gates(self, weights: Any, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
+        """The gates [..., H] each, and what else `slope` needs."""
+        ...
+
+    def after(self, gates: tuple[Array, ...], state: States) -> States:
+        """The state after a step, from its gates."""
+        ...
+
+    def gates_from_state(self, dtype: Any) -> bool:
+        """Whether the state after a step is its only gate, so that nothing is kept beside it."""
+        ...
+
+    def transposed(self, weights: Any) -> Array:
+        """What `slope` multiplies by, made once before the loop: W_rec^T [G H, H]."""
+        ...
+
+    def slope(
+        self, back: Array, gates: tuple[Array, ...], entered: States, deltas: States
+    ) -> tuple[Array, States, Any]:
+        """(dz [B, G H], what reaches the state before, what `gradients` needs besides), from deltas = dL/dh_t."""
+        ...
+
+    def gradients(self, wanted: Any, weights: Any, xs: Array, entered: States, dz: Array, more: Any) -> Any:
+        """The gradients of the weights that are `wanted` (else None), over xs [T, B, F] and dz [T, B, G H]."""
+        ...
+
+    def input_gradient(self, weights: Any, dz: Array) -> Array:
+        """dL/dxs [..., F]."""
+        ...
+
+
+@runtime_checkable
+class Diagonal(Recurrence, Protocol):
+    """A recurrence h_t = a_t h_{t-1} + z_t, elementwise, with one part: a parallel prefix scan can run it."""
+
+    def terms(self, weights: Any, xs: Array) -> tuple[Array, Array]:
+        """(a, z) [T, B, H] each, in the dtype that sums are computed in."""
+        ...
