@@ -13,12 +13,13 @@ from jrnn.types import Array, InputError, Shape
 
 def own_weights(weights: Any) -> tuple[Recurrence, Any]:
     """(the recurrence that a cell's kernel names, its arrays), or InputError unless it is known and they fit."""
-    if not isinstance(weights, tuple) or not hasattr(weights, "kind"):
+    kind = getattr(weights, "kind", None)
+    if not isinstance(weights, tuple) or kind is None:
         need = "jrnn.kernels.Weights, as `cell.kernel(params)` makes"
         raise InputError("weights", f"a {type(weights).__name__}", need)
-    if not isinstance(weights.kind, str) or weights.kind not in RECURRENCES:
-        raise InputError("weights.kind", repr(weights.kind), f"one of {tuple(RECURRENCES)}")
-    recurrence = RECURRENCES[weights.kind]
+    if not isinstance(kind, str) or kind not in RECURRENCES:
+        raise InputError("weights.kind", repr(kind), f"one of {tuple(RECURRENCES)}")
+    recurrence = RECURRENCES[kind]
     own: Any = recurrence.weights(*weights[1:])
     for name, array in own._asdict().items():
         if array is not None or name not in own._field_defaults:

@@ -76,4 +76,6 @@ def refusal(name: str, cell: Any, params: Any) -> str | None:
     dtypes = {a.dtype for a in jax.tree.leaves(weights[1:])}
     if len(dtypes) > 1:
         return f"the parameters have several dtypes, {sorted(map(str, dtypes))}"
+    if weights.kind not in RECURRENCES:
+        return f"there is no recurrence {weights.kind!r}"
     return IMPLEMENTATIONS[name].refuses(RECURRENCES[weights.kind], dtypes.pop())
