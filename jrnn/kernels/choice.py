@@ -73,7 +73,10 @@ def refusal(name: str, cell: Any, params: Any) -> str | None:
     weights = kernel and kernel(params)
     if weights is None:
         return f"{type(cell).__name__} has no recurrence of its own (`kernel`)"
-    dtypes = {a.dtype for a in jax.tree.leaves(weights[1:])}
+    arrays = jax.tree.leaves(weights[1:]) or jax.tree.leaves(
+        jax.eval_shape(lambda p: cell.initial_state(p, ()), params)
+    )
+    dtypes = {a.dtype for a in arrays}
     if len(dtypes) > 1:
         return f"the parameters have several dtypes, {sorted(map(str, dtypes))}"
     if weights.kind not in RECURRENCES:
