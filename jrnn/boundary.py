@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.cells import check_key, draws_noise
+from jrnn.cells import check_key, draws_noise, program_of
 from jrnn.types import Array, Cell, InputError, Inputs, Params, Shape, State
 
 
@@ -148,7 +148,7 @@ def check_step(cell: Cell, params: Params, state: State, xs: Inputs) -> None:
     """InputError if a step does not give back a state of the kind it was given."""
     x = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), xs)
     before = jax.eval_shape(lambda s: s, state)
-    after = stepped.eval_shape(cell, params, before, x)
+    after = stepped.eval_shape(program_of(cell), params, before, x)
     if jax.tree.structure(before) != jax.tree.structure(after) or any(
         (a.shape, a.dtype) != (b.shape, b.dtype) for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True)
     ):

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells import draw_noise
+from jrnn.cells import draw_noise, jit_by_cell, program_of
 from jrnn.kernel_calls import alike, kernel_steps, scan_together
 from jrnn.kernels.problem import aligned, placed_like
 from jrnn.masking import Schedule, select, zero_unless
@@ -17,7 +17,7 @@ from jrnn.plans import Plan, Run, Unrolled, begun, ended
 from jrnn.types import Array, Inputs, Params, State, widened
 
 
-@partial(jax.jit, static_argnums=(0, 8))
+@partial(jit_by_cell, static_argnums=(0, 8))
 def scan(
     cell: Any,
     params: Params,
@@ -86,7 +86,7 @@ def scan_both(one: Run, other: Run) -> tuple[Unrolled, Unrolled]:
     """`scan` of each; two runs of one shape over the same inputs are one call of their kernel."""
     if not alike(one, other):
         return scan(*one), scan(*other)
-    statics = tuple((run.cell, run.plan) for run in (one, other))
+    statics = tuple((program_of(run.cell), run.plan) for run in (one, other))
     return scan_together(
         statics, one.xs, *((run.params, run.start, run.restart, run.when, run.tap) for run in (one, other))
     )

@@ -51,6 +51,8 @@ from jrnn.cells._lstm import LSTM as LSTM
 from jrnn.cells._lstm import LSTMState as LSTMState
 from jrnn.cells._lstm import lstm as lstm
 from jrnn.cells._numbers import check_number as check_number
+from jrnn.cells._programs import jit_by_cell as jit_by_cell
+from jrnn.cells._programs import program_of as program_of
 from jrnn.cells._stack import Stack as Stack
 from jrnn.cells._stack import stack as stack
 from jrnn.cells._wrappers import LayerNorm as LayerNorm

@@ -42,6 +42,7 @@ class Elman(HiddenOutput):
     dtype: Any
 
     gates = ("h",)
+    initialisers = ("w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
         return gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)

@@ -47,6 +47,7 @@ class GRU(HiddenOutput):
     dtype: Any
 
     gates = ("r", "z", "n")
+    initialisers = ("w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
         check_key(key)

@@ -47,6 +47,8 @@ class Linear(HiddenOutput):
     bias: Any
     dtype: Any
 
+    initialisers = ("decay", "w_in", "bias")
+
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
         check_key(key)
         k_in, k_rec, k_bias = jax.random.split(key, 3)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jrnn.boundary import as_arrays, check_count, is_count
-from jrnn.cells import check_number, clips_on_the_way_back, gate_leaves
+from jrnn.cells import check_number, clips_on_the_way_back, gate_leaves, jit_by_cell
 from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.jacobian import check_causal
 from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded, sum_caution
@@ -195,7 +195,7 @@ def gradient_flow(
 STATIC = ("length", "reverse", "remat", "truncate", "unroll", "implementation", "keep_lags", "keep_parts")
 
 
-@partial(jax.jit, static_argnums=0, static_argnames=STATIC)
+@partial(jit_by_cell, static_argnums=0, static_argnames=STATIC)
 def followed(
     cell: Any,
     params: Params,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.boundary import as_array, as_arrays, batch_of, is_count, steps_of
-from jrnn.cells import check_cell, draw_noise, is_causal
+from jrnn.cells import check_cell, draw_noise, is_causal, jit_by_cell
 from jrnn.masking import Schedule, schedule, select, zero_unless
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, unravel_state, widened
 from jrnn.unrolling import unroll
@@ -64,7 +64,7 @@ def jacobians(
     return along(cell, params, xs, entering, when, key, batch_shape, closed)
 
 
-@partial(jax.jit, static_argnums=(0, 6, 7))
+@partial(jit_by_cell, static_argnums=(0, 6, 7))
 def along(
     cell: Any,
     params: Params,

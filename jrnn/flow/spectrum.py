@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.boundary import as_arrays, batch_of, check_count, check_state, steps_of
-from jrnn.cells import check_key
+from jrnn.cells import check_key, jit_by_cell
 from jrnn.flow.exponents import LyapunovSpectrum
 from jrnn.flow.jacobian import check_causal
 from jrnn.flow.tangents import Orthonormal, Tangents, blocks_of, first_flaw
@@ -78,7 +78,7 @@ def lyapunov_spectrum(
     return LyapunovSpectrum(*fields, size=size)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jit_by_cell, static_argnums=(0, 1))
 def measured(
     cell: Any, plan: tuple, params: Params, xs: Inputs, start: State, lengths: Any, mask: Any, warmup: Any, key: Any
 ) -> tuple:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.boundary import as_arrays, batch_of, check_count, is_count, steps_of
+from jrnn.cells import program_of
 from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.bands import WindowBands, window_bands
 from jrnn.flow.credit import CHUNK_ELEMENTS, gradient_flow
@@ -170,6 +171,7 @@ def summarise(
         max_outputs = check_count("max_outputs", max_outputs, 1, "a positive number of outputs, or None")
     max_jacobians = check_count("max_jacobians", max_jacobians, 1, "a positive number of Jacobians")
     options = {} if lengths is None else {"lengths": check_lengths(lengths, steps, batch_shape)}
+    cell = program_of(cell)
     run, *pulls = jax.jit(output_pull, static_argnums=(0, 3))(cell, params, xs, loss, loss_params, **options)
     times = np.flatnonzero(np.asarray(carrying(*pulls))) + 1
     if not len(times):

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jrnn.boundary import as_arrays, batch_of, check_count, is_count, steps_of
+from jrnn.cells import jit_by_cell
 from jrnn.cells._base import static_cell
 from jrnn.flow.graded import norms, orthogonal_rows
 from jrnn.flow.jacobian import check_causal, jacobians
@@ -141,7 +142,7 @@ def first_columns(plan: Plan, k: int) -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(0).normal(size=(plan.size, k)))[0].astype(plan.dtype)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jit_by_cell, static_argnums=(0, 1, 2, 3))
 def measured(cell: Any, plan: Plan, top: int, iterations: int, params: Any, q: Array) -> WindowSpectrum:
     """With k = N columns one pass is exact; with fewer, passes to and fro. Jitted: an eager call compiles once."""
     lead = (len(plan.windows), *plan.batch_shape)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.boundary import check_count
-from jrnn.cells import check_cell
+from jrnn.cells import check_cell, jit_by_cell
 from jrnn.training.arguments import check_arrays, check_objective
 from jrnn.training.batches import check_cases, time_major
 from jrnn.training.nonfinite import check_options, options_of
@@ -71,7 +71,7 @@ def evaluate(
     return {name: total / max(weights, 1.0) for name, total in totals.items()}
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jit_by_cell, static_argnums=(0, 1, 2))
 def one_batch(
     cell: Any,
     objective: Any,
