@@ -12,6 +12,7 @@ import jrnn
 ROOT = Path(jrnn.__file__).parent
 ORDER = (
     "types",
+    "numerics",
     "kernels",
     "cells",
     "boundary",

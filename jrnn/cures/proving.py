@@ -15,8 +15,8 @@ from jrnn.cells._clipping import clip_factor, clip_on_the_way_back
 from jrnn.cells._wrappers import Wrapper
 from jrnn.cures.clipping import check_max_norm, clip_by_global_norm, finite
 from jrnn.flow import gradient_flow
-from jrnn.flow.credit import norm, norm_of, share_of
 from jrnn.gradients import value_and_grads
+from jrnn.numerics import norm, norm_of, share_of
 from jrnn.types import Array, Inputs, Params, State, ravel_state, widened
 
 OF_THE_SPLIT = ("output_times", "max_pairs", "lag_gradients", "parts")  # options that a plain gradient has no use for

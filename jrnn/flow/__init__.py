@@ -3,8 +3,8 @@
 from jrnn.flow.bands import WindowBands as WindowBands
 from jrnn.flow.conditioning import condition_number as condition_number
 from jrnn.flow.conditioning import spectral_radius as spectral_radius
-from jrnn.flow.credit import GradientFlow as GradientFlow
 from jrnn.flow.credit import gradient_flow as gradient_flow
+from jrnn.flow.credit_result import GradientFlow as GradientFlow
 from jrnn.flow.expectation import Expected as Expected
 from jrnn.flow.exponents import FiniteTime as FiniteTime
 from jrnn.flow.exponents import LyapunovSpectrum as LyapunovSpectrum

@@ -3,123 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Bool, Float, Int
 
-from jrnn.boundary import as_arrays, check_count, is_count
-from jrnn.cells import check_number, clips_on_the_way_back, gate_leaves, jit_by_cell
-from jrnn.flow.arrival import Arrival, arrival
+from jrnn.boundary import as_arrays, check_count
+from jrnn.cells import clips_on_the_way_back, gate_leaves, jit_by_cell
+from jrnn.flow.credit_result import GradientFlow
 from jrnn.flow.jacobian import check_causal
-from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded, sum_caution
 from jrnn.flow.lags import Steps, follow
 from jrnn.flow.layout import in_order
 from jrnn.flow.pulls import carrying, check_finite, check_output_times, check_pull, output_pull, sample_outputs
-from jrnn.masking import concrete, zero_unless
+from jrnn.masking import zero_unless
+from jrnn.numerics import norm, norm_of, share_of, split_floating
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, widened
 from jrnn.unrolling import Silent, Unrolled, unroll
 
 MAX_PAIRS = 2**22  # (output, state, sequence) triples followed by default
 CHUNK_ELEMENTS = 2**25  # of an array that nobody asked for
-
-
-class GradientFlow(NamedTuple):
-    """dL/dh_k split by output, part(t, k) = (dy_t/dh_k)^T g_t with g_t = dL/dy_t taken once; dL/dparams split by lag.
-
-    R outputs were followed: all T, or some. "Unit of L" over the unit of what it is differentiated by, throughout.
-    Norms, errors and shares of 16-bit networks are float32.
-    """
-
-    state_gradients: Float[Array, "T+1 *B N"]
-    """delta_k = dL/dh_k = sum_t part(t, k), [T+1, *B, N], by one backward pass of its own."""
-    credit: Float[Array, "R T+1 *B"]
-    """||part(t, k)||_2, [R, T+1, *B]: row i is output t = output_times[i], column k; zero for k > t. With reverse the
-    columns are laid out like `Unrolled.states`: output t reads column t - 1, and the part is zero for k < t - 1."""
-    output_times: Int[Array, " R"]
-    """[R] of int, 1..T: the outputs that were followed; all of them if they fit, so row i is output t = i + 1."""
-    exact: Bool[Array, ""]
-    """Whether every output that carries gradient was followed. If not, the figures by lag below are estimates from an
-    even sample of R of the n outputs that carry gradient: G_tau is n / R times the sample's."""
-    sum_error: Float[Array, ""]
-    """How well the parts sum up, relative to the sum of their norms: the larger of ||sum_tau G_tau - dL/dparams|| over
-    sum_tau ||G_tau|| and (all outputs followed) the same for delta_k, at the worst k. Rounding where `exact`, unless
-    the step's own backward pass is not linear (`verdict` says so then); else the measured error of the estimate."""
-    lag_norms: Float[Array, " T+1"]
-    """||G_tau||_2, [T+1]. G_tau = sum_t (d+h_{t-tau}/dparams)^T part(t, t - tau): what the outputs leave in the
-    parameters as used tau steps before (d+: this step alone; the output's own use counts at lag 0, a learnt initial
-    state where the sequence or segment begins). sum_tau G_tau = dL/dparams. Of a sample: 2 n / R sqrt(<A, B>)
-    with A and B its two interleaved halves, which does not count their scatter as signal; 0 where it is negative."""
-    lag_errors: Float[Array, " T+1"]
-    """n / R ||A - B||, [T+1]: the sampling error of G_tau; 0 where nothing was estimated."""
-    lag_cosines: Float[Array, " T+1"]
-    """[T+1], of the angle between G_tau and dL/dparams; 0 where either is zero."""
-    lag_shares: Float[Array, " T+1"]
-    """<G_tau, dL/dparams> / ||dL/dparams||^2, [T+1]: the signed share of lag tau; they sum to 1."""
-    lag_gradients: Params | None
-    """G_tau, like the parameters with a leading lag axis [T+1, ...] (None for integer leaves); None where that is too
-    large to keep unasked."""
-    credit_by_state: State
-    """||part(t, k)||_2 of each part of the state alone, [R, T+1, *B] in the state's own structure: of an LSTM, what
-    arrives by way of h and what by way of c. Their squares sum to that of `credit`."""
-    lag_norms_by_gate: dict[str, Float[Array, " T+1"]]
-    """||G_tau||_2 of each gate's parameters alone, [T+1]; "0.f" is gate f of a stack's layer 0; {} without gates."""
-    state_norms: Float[Array, "T+1 *B"]
-    """||h_k||_2, [T+1, *B], laid out like `state_gradients`; zero on padding."""
-    segments: Int[Array, "T+1 *B"]
-    """[T+1, *B] of int: the stretch of time that h_k belongs to; resets and truncation cut one off from the next. -1 on
-    padding."""
-    reverse: Bool[Array, ""]
-    """Whether the run was read backwards, so that lags are counted the other way."""
-    parts: Float[Array, "R T+1 *B N"] | None
-    """part(t, k) itself, where asked for."""
-
-    def effective_horizon(self, share: float = 0.95) -> Array:
-        """The smallest lag by which the cumulated norm sum_{tau' <= tau} ||G_tau'|| reaches `share` of its total; -1 if
-        the total is zero or not finite.
-
-        Raises:
-          InputError: `share` is no number above 0 and at most 1.
-        """
-        share = check_number("share", share, lambda part: 0 < part <= 1, "a number above 0 and at most 1, not traced")
-        total = jnp.cumsum(self.lag_norms, axis=-1)
-        last = total[..., -1]
-        found = jnp.argmax(total >= share * last[..., None], axis=-1).astype(jnp.int32)
-        return jnp.where(jnp.isfinite(last) & (last > 0), found, -jnp.ones_like(found))
-
-    def arrival(self) -> Arrival:
-        """The credit by lag, with what can be said of it over sequences and outputs (on the host)."""
-        if concrete(self.credit) is None:
-            raise InputError("flow", "a gradient flow under jit", "values: ask what the jitted function gives")
-        return arrival(self.credit, self.output_times, bool(self.reverse), self.segments)
-
-    def verdict(self, lag: int, *, level: float = LEVEL) -> Verdict:
-        """Whether the gradient reaches `lag` steps back, statistically, and what would change it (on the host).
-
-        Computed from what arrives at that lag output by output, with a bootstrap over sequences and blocks of outputs;
-        'undecided' where the interval of probability `level` holds a boundary. Ways back that a reset or a truncation
-        cuts do not count. What is smaller than its dtype can hold arrives as 0: measure long lags in float64. Where the
-        parts do not add up although all were followed, its `caution` and `sentence` say so.
-
-        Raises:
-          InputError: no output that was followed has a way back as long, a level that is no probability, or under jit.
-        """
-        found = self.arrival()
-        longest = max(found.by_lag.shape[1] - 1, 0)
-        reached = [tau for tau in range(longest + 1) if found.ratios(tau)[1].any()] if found.by_lag.size else []
-        if not is_count(lag) or lag not in reached:
-            needed = f"a lag from 0 to {reached[-1]}" if reached else "a run in which some output carries gradient"
-            cut = reached and (np.asarray(self.segments) > 0).any()
-            needed += ", the longest way back that is not cut" if cut else ""
-            raise InputError("lag", repr(lag), needed)
-        norms = np.where(np.asarray(self.segments) < 0, np.nan, np.asarray(self.state_norms, np.float64))
-        judged = judge(found, lag, stays_bounded(norms, bool(self.reverse)), level)
-        eps = float(jnp.finfo(self.state_gradients.dtype).eps)
-        return replace(judged, caution=sum_caution(float(self.sum_error), bool(self.exact), eps))
 
 
 def gradient_flow(
@@ -212,7 +115,7 @@ def followed(
     """The other fields of a `GradientFlow`; jitted as one, so that an eager call compiles once per shape."""
     g_outputs, g_final, final_row = pulls
     axes = final_row.ndim
-    real, whole = floating(params)
+    real, whole = split_floating(params)
 
     def tapped(real: list, tap: State) -> tuple[Any, Any]:  # by the pass that training takes
         out: Unrolled = unroll(cell, whole(real), xs, state_tap=Silent(tap), **options)
@@ -316,41 +219,3 @@ def root_of_product(a: list[Array], b: list[Array]) -> Array:
     positive = cosine > 0
     root = jnp.sqrt(jnp.where(positive, cosine, jnp.ones_like(cosine)))
     return jnp.where(positive, root * jnp.sqrt(sizes[0]) * jnp.sqrt(sizes[1]), jnp.zeros_like(root))
-
-
-def share_of(part: Array, whole: Array) -> Array:
-    """part / whole, 0 where both are."""
-    none = part == 0
-    return jnp.where(none, jnp.zeros_like(part), part / jnp.where(none, jnp.ones_like(whole), whole))
-
-
-def floating(params: Params) -> tuple[list[Array], Callable[..., Params]]:
-    """(the floating leaves, the function that puts such leaves back: among the others, or among Nones)."""
-    leaves, treedef = jax.tree.flatten(params)
-    chosen = [jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
-
-    def whole(real: list[Array], others: Any = leaves) -> Params:
-        own, others = iter(real), others or [None] * len(leaves)
-        return treedef.unflatten([next(own) if real else other for real, other in zip(chosen, others, strict=True)])
-
-    return [leaf for leaf, real in zip(leaves, chosen, strict=True) if real], whole
-
-
-def norm(vectors: Array) -> Array:
-    """||v||_2 over the last axis, without under- or overflow in the squares: a part of 1e-30 in float32 is not zero.
-
-    Of 16-bit vectors in float32."""
-    vectors = widened(vectors)
-    size = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True, initial=0))
-    size = jnp.where((size > 0) & jnp.isfinite(size), size, jnp.ones_like(size))
-    square = jnp.sum((vectors / jnp.broadcast_to(size, vectors.shape)) ** 2, axis=-1)
-    none = square == 0  # where the root has no slope
-    root = jnp.sqrt(jnp.where(none, jnp.ones_like(square), square))
-    return jnp.where(none, jnp.zeros_like(square), size[..., 0] * root)
-
-
-def norm_of(leaves: list[Array]) -> Array:
-    """||.||_2 of all arrays as one vector, in the widest of their dtypes."""
-    sizes = [norm(leaf.reshape(-1)) for leaf in leaves]
-    with jax.numpy_dtype_promotion("standard"):  # a head in float32 over a cell in float64
-        return norm(jnp.stack(sizes)) if leaves else jnp.zeros(())
