@@ -135,7 +135,12 @@ ROWS = [
     npz("the label -100", "y", "label -100 at case 2", "at least 0", y=np.where(Y == 2, -100, Y)),
     npz("the label -100 at a step", "y", "label -100 at case 0, time 4", y=np.tile([0, 1, 2, 0, -100], (CASES, 1))),
     npz("numbers as labels", "y", "label 2000000", "floats", y=Y * 10**6),
-    npz("labels beyond int64", "y", "label 18446744073709551615", y=np.where(Y == 0, 2**64 - 1, Y).astype("u8")),
+    npz(
+        "labels beyond int64",
+        "y",
+        "label 18446744073709551615",
+        y=np.where(Y == 0, np.uint64(2**64 - 1), Y.astype("u8")),
+    ),
     npz("one-hot integers", "y", "[12, 3]", y=np.eye(3, dtype=int)[Y]),
     npz("a length beyond x", "lengths", "6 at case 0", lengths=LENGTHS + 1),
     npz("a length below nought", "lengths", "-1 at case 0", lengths=LENGTHS * 0 - 1),
