@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
 # the same programs are compiled by both workers and by the processes that tests start: one cache for this run, made by
 # whoever comes first
@@ -32,6 +33,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
 
+MOST_MAPS = 20_000  # a heavy module adds as many again
+
 # these tests compile hundreds of small programs and run each once; the others run programs as users do
 COMPILED_ONCE = {"cells", "kernels", "unrolling", "gradients", "flow", "cures", "training", "interop"}
 
@@ -39,6 +42,16 @@ COMPILED_ONCE = {"cells", "kernels", "unrolling", "gradients", "flow", "cures", 
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs():
+    """Forgets compiled programs before a worker has as many memory maps as Linux allows (65,530): JAX would crash."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="module", autouse=True)
