@@ -44,7 +44,7 @@ class BuildKernel(build_ext):
             old.unlink(missing_ok=True)
         try:
             self.compile_kernel(library)
-            content = library.read_bytes()  # `jrnn.kernels.native` loads nothing else
+            content = library.read_bytes()  # `jrnn.kernels.implementations.native` loads nothing else
             checksum.write_text(f"{len(content)} {hashlib.sha256(content).hexdigest()}\n")
         except Exception as error:  # whatever it is, an install without the kernel is better than none
             reason.write_text(f"{error}\n", encoding="utf-8")

@@ -72,7 +72,7 @@ def measure(cell_name: str, size: list[int], dtype: str, samples: int) -> dict[s
         for kind, call in run.items():
             call()  # the probe emptied the caches
             found["seconds"][kind].append(seconds(call, repeats[kind]))
-    found["chosen"] = f"native {jrnn.kernels.native.instructions()}" if chosen == "native" else chosen
+    found["chosen"] = f"native {jrnn.kernels.implementations.native.instructions()}" if chosen == "native" else chosen
     if dtype != "float32":
         exact, grads = calls("float32")[0]["step"](), run["step"]()
         found["error"] = max(relative_error(np.float32(grads[name]), np.asarray(exact[name])) for name in exact)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jrnn.cells import draw_noise, jit_by_cell, program_of
 from jrnn.kernel_calls import alike, kernel_steps, scan_together
-from jrnn.kernels.problem import aligned, placed_like
+from jrnn.kernels.sharding import aligned, placed_like
 from jrnn.masking import Schedule, select, zero_unless
 from jrnn.plans import Plan, Run, Unrolled, begun, ended
 from jrnn.types import Array, Inputs, Params, State, widened

@@ -1,17 +1,26 @@
-"""FAST: recurrences over a whole sequence, arrays in and arrays out."""
+"""FAST: recurrences over a whole sequence, arrays in and arrays out; knows no cell.
+
+To add a recurrence: a file in `recurrences/` that follows `recurrences/base.py`, and a line in `RECURRENCES`. With its
+step alone it runs by `reference`; the members of `Sloped` make it run by `xla`, those of `Diagonal` by `associative`, a
+number in `native/problem.h` and its gates in `native/` by the compiled kernel.
+
+To add an implementation: a file in `implementations/` that follows `implementations/base.py`, and a line in
+`IMPLEMENTATIONS`. `primitives.py` gives it every derivative and `vmap`, `sharding.py` several devices.
+"""
 
 from jrnn.kernels.choice import Explanation as Explanation
 from jrnn.kernels.choice import explain as explain
-from jrnn.kernels.problem import Events as Events
-from jrnn.kernels.problem import Operands as Operands
-from jrnn.kernels.problem import Outcome as Outcome
-from jrnn.kernels.problem import Scan as Scan
-from jrnn.kernels.problem import Weights as Weights
+from jrnn.kernels.implementations import IMPLEMENTATIONS as IMPLEMENTATIONS
+from jrnn.kernels.operands import Events as Events
+from jrnn.kernels.operands import Operands as Operands
+from jrnn.kernels.operands import RecurrenceResult as Outcome  # noqa: F401
+from jrnn.kernels.operands import Scan as Scan
+from jrnn.kernels.operands import Weights as Weights
+from jrnn.kernels.problems import Problem as Problem
+from jrnn.kernels.problems import problem_of as problem_of
+from jrnn.kernels.problems import recur as recur
+from jrnn.kernels.problems import recur_all as recur_all
 from jrnn.kernels.recurrences import RECURRENCES as RECURRENCES
 from jrnn.kernels.recurrences import Recurrence as Recurrence
 from jrnn.kernels.recurrences.dense import Dense as Dense
-from jrnn.kernels.sequence import Problem as Problem
-from jrnn.kernels.sequence import problem_of as problem_of
-from jrnn.kernels.sequence import recur as recur
-from jrnn.kernels.sequence import recur_all as recur_all
-from jrnn.kernels.xla import step as step
+from jrnn.kernels.streaming import step as step

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jrnn.kernels.problem import Events
+from jrnn.kernels.operands import Events
 from jrnn.kernels.recurrences import RECURRENCES, Recurrence
 from jrnn.types import Array, InputError, Shape
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 
+from jrnn.kernels.implementations import IMPLEMENTATIONS, REFERENCE, CallFacts
 from jrnn.kernels.recurrences import RECURRENCES
-from jrnn.kernels.rule import IMPLEMENTATIONS
 from jrnn.types import InputError
 
-NAMES = ("native", "associative", "xla", "reference")
-"""In the order in which they are tried; `associative` only where it is named, on CPUs: a scan is faster there.
-`reference` is the scan of the cell's own step, which takes everything."""
+CELL_SCAN = REFERENCE.name
+"""Of a cell, the name "reference" means the scan of the cell's own step, which runs everything. Of the array functions
+it means the scan of the recurrence's step, `implementations.REFERENCE`, which equals it where the cell has a kernel."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,23 @@ def explain(cell: Any, params: Any, implementation: str | Sequence[str] | None =
     Raises:
       InputError: a name is unknown, or every implementation named refuses.
     """
+    known = tuple(IMPLEMENTATIONS)
     names = (implementation,) if isinstance(implementation, str) else implementation
-    names = NAMES if names is None else names
-    if not isinstance(names, Sequence) or not names or any(name not in NAMES for name in names):
-        raise InputError("implementation", repr(implementation), f"None, one of {NAMES}, or several of them")
+    names = known if names is None else names
+    if not isinstance(names, Sequence) or not names or any(name not in known for name in names):
+        raise InputError("implementation", repr(implementation), f"None, one of {known}, or several of them")
     if hasattr(cell, "parts"):
         parts = {name: explain(part, own, implementation) for name, (part, own) in cell.parts(params).items()}
         return Explanation(", ".join(dict.fromkeys(part.chosen for part in parts.values())), {}, parts)
     if not hasattr(cell, "step"):
         raise InputError("cell", f"a {type(cell).__name__}", "a cell such as jrnn.lstm(64)")
     refused: dict[str, str] = {}
+    facts = None
     for name in names:
-        why = None if name == "reference" else refusal(name, cell, params)
-        if why is None and name == "associative" and implementation is None and jax.default_backend() == "cpu":
-            why = "on CPUs a scan step by step is faster"
+        if name == CELL_SCAN:
+            return Explanation(name, refused)
+        facts = facts or known_facts(cell, params)
+        why = facts if isinstance(facts, str) else refusal(name, facts, named=implementation is not None)
         if why is None:
             return Explanation(name, refused)
         refused[name] = why
@@ -67,8 +70,14 @@ def explain(cell: Any, params: Any, implementation: str | Sequence[str] | None =
     raise InputError("implementation", given, "one that can run this call: None takes the first that can")
 
 
-def refusal(name: str, cell: Any, params: Any) -> str | None:
-    """Why an implementation of the array functions cannot run this cell; None if it can."""
+def refusal(name: str, facts: CallFacts, named: bool) -> str | None:
+    """Why an implementation does not take the call; None if it does."""
+    each = IMPLEMENTATIONS[name]
+    return each.refuses(facts) or (None if named else each.only_if_named(facts))
+
+
+def known_facts(cell: Any, params: Any) -> CallFacts | str:
+    """What is known of a call without its inputs; or why no implementation of the array functions can run this cell."""
     kernel = getattr(cell, "kernel", None)
     weights = kernel and kernel(params)
     if weights is None:
@@ -81,4 +90,4 @@ def refusal(name: str, cell: Any, params: Any) -> str | None:
         return f"the parameters have several dtypes, {sorted(map(str, dtypes))}"
     if weights.kind not in RECURRENCES:
         return f"there is no recurrence {weights.kind!r}"
-    return IMPLEMENTATIONS[name].refuses(RECURRENCES[weights.kind], dtypes.pop())
+    return CallFacts(RECURRENCES[weights.kind], dtypes.pop(), jax.default_backend())

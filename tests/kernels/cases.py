@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.kernels import RECURRENCES, Dense, Events, Operands, Outcome, Scan, native
-from jrnn.kernels.rule import forward
+from jrnn.kernels import IMPLEMENTATIONS as REGISTRY
+from jrnn.kernels import RECURRENCES, Dense, Events, Operands, Outcome, Scan
+from jrnn.kernels.implementations import native
+from jrnn.kernels.primitives import forward
 
 
 class Case(NamedTuple):
@@ -119,9 +121,8 @@ def replaced(operands, **values):
 def kernel(scan, keep=True, all_states=True, name=None):
     """The recurrence by an implementation, through the primitive."""
 
-    return lambda operands, events: forward(
-        scan, operands, events, name or able(scan.recurrence.name)[0], all_states, keep
-    )
+    implementation = REGISTRY[name or able(scan.recurrence.name)[0]]
+    return lambda operands, events: forward(scan, operands, events, implementation, all_states, keep)
 
 
 def pulled(run, cotangents):

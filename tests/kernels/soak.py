@@ -29,7 +29,7 @@ def soak(cases, seed):
     import numpy as np
 
     jax.config.update("jax_enable_x64", True)
-    from jrnn.kernels import native, reference
+    from jrnn.kernels.implementations import native, reference
 
     from .cases import Case, close, cotangents_like, kernel, make
     from .plain import gradients

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn.kernels import native
+from jrnn.kernels.implementations import native
 
 ROOT = Path(jrnn.__file__).parent.parent
 BUILT = not isinstance(native.library(), str)
@@ -153,7 +153,7 @@ jax.config.update("jax_enable_x64", True)
 from tests.kernels.cases import CASES, close, cotangents_like, kernel, make, pulled
 from tests.kernels.plain import gradients
 from tests.kernels.test_kernels_values import test_tanh_and_sigmoid_within_4_ulp
-from jrnn.kernels import native, reference
+from jrnn.kernels.implementations import native, reference
 assert native.instructions() == os.environ["JRNN_ISA"], native.instructions()
 for case in (case for case in CASES[2::4] if case.scan.recurrence.native is not None):
     run = kernel(case.scan)

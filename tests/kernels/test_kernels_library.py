@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import jrnn
-from jrnn.kernels import native
+from jrnn.kernels.implementations import native
 
 ROOT = Path(jrnn.__file__).parent.parent
 PROGRAM = """

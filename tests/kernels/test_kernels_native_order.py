@@ -1,13 +1,13 @@
 """Python and C++ agree on the order of the kernel's arguments and on the recurrences' numbers."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-from jrnn.kernels import RECURRENCES, native
+from jrnn.kernels import RECURRENCES
+from jrnn.kernels.implementations import native
 
-SOURCES = Path(native.__file__).parent / "native"
+SOURCES = native.PLACE / "native"
 
 
 def listed(array):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn.kernels import reference
+from jrnn.kernels.implementations import reference
 
 from .cases import IMPLEMENTATIONS, Case, close, cotangents_like, fields, kernel, make, pulled, replaced
 

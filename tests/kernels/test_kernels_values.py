@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jrnn.kernels import native, reference
+from jrnn.kernels.implementations import native, reference
 
 from .cases import (
     CASES,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn.kernels import native
+from jrnn.kernels.implementations import native
 from jrnn.unrolling import Silent
 
 needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))

@@ -88,8 +88,8 @@ class Sloped(Recurrence, Protocol):
         """(dz [B, G H], what reaches the state before, what `gradients` needs besides), from deltas = dL/dh_t."""
         ...
 
-    def gradients(self, wanted: Any, weights: Any, xs: Array, entered: States, dz: Array, more: Any) -> Any:
-        """The gradients of the weights that are `wanted` (else None), over xs [T, B, F] and dz [T, B, G H]."""
+    def gradients(self, needs_gradient: Any, weights: Any, xs: Array, entered: States, dz: Array, more: Any) -> Any:
+        """The gradients of the weights over xs [T, B, F] and dz [T, B, G H]; None where `needs_gradient` is False."""
         ...
 
     def input_gradient(self, weights: Any, dz: Array) -> Array:

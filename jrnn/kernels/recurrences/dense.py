@@ -112,17 +112,17 @@ def product_sharding(left: Any, right: Any) -> Any:
     return NamedSharding(mesh, PartitionSpec(left.spec[-1], right.spec[-1]))
 
 
-def gradients(wanted: Dense, xs: Array, h: Array, dz: Array, dz_rec: Array | None = None) -> Dense:
+def gradients(needs_gradient: Dense, xs: Array, h: Array, dz: Array, dz_rec: Array | None = None) -> Dense:
     """Those of the weights in z = x W_in + b + h W_rec, from dz [T, B, G H] and the h [T, B, H] that entered.
 
     Args:
-      wanted: a `Dense` of bool; the others are None.
+      needs_gradient: a `Dense` of bool; the others are None.
       dz_rec: the gradient beside h W_rec, where it differs from `dz`.
     """
     return Dense(
-        product_sum(xs, dz) if wanted.w_in else None,  # pyright: ignore[reportArgumentType]
-        product_sum(h, dz if dz_rec is None else dz_rec) if wanted.w_rec else None,  # pyright: ignore[reportArgumentType]
-        total(dz) if wanted.bias else None,  # pyright: ignore[reportArgumentType]
+        product_sum(xs, dz) if needs_gradient.w_in else None,  # pyright: ignore[reportArgumentType]
+        product_sum(h, dz if dz_rec is None else dz_rec) if needs_gradient.w_rec else None,  # pyright: ignore[reportArgumentType]
+        total(dz) if needs_gradient.bias else None,  # pyright: ignore[reportArgumentType]
     )
 
 

@@ -77,5 +77,7 @@ class Elman(DenseInputs):
         dz = dh.astype(back.dtype)
         return dz, (matmul(dz, back),), None
 
-    def gradients(self, wanted: Dense, weights: Dense, xs: Array, entered: States, dz: Array, more: None) -> Dense:
-        return dense.gradients(wanted, xs, entered[0], dz)
+    def gradients(
+        self, needs_gradient: Dense, weights: Dense, xs: Array, entered: States, dz: Array, more: None
+    ) -> Dense:
+        return dense.gradients(needs_gradient, xs, entered[0], dz)

@@ -107,7 +107,9 @@ class GRU(DenseInputs):
         dz = jnp.concatenate([(reached * of_r).astype(back.dtype), (dh * of_z).astype(back.dtype), dn], axis=-1)
         return dz, (matmul(dz[..., :rz], back[:rz]) + dh * z + reached * r,), r
 
-    def gradients(self, wanted: Dense, weights: Dense, xs: Array, entered: States, dz: Array, more: Array) -> Dense:
+    def gradients(
+        self, needs_gradient: Dense, weights: Dense, xs: Array, entered: States, dz: Array, more: Array
+    ) -> Dense:
         r, h, rz = more, entered[0], 2 * entered[0].shape[-1]
 
         def reset(array: Array) -> Array:
@@ -115,10 +117,10 @@ class GRU(DenseInputs):
 
         if self.reset_after:
             dz_rec = jnp.concatenate([dz[..., :rz], reset(dz[..., rz:])], axis=-1)
-            found = dense.gradients(wanted, xs, h, dz, dz_rec)
-            return found._replace(bias_rec=total(dz_rec[..., rz:]) if wanted.bias_rec else None)
-        found = dense.gradients(wanted._replace(w_rec=False), xs, h, dz)  # pyright: ignore[reportArgumentType]
-        if wanted.w_rec:
+            found = dense.gradients(needs_gradient, xs, h, dz, dz_rec)
+            return found._replace(bias_rec=total(dz_rec[..., rz:]) if needs_gradient.bias_rec else None)
+        found = dense.gradients(needs_gradient._replace(w_rec=False), xs, h, dz)  # pyright: ignore[reportArgumentType]
+        if needs_gradient.w_rec:
             parts = product_sum(h, dz[..., :rz]), product_sum(reset(h), dz[..., rz:])
             found = found._replace(w_rec=jnp.concatenate(parts, axis=-1))
         return found

@@ -74,5 +74,7 @@ class LSTM(DenseInputs):
         dz = jnp.concatenate([*(dc * each for each in of_c), dh * of_o], axis=-1).astype(back.dtype)
         return dz, (matmul(dz, back), dc * gates[1]), None
 
-    def gradients(self, wanted: Dense, weights: Dense, xs: Array, entered: States, dz: Array, more: None) -> Dense:
-        return dense.gradients(wanted, xs, entered[0], dz)
+    def gradients(
+        self, needs_gradient: Dense, weights: Dense, xs: Array, entered: States, dz: Array, more: None
+    ) -> Dense:
+        return dense.gradients(needs_gradient, xs, entered[0], dz)

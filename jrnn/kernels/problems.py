@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.kernels import reference
 from jrnn.kernels.checks import check_events, check_real, check_shape, check_sizes, check_states, own_weights
-from jrnn.kernels.problem import Events, Operands, Scan, Weights, placed_like
-from jrnn.kernels.recurrences import Recurrence
-from jrnn.kernels.rule import IMPLEMENTATIONS, forward
+from jrnn.kernels.implementations import IMPLEMENTATIONS, CallFacts, Implementation
+from jrnn.kernels.operands import Events, Operands, Scan, Weights, sizes
+from jrnn.kernels.primitives import forward
+from jrnn.kernels.sharding import placed_like
 from jrnn.types import Array, InputError, Shape, size_of
 
 
@@ -22,9 +22,9 @@ def recur(problem: Problem, implementation: str, all_states: bool = True, keep: 
 
     Args:
       problem: see `problem_of`.
-      implementation: one that takes it.
+      implementation: the name of one that can run it; "reference" is the scan of the recurrence's own step.
       all_states: return every c, too.
-      keep: the gates for the backward pass; without them it computes them again from the states.
+      keep: save the gates for the backward pass; without them it computes them again from the states.
     Returns:
       (states after each step [T, *B, H], state after the step read last [*B, H]), h or (h, c).
     Raises:
@@ -43,27 +43,31 @@ def recur_all(problems: Sequence[Problem], implementation: str, all_states: bool
     operands, events = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *alone)
     operands, scan = operands._replace(xs=shared), problems[0].scan
     scan = replace(scan, reverse=tuple(problem.scan.reverse[0] for problem in problems))
-    if isinstance(implementation, str) and implementation == "reference":
-        found = reference.run(scan, operands, events)
+    chosen = check_takes(implementation, scan, operands)
+    if chosen.by_autodiff:
+        result = chosen.forward(scan, operands, events, True, False)
     else:
-        check_takes(implementation, scan.recurrence, operands.dtype)
-        found = forward(scan, operands, events, implementation, all_states, keep)
+        result = forward(scan, operands, events, chosen, all_states, keep)
     return [
         tuple(
             tuple(h[g].reshape(*h.shape[1 : h.ndim - 2], *problem.batch_shape, h.shape[-1]) for h in part)
-            for part in (found.states, found.last)
+            for part in (result.states, result.last)
         )
         for g, problem in enumerate(problems)
     ]
 
 
-def check_takes(implementation: str, recurrence: Recurrence, dtype: Any) -> None:
-    """InputError unless the implementation is known and takes such a recurrence."""
+def check_takes(implementation: str, scan: Scan, operands: Operands) -> Implementation:
+    """The implementation of this name, or InputError if there is none or it refuses the call."""
     if not isinstance(implementation, str) or implementation not in IMPLEMENTATIONS:
-        raise InputError("implementation", repr(implementation), f"one of {(*IMPLEMENTATIONS, 'reference')}")
-    why = IMPLEMENTATIONS[implementation].refuses(recurrence, dtype)
+        raise InputError("implementation", repr(implementation), f"one of {tuple(IMPLEMENTATIONS)}")
+    n = sizes(scan, operands)
+    backend = jax.default_backend()
+    facts = CallFacts(scan.recurrence, operands.dtype, backend, n.steps, n.rows, n.features, n.units)
+    why = IMPLEMENTATIONS[implementation].refuses(facts)
     if why is not None:
         raise InputError("implementation", f"{implementation}, but {why}", "one that can run this call")
+    return IMPLEMENTATIONS[implementation]
 
 
 class Problem(NamedTuple):

@@ -1,7 +1,8 @@
-"""A kernel under plain `jax.jit` on several devices: each takes its own sequences and groups, as they lie.
+"""How arrays lie over devices, and how the calls of a kernel that XLA cannot look into are split over them.
 
-XLA knows nothing of what is in the kernel's call and would gather all sequences on every device. `jax.shard_map` needs
-none of this: there the call is a device's own already.
+Under plain `jax.jit` on several devices XLA would gather all sequences on every device; `over_devices` gives each its
+own sequences and groups. Inside `jax.shard_map` a call is one device's own already, but types say which arrays differ
+between devices (`aligned`, `array_like`), and on a mesh of Explicit axes how arrays are split (`placed_like`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import Any
 
 import jax
 from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
+
+from jrnn.types import Array
 
 
 def ask_for_devices(primitive: Any) -> None:
-    """JAX tells the lowering of this primitive which devices the program is for. There is no public name for it."""
+    """Makes JAX tell the lowering of this primitive which devices the program is for; there is no public way to ask."""
     try:
         from jax._src.dispatch import prim_requires_devices_during_lowering
     except ImportError:
@@ -25,14 +28,14 @@ def ask_for_devices(primitive: Any) -> None:
 
 
 def on_several_devices(ctx: Any) -> bool:
-    """Whether XLA's partitioner is to split this program."""
+    """Whether XLA's partitioner will split this program."""
     return len(getattr(ctx.module_context.axis_context, "device_assignment", None) or ()) > 1
 
 
 def over_devices(
     function: Callable, groups: tuple, takes: Sequence[int | None], gives: Sequence[int | None], shapes: tuple
 ) -> Callable:
-    """A function of flat arrays, its calls split over devices along the sequences and the groups.
+    """A function of flat arrays whose calls are split over devices along the sequences and the groups.
 
     Args:
       function: reverse -> the function of the groups with these directions, which takes arrays and returns a list;
@@ -50,10 +53,10 @@ def over_devices(
         members = first(spec[0] for spec, a in zip(specs, arguments, strict=True) if several and a.shape[0] > 1)
         lengths = [a.shape[axis] for a, axis in zip(arguments, takes, strict=True) if axis is not None]
         if any(length % parts_of(mesh, rows) for length in lengths):
-            rows = None  # what pads the last device's share would be summed into the gradients of the weights
+            rows = None  # the last device's padding would be summed into the gradients of the weights
         own = groups[: len(groups) // parts_of(mesh, members)]
-        if own * parts_of(mesh, members) != groups or shares(rows, members):
-            own, members = groups, None  # devices would read in other directions, or be asked for twice
+        if own * parts_of(mesh, members) != groups or share_an_axis(rows, members):
+            own, members = groups, None  # devices would differ in direction, or one mesh axis would split both
 
         def sharding(shape: tuple[int, ...], axis: int | None) -> NamedSharding:
             names = [rows if i == axis else None for i in range(len(shape))]
@@ -62,10 +65,10 @@ def over_devices(
         def local(*leaves: Any) -> list[Any]:
             # a device's own arrays, whatever mesh is set outside
             with jax.sharding.use_abstract_mesh(AbstractMesh((), ())):
-                found = function(own)(*leaves)
+                results = function(own)(*leaves)
                 if rows is None:
-                    return found
-                return [jax.lax.psum(a, rows) if axis is None else a for a, axis in zip(found, gives, strict=True)]
+                    return results
+                return [jax.lax.psum(a, rows) if axis is None else a for a, axis in zip(results, gives, strict=True)]
 
         of_arguments, of_results = (tuple(map(sharding, *side)) for side in ((shapes[0], takes), (shapes[1], gives)))
         return mesh, local, list(of_results), of_arguments
@@ -83,7 +86,7 @@ def over_devices(
 
 
 def first(names: Iterable[Any]) -> Any:
-    """The first that is not None."""
+    """The first name that is not None."""
     return next((each for each in names if each is not None), None)
 
 
@@ -92,10 +95,50 @@ def as_tuple(names: Any) -> tuple:
 
 
 def parts_of(mesh: Any, names: Any) -> int:
-    """Into how many parts these mesh axes split an array."""
+    """The number of parts into which these mesh axes split an array."""
     return math.prod(mesh.shape[name] for name in as_tuple(names))
 
 
-def shares(one: Any, other: Any) -> bool:
+def share_an_axis(one: Any, other: Any) -> bool:
     """Whether a mesh axis is in both."""
     return bool(set(as_tuple(one)) & set(as_tuple(other)))
+
+
+def aligned(tree: Any) -> Any:
+    """Inside `jax.shard_map`: marks every array as one that differs between devices where any of them does.
+
+    The gradients of what all devices share are then summed over the devices.
+    """
+    axes = frozenset().union(*(varying(jax.typeof(a)) for a in jax.tree.leaves(tree)))
+
+    def mark(array: Any) -> Any:
+        missing = tuple(sorted(axes - varying(jax.typeof(array)), key=str))
+        return jax.lax.pcast(array, missing, to="varying") if missing else array
+
+    return jax.tree.map(mark, tree)
+
+
+def placed_like(xs: Array, array: Array, times: int, batch: int) -> Array:
+    """`array` [times..., *B, ...], its batch axes split over devices as those of xs [T, *B, ...] are.
+
+    Only where types say how arrays are split (a mesh of Explicit axes): elsewhere XLA sees to it.
+    """
+    sharding = jax.typeof(xs).sharding
+    if AxisType.Explicit not in sharding.mesh.axis_types:
+        return array
+    spec = PartitionSpec(*(None,) * times, *sharding.spec[1 : 1 + batch])
+    return jax.sharding.reshard(array, NamedSharding(sharding.mesh, spec))
+
+
+def array_like(array: Array, shape: tuple[int, ...], dtype: Any) -> Any:
+    """The type of an array that differs between devices where `array` does."""
+    aval = jax.typeof(array)
+    if not varying(aval):
+        return jax.ShapeDtypeStruct(shape, dtype)
+    sharding = aval.sharding.update(spec=PartitionSpec(*(None,) * len(shape)))
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding, manual_axis_type=aval.mat)
+
+
+def varying(aval: Any) -> frozenset:
+    """The mesh axes along which devices hold different values."""
+    return frozenset(aval.mat.varying)

@@ -1,0 +1,184 @@
+"""The recurrences in XLA's own operations, for every platform, with a backward pass whose loop is short.
+
+The forward pass is the plain scan: x W_in of all steps in one product would be slower on CPUs, where XLA does not
+vectorise the gates of a slice of it. In the backward pass a scan finds only dz_t, the gradient of the pre-activations;
+the gradients of the weights and of the inputs are then one product each over all steps, where autodiff adds a product
+to the weights' gradient at every step. On a CPU with many sequences the latter is better, and `defers` says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.kernels.implementations.base import CallFacts
+from jrnn.kernels.implementations.groups import map_groups
+from jrnn.kernels.implementations.step_arrays import (
+    active_tap,
+    entering_states,
+    masked_inputs,
+    operand_gradients,
+    select,
+    zero_on_padding,
+)
+from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
+from jrnn.kernels.recurrences import Sloped
+from jrnn.kernels.sharding import aligned
+from jrnn.types import Array, wide_dtype
+
+
+@dataclass(frozen=True)
+class Xla:
+    """See the module."""
+
+    name = "xla"
+    by_autodiff = False
+    opaque_to_xla = False
+
+    def refuses(self, facts: CallFacts) -> str | None:
+        """It runs every recurrence that defines the parts of a backward pass."""
+        if isinstance(facts.recurrence, Sloped):
+            return None
+        return f"a {facts.recurrence.name} recurrence is as fast by the scan of its own step"
+
+    def only_if_named(self, facts: CallFacts) -> None:
+        """Never."""
+
+    def forward(
+        self, scan: Scan, operands: Operands, events: Events, all_states: bool, save_gates: bool
+    ) -> RecurrenceResult:
+        """It saves the sums that the gates are made of, [E, T, B, H] each."""
+        return map_groups(partial(forward_group, scan, all_states, save_gates), scan, (operands, events))
+
+    def backward(
+        self,
+        scan: Scan,
+        needs_gradient: Any,
+        operands: Operands,
+        events: Events,
+        saved: RecurrenceResult,
+        cotangents: RecurrenceResult,
+    ) -> Operands:
+        """None for what needs no gradient."""
+        body = partial(backward_group, scan, needs_gradient)
+        return map_groups(body, scan, (operands, events, saved, cotangents))
+
+
+def forward_group(
+    scan: Scan, all_states: bool, save_gates: bool, reverse: bool, operands: Operands, events: Events
+) -> RecurrenceResult:
+    """One group: arrays without the leading axis."""
+    recurrence: Any = scan.recurrence
+
+    def body(state: tuple[Array, ...], inputs: tuple) -> tuple[tuple[Array, ...], tuple]:
+        x, now, tap = inputs
+        if now.resets is not None:
+            state = select(now.resets, operands.restart, state)
+        sums = recurrence.sums(operands.weights, x, state)
+        after = recurrence.after(recurrence.gates(operands.weights, sums, state), state)
+        if now.valid is not None:
+            after = select(now.valid, after, state)
+        if tap is not None:
+            after = jax.tree.map(jnp.add, after, tap)
+        return after, (after if all_states else after[:1], sums if save_gates else None)
+
+    save_gates = save_gates and not gates_follow_from_states(scan, operands)
+    inputs = masked_inputs(operands, events), events, active_tap(scan, operands, events)
+    last, (states, sums) = jax.lax.scan(body, operands.start, inputs, reverse=reverse)
+    return RecurrenceResult(states, last, sums)
+
+
+def gates_follow_from_states(scan: Scan, operands: Operands) -> bool:
+    """Whether the states alone give the gates, so that nothing is saved: then no tap was added to the states."""
+    recurrence: Any = scan.recurrence
+    return recurrence.gates_from_state(operands.dtype) and (operands.tap is None or scan.silent)
+
+
+def backward_group(
+    scan: Scan,
+    needs_gradient: Any,
+    reverse: bool,
+    operands: Operands,
+    events: Events,
+    saved: RecurrenceResult,
+    cotangents: RecurrenceResult,
+) -> Operands:
+    """One group: arrays without the leading axis."""
+    recurrence: Any = scan.recurrence
+    restart = operands.restart or operands.start
+    entered = tuple(map(partial(entering_states, events, reverse), saved.states, operands.start, restart))
+    from_states, wide = gates_follow_from_states(scan, operands), wide_dtype(operands.dtype)
+    # None: computed again, step by step, to need no memory
+    sums = saved.states[:1] if from_states else saved.gates
+    deferred = defers(operands)
+    back = recurrence.transposed(operands.weights)
+
+    def body(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
+        (deltas, restarts, weights), (x, entered, sums, now, cotangents) = carry, inputs
+        if sums is None:
+            sums = recurrence.sums(operands.weights, masked_inputs(operands._replace(xs=x), now), entered)
+        gates = sums if from_states else recurrence.gates(operands.weights, sums, entered)
+        deltas = tuple(d if g is None else d + g.astype(d.dtype) for d, g in zip(deltas, cotangents, strict=True))
+        stepped = deltas if now.valid is None else select(now.valid, deltas, zeros(deltas))
+        dz, before, more = recurrence.slope(back, gates, entered, stepped)
+        if now.valid is not None:
+            before = tuple(jnp.where(now.valid[:, None], a, d) for a, d in zip(before, deltas, strict=True))
+        if now.resets is not None:
+            to_restart = select(now.resets, before, zeros(before))
+            restarts, before = jax.tree.map(jnp.add, restarts, to_restart), select(now.resets, zeros(before), before)
+        if now.cuts is not None:
+            before = select(now.cuts, zeros(before), before)
+        out = dz, more
+        if not deferred:
+            here, xs, *slopes = jax.tree.map(lambda a: a[None], (now, x, entered, dz, more))
+            step_weights, out = weight_gradients(operands._replace(xs=xs), here, *slopes)
+            weights = jax.tree.map(jnp.add, weights, step_weights)
+        return (before, restarts, weights), (out, deltas if any(needs_gradient.tap or ()) else None)
+
+    def weight_gradients(
+        operands: Operands, events: Events, entered: tuple, dz: Array, more: Any
+    ) -> tuple[Any, Array | None]:
+        """The gradients of the weights and of xs."""
+        xs = masked_inputs(operands, events)
+        weights = recurrence.gradients(needs_gradient.weights, operands.weights, xs, entered, dz, more)
+        return weights, recurrence.input_gradient(operands.weights, dz) if needs_gradient.xs else None
+
+    no_weights = jax.tree.map(
+        lambda a, flag: jnp.zeros_like(a) if flag else None, operands.weights, needs_gradient.weights
+    )
+    no_deltas = tuple(jnp.zeros_like(h, dtype=wide) for h in operands.start)
+    no_deltas, no_weights, _ = aligned((no_deltas, no_weights, entered))
+    ends = tuple(n if g is None else g.astype(wide) for n, g in zip(no_deltas, cotangents.last, strict=True))
+    of_states = (*cotangents.states, *(None,) * (len(no_deltas) - len(cotangents.states)))
+    inputs = None if deferred and sums is not None else operands.xs, entered, sums, events, of_states
+    (starts, restarts, weights), (out, taps) = jax.lax.scan(
+        body, (ends, no_deltas, None if deferred else no_weights), inputs, reverse=not reverse
+    )
+    if deferred:
+        weights, xs = weight_gradients(operands, events, entered, *out)
+    else:
+        xs = None if out is None else out[:, 0]
+    taps = None if taps is None else zero_on_padding(events, taps)
+    return operand_gradients(weights, xs, needs_gradient, operands, starts, restarts, taps)
+
+
+def defers(operands: Operands) -> bool:
+    """Whether the gradients of the weights wait for dz of all steps and are one product each.
+
+    On a CPU, with at least H sequences, a product at each step is as fast and dz [T, B, G H] is not stored.
+    """
+    rows, units = operands.start[0].shape
+    exact = wide_dtype(operands.dtype) == operands.dtype  # a sum of rounded parts would be worse
+    few = not isinstance(rows, int) or rows < units  # in an exported program the number may be a symbol
+    return few or not exact or jax.default_backend() != "cpu"
+
+
+def zeros(tree: Any) -> Any:
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+XLA = Xla()
