@@ -15,7 +15,7 @@ struct Backward : Rows<C, S> {
   using O = typename Base::O;
   using V = Vector<T>;
   using Base::weights, Base::g, Base::rows, Base::blocks, Base::h, Base::f, Base::wide;
-  using Base::at, Base::flag, Base::happens, Base::taken, Base::time, Base::read, Base::write;
+  using Base::at, Base::flag, Base::happens, Base::inside, Base::time, Base::read, Base::write;
   static constexpr int64_t L = Base::L, D = Base::D;
   const Problem& p = Base::p;
 
@@ -27,11 +27,11 @@ struct Backward : Rows<C, S> {
     int64_t line = 0, start = 0, count = 0, total = 0;
   };
   // Gradients of the weights stay in panels: of_in [F + 1], of_rec [H + 1] rows, the last ones for the biases.
-  struct Room {
-    Scratch<T> dh, around, dc, to_reset_h, to_reset_c, sums, of_in[2], of_rec[2];
+  struct Workspace {
+    Scratch<T> dh, skip_delta, dc, to_reset_h, to_reset_c, sums, of_in[2], of_rec[2];
   };
 
-  void run(Room& room) const {
+  void run(Workspace& work) const {
     const int64_t ahead = std::min<int64_t>(p.steps, std::max<int64_t>(1, kChunk / rows)), most = ahead * rows;
     const Parallel* spare = this->helpers(most, f + h);
     const int64_t used = f + 1 + (h + 1) * (kTwice<C> ? 2 : 1);
@@ -42,62 +42,62 @@ struct Backward : Rows<C, S> {
       chunk.columns = Scratch<O>(most * chunk.line, O{});
       chunk.sums = Scratch<T>(p.d_xs ? most * kWide * L : 0);
       if (!p.gates && needs_gates()) chunk.gates = Scratch<T>(most * C::kKept * h);
-      each_product<C>([&](auto part, int i) { chunk.dz[i] = Scratch<O>(most * part.Q * wide); });
+      each_product<C>([&](auto part, int i) { chunk.dz[i] = Scratch<O>(most * part.kSums * wide); });
       if (D == 1) continue;
       chunk.column_pairs = Scratch<O>(deep<O>(most) * chunk.line);
-      each_product<C>([&](auto part, int i) { chunk.dz_pairs[i] = Scratch<O>(deep<O>(most) * part.Q * wide); });
+      each_product<C>([&](auto part, int i) { chunk.dz_pairs[i] = Scratch<O>(deep<O>(most) * part.kSums * wide); });
     }
-    room.sums = Scratch<T>(rows * kWide * L);
-    for (Scratch<T>* each : {&room.dh, &room.around, &room.dc, &room.to_reset_h, &room.to_reset_c})
+    work.sums = Scratch<T>(rows * kWide * L);
+    for (Scratch<T>* each : {&work.dh, &work.skip_delta, &work.dc, &work.to_reset_h, &work.to_reset_c})
       *each = Scratch<T>(rows * wide, T(0));
     each_product<C>([&](auto part, int i) {
-      room.of_in[i] = Scratch<T>((f + 1) * part.P * wide, T(0));
-      room.of_rec[i] = Scratch<T>((h + 1) * part.P * wide, T(0));
+      work.of_in[i] = Scratch<T>((f + 1) * part.kWeights * wide, T(0));
+      work.of_rec[i] = Scratch<T>((h + 1) * part.kWeights * wide, T(0));
     });
     for (int64_t r = 0; r < rows; ++r) {
-      if (p.g_last_h) read(p.g_last_h, r, room.dh);
-      if (C::kCell && p.g_last_c) read(p.g_last_c, r, room.dc);
+      if (p.g_last_h) read(p.g_last_h, r, work.dh);
+      if (C::kCell && p.g_last_c) read(p.g_last_c, r, work.dc);
     }
     Chunk *now = chunks, *other = spare ? chunks + 1 : chunks;
-    // what does not wait for delta: the rest of the chunk after this one, the beginning of the one before
-    auto turn = [&] {
-      if (other->total) conclude(room, *other);
+    // what does not wait for delta: the gradients of the chunk after this one, the gates of the one before
+    auto off_critical_path = [&] {
+      if (other->total) conclude(work, *other);
       if (now->start) open(*other, now->start - std::min(ahead, now->start), now->start);
     };
     Beside rest(spare);
     for (int64_t end = p.steps; end > 0; std::swap(now, other)) {
       if (end == p.steps) open(*now, end - ahead, end);
       const int64_t start = now->start;
-      if (spare) rest.start(turn);
+      if (spare) rest.start(off_critical_path);
       for (int64_t s = end - 1; s >= start; --s) {
-        differentiate(room, *now, s);
-        pull_back(room, *now, s);
+        differentiate(work, *now, s);
+        pull_back(work, *now, s);
       }
       rest.finish();
-      if (!spare) turn();
-      if (spare && !start) conclude(room, *now);
+      if (!spare) off_critical_path();
+      if (spare && !start) conclude(work, *now);
       end = start;
     }
     for (int64_t r = 0; r < rows; ++r) {
-      write(p.d_h0, r, room.dh), write(p.d_c0, r, room.dc);
-      write(p.d_reset_h, r, room.to_reset_h), write(p.d_reset_c, r, room.to_reset_c);
+      write(p.d_h0, r, work.dh), write(p.d_c0, r, work.dc);
+      write(p.d_reset_h, r, work.to_reset_h), write(p.d_reset_c, r, work.to_reset_c);
     }
   }
 
-  // What is known before delta: the columns and, where they were not kept, the gates.
+  // Finds what is known before delta: the columns and, where they were not saved, the gates.
   void open(Chunk& chunk, int64_t start, int64_t end) const {
     chunk.start = start, chunk.count = end - start, chunk.total = chunk.count * rows;
     gather(chunk);
     if (chunk.gates) recompute(chunk);
   }
 
-  // What follows from dz of all steps.
-  void conclude(const Room& room, const Chunk& chunk) const {
-    if (p.d_w_rec) accumulate(room, chunk);
+  // Finds what follows from dz of all steps of a chunk.
+  void conclude(const Workspace& work, const Chunk& chunk) const {
+    if (p.d_w_rec) accumulate(work, chunk);
     if (p.d_xs) inputs_back(chunk);
   }
 
-  // An Elman network's slope follows from h, unless h was rounded or added to.
+  // An Elman network's slope follows from h, unless h was rounded or a tap was added to it.
   bool needs_gates() const { return !std::is_same_v<C, Elman> || !std::is_same_v<S, T> || p.tap_h; }
 
   // The state that entered step s: its neighbour's, what a reset went to, or the initial one.
@@ -106,7 +106,7 @@ struct Backward : Rows<C, S> {
     return s ? all.of<S>(g) + at(time(s - 1), row, h) : start.of<S>(g) + at(row, h);
   }
 
-  // [x, 1, h, 1] of a chunk, zero where the step did not happen; room for [r h, 0].
+  // [x, 1, h, 1] of a chunk, zero where the step did not happen; space for [r h, 0].
   void gather(Chunk& chunk) const {
     O* to = chunk.columns;
     for (int64_t s = chunk.start; s < chunk.start + chunk.count; ++s)
@@ -123,7 +123,7 @@ struct Backward : Rows<C, S> {
       }
   }
 
-  // Where the columns of a chunk begin that the i-th product's state had.
+  // Where the columns of the i-th product's state begin in a chunk.
   O* states(const Chunk& chunk, int i) const { return chunk.columns + f + 1 + i * (h + 1); }
 
   // The gates of a chunk from its inputs and the states that entered it, all steps at once.
@@ -145,27 +145,27 @@ struct Backward : Rows<C, S> {
     });
   }
 
-  // delta_t and dz_t of step s; what reaches the state before around dz goes to `around` and dc.
-  void differentiate(Room& room, const Chunk& chunk, int64_t s) const {
+  // delta_t and dz_t of step s; what passes to the state before without dz goes to `skip_delta` and dc.
+  void differentiate(Workspace& work, const Chunk& chunk, int64_t s) const {
     const int64_t t = time(s);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t m = (s - chunk.start) * rows + r;
-      const bool held = !happens(t, r), inside = taken(t, r);
+      const bool held = !happens(t, r), tapped = inside(t, r);
       const S* c_before = C::kCell ? entered(s, r, p.cs, p.reset_c, p.c0) : nullptr;
       const T* kept = gates_of(chunk, t, r, m);
       blocks.each([&](int64_t from, int64_t vectors) {
         const int64_t width = vectors * L;
-        O* dz = chunk.dz[0] + C::Q * (chunk.total * from + m * width);
-        if (held) std::fill_n(dz, C::Q * width, O{});
+        O* dz = chunk.dz[0] + C::kSums * (chunk.total * from + m * width);
+        if (held) std::fill_n(dz, C::kSums * width, O{});
         for (int64_t v = 0; v < vectors; ++v) {
           const int64_t unit = from + v * L, n = h - unit, here = r * wide + unit, there = at(t, r, h) + unit;
-          V dh = load(room.dh + here), dc = C::kCell ? load(room.dc + here) : V{};
+          V dh = load(work.dh + here), dc = C::kCell ? load(work.dc + here) : V{};
           if (p.g_hs) dh += load(p.g_hs.of<S>(g) + there, n);
           if (C::kCell && p.g_cs) dc += load(p.g_cs.of<S>(g) + there, n);
           // padding is held by definition: nothing can be added there
-          if (p.d_tap_h) store(p.d_tap_h.of<S>(g) + there, inside ? dh : V{}, n);
-          if (C::kCell && p.d_tap_c) store(p.d_tap_c.of<S>(g) + there, inside ? dc : V{}, n);
-          O* dn = kTwice<C> ? chunk.dz[1] + Blocks<Fresh, T>(h).place(unit, chunk.total, m) : nullptr;
+          if (p.d_tap_h) store(p.d_tap_h.of<S>(g) + there, tapped ? dh : V{}, n);
+          if (C::kCell && p.d_tap_c) store(p.d_tap_c.of<S>(g) + there, tapped ? dc : V{}, n);
+          O* dn = kTwice<C> ? chunk.dz[1] + Blocks<GruCandidate, T>(h).place(unit, chunk.total, m) : nullptr;
           if (kTwice<C> && held) store(dn, V{});
           if (!held) {
             const V before = load(states(chunk, 0) + m * chunk.line + unit, n);
@@ -174,8 +174,8 @@ struct Backward : Rows<C, S> {
             const S* now = p.hs.of<S>(g) + there;
             dh = slope<C, S>(p.kind, dh, dc, gates, now, before, c, dz + v * L, width, dn, h, n);
           }
-          store(room.around + here, first<T>(dh, n));
-          if (C::kCell) store(room.dc + here, first<T>(dc, n));
+          store(work.skip_delta + here, first<T>(dh, n));
+          if (C::kCell) store(work.dc + here, first<T>(dc, n));
         }
       });
     }
@@ -186,37 +186,37 @@ struct Backward : Rows<C, S> {
     return chunk.gates ? chunk.gates + m * C::kKept * h : nullptr;
   }
 
-  // delta of the state that entered step s: dz W_rec^T and what went around; then resets and cuts.
-  void pull_back(Room& room, const Chunk& chunk, int64_t s) const {
+  // delta of the state that entered step s: dz W_rec^T + skip_delta; then resets and cuts.
+  void pull_back(Workspace& work, const Chunk& chunk, int64_t s) const {
     const int64_t t = time(s), m = (s - chunk.start) * rows;
     if constexpr (kTwice<C>) {
-      back(chunk, room.sums, 1, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
-        if (happens(t, r)) reset_back(room, chunk, t, r, unit, m + r, v);
+      back(chunk, work.sums, 1, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
+        if (happens(t, r)) reset_back(work, chunk, t, r, unit, m + r, v);
       });
     }
-    back(chunk, room.sums, 0, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
-      T* to = room.around + r * wide + unit;
+    back(chunk, work.sums, 0, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
+      T* to = work.skip_delta + r * wide + unit;
       if (happens(t, r)) store(to, load(to) + v);
     });
-    std::swap(room.dh, room.around);
+    std::swap(work.dh, work.skip_delta);
     for (int64_t r = 0; r < rows; ++r) {
       const bool reset = flag(p.resets, t, r);
       if (!reset && !flag(p.cuts, t, r)) continue;
       for (int64_t i = r * wide; i < (r + 1) * wide; ++i) {
-        if (reset) room.to_reset_h[i] += room.dh[i], room.to_reset_c[i] += room.dc[i];
-        room.dh[i] = room.dc[i] = 0;
+        if (reset) work.to_reset_h[i] += work.dh[i], work.to_reset_c[i] += work.dc[i];
+        work.dh[i] = work.dc[i] = 0;
       }
     }
   }
 
-  // delta of r h to dz of r, to what goes around and, for the gradient of U_n, r h itself.
-  void reset_back(Room& room, const Chunk& chunk, int64_t t, int64_t row, int64_t unit, int64_t m, V delta) const {
+  // From delta of r h: dz of r, its share of skip_delta and, for the gradient of U_n, r h itself.
+  void reset_back(Workspace& work, const Chunk& chunk, int64_t t, int64_t row, int64_t unit, int64_t m, V delta) const {
     const int64_t n = h - unit;
     const V reset = load(gates_of(chunk, t, row, m) + unit, n),
             before = load(states(chunk, 0) + m * chunk.line + unit, n);
-    T* around = room.around + row * wide + unit;
+    T* skip_delta = work.skip_delta + row * wide + unit;
     store(chunk.dz[0] + blocks.place(unit, chunk.total, m), first<T>(delta * before * reset * (T(1) - reset), n));
-    store(around, load(around) + delta * reset);
+    store(skip_delta, load(skip_delta) + delta * reset);
     store(states(chunk, 1) + m * chunk.line + unit, rounded<S>(reset * before), n);
   }
 
@@ -234,11 +234,11 @@ struct Backward : Rows<C, S> {
         if (i >= 0 && i != number) return;
         const int64_t full = blocks.vectors / Part::kBlock, rest = blocks.vectors % Part::kBlock;
         const int offset = i < 0 ? Part::kInput : Part::kState;
-        const O* panel = (i < 0 ? weights[number].in_back : weights[number].rec_back) + j * L * Part::P * wide;
+        const O* panel = (i < 0 ? weights[number].in_back : weights[number].rec_back) + j * L * Part::kWeights * wide;
         auto add = [&](int64_t from, int64_t width, int64_t runs) {
-          const O* a = chunk.dz[number] + Part::Q * (chunk.total * from + m * width) + offset * width;
-          Left<O> left{a, Part::Q * width, D, Part::P * width / D, runs, Part::Q * chunk.total * width};
-          const O* w = panel + Part::P * from * line;
+          const O* a = chunk.dz[number] + Part::kSums * (chunk.total * from + m * width) + offset * width;
+          Left<O> left{a, Part::kSums * width, D, Part::kWeights * width / D, runs, Part::kSums * chunk.total * width};
+          const O* w = panel + Part::kWeights * from * line;
           int64_t step = line * D;
           if (down) turn_round(left, w, step);
           multiply_rows<O>(count, these, sums, line, left, w, step);
@@ -259,28 +259,28 @@ struct Backward : Rows<C, S> {
     });
   }
 
-  // The gradients of the weights, [block][rows][P][vectors][lanes], += columns^T dz.
-  void accumulate(const Room& room, const Chunk& chunk) const {
+  // The gradients of the weights, [block][rows][kWeights][vectors][lanes], += columns^T dz.
+  void accumulate(const Workspace& work, const Chunk& chunk) const {
     const int64_t pairs = deep<O>(chunk.total) / D;
     if (D > 1) pair_rows<O>(chunk.column_pairs, chunk.columns, chunk.total, chunk.line);
     const O* all = D > 1 ? chunk.column_pairs : chunk.columns;
     each_product<C>([&](auto part, int i) {
       using Part = decltype(part);
       Blocks<Part, T>(h).each([&](int64_t from, int64_t vectors) {
-        const int64_t width = vectors * L, line = Part::P * width, lines = Part::Q * width;
-        const O* dz = chunk.dz[i] + chunk.total * Part::Q * from;
+        const int64_t width = vectors * L, line = Part::kWeights * width, lines = Part::kSums * width;
+        const O* dz = chunk.dz[i] + chunk.total * Part::kSums * from;
         if constexpr (D > 1) {
-          O* by_pairs = chunk.dz_pairs[i] + pairs * D * Part::Q * from;
+          O* by_pairs = chunk.dz_pairs[i] + pairs * D * Part::kSums * from;
           pair_rows<O>(by_pairs, dz, chunk.total, lines);
           dz = by_pairs;
         }
         auto add = [&](int offset, int64_t column, int64_t count, T* to) {
           const Left<O> left{all + column * D, D, chunk.line * D, pairs};
-          multiply_rows<O>(count, Part::P * vectors, to + count * Part::P * from, line, left, dz + offset * width * D,
-                           lines * D);
+          T* sums = to + count * Part::kWeights * from;
+          multiply_rows<O>(count, Part::kWeights * vectors, sums, line, left, dz + offset * width * D, lines * D);
         };
-        add(Part::kInput, 0, f + 1, room.of_in[i]);
-        add(Part::kState, states(chunk, i) - chunk.columns, h + 1, room.of_rec[i]);
+        add(Part::kInput, 0, f + 1, work.of_in[i]);
+        add(Part::kState, states(chunk, i) - chunk.columns, h + 1, work.of_rec[i]);
       });
     });
   }

@@ -15,7 +15,7 @@ struct Forward : Rows<C, S> {
   using O = typename Base::O;
   using V = Vector<T>;
   using Base::weights, Base::g, Base::rows, Base::h, Base::f, Base::wide;
-  using Base::at, Base::flag, Base::happens, Base::taken, Base::time;
+  using Base::at, Base::flag, Base::happens, Base::inside, Base::time;
   static constexpr int64_t L = Base::L;
   const Problem& p = Base::p;
   static constexpr bool kHasC = C::kCell || kTwice<C>;  // c, or z on its way from one product to the next
@@ -46,7 +46,7 @@ struct Forward : Rows<C, S> {
     for (int k = 0; ahead > 1 && k < (spare ? 2 : 1); ++k) {
       early[k].gathered = Scratch<O>(ahead * rows * x_row);
       each_product<C>([&](auto part, int i) {
-        early[k].sums[i] = Scratch<T>(Early::kApart + ahead * rows * part.P * wide);
+        early[k].sums[i] = Scratch<T>(Early::kApart + ahead * rows * part.kWeights * wide);
       });
     }
     Early *ready = early, *later = spare ? early + 1 : early;
@@ -102,7 +102,7 @@ struct Forward : Rows<C, S> {
                           const Operand& all, const N& to) const {
     const int64_t n = h - unit, there = at(t, row, h) + unit;
     v = held ? before : first<T>(rounded<S>(v), n);
-    if (tap && taken(t, row)) v = first<T>(rounded<S>(v + load(tap.of<S>(g) + there, n)), n);
+    if (tap && inside(t, row)) v = first<T>(rounded<S>(v + load(tap.of<S>(g) + there, n)), n);
     store(to + row * wide + unit, v);
     if (all) store(all.of<S>(g) + there, v, n);
   }
@@ -131,11 +131,11 @@ struct Forward : Rows<C, S> {
     }
     each_product<C>([&](auto part, int i) {
       using Part = decltype(part);
-      std::fill_n(to.of(i), total * Part::P * wide, T(0));
+      std::fill_n(to.of(i), total * Part::kWeights * wide, T(0));
       Blocks<Part, T>(h).each([&](int64_t from, int64_t vectors) {
-        T* sums = to.of(i) + Part::P * total * from;
+        T* sums = to.of(i) + Part::kWeights * total * from;
         const auto left = this->along(to.gathered, x_row, f);
-        this->template product<Part>(sums, Part::P * vectors * L, left, weights[i].in, from, vectors, total);
+        this->template product<Part>(sums, Part::kWeights * vectors * L, left, weights[i].in, from, vectors, total);
       });
     });
   }

@@ -6,8 +6,8 @@ namespace jrnn {
 namespace JRNN_ISA {
 namespace {
 
-// A unit's vector of gates from its sums z (q-th at z + q * width): the new h returned, c changed in place; what the
-// backward pass needs goes to `kept` [kKept][h]. Of GruBefore r h is returned, and z goes to Fresh in c.
+// A unit's vector of gates from its sums z (q-th at z + q * width): returns the new h, changes c in place, and stores
+// what the backward pass needs in `kept` [kKept][h]. Of GruBefore it returns r h, and c carries z to GruCandidate.
 template <class Part, class S, class T = Wide<S>, class V = Vector<T>>
 JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* kept, int64_t h, int64_t n) {
   auto keep = [&](int q, V v) {
@@ -24,15 +24,15 @@ JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* 
     c = sigmoid<T>(load(z + width));
     keep(0, reset), keep(1, c);
     return rounded<S>(reset * before);
-  } else if constexpr (std::is_same_v<Part, Fresh>) {
-    const V fresh = tanh<T>(load(z));
-    keep(2, fresh);
-    return (T(1) - c) * fresh + c * before;
+  } else if constexpr (std::is_same_v<Part, GruCandidate>) {
+    const V candidate = tanh<T>(load(z));
+    keep(2, candidate);
+    return (T(1) - c) * candidate + c * before;
   } else if constexpr (std::is_same_v<Part, Gru>) {
     const V reset = sigmoid<T>(load(z + width)), update = sigmoid<T>(load(z + 2 * width)), inner = load(z + 3 * width),
-            fresh = tanh<T>(load(z) + reset * inner);
-    keep(0, reset), keep(1, update), keep(2, fresh), keep(3, inner);
-    return (T(1) - update) * fresh + update * before;
+            candidate = tanh<T>(load(z) + reset * inner);
+    keep(0, reset), keep(1, update), keep(2, candidate), keep(3, inner);
+    return (T(1) - update) * candidate + update * before;
   } else {
     V value = load(z);
     if (kind == Kind::kTanh) value = tanh<T>(value);
@@ -42,8 +42,8 @@ JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* 
   }
 }
 
-// dz (q-th at dz + q * width) from delta of h and of c; returns what reaches the state before around dz, changes dc.
-// Of GruBefore that of z, and of n to `dn`; that of r follows from dn.
+// dz (q-th at dz + q * width) from delta of h and of c; returns what passes to the state before without dz, changes dc.
+// Of GruBefore it finds dz of z, and of n in `dn`; that of r follows from dn.
 template <class C, class S, class O, class T = Wide<S>, class V = Vector<T>>
 JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V before, V c, O* dz, int64_t width, O* dn,
                     int64_t h, int64_t n) {
@@ -59,17 +59,17 @@ JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V bef
     dc = inner * forget;
     return V{};
   } else if constexpr (std::is_same_v<C, Gru>) {
-    const V reset = gate(0), update = gate(1), fresh = gate(2), inner = gate(3);
-    const V dn = dh * (T(1) - update) * (T(1) - fresh * fresh);
+    const V reset = gate(0), update = gate(1), candidate = gate(2), inner = gate(3);
+    const V dn = dh * (T(1) - update) * (T(1) - candidate * candidate);
     put(0, dn);
     put(1, dn * inner * reset * (T(1) - reset));
-    put(2, dh * (before - fresh) * update * (T(1) - update));
+    put(2, dh * (before - candidate) * update * (T(1) - update));
     put(3, dn * reset);
     return dh * update;
   } else if constexpr (kTwice<C>) {
-    const V update = gate(1), fresh = gate(2);
-    store(dn, first<T>(dh * (T(1) - update) * (T(1) - fresh * fresh), n));
-    put(1, dh * (before - fresh) * update * (T(1) - update));
+    const V update = gate(1), candidate = gate(2);
+    store(dn, first<T>(dh * (T(1) - update) * (T(1) - candidate * candidate), n));
+    put(1, dh * (before - candidate) * update * (T(1) - update));
     return dh * update;
   } else {
     const V value = kept ? gate(0) : load(h_now, n);

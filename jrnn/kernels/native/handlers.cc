@@ -51,7 +51,8 @@ const Choice& choose() {
     const std::string most = asked ? asked : "";
     const int level = most == "baseline" ? 0 : most == "avx2" ? 1 : most == "avx512" ? 2 : 3;
     __builtin_cpu_init();
-    const bool narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    const bool narrow =
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     const bool wide = narrow && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");

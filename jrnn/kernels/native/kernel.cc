@@ -18,20 +18,21 @@ void solve(const Problem&, const Parallel&);
 namespace JRNN_ISA {
 namespace {
 
-constexpr int64_t kShare = 1 << 16;  // weights that are worth a thread's packing them
+constexpr double kOneThread = 1e5;   // multiplications of a call, below which waking threads costs more than it saves
+constexpr int64_t kShare = 1 << 16;  // weights that make it worth for another thread to pack them
 
 template <class C, class S>
 void solve_as(const Problem& p, Parallel parallel) {
   using T = Wide<S>;
-  const double work = double(p.groups) * p.steps * p.rows * C::kGates * p.units * (p.features + p.units);
-  if (work < 1e5) parallel.threads = 1;
+  const double multiplications = double(p.groups) * p.steps * p.rows * C::kGates * p.units * (p.features + p.units);
+  if (multiplications < kOneThread) parallel.threads = 1;
   const int64_t each = (parallel.threads + p.groups - 1) / p.groups, tiles = (p.rows + kTile - 1) / kTile;
   const int64_t pieces = std::clamp<int64_t>(each, 1, std::max<int64_t>(1, tiles));
   const int64_t numbers = (p.features + p.units) * C::kGates * p.units;
   const bool shared = !p.w_in.stride && !p.w_rec.stride && !p.bias.stride && !p.bias_rec.stride;
   std::vector<std::array<Weights<S>, 2>> weights(shared ? 1 : p.groups);
-  using Room = typename Backward<C, S>::Room;
-  std::vector<Room> rooms(p.backward ? p.groups * pieces : 0);
+  using Workspace = typename Backward<C, S>::Workspace;
+  std::vector<Workspace> workspaces(p.backward ? p.groups * pieces : 0);
   const Parallel* spare = p.groups * pieces < parallel.threads ? &parallel : nullptr;
 
   const int64_t groups = weights.size(), shares = std::clamp<int64_t>(numbers / kShare, 1, parallel.threads);
@@ -51,9 +52,9 @@ void solve_as(const Problem& p, Parallel parallel) {
       return forward.run();
     }
     const Backward<C, S> backward{rows};
-    Room room;
-    backward.run(room);
-    std::swap(rooms[i].of_in, room.of_in), std::swap(rooms[i].of_rec, room.of_rec);
+    Workspace work;
+    backward.run(work);
+    std::swap(workspaces[i].of_in, work.of_in), std::swap(workspaces[i].of_rec, work.of_rec);
   });
   if (!p.d_w_rec) return;
   run(parallel, p.groups * shares, [&](int64_t j) {
@@ -64,7 +65,7 @@ void solve_as(const Problem& p, Parallel parallel) {
       const Blocks<Part, T> blocks(p.units);
       std::vector<const T*> in, rec;
       for (int64_t i = g * pieces; i < (g + 1) * pieces; ++i)
-        in.push_back(rooms[i].of_in[number]), rec.push_back(rooms[i].of_rec[number]);
+        in.push_back(workspaces[i].of_in[number]), rec.push_back(workspaces[i].of_rec[number]);
       unpack<Part, S>(in, p.features + 1, Part::of_input, blocks, p.d_w_in.of<S>(g), p.d_bias.of<S>(g), 0, share);
       // beside h only n of the GRU has a bias
       const int biased = Part::kOwnBias ? Part::kGates - 1 : Part::kGates;

@@ -10,31 +10,32 @@ namespace JRNN_ISA {
 namespace {
 
 // ---- cells ----
-// A product over [x, h] has Q sums a unit; the inputs feed P of them from kInput on, the states P from kState on.
+// A product over [x, h] has kSums sums a unit. x has kWeights columns of weights a unit and feeds as many of the sums,
+// from kInput on; so has h, and feeds those from kState on.
 
 struct Elman {
-  static constexpr int Q = 1, P = 1, kInput = 0, kState = 0, kBlock = 4, kKept = 1, kGates = 1;
-  static constexpr int of_input[P] = {0}, of_state[P] = {0};
+  static constexpr int kSums = 1, kWeights = 1, kInput = 0, kState = 0, kBlock = 4, kKept = 1, kGates = 1;
+  static constexpr int of_input[kWeights] = {0}, of_state[kWeights] = {0};
   static constexpr bool kCell = false, kOwnBias = false;
 };
 struct Lstm {
-  static constexpr int Q = 4, P = 4, kInput = 0, kState = 0, kBlock = 1, kKept = 4, kGates = 4;
-  static constexpr int of_input[P] = {0, 1, 2, 3}, of_state[P] = {0, 1, 2, 3};
+  static constexpr int kSums = 4, kWeights = 4, kInput = 0, kState = 0, kBlock = 1, kKept = 4, kGates = 4;
+  static constexpr int of_input[kWeights] = {0, 1, 2, 3}, of_state[kWeights] = {0, 1, 2, 3};
   static constexpr bool kCell = true, kOwnBias = false;
 };
 struct Gru {  // n from x, r, z, n from h
-  static constexpr int Q = 4, P = 3, kInput = 0, kState = 1, kBlock = 1, kKept = 4, kGates = 3;
-  static constexpr int of_input[P] = {2, 0, 1}, of_state[P] = {0, 1, 2};
+  static constexpr int kSums = 4, kWeights = 3, kInput = 0, kState = 1, kBlock = 1, kKept = 4, kGates = 3;
+  static constexpr int of_input[kWeights] = {2, 0, 1}, of_state[kWeights] = {0, 1, 2};
   static constexpr bool kCell = false, kOwnBias = true;
 };
 struct GruBefore {  // r, z; n takes a product of its own, which needs r of all units
-  static constexpr int Q = 2, P = 2, kInput = 0, kState = 0, kBlock = 2, kKept = 3, kGates = 3;
-  static constexpr int of_input[P] = {0, 1}, of_state[P] = {0, 1};
+  static constexpr int kSums = 2, kWeights = 2, kInput = 0, kState = 0, kBlock = 2, kKept = 3, kGates = 3;
+  static constexpr int of_input[kWeights] = {0, 1}, of_state[kWeights] = {0, 1};
   static constexpr bool kCell = false, kOwnBias = false;
 };
-struct Fresh {  // n of GruBefore, over [x, r h]
-  static constexpr int Q = 1, P = 1, kInput = 0, kState = 0, kBlock = 4, kGates = 3;
-  static constexpr int of_input[P] = {2}, of_state[P] = {2};
+struct GruCandidate {  // n of GruBefore, over [x, r h]
+  static constexpr int kSums = 1, kWeights = 1, kInput = 0, kState = 0, kBlock = 4, kGates = 3;
+  static constexpr int of_input[kWeights] = {2}, of_state[kWeights] = {2};
   static constexpr bool kOwnBias = false;
 };
 
@@ -45,10 +46,10 @@ constexpr bool kTwice = std::is_same_v<C, GruBefore>;
 template <class C, class F>
 JRNN_INLINE void each_product(F&& f) {
   f(C{}, 0);
-  if constexpr (kTwice<C>) f(Fresh{}, 1);
+  if constexpr (kTwice<C>) f(GruCandidate{}, 1);
 }
 
-// H units in blocks of kBlock vectors, the last one narrower; a panel's line is [P][vectors][lanes].
+// H units in blocks of kBlock vectors, the last one narrower; a panel's line is [kWeights][vectors][lanes].
 template <class C, class T>
 struct Blocks {
   int64_t units, vectors, padded;
@@ -74,11 +75,11 @@ struct Blocks {
     const int64_t count = (vectors + C::kBlock - 1) / C::kBlock;
     each(count * i / n * step, std::min(padded, count * (i + 1) / n * step), f);
   }
-  // Where [block][rows][Q][vectors][lanes] holds a vector of units.
+  // Where [block][rows][kSums][vectors][lanes] holds a vector of units.
   int64_t place(int64_t unit, int64_t rows, int64_t row) const {
     constexpr int64_t step = C::kBlock * kLanes<T>;
     const int64_t from = unit / step * step, width = std::min(step, padded - from);
-    return C::Q * (rows * from + row * width) + unit - from;
+    return C::kSums * (rows * from + row * width) + unit - from;
   }
 };
 
@@ -87,19 +88,19 @@ struct Share {
   int64_t i = 0, of = 1;
 };
 
-// Panels of w [K, gates * H]: block by block [K][P][vectors][lanes], zero beyond the last unit; of pairs [K / 2][P]
-// [vectors][lanes][2].
+// Panels of w [K, gates * H]: block by block [K][kWeights][vectors][lanes], zero beyond the last unit; of pairs
+// [K / 2][kWeights][vectors][lanes][2].
 template <class C, class S, class T = Wide<S>>
-void pack(Factor<S>* panels, const S* w, int64_t rows, const int (&order)[C::P], const Blocks<C, T>& blocks,
+void pack(Factor<S>* panels, const S* w, int64_t rows, const int (&order)[C::kWeights], const Blocks<C, T>& blocks,
           Share share) {
   using O = Factor<S>;
   constexpr int64_t D = kDepth<O>;
   const int64_t h = blocks.units;
   blocks.each_of(share.i, share.of, [&](int64_t from, int64_t vectors) {
     const int64_t width = vectors * kLanes<T>, there = std::min(width, h - from);
-    O* to = panels + deep<O>(rows) * C::P * from;
+    O* to = panels + deep<O>(rows) * C::kWeights * from;
     for (int64_t k = 0; k < rows; k += D)
-      for (int p = 0; p < C::P; ++p, to += D * width) {
+      for (int p = 0; p < C::kWeights; ++p, to += D * width) {
         if (D > 1 || there < width) std::fill_n(to, D * width, O{});
         for (int64_t d = 0; d < std::min(D, rows - k); ++d) {
           const S* line = w + (k + d) * C::kGates * h + order[p] * h + from;
@@ -111,7 +112,7 @@ void pack(Factor<S>* panels, const S* w, int64_t rows, const int (&order)[C::P],
 
 // The transpose, for products with dz: kWide vectors of the K columns at a time, [units in panel order][those columns].
 template <class C, class S, class T = Wide<S>>
-void pack_transposed(Factor<S>* panels, const S* w, int64_t columns, const int (&order)[C::P],
+void pack_transposed(Factor<S>* panels, const S* w, int64_t columns, const int (&order)[C::kWeights],
                      const Blocks<C, T>& blocks, Share share) {
   using O = Factor<S>;
   constexpr int64_t L = kLanes<T>, D = kDepth<O>;
@@ -120,8 +121,8 @@ void pack_transposed(Factor<S>* panels, const S* w, int64_t columns, const int (
   for (int64_t j = 0; j < vectors; j += kWide) {
     const int64_t wide = std::min<int64_t>(kWide, vectors - j) * L, there = std::min(wide, columns - j * L);
     blocks.each_of(share.i, share.of, [&](int64_t from, int64_t of_block) {
-      O* to = panels + j * L * C::P * blocks.padded + C::P * from * wide;
-      for (int p = 0; p < C::P; ++p)
+      O* to = panels + j * L * C::kWeights * blocks.padded + C::kWeights * from * wide;
+      for (int p = 0; p < C::kWeights; ++p)
         for (int64_t unit = from; unit < from + of_block * L; unit += L, to += L * wide) {
           const S* line = w + j * L * C::kGates * h + order[p] * h + unit;
           const int64_t units = std::min(L, h - unit);
@@ -142,14 +143,14 @@ struct Weights {
   Scratch<Wide<S>> bias;
 };
 
-// Room for them, to be filled by `pack_all`.
+// Allocates them; `pack_all` fills them.
 template <class C, class S, class T = Wide<S>, class O = Factor<S>>
 Weights<S> room_for_weights(const Problem& p) {
   const Blocks<C, T> blocks(p.units);
-  const int64_t line = C::P * blocks.padded, lanes = kLanes<T>;
+  const int64_t line = C::kWeights * blocks.padded, lanes = kLanes<T>;
   auto padded = [&](int64_t columns) { return (columns + lanes - 1) / lanes * lanes; };
   Weights<S> w;
-  w.bias = Scratch<T>(C::Q * blocks.padded, T(0));
+  w.bias = Scratch<T>(C::kSums * blocks.padded, T(0));
   if (!p.backward || !p.gates)
     w.in = Scratch<O>(deep<O>(p.features) * line), w.rec = Scratch<O>(deep<O>(p.units) * line);
   if (p.backward) w.rec_back = Scratch<O>(padded(p.units) * line);
@@ -163,10 +164,10 @@ void pack_all(const Weights<S>& w, const Problem& p, int64_t g, Share share) {
   blocks.each_of(share.i, share.of, [&](int64_t from, int64_t vectors) {
     const int64_t width = vectors * kLanes<T>;
     for (int64_t i = 0; i < width && from + i < p.units; ++i) {
-      T* to = w.bias + C::Q * from + i;
-      for (int q = 0; q < C::P; ++q)
+      T* to = w.bias + C::kSums * from + i;
+      for (int q = 0; q < C::kWeights; ++q)
         to[(C::kInput + q) * width] = widen(p.bias.of<S>(g)[C::of_input[q] * p.units + from + i]);
-      if (C::kOwnBias) to[(C::Q - 1) * width] = widen(p.bias_rec.of<S>(g)[from + i]);
+      if (C::kOwnBias) to[(C::kSums - 1) * width] = widen(p.bias_rec.of<S>(g)[from + i]);
     }
   });
   const S *in = p.w_in.of<S>(g), *rec = p.w_rec.of<S>(g);
@@ -185,14 +186,14 @@ void pair_rows(O* to, const O* from, int64_t rows, int64_t n) {
 
 // The sum of panels as [K, gates * H]; the last of the `rows` rows is the bias, of the gates from `biased` on.
 template <class C, class S, class T = Wide<S>>
-void unpack(const std::vector<const T*>& panels, int64_t rows, const int (&order)[C::P], const Blocks<C, T>& blocks,
-            S* to, S* bias, int biased, Share share) {
+void unpack(const std::vector<const T*>& panels, int64_t rows, const int (&order)[C::kWeights],
+            const Blocks<C, T>& blocks, S* to, S* bias, int biased, Share share) {
   const int64_t h = blocks.units;
   blocks.each_of(share.i, share.of, [&](int64_t from, int64_t vectors) {
     const int64_t width = vectors * kLanes<T>, there = std::min(width, h - from);
-    int64_t i = rows * C::P * from;
+    int64_t i = rows * C::kWeights * from;
     for (int64_t k = 0; k < rows; ++k)
-      for (int q = 0; q < C::P; ++q, i += width) {
+      for (int q = 0; q < C::kWeights; ++q, i += width) {
         S* line = k < rows - 1         ? to + k * C::kGates * h + order[q] * h
                   : order[q] >= biased ? bias + (order[q] - biased) * h
                                        : nullptr;

@@ -20,7 +20,7 @@ void run(const Parallel& parallel, int64_t count, Job&& job) {
   for (int64_t i = 0; i < count; ++i) job(i);
 }
 
-// A job that a thread with nothing else to do takes up meanwhile; if none has, it is done where its end is awaited.
+// A job for a thread that has nothing else to do; if none has taken it up, `finish` does it.
 class Beside {
   const Parallel* parallel;
   void* begun = nullptr;

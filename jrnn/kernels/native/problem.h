@@ -18,7 +18,7 @@ struct Operand {
   }
 };
 
-// Time is the first axis, rows are the batch; see `kernels/native.py` for the meaning of each array.
+// Time is the first axis, rows are the batch; see `kernels/implementations/native.py` for the meaning of each array.
 struct Problem {
   Kind kind;
   Storage storage;

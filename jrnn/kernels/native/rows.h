@@ -6,7 +6,7 @@ namespace jrnn {
 namespace JRNN_ISA {
 namespace {
 
-constexpr int64_t kSums = 4096;  // pre-activations between the products and the gates
+constexpr int64_t kSumsAtOnce = 4096;  // pre-activations between the products and the gates
 constexpr double kWorthwhile = 6e6;  // FLOPs of a job for another thread: 40 us, several times what waking it takes
 constexpr int64_t kChunk = 128;  // rows (steps x batch) that are taken at once where no step waits for another
 
@@ -32,7 +32,7 @@ struct Rows {
     return flags && flags.of<uint8_t>(g)[t * p.rows + begin + row];
   }
   bool happens(int64_t t, int64_t row) const { return !p.valid || flag(p.valid, t, row); }
-  bool taken(int64_t t, int64_t row) const { return !p.inside || flag(p.inside, t, row); }
+  bool inside(int64_t t, int64_t row) const { return !p.inside || flag(p.inside, t, row); }
   int64_t time(int64_t s) const { return p.reverse[g] ? p.steps - 1 - s : s; }
   // Where an array [T, B, n], or [B, n], holds the row.
   int64_t at(int64_t t, int64_t row, int64_t n) const { return (t * p.rows + begin + row) * n; }
@@ -50,7 +50,7 @@ struct Rows {
   }
 
   // What a product multiplies, with the distance of two rows: x and the state; or x W_in is there early, of `total`
-  // rows [block][row][P][vectors][lanes], of which `done` come before.
+  // rows [block][row][kWeights][vectors][lanes], of which `done` come before.
   struct Factors {
     const O *x, *state;
     int64_t x_row, state_row;
@@ -58,17 +58,17 @@ struct Rows {
     int64_t total = 0, done = 0;
   };
 
-  // Room for the sums of some blocks: the gates of one block alone would wait for each other.
+  // Space for the sums of several blocks: the gates of a single block would wait for each other.
   struct Sums {
     Scratch<T> z;
     int64_t blocks;
   };
   Sums room_for_sums(int64_t count) const {  // a second product needs no more
-    const int64_t blocks = std::max<int64_t>(1, kSums / (count * C::Q * C::kBlock * L));
-    return {Scratch<T>(count * C::Q * std::min(blocks * C::kBlock * L, wide)), blocks};
+    const int64_t blocks = std::max<int64_t>(1, kSumsAtOnce / (count * C::kSums * C::kBlock * L));
+    return {Scratch<T>(count * C::kSums * std::min(blocks * C::kBlock * L, wide)), blocks};
   }
 
-  // Steps take the weights up and down in turn: what a step read last the next one finds in the cache.
+  // Steps go through the weights up and down in turn: the next one finds in the cache what this one read last.
   static bool goes_down(int64_t s) { return s % 2; }
 
   // The sums of `count` rows, then gates(row)(unit, the unit's sums, width) for every vector of units.
@@ -80,14 +80,14 @@ struct Rows {
     for (int64_t n = 0; n < pieces; ++n) {
       const int64_t first = (down ? pieces - 1 - n : n) * step, end = std::min(wide, first + step);
       blocks.each(first, end, [&](int64_t from, int64_t vectors) {
-        const int64_t width = vectors * L, line = Part::Q * width;
-        T* sums = room.z + count * Part::Q * (from - first);
+        const int64_t width = vectors * L, line = Part::kSums * width;
+        T* sums = room.z + count * Part::kSums * (from - first);
         for (int64_t r = 0; r < count; ++r) {
           // vector by vector, as it is read again: memcpy's narrower stores would have to leave for the cache first
-          const T* bias = w.bias + Part::Q * from;
-          const T* of_x = of.early ? of.early + Part::P * (of.total * from + (of.done + r) * width) : nullptr;
+          const T* bias = w.bias + Part::kSums * from;
+          const T* of_x = of.early ? of.early + Part::kWeights * (of.total * from + (of.done + r) * width) : nullptr;
           for (int64_t i = 0, j = -Part::kInput * width; i < line; i += L, j += L) {
-            const bool has_x = of_x && j >= 0 && j < Part::P * width;
+            const bool has_x = of_x && j >= 0 && j < Part::kWeights * width;
             store(sums + r * line + i, has_x ? load(bias + i) + load(of_x + j) : load(bias + i));
           }
         }
@@ -99,7 +99,7 @@ struct Rows {
         const auto finish = gates(r);
         blocks.each(first, end, [&](int64_t from, int64_t vectors) {
           const int64_t width = vectors * L;
-          const T* sums = room.z + Part::Q * (count * (from - first) + r * width);
+          const T* sums = room.z + Part::kSums * (count * (from - first) + r * width);
           for (int64_t v = 0; v < vectors; ++v) finish(from + v * L, sums + v * L, width);
         });
       }
@@ -113,8 +113,8 @@ struct Rows {
   template <class Part>
   void product(T* sums, int64_t line, const Left<O>& left, const O* w, int64_t from, int64_t vectors,
                int64_t count) const {
-    const O* panel = w + Part::P * from * left.count * D;
-    multiply_rows<O>(count, Part::P * vectors, sums, line, left, panel, Part::P * vectors * L * D);
+    const O* panel = w + Part::kWeights * from * left.count * D;
+    multiply_rows<O>(count, Part::kWeights * vectors, sums, line, left, panel, Part::kWeights * vectors * L * D);
   }
 };
 
