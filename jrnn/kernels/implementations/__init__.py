@@ -1,4 +1,4 @@
-"""The implementations of the array functions, one a file. A new one is a file here and a line in `IMPLEMENTATIONS`."""
+"""The implementations of the array functions, one in each file. To add one: a file, and a line in `IMPLEMENTATIONS`."""
 
 from jrnn.kernels.implementations.associative import ASSOCIATIVE
 from jrnn.kernels.implementations.base import CallFacts as CallFacts

@@ -1,4 +1,4 @@
-"""The recurrences, one a file. A new one is a file here and a line in `RECURRENCES`."""
+"""The recurrences, one in each file. A new one is a file here and a line in `RECURRENCES`."""
 
 from jrnn.kernels.recurrences.base import Diagonal as Diagonal
 from jrnn.kernels.recurrences.base import Recurrence as Recurrence
@@ -20,4 +20,4 @@ RECURRENCES: dict[str, Recurrence] = {
         GRU(reset_after=False),
     )
 }
-"""By the name that a cell's `kernel` gives, `Weights.kind`."""
+"""By name, the one that a cell's `kernel` gives as `Weights.kind`."""

@@ -1,4 +1,4 @@
-"""What a recurrence says of itself. Implementations know this protocol and no recurrence by name."""
+"""What a recurrence defines. Implementations know these protocols and no recurrence by name."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from jrnn.types import Array
 
 States: TypeAlias = tuple[Array, ...]
-"""The parts of a state, [B, H] each; leading axes of time and groups are said where there are some."""
+"""The parts of a state, [B, H] each; leading axes of time and groups are mentioned where there are any."""
 
 
 @runtime_checkable
 class Recurrence(Protocol):
-    """h_t = step(weights, h_{t-1}, x_t): a hashable description. This alone makes it run by the reference."""
+    """h_t = step(weights, h_{t-1}, x_t): a hashable description. These members alone make it run by the reference."""
 
     @property
     def name(self) -> str:
-        """What a cell's `kernel` calls it."""
+        """The name that a cell's `kernel` gives, `Weights.kind`."""
         ...
 
     @property
@@ -35,11 +35,11 @@ class Recurrence(Protocol):
         ...
 
     def check(self, weights: Any) -> None:
-        """InputError, which names `weights.FIELD`, unless the arrays fit each other."""
+        """Raises an InputError that names `weights.FIELD` unless the arrays fit each other."""
         ...
 
     def sizes(self, weights: Any) -> tuple[int, int]:
-        """(F, H): what xs [T, B, F] and the parts of the state [B, H] must have."""
+        """(F, H): the sizes that xs [T, B, F] and the parts of the state [B, H] must have."""
         ...
 
     def step(self, weights: Any, state: States, x: Array) -> States:
@@ -47,7 +47,7 @@ class Recurrence(Protocol):
         ...
 
     def gates_kept(self, dtype: Any) -> int:
-        """How many arrays [T, B, H] the compiled kernel keeps for its backward pass."""
+        """How many arrays [T, B, H] the compiled kernel saves for its backward pass."""
         ...
 
 
@@ -55,19 +55,20 @@ class Recurrence(Protocol):
 class Sloped(Recurrence, Protocol):
     """A recurrence with a backward pass of its own in XLA's operations.
 
-    A step is made in three: `sums` (the products), `gates` (their functions), `after` (the state). Backwards, `slope`
-    finds dz_t, the gradient of the sums beside x, at every step, and `gradients` those of the weights from all dz.
+    A step has three parts: `sums` (the products), `gates` (their functions), `after` (the state). In the backward pass
+    `slope` finds dz_t, the gradient of the sums to which x contributes, at every step, and `gradients` those of the
+    weights from all dz.
     """
 
     def sums(self, weights: Any, x: Array, state: States) -> tuple[Array, ...]:
-        """What the gates are made of, [..., H] each, for any leading axes; kept for the backward pass.
+        """The pre-activations of the gates, [..., H] each, for any leading axes; saved for the backward pass.
 
-        Kept side by side in one array, XLA would not vectorise what reads its parts.
+        They are separate arrays because XLA does not vectorise code that reads parts of one array.
         """
         ...
 
     def gates(self, weights: Any, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
-        """The gates [..., H] each, and what else `slope` needs."""
+        """The gates [..., H] each, and whatever else `slope` needs."""
         ...
 
     def after(self, gates: tuple[Array, ...], state: States) -> States:
@@ -75,17 +76,17 @@ class Sloped(Recurrence, Protocol):
         ...
 
     def gates_from_state(self, dtype: Any) -> bool:
-        """Whether the state after a step is its only gate, so that nothing is kept beside it."""
+        """Whether the state after a step is its only gate, so that nothing else is saved."""
         ...
 
     def transposed(self, weights: Any) -> Array:
-        """What `slope` multiplies by, made once before the loop: W_rec^T [G H, H]."""
+        """The matrix that `slope` multiplies by, W_rec^T [G H, H], computed once before the loop."""
         ...
 
     def slope(
         self, back: Array, gates: tuple[Array, ...], entered: States, deltas: States
     ) -> tuple[Array, States, Any]:
-        """(dz [B, G H], what reaches the state before, what `gradients` needs besides), from deltas = dL/dh_t."""
+        """From deltas = dL/dh_t: (dz [B, G H], dL/dh_{t-1} through this step, what else `gradients` needs)."""
         ...
 
     def gradients(self, needs_gradient: Any, weights: Any, xs: Array, entered: States, dz: Array, more: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What recurrences with products x W_in and h W_rec share: their weights, and the gradients of these products."""
+"""What recurrences with products x W_in and h W_rec share: their weights, and the gradients of the products."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jrnn.types import Array, InputError, Shape, wide_dtype
 
 WIDE = 128
-"""Features from which on the inputs and the state have a product each."""
+"""The number of features from which on the inputs and the state have a product each."""
 
 
 class Dense(NamedTuple):
@@ -43,9 +43,9 @@ def from_inputs(weights: Dense, x: Array) -> Array:
 
 
 def from_both(weights: Dense, x: Array, h: Array, gates: slice = slice(None)) -> Array:
-    """x W_in + b + h W_rec for some columns: one product, whose weights XLA joins once, before the loop.
+    """x W_in + b + h W_rec for some columns, as one product, whose weights XLA joins once, before the loop.
 
-    Wide inputs cost more to copy.
+    Wide inputs take two products: joining them with h would copy more than it saves.
     """
     w_in, w_rec, bias = weights.w_in[:, gates], weights.w_rec[:, gates], weights.bias[gates]
     if x.shape[-1] >= WIDE:
@@ -113,11 +113,11 @@ def product_sharding(left: Any, right: Any) -> Any:
 
 
 def gradients(needs_gradient: Dense, xs: Array, h: Array, dz: Array, dz_rec: Array | None = None) -> Dense:
-    """Those of the weights in z = x W_in + b + h W_rec, from dz [T, B, G H] and the h [T, B, H] that entered.
+    """The gradients of the weights in z = x W_in + b + h W_rec, from dz [T, B, G H] and the h [T, B, H] that entered.
 
     Args:
-      needs_gradient: a `Dense` of bool; the others are None.
-      dz_rec: the gradient beside h W_rec, where it differs from `dz`.
+      needs_gradient: a `Dense` of bool; where it is False the gradient is None.
+      dz_rec: the gradient of h W_rec, where it differs from `dz`.
     """
     return Dense(
         product_sum(xs, dz) if needs_gradient.w_in else None,  # pyright: ignore[reportArgumentType]

@@ -53,7 +53,7 @@ class Elman(DenseInputs):
         return 0 if self.gates_from_state(dtype) else 1
 
     def sums(self, weights: Dense, x: Array, state: States) -> tuple[Array, ...]:
-        if x.shape[-1] == 1:  # the product with x is part of the loop of the only gate
+        if x.shape[-1] == 1:  # XLA fuses the product with x into the loop of the only gate
             return (add_bias(matmul(x, weights.w_in), weights.bias) + matmul(state[0], weights.w_rec),)
         return (dense.from_both(weights, x, state[0]),)
 

@@ -31,8 +31,8 @@ def advance(from_x: Array, h: Array, w_rec: Array, bias_rec: Array | None) -> Ar
 def slopes(r: Array, z: Array, n: Array, h: Array, scaled: Array) -> tuple[Array, Array, Array]:
     """(d(r scaled)/dz of r, dh'/dz of z and of n) [..., H]; `scaled` is what r multiplies, h is before the step.
 
-    r (1-r) scaled, z (1-z) (h-n), (1-z) (1-n^2). The backward pass multiplies by these what comes back; the closed-form
-    Jacobian multiplies the weights by them.
+    r (1-r) scaled, z (1-z) (h-n), (1-z) (1-n^2). The backward pass multiplies the incoming gradient by them, the
+    closed-form Jacobian the weights.
     """
     return scaled * r * (1 - r), (h - n) * z * (1 - z), (1 - z) * (1 - n * n)
 
@@ -63,14 +63,14 @@ class GRU(DenseInputs):
         return 4 if self.reset_after else 3
 
     def sums(self, weights: Dense, x: Array, state: States) -> tuple[Array, ...]:
-        """Those of r and z, then what r multiplies (with the reset after the product), then x W_n + b_n."""
+        """The sums of r and z, then what r multiplies (with the reset after the product), then x W_n + b_n."""
         h, units = state[0], state[0].shape[-1]
         rz, n = slice(2 * units), slice(2 * units, None)
         if weights.bias_rec is not None and x.shape[-1] != 1:
             from_x, from_h = add_bias(matmul(x, weights.w_in), weights.bias), matmul(h, weights.w_rec)
             both = from_x[..., rz] + from_h[..., rz]
             return *blocks(both, units), add_bias(from_h[..., n], weights.bias_rec), from_x[..., n]
-        # of one feature XLA would make the product with x part of several gates' loops, and then not vectorise them
+        # with one feature XLA would fuse the product with x into the loops of several gates and not vectorise them
         from_x = add_bias(matmul(x, weights.w_in[:, n]), weights.bias[n])
         inner = () if weights.bias_rec is None else (add_bias(matmul(h, weights.w_rec[:, n]), weights.bias_rec),)
         return *blocks(dense.from_both(weights, x, h, rz), units), *inner, from_x
@@ -93,7 +93,7 @@ class GRU(DenseInputs):
     def slope(
         self, back: Array, gates: tuple[Array, ...], entered: States, deltas: States
     ) -> tuple[Array, States, Array]:
-        """r is what `gradients` needs besides."""
+        """The third result is r, which `gradients` needs."""
         (r, z, n, *inner), dh = gates, deltas[0]
         h, rz = entered[0].astype(r.dtype), 2 * entered[0].shape[-1]
         of_r, of_z, of_n = slopes(r, z, n, h, inner[0] if inner else h)

@@ -25,7 +25,7 @@ def slopes(gates: tuple[Array, ...], c: Array) -> tuple[tuple[Array, ...], Array
     """((dc'/dz of i, f, g), dh'/dz of o, dh'/dc') [..., H], from i, f, g, o and the c before the step.
 
     i (1-i) g, f (1-f) c, i (1-g^2); o (1-o) tanh(c'); o sech^2(c'), with c' = f c + i g. The backward pass multiplies
-    by these what comes back; the closed-form Jacobian multiplies the weights by them.
+    the incoming gradient by them, the closed-form Jacobian the weights.
     """
     i, f, g, o = gates
     squashed = jnp.tanh(f * c + i * g)
