@@ -29,8 +29,8 @@ def recur_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, call: Call) 
     full = replace(call, all_states=True, returns_gates=call.save_gates)
     result = bind(recur_p, full, operands, events)
     push = replace(full, returns_gates=False, needs_gradient=moves)
-    given = [t for t, moving in zip(of_operands, moves, strict=True) if moving]
-    pushed = bind(push_p, push, operands, events, result._replace(last=()), given)
+    moving = [t for t, moved in zip(of_operands, moves, strict=True) if moved]
+    pushed = bind(push_p, push, operands, events, result._replace(last=()), moving)
     if not call.all_states:
         result, pushed = (each._replace(states=each.states[:1]) for each in (result, pushed))
     if not call.returns_gates:
@@ -79,18 +79,18 @@ def push_transpose(cotangents: Sequence[Any], *leaves: Any, call: Call) -> list[
 def pull_transpose(cotangents: Sequence[Any], *leaves: Any, call: Call) -> list[Any]:
     """The cotangents of the gradients: the tangents of those results whose cotangents `pull_p` was given."""
     operands, events, saved, of_result = jax.tree.unflatten(call.tree, leaves)
-    given = jax.tree.leaves(
+    parts = jax.tree.leaves(
         (of_result.states, of_result.last), is_leaf=lambda leaf: leaf is None or ad.is_undefined_primal(leaf)
     )
-    count = sum(leaf is not None for leaf in given)
+    count = sum(leaf is not None for leaf in parts)
     if any(map(ad.is_undefined_primal, leaves[: len(leaves) - count])):
         raise NotImplementedError("a recurrence's gradients, transposed with respect to the point they are taken at")
     tangents = [ad.instantiate_zeros(c) for c in cotangents]
     inputs = aligned((operands, events, saved._replace(gates=None, last=()), tangents))
     pushed = jax.tree.leaves(bind(push_p, call, *inputs))
-    pairs = zip(given, pushed, strict=True)
-    found = [summed_if_shared(leaf.aval, tangent) for leaf, tangent in pairs if leaf is not None]
-    return [None] * (len(leaves) - count) + found
+    pairs = zip(parts, pushed, strict=True)
+    of_parts = [summed_if_shared(leaf.aval, tangent) for leaf, tangent in pairs if leaf is not None]
+    return [None] * (len(leaves) - count) + of_parts
 
 
 def summed_if_shared(aval: Any, array: Array) -> Array:

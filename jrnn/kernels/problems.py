@@ -71,7 +71,7 @@ def check_takes(implementation: str, scan: Scan, operands: Operands) -> Implemen
 
 
 class Problem(NamedTuple):
-    """What an implementation is given, one group, and the batch axes that became its sequences."""
+    """What an implementation runs, one group of it, and the batch axes that were flattened into its sequences."""
 
     scan: Scan
     operands: Operands
@@ -110,9 +110,9 @@ def problem_of(
     check_sizes(steps, batch_shape)
     rows, batch = size_of(batch_shape), len(batch_shape)
     dtype = next(iter(jax.tree.leaves(own)), start[0]).dtype
-    happened = events or Events()
-    check_events(happened, (steps, *batch_shape))
-    if happened.resets is not None and restart is None:
+    events = events or Events()
+    check_events(events, (steps, *batch_shape))
+    if events.resets is not None and restart is None:
         raise InputError("restart", "None", "the state that resets go to")
     if xs is None:
         xs = jnp.zeros((steps, *batch_shape, 0), dtype)
@@ -136,12 +136,12 @@ def problem_of(
         wide = array.reshape(array.shape + (1,) * (1 + batch - array.ndim))
         return flat(jnp.broadcast_to(wide, (steps, *batch_shape)), 1)
 
-    happened = Events(*map(flags, happened))
+    events = Events(*map(flags, events))
     operands = Operands(
         flat(xs, 1),
         jax.tree.map(lambda w: w[None], own),
         tuple(flat(h, 0) for h in start),
-        tuple(flat(h, 0) for h in restart or ()) if happened.resets is not None else None,
+        tuple(flat(h, 0) for h in restart or ()) if events.resets is not None else None,
         None if tap is None else tuple(flat(h, 1) for h in tap),
     )
-    return Problem(Scan(recurrence, (reverse,), silent), operands, happened, batch_shape)
+    return Problem(Scan(recurrence, (reverse,), silent), operands, events, batch_shape)

@@ -27,7 +27,7 @@ from jrnn.kernels.recurrences import Diagonal
 from jrnn.types import Array, wide_dtype
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Associative:
     """See the module."""
 

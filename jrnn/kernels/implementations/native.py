@@ -76,7 +76,7 @@ def instructions() -> str:
     return library().jrnn_instructions().decode()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Native:
     """See the module."""
 

@@ -46,7 +46,7 @@ def run_group(recurrence: Recurrence, reverse: bool, operands: Operands, events:
     return RecurrenceResult(states, last)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reference:
     """The spec as an implementation of the array functions."""
 

@@ -31,7 +31,7 @@ from jrnn.kernels.sharding import aligned
 from jrnn.types import Array, wide_dtype
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Xla:
     """See the module."""
 

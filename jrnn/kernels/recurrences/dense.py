@@ -89,14 +89,14 @@ def check(weights: Dense, name: str, gates: int, *, bias_rec: bool = False, diag
 def product_sum(left: Array, right: Array) -> Array:
     """The sum over time and sequences of left^T right: [T, B, n], [T, B, m] -> [n, m], in the dtype of `right`."""
     over = tuple(range(left.ndim - 1))
-    found = jax.lax.dot_general(
+    product = jax.lax.dot_general(
         left,
         right,
         ((over, over), ((), ())),
         preferred_element_type=wide_dtype(right.dtype),
         out_sharding=product_sharding(jax.typeof(left).sharding, jax.typeof(right).sharding),
     )
-    return found.astype(right.dtype)
+    return product.astype(right.dtype)
 
 
 def total(array: Array) -> Array:

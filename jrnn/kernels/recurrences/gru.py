@@ -117,10 +117,10 @@ class GRU(DenseInputs):
 
         if self.reset_after:
             dz_rec = jnp.concatenate([dz[..., :rz], reset(dz[..., rz:])], axis=-1)
-            found = dense.gradients(needs_gradient, xs, h, dz, dz_rec)
-            return found._replace(bias_rec=total(dz_rec[..., rz:]) if needs_gradient.bias_rec else None)
-        found = dense.gradients(needs_gradient._replace(w_rec=False), xs, h, dz)  # pyright: ignore[reportArgumentType]
+            of_weights = dense.gradients(needs_gradient, xs, h, dz, dz_rec)
+            return of_weights._replace(bias_rec=total(dz_rec[..., rz:]) if needs_gradient.bias_rec else None)
+        of_weights = dense.gradients(needs_gradient._replace(w_rec=False), xs, h, dz)  # pyright: ignore[reportArgumentType]
         if needs_gradient.w_rec:
             parts = product_sum(h, dz[..., :rz]), product_sum(reset(h), dz[..., rz:])
-            found = found._replace(w_rec=jnp.concatenate(parts, axis=-1))
-        return found
+            of_weights = of_weights._replace(w_rec=jnp.concatenate(parts, axis=-1))
+        return of_weights
