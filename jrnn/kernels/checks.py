@@ -12,7 +12,7 @@ from jrnn.types import Array, InputError, Shape
 
 
 def own_weights(weights: Any) -> tuple[Recurrence, Any]:
-    """(the recurrence that a cell's kernel names, its arrays), or InputError unless it is known and they fit."""
+    """(the recurrence that a cell's kernel names, its arrays); raises InputError unless it is known and they fit."""
     kind = getattr(weights, "kind", None)
     if not isinstance(weights, tuple) or kind is None:
         need = "jrnn.kernels.Weights, as `cell.kernel(params)` makes"
@@ -29,7 +29,7 @@ def own_weights(weights: Any) -> tuple[Recurrence, Any]:
 
 
 def check_states(parts: tuple[str, ...], name: str, arrays: tuple[Array, ...] | None, shape: Shape) -> None:
-    """InputError unless they are the parts of a state (h, or h and c), of this shape; None will do."""
+    """Raises InputError unless they are the parts of a state (h, or h and c), of this shape; None passes."""
     if arrays is None:
         return
     if not isinstance(arrays, tuple | list):
@@ -41,14 +41,14 @@ def check_states(parts: tuple[str, ...], name: str, arrays: tuple[Array, ...] | 
 
 
 def check_shape(name: str, array: Array, shape: Shape) -> None:
-    """InputError unless the array is of real numbers and has this shape."""
+    """Raises InputError unless the array is of real numbers and has this shape."""
     check_real(name, array)
     if array.shape != shape:
         raise InputError(name, f"shape {array.shape}", f"{shape}, to go with the weights and the batch")
 
 
 def check_real(name: str, array: Any) -> None:
-    """InputError unless it is an array of real numbers."""
+    """Raises InputError unless it is an array of real numbers."""
     dtype = getattr(array, "dtype", None)
     if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer)):
         given = f"a {type(array).__name__}" if dtype is None else f"dtype {dtype}"
@@ -56,7 +56,7 @@ def check_real(name: str, array: Any) -> None:
 
 
 def check_sizes(steps: Any, batch_shape: Any) -> None:
-    """InputError unless they are T > 0 and a tuple of sizes; in an exported program they may be symbols."""
+    """Raises InputError unless they are T > 0 and a tuple of sizes; in an exported program they may be symbols."""
     if steps is None or isinstance(steps, bool | str | float) or steps < 1:
         raise InputError("steps", repr(steps), "1 or more; without steps the last state is the first")
     if not isinstance(batch_shape, tuple) or any(isinstance(n, str | float | bool) for n in batch_shape):
@@ -64,7 +64,7 @@ def check_sizes(steps: Any, batch_shape: Any) -> None:
 
 
 def check_events(events: Events, shape: Shape) -> None:
-    """InputError unless they are of bool, [T, *B] or [T]."""
+    """Raises InputError unless they are of bool, [T, *B] or [T]."""
     if not isinstance(events, Events):
         raise InputError("events", f"a {type(events).__name__}", "jrnn.kernels.Events")
     for name, flags in events._asdict().items():

@@ -24,9 +24,9 @@ class Explanation:
     chosen: str
     """Its name; what `jrnn.unroll(..., implementation=)` accepts. Of parts that differ, theirs: "native, reference"."""
     refused: dict[str, str]
-    """Why each that was tried before it refused."""
+    """Why each of those tried before it refused."""
     parts: dict[str, Explanation] = field(default_factory=dict)
-    """Of each layer of a stack, of each direction of a bidirectional one: they choose for themselves."""
+    """The explanation of each layer of a stack, of each direction of a `Bidirectional`: they choose for themselves."""
 
     def __str__(self) -> str:
         if self.parts:

@@ -65,7 +65,7 @@ def sizes(weights: Dense) -> tuple[int, int]:
 
 
 def check(weights: Dense, name: str, gates: int, *, bias_rec: bool = False, diagonal: bool = False) -> None:
-    """InputError unless the arrays are there, fit each other and have one dtype."""
+    """Raises InputError unless the arrays are there, fit each other and have one dtype."""
     if bias_rec != (weights.bias_rec is not None):
         need = "[H], as the reset comes after the product" if bias_rec else f"None, as a {name} has no such bias"
         raise InputError("weights.bias_rec", "None" if weights.bias_rec is None else "an array", need)
