@@ -44,14 +44,14 @@ from jrnn.flow import lyapunov_spectrum as lyapunov_spectrum
 from jrnn.flow import scaled_jacobian_product as scaled_jacobian_product
 from jrnn.flow import spectral_radius as spectral_radius
 from jrnn.flow import window_singular_values as window_singular_values
-from jrnn.gradients import Gradients as Gradients
-from jrnn.gradients import state_gradients as state_gradients
-from jrnn.gradients import value_and_grads as value_and_grads
 from jrnn.types import Cell as Cell
 from jrnn.types import InputError as InputError
 from jrnn.types import ravel_state as ravel_state
+from jrnn.unrolling import Gradients as Gradients
 from jrnn.unrolling import Unrolled as Unrolled
+from jrnn.unrolling import state_gradients as state_gradients
 from jrnn.unrolling import step as step
 from jrnn.unrolling import unroll as unroll
+from jrnn.unrolling import value_and_grads as value_and_grads
 
 __version__ = _version("jrnn")

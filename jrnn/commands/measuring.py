@@ -13,12 +13,11 @@ from jrnn import data
 from jrnn.commands.telling import say
 from jrnn.cures import clipping_proof, global_norm
 from jrnn.flow import FlowSummary, summarise
-from jrnn.gradients import value_and_grads
 from jrnn.report import ClippingProof, Stage
 from jrnn.training import Objective, evaluate
 from jrnn.training.batches import time_major
 from jrnn.types import Params
-from jrnn.unrolling import Unrolled
+from jrnn.unrolling import Unrolled, value_and_grads
 
 PROOF_SEQUENCES, PROOF_ELEMENTS = 8, 2**25  # on which the split by lag is clipped, and what it may hold
 MEASURED = 32  # held-out sequences whose gradient is followed

@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from jrnn.boundary import as_arrays
 from jrnn.cells._base import static_cell
 from jrnn.cells._clipping import clip_factor, clip_on_the_way_back
 from jrnn.cells._wrappers import Wrapper
 from jrnn.cures.clipping import check_max_norm, clip_by_global_norm, finite
 from jrnn.flow import gradient_flow
-from jrnn.gradients import value_and_grads
 from jrnn.numerics import norm, norm_of, share_of
 from jrnn.types import Array, Inputs, Params, State, ravel_state, widened
+from jrnn.unrolling import value_and_grads
+from jrnn.unrolling.checks import as_arrays
 
 OF_THE_SPLIT = ("output_times", "max_pairs", "lag_gradients", "parts")  # options that a plain gradient has no use for
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jrnn.boundary import as_array
 from jrnn.flow.jacobian import take_out
 from jrnn.types import Array, InputError, wide_dtype
+from jrnn.unrolling.checks import as_array
 
 
 def spectral_radius(J: Float[Array, "*B N N"]) -> Float[Array, "*B"]:

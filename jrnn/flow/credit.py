@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import as_arrays, check_count
 from jrnn.cells import clips_on_the_way_back, gate_leaves, jit_by_cell
 from jrnn.flow.credit_result import GradientFlow
 from jrnn.flow.jacobian import check_causal
 from jrnn.flow.lags import Steps, follow
 from jrnn.flow.layout import in_order
-from jrnn.flow.pulls import carrying, check_finite, check_output_times, check_pull, output_pull, sample_outputs
-from jrnn.masking import zero_unless
+from jrnn.flow.pulls import carrying, check_finite, check_output_times, check_pull, run_and_pull, sample_outputs
 from jrnn.numerics import norm, norm_of, share_of, split_floating
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, widened
-from jrnn.unrolling import Silent, Unrolled, unroll
+from jrnn.unrolling import Options, read, run
+from jrnn.unrolling.checks import check_count
+from jrnn.unrolling.schedule import zero_unless
+from jrnn.unrolling.states import state_shapes
 
 MAX_PAIRS = 2**22  # (output, state, sequence) triples followed by default
 CHUNK_ELEMENTS = 2**25  # of an array that nobody asked for
@@ -70,16 +72,17 @@ def gradient_flow(
         if name in options:
             raise InputError(name, f"{options[name]!r:.60}", f"no {name}: xs is time-major, the states are tapped here")
     max_pairs = check_count("max_pairs", max_pairs, 1, "a positive number of pairs")
-    xs = as_arrays("xs", xs)
-    states = jax.tree.leaves(jax.eval_shape(lambda p: cell.initial_state(p, ()), params))
+    xs, read_once = read(cell, params, xs, **options)
+    states = jax.tree.leaves(state_shapes(cell, params, ()))
     if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in states):
         needed = "a real floating-point state (keep counters out of it, or give them as inputs)"
         raise InputError("cell", f"a state of dtypes {sorted({str(leaf.dtype) for leaf in states})}", needed)
-    run, g_outputs, g_final, final_row = output_pull(cell, params, xs, loss, loss_params, return_states=True, **options)
-    steps, batch_shape = run.mask.shape[0], run.mask.shape[1:]
-    check_finite(run.states, len(batch_shape))
+    unrolled, pulls = run_and_pull(cell, params, xs, read_once, loss, loss_params)
+    g_outputs, g_final, final_row = pulls
+    steps = read_once.steps
+    check_finite(unrolled.states, len(read_once.batch_shape))
     carry = carrying(g_outputs, g_final, final_row)
-    check_pull(carry, run.mask)
+    check_pull(carry, unrolled.mask)
     times, exact, weight = None, jnp.ones((), bool), None
     if output_times is not None:
         times = check_output_times(output_times, steps)
@@ -87,19 +90,15 @@ def gradient_flow(
     elif steps >= 4 and final_row.size * (steps + 1) > max_pairs:
         pairs_of_outputs = max_pairs // max((steps + 1) * final_row[0].size, 1) // 2
         times, exact, weight = sample_outputs(carry, 2 * max(1, min(steps // 2, pairs_of_outputs)))
-    fields = followed(
-        cell, params, xs, run.states, (g_outputs, g_final, final_row), times, exact, weight,
-        keep_lags=lag_gradients, keep_parts=parts, **options,
-    )  # fmt: skip
+    fields = compute_fields(
+        cell, params, xs, unrolled.states, pulls, times, exact, weight, read_once, lag_gradients, parts
+    )
     times = jnp.arange(1, steps + 1, dtype=jnp.int32) if times is None else times
     return GradientFlow(**fields, output_times=times, exact=exact)
 
 
-STATIC = ("length", "reverse", "remat", "truncate", "unroll", "implementation", "keep_lags", "keep_parts")
-
-
-@partial(jit_by_cell, static_argnums=0, static_argnames=STATIC)
-def followed(
+@partial(jit_by_cell, static_argnums=(0, 9, 10))
+def compute_fields(
     cell: Any,
     params: Params,
     xs: Inputs,
@@ -108,9 +107,9 @@ def followed(
     times: Array | None,
     exact: Array,
     weight: Array | None,
+    options: Options,
     keep_lags: bool | None,
     keep_parts: bool,
-    **options: Any,
 ) -> dict[str, Any]:
     """The other fields of a `GradientFlow`; jitted as one, so that an eager call compiles once per shape."""
     g_outputs, g_final, final_row = pulls
@@ -118,7 +117,7 @@ def followed(
     real, whole = split_floating(params)
 
     def tapped(real: list, tap: State) -> tuple[Any, Any]:  # by the pass that training takes
-        out: Unrolled = unroll(cell, whole(real), xs, state_tap=Silent(tap), **options)
+        out = run(cell, whole(real), xs, replace(options, state_tap=tap, tap_is_zero=True))
         return out.outputs, out.final_state
 
     gradient, delta = jax.vjp(tapped, real, jax.tree.map(jnp.zeros_like, states))[1]((g_outputs, g_final))
@@ -151,15 +150,15 @@ def followed(
             found["error"] = jnp.where(exact, found["error"], norm_of(jax.tree.map(jnp.subtract, G, other)))
         return kept | found | ({"G": both} if keep_lags else {})
 
-    run, steps, layout = in_order(cell, real, whole, xs, states, pulls, times, options)
+    lag_run, steps, layout = in_order(cell, real, whole, xs, states, pulls, times, options)
     width = len(steps.time) + 1 if times is None else len(times) // (2 if sampled else 1)
     if width == 1 and times is None:  # no steps: what there is passes through the initial state
         D_sum, G_sum = None, gradient
         found = jax.tree.map(lambda a: a[None], account(jax.tree.map(jnp.zeros_like, states), gradient))
     elif sampled:
-        found, (D_sum, G_sum) = in_halves(lambda rows: follow(run, steps, rows, account), layout.rows)
+        found, (D_sum, G_sum) = in_halves(lambda rows: follow(lag_run, steps, rows, account), layout.rows)
     else:
-        found, (D_sum, G_sum) = follow(run, steps, layout.rows, account)
+        found, (D_sum, G_sum) = follow(lag_run, steps, layout.rows, account)
     weight = jnp.ones_like(one) if weight is None else weight.astype(one.dtype)
     norms, along = weight * found["norm"], weight * found["along"]
     by_state = jax.tree.map(layout.by_output, found["sizes"])
@@ -193,7 +192,7 @@ def followed(
 def segments_of(steps: Steps, shape: tuple[int, ...]) -> Array:
     """[T+1, *B] of int32 in reading order: how many resets and cuts come before each state."""
     count = jnp.zeros(shape, jnp.int32)
-    for flags in (steps.resets, steps.cuts):
+    for flags in (steps.schedule.resets, steps.schedule.cuts):
         if flags is not None:
             wide = flags.reshape(flags.shape + (1,) * (len(shape) - flags.ndim)).astype(jnp.int32)
             count = count.at[1:].add(jnp.broadcast_to(jnp.cumsum(wide, axis=0, dtype=jnp.int32), count[1:].shape))

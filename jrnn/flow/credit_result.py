@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jrnn.boundary import is_count
 from jrnn.cells import check_number
 from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded, sum_caution
-from jrnn.masking import concrete
 from jrnn.types import Array, InputError, Params, State
+from jrnn.unrolling.checks import concrete, is_count
 
 
 class GradientFlow(NamedTuple):

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jrnn.boundary import check_count
 from jrnn.flow.distrust import reasons
-from jrnn.masking import concrete
 from jrnn.types import Array, InputError
+from jrnn.unrolling.checks import check_count, concrete
 
 
 class FiniteTime(NamedTuple):

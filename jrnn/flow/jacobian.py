@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jrnn.boundary import as_array, as_arrays, batch_of, is_count, steps_of
 from jrnn.cells import check_cell, draw_noise, is_causal, jit_by_cell
-from jrnn.masking import Schedule, schedule, select, zero_unless
-from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, unravel_state, widened
-from jrnn.unrolling import unroll
+from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, unravel_state, widened
+from jrnn.unrolling import Options, Unrolled, read, run
+from jrnn.unrolling.checks import as_array, is_count
+from jrnn.unrolling.schedule import Schedule, schedule_of, zero_unless
+from jrnn.unrolling.states import start_and_reset, state_shapes
+from jrnn.unrolling.step_rule import enter, hold
 
 
 def jacobians(
@@ -52,55 +54,50 @@ def jacobians(
     closed = method != "jacfwd" and getattr(cell, "jacobian", None) is not None
     if method == "closed_form" and not closed:
         raise InputError("method", "'closed_form'", f"'jacfwd': {type(cell).__name__} has no closed form")
-    xs = as_arrays("xs", xs)
-    options: dict[str, Any] = dict(
-        initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths, mask=mask
-    )
-    run = unroll(cell, params, xs, resets=resets, reverse=reverse, key=key, return_states=True, **options)
-    steps = steps_of(xs, length)
-    batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
-    when = schedule(steps, batch_shape, lengths, resets, mask, reverse, None)
-    entering = jax.tree.map(lambda h: h[1:] if reverse else h[:-1], run.states)
-    return along(cell, params, xs, entering, when, key, batch_shape, closed)
+    xs, options = read(
+        cell, params, xs, initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths,
+        resets=resets, mask=mask, reverse=reverse, key=key, return_states=True,
+    )  # fmt: skip
+    return step_jacobians(cell, params, xs, entering_states(run(cell, params, xs, options), options), options, closed)
 
 
-@partial(jit_by_cell, static_argnums=(0, 6, 7))
-def along(
-    cell: Any,
-    params: Params,
-    xs: Inputs,
-    entering: State,
-    when: Schedule,
-    key: Array | None,
-    batch_shape: Shape,
-    closed: bool,
-) -> Array:
-    """The Jacobian of every step at the states entering it [T, *B, ...]; jitted: eager calls compile once."""
-    steps = jax.tree.leaves(entering)[0].shape[0]
-    alone = jax.eval_shape(lambda p: cell.initial_state(p, ()), params)
+def entering_states(unrolled: Unrolled, options: Options) -> State:
+    """The state entering each step [T, *B, ...], before a reset."""
+    return jax.tree.map(lambda h: h[1:] if options.reverse else h[:-1], unrolled.states)
+
+
+@partial(jit_by_cell, static_argnums=(0, 5))
+def step_jacobians(cell: Any, params: Params, xs: Inputs, entering: State, options: Options, closed: bool) -> Array:
+    """The Jacobian of every step at the states entering it; jitted: eager calls compile once."""
+    steps, batch_shape, schedule = options.steps, options.batch_shape, schedule_of(options)
+    alone = state_shapes(cell, params, ())
     like = jax.eval_shape(lambda s: ravel_state(s, 0), alone)
     if steps == 0:
         return jnp.zeros((0, *batch_shape, like.size, like.size), like.dtype)
+    reset_state = start_and_reset(cell, params, options)[1]
 
-    def at(t: Array, state: State, x: Any, valid: Array | None) -> Array:
-        x = x if valid is None else zero_unless(valid, x)
-        if closed:
-            return cell.jacobian(params, state, x)[0].astype(like.dtype)
-        noise = draw_noise(cell, params, key, t, batch_shape)
-        options = {} if noise is None else {"noise": noise}
+    def at(t: Array, state: State, x: Any, now: Schedule) -> Array:
+        noise = draw_noise(cell, params, options.key, t, batch_shape)
+
+        def after(state: State) -> State:
+            return enter(cell, params, state, x, now, reset_state, noise).after()
 
         def displaced(shift: Array) -> Array:
             # one shift shared by the batch: each sequence depends on its own state only, so this is its own Jacobian
             shift = jax.tree.map(lambda s, h: jnp.broadcast_to(s, h.shape), unravel_state(shift, alone), state)
-            after = cell.step(params, jax.tree.map(jnp.add, state, shift), x, **options)
-            return ravel_state(after, len(batch_shape))
+            return ravel_state(after(jax.tree.map(jnp.add, state, shift)), len(batch_shape))
 
         return jax.jacfwd(displaced)(jnp.zeros(like.shape, like.dtype))
 
-    products = jax.vmap(at)(jnp.arange(steps), entering, xs, when.valid)
-    if when.valid is not None:
-        products = select(when.valid, products, jnp.broadcast_to(jnp.eye(like.size, dtype=like.dtype), products.shape))
-    return products if when.resets is None else zero_unless(~when.resets, products)
+    def in_closed_form(state: State, x: Any, now: Schedule) -> Array:
+        entered = enter(cell, params, state, x, now, reset_state)
+        J = cell.jacobian(params, entered.state, entered.x)[0].astype(like.dtype)
+        J = hold(now.valid, J, jnp.broadcast_to(jnp.eye(like.size, dtype=like.dtype), J.shape))
+        return J if now.resets is None else zero_unless(~now.resets, J)
+
+    if closed:
+        return jax.vmap(in_closed_form)(entering, xs, schedule)
+    return jax.vmap(at)(jnp.arange(steps), entering, xs, schedule)
 
 
 class ScaledProduct(NamedTuple):

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import draw_noise
-from jrnn.masking import select, zero_unless
 from jrnn.types import Array, Params, Shape, State, widened
+from jrnn.unrolling.schedule import Schedule, zero_unless
+from jrnn.unrolling.step_rule import Entered, enter, reads_previous
 
 BLOCK = 64  # lags in up to 4 blocks of at least so many: the further back, the fewer outputs still have a state there
 
@@ -44,56 +45,25 @@ class Steps(NamedTuple):
     after: State
     """h_k."""
     x: Any
-    valid: Array | None
-    resets: Array | None
-    cuts: Array | None
+    schedule: Schedule
     g_outputs: Any
     """dL/dy_k."""
     g_states: State
     """dL/d final_state at the step it came from."""
 
 
-def stepped(run: Run, now: Steps, params: list, entering: State, restart: State) -> State:
-    """h_k from h_{k-1} as `unroll` takes it: one step at one time."""
-    x, state, options = what_it_reads(run, now, params, entering, restart)
-    after = run.cell.step(run.whole(params), state, x, **options)
-    return after if now.valid is None else select(now.valid, after, state)
-
-
-def output_of(run: Run, now: Steps, params: list, entering: State, restart: State) -> Callable[[State], Any]:
-    """h_k -> y_k."""
-    x, state, options = what_it_reads(run, now, params, entering, restart)
-
-    def read(after: State) -> Any:
-        reads = state if reads_previous(run.cell) else after
-        y = run.cell.output(run.whole(params), reads, x, **options)
-        return y if now.valid is None else zero_unless(now.valid, y)
-
-    return read
-
-
-def what_it_reads(run: Run, now: Steps, params: list, entering: State, restart: State) -> tuple[Any, State, dict]:
-    """(x, state, noise as keyword arguments) that reach `step` at one time."""
-    state = entering
-    if now.cuts is not None:
-        state = select(now.cuts, jax.lax.stop_gradient(state), state)
-    if now.resets is not None:
-        state = select(now.resets, restart, state)
-    x = now.x if now.valid is None else zero_unless(now.valid, now.x)
-    noise = draw_noise(run.cell, run.whole(params), run.key, now.time, run.batch_shape)
-    return x, state, {} if noise is None else {"noise": noise}
-
-
-def reads_previous(cell: Any) -> bool:
-    """Whether y_t is read from h_{t-1}."""
-    return getattr(cell, "reads_previous", False)
+def entered(run: Run, now: Steps, params: list, entering: State, restart: State) -> Entered:
+    """The step at one time, as `unroll` takes it."""
+    whole = run.whole(params)
+    noise = draw_noise(run.cell, whole, run.key, now.time, run.batch_shape)
+    return enter(run.cell, whole, entering, now.x, now.schedule, restart, noise)
 
 
 def pull_through(run: Run, steps: Steps) -> Callable[[State], tuple[list, State, State]]:
     """Cotangents of h_k for all k -> (summed over k: of params; of h_{k-1} for all k; summed: of the reset state)."""
 
     def all_at_once(params: list, entering: State, restart: State) -> State:
-        return jax.vmap(lambda now, h: stepped(run, now, params, h, restart))(steps, entering)
+        return jax.vmap(lambda now, h: entered(run, now, params, h, restart).after())(steps, entering)
 
     return jax.vjp(all_at_once, run.params, steps.entering, run.begin(run.params)[1])[1]
 
@@ -115,7 +85,10 @@ def seeds(run: Run, steps: Steps) -> Seeds:
     """One product for all outputs."""
 
     def all_at_once(params: list, entering: State, restart: State, after: State) -> Any:
-        return jax.vmap(lambda now, h, end: output_of(run, now, params, h, restart)(end))(steps, entering, after)
+        def output(now: Steps, h: State, end: State) -> Any:
+            return entered(run, now, params, h, restart).output(end)
+
+        return jax.vmap(output)(steps, entering, after)
 
     start = run.begin(run.params)[1]
     pull = jax.vjp(all_at_once, run.params, steps.entering, start, steps.after)[1]

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import check_state
 from jrnn.flow.lags import Run, Steps
-from jrnn.masking import schedule, zero_unless
 from jrnn.types import Array, Inputs, Params, State
+from jrnn.unrolling import Options
+from jrnn.unrolling.schedule import schedule_of, zero_unless
+from jrnn.unrolling.states import start_and_reset
 
 
 class Layout(NamedTuple):
@@ -52,23 +53,19 @@ def in_order(
     states: State,
     pulls: tuple[Any, State, Array],
     times: Array | None,
-    options: dict[str, Any],
+    options: Options,
 ) -> tuple[Run, Steps, Layout]:
-    """What the recursion needs, from the arguments of `unroll`, its states and the pulls of `output_pull`."""
+    """What the recursion needs, from the options of the run, its states and the pulls of `output_pull`."""
     g_outputs, g_final, final_row = pulls
-    steps, batch_shape = final_row.shape[0], final_row.shape[1:]
-    reverse = options.get("reverse", False)
-    lengths, resets, mask, truncate = (options.get(name) for name in ("lengths", "resets", "mask", "truncate"))
-    when = schedule(steps, batch_shape, lengths, resets, mask, reverse, truncate)
+    steps, batch_shape, reverse = options.steps, options.batch_shape, options.reverse
+    schedule = schedule_of(options)
     g_states = jax.tree.map(lambda g: zero_unless(final_row, jnp.broadcast_to(g[None], (steps, *g.shape))), g_final)
 
     def order(tree: Any) -> Any:
         return jax.tree.map(lambda a: a[::-1], tree) if reverse else tree
 
     def begin(real: list[Array]) -> tuple[State, State]:
-        params, names = whole(real), ("initial_state", "reset_state")
-        start, restart = (check_state(name, options.get(name), cell, params, batch_shape) for name in names)
-        return start, restart
+        return start_and_reset(cell, whole(real), options)
 
     states = order(states)
     laid_out = Steps(
@@ -76,13 +73,11 @@ def in_order(
         entering=jax.tree.map(lambda h: h[:-1], states),
         after=jax.tree.map(lambda h: h[1:], states),
         x=order(xs),
-        valid=order(when.valid),
-        resets=order(when.resets),
-        cuts=order(when.cuts),
+        schedule=order(schedule),
         g_outputs=order(g_outputs),
         g_states=order(g_states),
     )
     inside = jnp.ones((steps + 1, *batch_shape), bool)
-    inside = inside if when.inside is None else inside.at[1:].set(order(when.inside))
+    inside = inside if schedule.inside is None else inside.at[1:].set(order(schedule.inside))
     rows = None if times is None else (steps - times if reverse else times - 1)
-    return Run(cell, real, whole, batch_shape, begin, options.get("key")), laid_out, Layout(rows, inside, reverse)
+    return Run(cell, real, whole, batch_shape, begin, options.key), laid_out, Layout(rows, inside, reverse)

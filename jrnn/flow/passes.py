@@ -13,9 +13,10 @@ from jaxtyping import Float
 from jrnn.cells import draw_noise
 from jrnn.cells._base import static_cell
 from jrnn.flow.graded import Graded, followed_by, identity
-from jrnn.masking import Schedule, select, zero_unless
 from jrnn.types import Array, Inputs, Params, Shape, State, ravel_state, unravel_state
 from jrnn.unrolling import unroll
+from jrnn.unrolling.schedule import Schedule, select, zero_unless
+from jrnn.unrolling.step_rule import enter, hold
 
 
 class Points(NamedTuple):
@@ -24,7 +25,7 @@ class Points(NamedTuple):
     params: Params
     xs: Inputs
     entering: State  # the state entering each step [T, *B, ...]
-    when: Schedule
+    schedule: Schedule
     key: Array | None
 
 
@@ -84,11 +85,15 @@ class Pass:
 
     def through(self, here: Points, time: Array, q: Array) -> Array:
         """J q or J^T q at one time, [*B, N, k] -> [*B, N, k], by forward or reverse mode of the step."""
-        batch_ndim, when = q.ndim - 2, here.when
-        x = here.xs if when.valid is None else zero_unless(when.valid, here.xs)
+        batch_ndim, schedule = q.ndim - 2, here.schedule
         noise = draw_noise(self.cell, here.params, here.key, time, self.plan.batch_shape)
-        options = {} if noise is None else {"noise": noise}
-        linear = derivative(lambda s: self.cell.step(here.params, s, x, **options), here.entering, self.transposed)
+        # a step that does not happen is held below, in the columns' own dtype; after a reset nothing is left of them
+        entered = enter(self.cell, here.params, here.entering, here.xs, schedule, here.entering, noise)
+
+        def step(state: State) -> State:
+            return entered._replace(state=state, valid=None).after()
+
+        linear = derivative(step, entered.state, self.transposed)
         like = jax.tree.map(lambda h: jax.ShapeDtypeStruct(h.shape[batch_ndim:], h.dtype), here.entering)
         spread = unravel_state
         for _ in range(batch_ndim):
@@ -98,8 +103,8 @@ class Pass:
             return ravel_state(linear(spread(v, like)), batch_ndim).astype(v.dtype)
 
         after = jax.vmap(column, in_axes=-1, out_axes=-1)(q)
-        after = after if when.valid is None else select(when.valid, after, q)
-        return after if when.resets is None else zero_unless(~when.resets, after)
+        after = hold(schedule.valid, after, q)
+        return after if schedule.resets is None else zero_unless(~schedule.resets, after)
 
     def output(self, params: Any, carried: Carried, x: Any) -> tuple:
         return ()

@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.boundary import as_array
-from jrnn.gradients import loss_value
-from jrnn.masking import concrete, schedule, zero_unless
 from jrnn.types import Array, InputError, Inputs, Params, State
-from jrnn.unrolling import unroll
+from jrnn.unrolling import Options, Unrolled, run
+from jrnn.unrolling.checks import as_array, concrete
+from jrnn.unrolling.gradients import loss_value
+from jrnn.unrolling.schedule import schedule_of, zero_unless
 
 
-def output_pull(
-    cell: Any, params: Params, xs: Inputs, loss: Callable, loss_params: Params = None, **options: Any
-) -> tuple:
-    """(run, g_outputs [T, *B, K], g_final, final_row [T, *B]): dL/dy_t for every output, and dL/d final_state.
+def run_and_pull(
+    cell: Any, params: Params, xs: Inputs, options: Options, loss: Callable, loss_params: Params
+) -> tuple[Unrolled, tuple]:
+    """(the run with its states, `output_pull` of it)."""
+    unrolled = run(cell, params, xs, replace(options, return_states=True))
+    return unrolled, output_pull(unrolled, options, loss, loss_params)
+
+
+def output_pull(unrolled: Unrolled, options: Options, loss: Callable, loss_params: Params = None) -> tuple:
+    """(g_outputs [T, *B, K], g_final, final_row [T, *B]): dL/dy_t for every output, and dL/d final_state.
 
     `last` counts at the step it came from, `final_state` at the last step inside the lengths (row 0 if there is none).
     """
-    run = unroll(cell, params, xs, **options)
 
     def of(outputs: Any, final_state: Any, last: Any) -> Array:
-        return loss_value(loss, loss_params, run._replace(outputs=outputs, final_state=final_state, last=last))
+        return loss_value(loss, loss_params, unrolled._replace(outputs=outputs, final_state=final_state, last=last))
 
-    pull, g_final, g_last = jax.grad(of, argnums=(0, 1, 2))(run.outputs, run.final_state, run.last)
-    steps, batch_shape = run.mask.shape[0], run.mask.shape[1:]
-    reverse = options.get("reverse", False)
-    inside = schedule(steps, batch_shape, options.get("lengths"), None, None, reverse, None).inside
-    last_row = end_of(run.mask, reverse)
+    pull, g_final, g_last = jax.grad(of, argnums=(0, 1, 2))(unrolled.outputs, unrolled.final_state, unrolled.last)
+    inside, mask = schedule_of(options).inside, unrolled.mask
+    last_row = end_of(mask, options.reverse)
     pull = jax.tree.map(lambda g, one: g + zero_unless(last_row, jnp.broadcast_to(one[None], g.shape)), pull, g_last)
-    final_row = end_of(jnp.ones_like(run.mask) if inside is None else inside, reverse)
-    if steps:
+    final_row = end_of(jnp.ones_like(mask) if inside is None else inside, options.reverse)
+    if options.steps:
         final_row = final_row.at[0].set(final_row[0] | ~jnp.any(final_row, axis=0))
-    return run, pull, g_final, final_row
+    return pull, g_final, final_row
 
 
 def end_of(happened: Array, reverse: bool) -> Array:

@@ -9,14 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import as_arrays, batch_of, check_count, check_state, steps_of
 from jrnn.cells import check_key, jit_by_cell
 from jrnn.flow.exponents import LyapunovSpectrum
 from jrnn.flow.jacobian import check_causal
 from jrnn.flow.tangents import Orthonormal, Tangents, blocks_of, first_flaw
-from jrnn.masking import check_lengths, schedule
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, wide_dtype
-from jrnn.unrolling import unroll
+from jrnn.unrolling import Options, read, unroll
+from jrnn.unrolling.checks import check_count
+from jrnn.unrolling.schedule import schedule_of
+from jrnn.unrolling.states import start_and_reset
 
 
 def lyapunov_spectrum(
@@ -48,19 +49,20 @@ def lyapunov_spectrum(
         rounding.
       key: draws the first directions (a fixed draw by default); after the warm-up the result does not depend on it.
     Returns:
-      A `LyapunovSpectrum`. Where no step counts (T = 0, or a sequence that ends in the warm-up) there is no exponent:
-      0 stands there, with a standard error of infinity and nothing in `counted`, and `warnings()` says so.
+      A `LyapunovSpectrum`. Where no step of a sequence counts (it ends in the warm-up) it has no exponent: 0 stands
+      there, with a standard error of infinity and nothing in `counted`, and `warnings()` says so.
     Raises:
-      InputError: k > N, a warm-up of T steps or more, or as `unroll`.
+      InputError: T = 0, k > N, a warm-up of T steps or more, or as `unroll`.
     """
     check_causal(cell)
-    xs = as_arrays("xs", xs)
-    steps = steps_of(xs, length)
-    batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
+    xs, options = read(cell, params, xs, initial_state=initial_state, length=length, lengths=lengths, mask=mask)
+    steps, batch_shape = options.steps, options.batch_shape
+    if steps == 0:
+        raise InputError("length" if xs is None else "xs", "no steps, T = 0", "at least one: growth is per step")
     every = check_count("every", every, 1, "a positive number of steps")
     key = jax.random.key(0) if key is None else key
     check_key(key)
-    start = check_state("initial_state", initial_state, cell, params, batch_shape)
+    start = start_and_reset(cell, params, options)[0]
     for leaf in jax.tree.leaves(start):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             needed = "a real floating-point state (split a complex one into real and imaginary parts)"
@@ -69,25 +71,22 @@ def lyapunov_spectrum(
     k = size if k is None else check_count("k", k, 1, f"from 1 to N = {size}")
     if k > size:
         raise InputError("k", k, f"from 1 to N = {size}, the size of the state")
-    if not 0 <= check_count("warmup", warmup, 0, "a number of steps") < max(steps, 1):
+    if not 0 <= check_count("warmup", warmup, 0, "a number of steps") < steps:
         raise InputError("warmup", warmup, f"fewer steps than the run has, T = {steps}")
-    if lengths is not None:
-        lengths = check_lengths(lengths, steps, batch_shape)
-    plan = (steps, batch_shape, k, every)
-    fields = measured(cell, plan, params, xs, start, lengths, mask, warmup, key)
+    fields = measured(cell, (k, every), params, xs, start, options, warmup, key)
     return LyapunovSpectrum(*fields, size=size)
 
 
 @partial(jit_by_cell, static_argnums=(0, 1))
 def measured(
-    cell: Any, plan: tuple, params: Params, xs: Inputs, start: State, lengths: Any, mask: Any, warmup: Any, key: Any
+    cell: Any, plan: tuple, params: Params, xs: Inputs, start: State, options: Options, warmup: Any, key: Any
 ) -> tuple:
     """The array fields; jitted as one, so that an eager call compiles once per shape."""
-    steps, batch_shape, k, every = plan
+    (k, every), steps, batch_shape = plan, options.steps, options.batch_shape
     flat = ravel_state(start, len(batch_shape))
     dtype = wide_dtype(flat.dtype)
     q = jnp.linalg.qr(jax.random.normal(key, (flat.shape[-1], k), dtype))[0].T
-    valid = schedule(steps, batch_shape, lengths, None, mask, False, None).valid
+    valid = schedule_of(options).valid
     every_step = jnp.ones((steps, *batch_shape), bool)
     if valid is None and steps % every:
         valid = every_step  # the last block is filled up with steps that do not happen

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.boundary import as_arrays, batch_of, check_count, is_count, steps_of
 from jrnn.cells import program_of
 from jrnn.flow.arrival import Arrival, arrival
 from jrnn.flow.bands import WindowBands, window_bands
@@ -18,12 +17,12 @@ from jrnn.flow.credit import CHUNK_ELEMENTS, gradient_flow
 from jrnn.flow.expectation import Expected, expected
 from jrnn.flow.jacobian import check_causal, has_forward_mode, jacobians
 from jrnn.flow.judging import Verdict
-from jrnn.flow.pulls import carrying, output_pull
+from jrnn.flow.pulls import carrying, run_and_pull
 from jrnn.flow.rates import MeasuredSpectrum, measured_spectrum
 from jrnn.flow.sampling import even_sample
-from jrnn.masking import check_lengths, concrete
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
-from jrnn.unrolling import unroll
+from jrnn.unrolling import read
+from jrnn.unrolling.checks import check_count, concrete, is_count
 
 PAIRS, OUTPUTS = 2**21, 64
 """How many (output, state, sequence) triples are followed unasked, some seconds; and how many outputs beyond that."""
@@ -159,8 +158,8 @@ def summarise(
         does not depend on any output, or shapes that do not fit.
     """
     check_causal(cell)
-    xs = as_arrays("xs", xs)
-    steps, batch_shape = steps_of(xs, None), batch_of(cell, params, xs, None, None, time_axes=1)
+    xs, read_once = read(cell, params, xs, lengths=lengths)
+    steps, batch_shape = read_once.steps, read_once.batch_shape
     if not steps or len(batch_shape) != 1 or not batch_shape[0]:
         raise InputError("xs", f"T = {steps}, batch shape {batch_shape}", "[T, S, F]: at least one step and sequence")
     if not is_count(lag) or lag >= steps:
@@ -170,9 +169,9 @@ def summarise(
     if max_outputs is not None:
         max_outputs = check_count("max_outputs", max_outputs, 1, "a positive number of outputs, or None")
     max_jacobians = check_count("max_jacobians", max_jacobians, 1, "a positive number of Jacobians")
-    options = {} if lengths is None else {"lengths": check_lengths(lengths, steps, batch_shape)}
+    options = {} if lengths is None else {"lengths": read_once.lengths}
     cell = program_of(cell)
-    run, *pulls = jax.jit(output_pull, static_argnums=(0, 3))(cell, params, xs, loss, loss_params, **options)
+    unrolled, pulls = jax.jit(run_and_pull, static_argnums=(0, 4))(cell, params, xs, read_once, loss, loss_params)
     times = np.flatnonzero(np.asarray(carrying(*pulls))) + 1
     if not len(times):
         raise InputError("loss", "a loss whose gradient is zero at every output", "a loss that depends on the outputs")
@@ -191,10 +190,8 @@ def summarise(
     by_state = jax.tree_util.tree_leaves_with_path(flow.credit_by_state)
     low, middle, high = bands(here, here)
     order = here.typical_first(lag)
-    states = jax.jit(unroll, static_argnums=0, static_argnames="return_states")(
-        cell, params, xs, return_states=True, **options
-    ).states
-    mask = np.asarray(run.mask)
+    states = unrolled.states
+    mask = np.asarray(unrolled.mask)
     forward = has_forward_mode(cell, params, *(jax.tree.map(lambda a: a[0], given) for given in (xs, states)))
     sound = why and all(np.isfinite(h).all() for h in jax.tree.leaves(states))
     return FlowSummary(

@@ -13,9 +13,10 @@ from jaxtyping import Float
 
 from jrnn.cells._base import static_cell
 from jrnn.flow.orthonormal import orthonormal_rows
-from jrnn.masking import select, zero_unless
 from jrnn.types import Array, Params, Shape, State, ravel_state, unravel_state, wide_dtype
 from jrnn.unrolling import unroll
+from jrnn.unrolling.schedule import Schedule
+from jrnn.unrolling.step_rule import enter
 
 
 class Tangents(NamedTuple):
@@ -108,8 +109,7 @@ class Orthonormal:
             (state, q), flaws = run.final_state, jnp.moveaxis(run.outputs, 0, -1)
         else:
             x, valid = jax.tree.map(lambda a: a[0], (x, valid))
-            after = push.step(params, before, x if valid is None else zero_unless(valid, x))
-            state, q = after if valid is None else select(valid, after, before)
+            state, q = enter(push, params, before, x, Schedule(valid=valid), before).after()
             flaws = first_flaw(state, axis)[..., None]
         q, size = orthonormal_rows(q, drop=self.every == 1)
         return Tangents(state, q, jnp.log(size), flaws)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import digamma, polygamma
 
-from jrnn.boundary import check_count
 from jrnn.cells import check_number
 from jrnn.types import InputError
+from jrnn.unrolling.checks import check_count
 
 # the trapezoid rule: tanh has poles near the real axis, where Gauss-Hermite loses digits
 NODES = np.linspace(-12, 12, 4001)

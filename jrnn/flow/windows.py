@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jrnn.boundary import as_arrays, batch_of, check_count, is_count, steps_of
 from jrnn.cells import jit_by_cell
 from jrnn.cells._base import static_cell
 from jrnn.flow.graded import norms, orthogonal_rows
-from jrnn.flow.jacobian import check_causal, jacobians
+from jrnn.flow.jacobian import check_causal, entering_states, jacobians
 from jrnn.flow.passes import Plan, Points, carry
-from jrnn.masking import schedule
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, size_of, wide_dtype
-from jrnn.unrolling import unroll
+from jrnn.unrolling import read, run, unroll
+from jrnn.unrolling.checks import check_count, is_count
+from jrnn.unrolling.schedule import schedule_of
 
 EXPLICIT_ELEMENTS = 2**25  # of J [T, *B, N, N], up to which "auto" forms it
 SPARE = 8  # directions followed beyond `top`: the iteration converges by the gap behind the last of them
@@ -99,13 +99,12 @@ def window_singular_values(
     if method not in ("auto", "explicit", "matrix_free"):
         raise InputError("method", repr(method), "'auto', 'explicit' or 'matrix_free'")
     iterations = check_count("iterations", iterations, 1, "a positive number of iterations")
-    xs = as_arrays("xs", xs)
-    options: dict[str, Any] = dict(
+    given: dict[str, Any] = dict(
         initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths, resets=resets, mask=mask,
         reverse=reverse, key=key,
     )  # fmt: skip
-    steps = steps_of(xs, length)
-    batch_shape = batch_of(cell, params, xs, initial_state, lengths, time_axes=1)
+    xs, options = read(cell, params, xs, return_states=True, **given)
+    steps, batch_shape = options.steps, options.batch_shape
     flat = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
     if not jnp.issubdtype(flat.dtype, jnp.floating):
         raise InputError("cell", f"a state of dtype {flat.dtype}", "a real floating-point state")
@@ -116,11 +115,10 @@ def window_singular_values(
     if method == "auto":
         method = "explicit" if steps * size_of(batch_shape) * flat.size**2 <= EXPLICIT_ELEMENTS else "matrix_free"
     if method == "explicit":
-        J = jacobians(cell, params, xs, **options)
+        J = jacobians(cell, params, xs, **given)
         return measured(None, plan, count, 1, J, first_columns(plan, flat.size))
-    run = unroll(cell, params, xs, return_states=True, **options)
-    entering = jax.tree.map(lambda h: h[1:] if reverse else h[:-1], run.states)
-    points = Points(params, xs, entering, schedule(steps, batch_shape, lengths, resets, mask, reverse, None), key)
+    entering = entering_states(run(cell, params, xs, options), options)
+    points = Points(params, xs, entering, schedule_of(options), key)
     return measured(cell, plan, count, iterations, points, first_columns(plan, min(count + SPARE, flat.size)))
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import as_arrays, describe
 from jrnn.cells import BidirectionalState, LSTMState
 from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling import unroll
+from jrnn.unrolling.checks import as_arrays
+from jrnn.unrolling.states import describe
 
 
 def chosen(module: Any, **options: bool | None) -> list[bool]:

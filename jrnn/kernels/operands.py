@@ -69,7 +69,7 @@ class Operands(NamedTuple):
 
 
 class Events(NamedTuple):
-    """What happens at each step, [E, T, B] of bool, or None: as in `jrnn.masking.Schedule`."""
+    """What happens at each step, [E, T, B] of bool, or None: as in `jrnn.unrolling.schedule.Schedule`."""
 
     inside: Array | None = None
     valid: Array | None = None

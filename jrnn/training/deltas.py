@@ -11,7 +11,7 @@ from jax.scipy.special import logsumexp
 
 from jrnn.cells import Bidirectional, is_causal
 from jrnn.types import Array, InputError, State, size_of
-from jrnn.unrolling import Silent, unroll
+from jrnn.unrolling import ZeroTap, unroll
 
 WINDOW = 10  # the first and the last tenth of a sequence
 CARRIES = 0.01
@@ -147,7 +147,7 @@ def grads_and_delta(
     tap = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), states)
 
     def tapped(weights: Any, tap: State) -> Any:
-        tap = Silent(tap) if given is None else jax.tree.map(jnp.add, given, tap)
+        tap = ZeroTap(tap) if given is None else jax.tree.map(jnp.add, given, tap)
         return of(weights, {**options, "state_tap": tap})
 
     value_and_grad = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True, allow_int=True)

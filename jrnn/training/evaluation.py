@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.boundary import check_count
 from jrnn.cells import check_cell, jit_by_cell
 from jrnn.training.arguments import check_arrays, check_objective
 from jrnn.training.batches import check_cases, time_major
@@ -18,6 +17,7 @@ from jrnn.training.nonfinite import check_options, options_of
 from jrnn.training.objectives import loss_and_metrics
 from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import unroll
+from jrnn.unrolling.checks import check_count
 
 
 def evaluate(

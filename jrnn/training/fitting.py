@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jrnn.boundary import check_count, is_count
 from jrnn.cells import check_cell
 from jrnn.cures import clip_by_global_norm, skip_nonfinite
 from jrnn.cures.clipping import check_max_norm
@@ -31,6 +30,7 @@ from jrnn.training.stepping import Carry, check_optimizer, check_rate, fresh, in
 from jrnn.training.storage import folder_of, writable
 from jrnn.training.telemetry import Telemetry
 from jrnn.types import InputError, Params
+from jrnn.unrolling.checks import check_count, is_count
 
 LEARNING_RATE = 1e-3
 

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from jrnn.boundary import is_count
+from jrnn.unrolling.checks import is_count
 
 METRICS = "metrics.jsonl"
 NEEDED = {"step", "loss", "grad_norm", "clip_factor", "clipped", "skipped"}  # in every row

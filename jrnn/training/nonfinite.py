@@ -14,11 +14,10 @@ import numpy as np
 import optax
 
 from jrnn.cells import check_cell, is_causal
-from jrnn.gradients import value_and_grads
 from jrnn.training.arguments import check_arrays, check_batch, check_objective
 from jrnn.training.objectives import loss_and_metrics
 from jrnn.types import Array, InputError, Params
-from jrnn.unrolling import unroll
+from jrnn.unrolling import unroll, value_and_grads
 
 BATCH_OPTIONS = ("lengths", "resets", "mask", "initial_state", "reset_state")
 OPTIONS = frozenset(inspect.signature(unroll).parameters) - {"cell", "params", "xs"}

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jrnn.boundary import as_array
 from jrnn.cells import check_key, dense
 from jrnn.types import Array, InputError, Params, wide_dtype
 from jrnn.unrolling import Unrolled
+from jrnn.unrolling.checks import as_array
 
 TASKS = ("classify", "classify_each", "regress", "regress_each")
 

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import as_arrays, batch_of, check_count, check_state, steps_of
 from jrnn.cells import check_cell, check_key, is_causal
 from jrnn.cells._base import static_cell
 from jrnn.training.deltas import is_real
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, size_of
 from jrnn.unrolling import unroll
+from jrnn.unrolling.checks import as_arrays, check_count
+from jrnn.unrolling.states import batch_of, check_state, steps_of
 
 SEQUENCES = 4
 EVERY = 50

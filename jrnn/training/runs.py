@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import is_count
 from jrnn.cures import global_norm
 from jrnn.training import checkpoints
 from jrnn.training.batches import Cases
@@ -23,6 +22,7 @@ from jrnn.training.stepping import Carry, owned, update_weights
 from jrnn.training.storage import storing
 from jrnn.training.trees import like_template
 from jrnn.types import InputError
+from jrnn.unrolling.checks import is_count
 
 KEEP = 3
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jrnn.boundary import is_count
 from jrnn.cells import check_cell
 from jrnn.training import checkpoints
 from jrnn.training.arguments import check_arrays, check_known, check_objective
@@ -18,6 +17,7 @@ from jrnn.training.locking import locked
 from jrnn.training.storage import folder_of, storing, writable
 from jrnn.training.trees import as_written, like_template
 from jrnn.types import InputError, Params
+from jrnn.unrolling.checks import is_count
 
 PATIENCE = 60.0  # seconds to wait for another process that saves in the same folder
 

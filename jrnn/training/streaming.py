@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jrnn.boundary import batch_of, check_count, check_state
 from jrnn.cells import check_cell, check_key, is_causal
 from jrnn.cures import global_norm
 from jrnn.training.arguments import check_arrays, check_batch, check_objective, check_weights
@@ -22,6 +21,8 @@ from jrnn.training.probing import EVERY, probe_metrics
 from jrnn.training.stepping import check_optimizer, owned, update_weights
 from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling import unroll
+from jrnn.unrolling.checks import check_count
+from jrnn.unrolling.states import batch_of, check_state
 
 
 class Streamed(NamedTuple):

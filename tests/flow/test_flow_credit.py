@@ -10,9 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from jrnn.cells import Bidirectional, elman, gru, linear
 from jrnn.flow import gradient_flow
-from jrnn.gradients import state_gradients
 from jrnn.types import InputError
-from jrnn.unrolling import unroll
+from jrnn.unrolling import state_gradients, unroll
 
 from ..unrolling.brute_force import at, backward, flat, forward, inputs, make, random_like, rows
 

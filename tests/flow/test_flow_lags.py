@@ -10,9 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from jrnn.cells import elman, from_step, gru, layer_norm, learnable_initial_state, linear, lstm, stack
 from jrnn.flow import gradient_flow
-from jrnn.gradients import value_and_grads
 from jrnn.types import InputError
-from jrnn.unrolling import unroll
+from jrnn.unrolling import unroll, value_and_grads
 
 close = partial(assert_allclose, rtol=1e-11, atol=1e-13)
 STEPS, BATCH, FEATURES = 4, 3, 2

@@ -9,9 +9,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from jrnn.cells import Bidirectional, elman, from_functions, gru, learnable_initial_state
-from jrnn.gradients import state_gradients, value_and_grads
 from jrnn.types import InputError
-from jrnn.unrolling import unroll
+from jrnn.unrolling import state_gradients, unroll, value_and_grads
 
 from ..unrolling.brute_force import at, backward, flat, forward, inputs, make, random_like, rows
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from jrnn.cells import elman, from_functions, lstm
-from jrnn.gradients import value_and_grads
 from jrnn.types import InputError
-from jrnn.unrolling import unroll
+from jrnn.unrolling import unroll, value_and_grads
 
 from .brute_force import inputs, make
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from jrnn.boundary import segment_of
 from jrnn.unrolling import unroll
+from jrnn.unrolling.reading import segment_of
 
 from .brute_force import compare, inputs, make, random_like
 

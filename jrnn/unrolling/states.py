@@ -1,82 +1,17 @@
-"""What a call of `unroll` is checked for, before anything is computed."""
+"""The sizes of a run, T and *B, and the states that fit it; checked before anything is computed."""
 
 from __future__ import annotations
 
-import math
 from functools import partial
-from numbers import Number
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jrnn.cells import check_key, draws_noise, program_of
-from jrnn.types import Array, Cell, InputError, Inputs, Params, Shape, State
-
-
-def is_count(value: object, least: int = 0) -> bool:
-    """Whether `value` is an integer (Python's or NumPy's, no bool) of at least `least`."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
-
-
-def check_count(name: str, value: Any, least: int, needed: str) -> int:
-    """A plain int of at least `least`."""
-    if not is_count(value, least):
-        raise InputError(name, repr(value), needed)
-    return int(value)
-
-
-def check_switch(name: str, value: Any) -> bool:
-    """A plain bool; a traced one cannot choose what is compiled."""
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(name, f"{value!r:.60}", "True or False, static under jit")
-    return bool(value)
-
-
-def check_time(t: Any) -> None:
-    """InputError unless it is one integer, a traced one too."""
-    if not is_count(t):
-        t = as_array("t", t)
-        if t.ndim or not jnp.issubdtype(t.dtype, jnp.integer):
-            raise InputError("t", f"{t.dtype}{list(t.shape)}", "the index of this step, one integer")
-
-
-def as_array(name: str, value: Any) -> Array:
-    """`jnp.asarray`, refusing what is no array of numbers."""
-    try:
-        if not isinstance(value, str | bytes):
-            return jnp.asarray(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # a foreign array refuses in its own words
-        pass
-    raise InputError(name, f"{type(value).__name__} {value!r:.60}", "an array of numbers")
-
-
-def as_arrays(name: str, tree: Any) -> Any:
-    """A pytree of arrays of numbers; None stays None."""
-    return jax.tree.map(lambda leaf: as_array(name, leaf), tree)
-
-
-def check_leaves(name: str, tree: Any) -> None:
-    """InputError unless every leaf is an array or a number."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        dtype = getattr(leaf, "dtype", None)
-        known = isinstance(dtype, np.dtype)  # another library's tensors have dtypes of their own
-        if isinstance(leaf, jax.Array | Number) or (known and dtype.kind not in "OSUMm"):
-            continue
-        given = f"an array of dtype {dtype}" if known else f"a {type(leaf).__name__}"
-        need = "arrays of numbers" + (", as `cell.init` makes" if name == "params" else "")
-        raise InputError(name + jax.tree_util.keystr(path), given, need)
-
-
-def check_noise(cell: Any, key: Any) -> None:
-    """InputError unless it is None, or one PRNG key for a cell that draws noise."""
-    if key is None:
-        return
-    check_key(key)
-    if not draws_noise(cell):
-        given = f"a key for {type(cell).__name__}, which draws no noise"
-        raise InputError("key", given, "None; jrnn.dropout(cell, ...) at a rate above 0 makes a cell that draws")
+from jrnn.cells import Bidirectional, BidirectionalState, Stack, program_of
+from jrnn.types import Cell, InputError, Inputs, Params, Shape, State
+from jrnn.unrolling.checks import as_arrays, check_count
+from jrnn.unrolling.records import Options
 
 
 def steps_of(xs: Inputs, length: int | None) -> int:
@@ -119,20 +54,60 @@ def batch_of(cell: Cell, params: Params, xs: Inputs, state: State | None, length
 
 def check_state(name: str, state: State | None, cell: Cell, params: Params, lead: Shape) -> State:
     """A state of the cell's own type with leading axes `lead`, cast to the cell's dtype; the cell's own if None."""
-    if state is None:
-        own = cell.initial_state(params, lead)
-        if any(jnp.shape(leaf)[: len(lead)] != lead for leaf in jax.tree.leaves(own)):
-            raise InputError(
-                "cell", f"an initial state {describe(own)}", f"leaves that start with the batch shape {lead}"
-            )
-        return own
-    expected = jax.eval_shape(lambda p: cell.initial_state(p, lead), params)
+    return own_state(cell, params, lead) if state is None else check_given(name, state, cell, params, lead)
+
+
+def own_state(cell: Cell, params: Params, lead: Shape) -> State:
+    """`cell.initial_state`, or InputError unless its leaves start with `lead`."""
+    own = cell.initial_state(params, lead)
+    if any(jnp.shape(leaf)[: len(lead)] != lead for leaf in jax.tree.leaves(own)):
+        raise InputError("cell", f"an initial state {describe(own)}", f"leaves that start with the batch shape {lead}")
+    return own
+
+
+def start_and_reset(cell: Cell, params: Params, options: Options) -> tuple[State, State]:
+    """(the initial state, the reset state): those given, else the cell's own. Gradients reach a learnt one."""
+    own = own_state(cell, params, options.batch_shape)
+    start = filled(options.initial_state, own)
+    return start, own if options.reset_state is None else filled(options.reset_state, own)
+
+
+def state_shapes(cell: Cell, params: Params, lead: Shape) -> State:
+    """The shapes and dtypes of the cell's state with leading axes `lead`; nothing is computed."""
+    return jax.eval_shape(lambda p: cell.initial_state(p, lead), params)
+
+
+def check_given(name: str, state: State, cell: Any, params: Params, lead: Shape) -> State:
+    """A given state, cast to the cell's dtype; InputError unless it has the cell's own type and shapes.
+
+    A direction or a layer may be left to itself: None in its place.
+    """
+    if isinstance(cell, Bidirectional) and not isinstance(state, BidirectionalState):
+        raise InputError(name, type(state).__name__, "BidirectionalState(forward, backward)")
+    if isinstance(cell, Stack) and not (isinstance(state, tuple) and len(state) == len(cell.cells)):
+        given = f"{type(state).__name__} of {len(jax.tree.leaves(state))} arrays"
+        raise InputError(name, given, f"a tuple of the {len(cell.cells)} layers' states")
+    if isinstance(cell, Bidirectional | Stack):
+        pairs = zip(state, cell.parts(params).values(), strict=True)
+        parts = [None if part is None else check_given(name, part, *own, lead) for part, own in pairs]
+        return BidirectionalState(*parts) if isinstance(cell, Bidirectional) else tuple(parts)
+    expected = state_shapes(cell, params, lead)
     given = as_arrays(name, state)
     if jax.tree.structure(given) != jax.tree.structure(expected):
         raise InputError(name, describe(given), describe(expected))
     if not all(map(fits, jax.tree.leaves(given), jax.tree.leaves(expected))):
         raise InputError(name, describe(given), describe(expected))
     return jax.tree.map(lambda a, e: a.astype(e.dtype), given, expected)
+
+
+def filled(given: State | None, otherwise: State) -> State:
+    """A given state, with the parts that are None from another."""
+    if given is None:
+        return otherwise
+    if type(given) is tuple or isinstance(given, BidirectionalState):
+        parts = [filled(part, other) for part, other in zip(given, otherwise, strict=True)]
+        return tuple(parts) if type(given) is tuple else BidirectionalState(*parts)
+    return given
 
 
 def fits(given: Any, expected: Any) -> bool:
@@ -163,19 +138,6 @@ def check_step(cell: Cell, params: Params, state: State, xs: Inputs) -> None:
 def stepped(cell: Cell, params: Params, state: State, x: Inputs) -> State:
     """One step; jitted, so that its trace is kept between calls."""
     return cell.step(params, state, x)
-
-
-def segment_of(remat: bool | str | int | None, steps: int) -> int | None:
-    """Steps per recomputed segment: None stores all, 1 is per step, ceil(sqrt(T)) for "sqrt"."""
-    if remat is None or remat is False:
-        return None
-    if remat is True or isinstance(remat, str) and remat == "step":
-        return 1
-    if isinstance(remat, str) and remat == "sqrt":
-        return max(math.isqrt(max(steps - 1, 0)) + 1, 1)
-    if is_count(remat, 1):
-        return int(remat)
-    raise InputError("remat", repr(remat), "None, 'step' (or True), 'sqrt', or a number of steps per segment")
 
 
 def describe(tree: Any) -> str:

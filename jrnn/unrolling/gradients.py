@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from numbers import Number
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.boundary import as_arrays, check_leaves, check_state
-from jrnn.cells import check_cell
-from jrnn.plans import Silent, Unrolled
 from jrnn.types import Array, InputError, Inputs, Params, State
-from jrnn.unrolling import unroll
+from jrnn.unrolling.checks import check_leaves
+from jrnn.unrolling.layers import run
+from jrnn.unrolling.reading import read
+from jrnn.unrolling.records import Unrolled
+from jrnn.unrolling.sequences import laid_out
+from jrnn.unrolling.states import filled, move_axis, own_state, state_shapes
 
 
 class Gradients(NamedTuple):
@@ -56,29 +59,25 @@ def value_and_grads(
     Raises:
       InputError: the loss is not a real scalar, or as `unroll`.
     """
-    check_cell(cell)
-    check_leaves("params", params)
     check_leaves("loss_params", loss_params)
     check_loss(loss)
     if "state_tap" in options:
         raise InputError("state_tap", "one", "none: dL/dh_t is in the `states` that are returned")
-    xs = as_arrays("xs", xs)
-    shape = jax.eval_shape(
-        lambda p: unroll(cell, p, xs, initial_state=initial_state, **{**options, "return_states": True}), params
+    xs, read_once = read(cell, params, xs, initial_state=initial_state, **options)
+    batch_shape, axis = read_once.batch_shape, read_once.time_axis
+    tap, offset = (
+        jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), state_shapes(cell, params, lead))
+        for lead in ((read_once.steps + 1, *batch_shape), batch_shape)
     )
-    tap = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape.states)
-    offset = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape.final_state)
-    batch_shape = batch_from(shape.mask, options.get("time_axis", 0))
 
     def of(params: Params, loss_params: Params, xs: Inputs, offset: State, tap: State) -> Array:
-        start = check_state("initial_state", initial_state, cell, params, batch_shape)
-        start = jax.tree.map(jnp.add, start, offset)
-        unrolled = unroll(cell, params, xs, initial_state=start, state_tap=Silent(tap), **options)
-        return loss_value(loss, loss_params, unrolled)
+        start = jax.tree.map(jnp.add, filled(read_once.initial_state, own_state(cell, params, batch_shape)), offset)
+        tapped = replace(read_once, initial_state=start, state_tap=tap, tap_is_zero=True)
+        return loss_value(loss, loss_params, laid_out(run(cell, params, xs, tapped), tapped))
 
     value, grads = jax.value_and_grad(of, argnums=(0, 1, 2, 3, 4), allow_int=True)(params, loss_params, xs, offset, tap)
-    of_xs = jax.tree.map(lambda g: None if g.dtype == jax.dtypes.float0 else g, grads[2])
-    return value, Gradients(grads[0], grads[1], of_xs, grads[3], grads[4])
+    of_xs = jax.tree.map(lambda g: None if g.dtype == jax.dtypes.float0 else move_axis(g, 0, axis), grads[2])
+    return value, Gradients(grads[0], grads[1], of_xs, grads[3], move_axis(grads[4], 0, axis))
 
 
 def state_gradients(cell: Any, params: Params, xs: Inputs, loss: Callable[..., Array], **options: Any) -> State:
@@ -103,8 +102,3 @@ def loss_value(loss: Callable[..., Array], loss_params: Params, unrolled: Unroll
         given = f"{jnp.result_type(value)}{list(jnp.shape(value))}"
         raise InputError("loss", f"a function that returns {given}", needed)
     return value
-
-
-def batch_from(mask: Any, time_axis: int) -> tuple[int, ...]:
-    """*B from the shape of a mask with time on `time_axis`."""
-    return mask.shape[:time_axis] + mask.shape[time_axis + 1 :]
