@@ -3,6 +3,24 @@
 T time steps, B batch (any number of batch axes, or none), F input features, H hidden units, N state size when
 flattened (H for Elman and GRU, 2H for LSTM), K outputs. Time is axis 0: xs [T, *B, F], ys [T, *B, K]; k earlier,
 t later, lag tau = t - k; delta_t = dL/dh_t; J_t = dh_t/dh_{t-1} [*B, N, N]; growth is in nats per step.
+
+One word a thing, here and in the C++:
+  step       one application of a cell, h_t from h_{t-1} and x_t; an update of the parameters is a training step
+  time       the index of a step: states have times 0..T, states[0] is the initial state
+  lag        t - k, how many steps back
+  sequence   one element of the batch; its length counts the steps before its padding
+  mask       the steps that happened; where a step did not, the state is held: h_t = h_{t-1}
+  reset      the reset state takes the place of the state that enters a step
+  cut        no gradient passes into the state that enters a step (truncated backpropagation)
+  segment    the steps between two resets or cuts; with `remat`, the steps that are computed again together
+  tap        zeros added to h_0..h_T: the gradient with respect to them is dL/dh_t
+  pull       what an output pulls on the state it reads: (dy_t/dh_t)^T dL/dy_t
+  credit     the part of dL/dh_k that comes from one output
+  window     the steps k+1..t between two states
+  gate       one of the functions that a state is made with; a kernel saves the gates for its backward pass
+  group      one of several recurrences that a kernel runs side by side: two directions, the members of an ensemble
+  start      the initial state of a kernel's call, restart its reset state
+  implementation  one way to run a recurrence; the reference is the plain scan that all others are compared with
 """
 
 from __future__ import annotations

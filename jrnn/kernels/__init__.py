@@ -30,19 +30,19 @@ __all__ = [
     "RECURRENCES",
     "Dense",
     "Events",
-    "Explanation",
+    "Explanation",  # pyright: ignore[reportUnsupportedDunderAll]
     "Operands",
     "Outcome",
     "Problem",
     "Recurrence",
     "Scan",
     "Weights",
-    "explain",
+    "explain",  # pyright: ignore[reportUnsupportedDunderAll]
     "problem_of",
     "recur",
     "recur_all",
     "step",
-]  # pyright: ignore[reportUnsupportedDunderAll]
+]
 
 
 def __getattr__(name: str) -> Any:
