@@ -13,6 +13,7 @@ ROOT = Path(jrnn.__file__).parent
 ORDER = (
     "types",
     "numerics",
+    "extras",
     "kernels",
     "cells",
     "unrolling",
@@ -23,7 +24,7 @@ ORDER = (
     "commands",
     "cli",
 )
-LEAVES = {"data": {"types"}, "interop": set(ORDER[: ORDER.index("report")])}
+LEAVES = {"data": {"types", "extras"}, "interop": set(ORDER[: ORDER.index("report")])}
 TOP = {"commands": {"data"}, "cli": {"data", "interop"}}  # who may use the leaves
 MAY_SCAN = ("jrnn.unrolling.scans", "jrnn.kernels")
 OVER_LAGS = ("jrnn.flow.lags",)  # loops over lags: all times at once, one step further back each

@@ -16,10 +16,9 @@ import numpy as np
 
 from jrnn import cells, data
 from jrnn.commands.console import complain
+from jrnn.extras import missing
 from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
 from jrnn.types import InputError, Params, ravel_state
-
-EXTRAS = {"orbax": "train", "rich": "train"}
 
 
 def report(
@@ -81,11 +80,10 @@ def report(
 
 def require_extras(args: Namespace, figures: bool) -> None:
     """InputError before anything is computed if a package that the command ends with is not there."""
-    packages = EXTRAS | ({"matplotlib": "plots"} if figures else {})
-    packages |= {"tensorboardX": "train"} if args.tensorboard else {}
-    for package, extra in packages.items():
+    packages = ["orbax", "rich", *["matplotlib"] * figures, *["tensorboardX"] * args.tensorboard]
+    for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"package {package}", "not installed", f'pip install "jrnn[{extra}]"')
+            raise missing(package)
 
 
 def checked_lag(lag: int | None, dataset: data.Dataset) -> int:

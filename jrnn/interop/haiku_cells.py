@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jrnn.cells._base import static_cell
-from jrnn.interop.extras import require
+from jrnn.extras import require
 from jrnn.interop.foreign import ForeignCell, check_output
 from jrnn.types import InputError, Params, State
 

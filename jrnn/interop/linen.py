@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 
 from jrnn.cells import check_cell, draws_noise
-from jrnn.interop.extras import require
+from jrnn.extras import require
 from jrnn.interop.sequences import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.types import Array, InputError
 

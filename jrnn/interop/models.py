@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import check_cell
-from jrnn.interop.extras import require
+from jrnn.extras import require
 from jrnn.interop.flax_cells import from_linen, from_nnx
 from jrnn.interop.sequences import flip
 from jrnn.interop.tap import Tapped, tap_linen, tap_nnx

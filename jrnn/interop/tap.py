@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.interop.extras import require
+from jrnn.extras import require
 from jrnn.interop.flax_cells import from_linen, from_nnx
 from jrnn.interop.sequences import carry_of, chosen, flip, state_of
 from jrnn.types import Array, InputError, Params

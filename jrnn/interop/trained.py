@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.interop.extras import file_in, require
+from jrnn.extras import package_file, require
 from jrnn.interop.weights.onnx_file import load_onnx, read_model
 from jrnn.interop.weights.torch_layout import from_torch
 from jrnn.types import Array, InputError, Params
@@ -53,7 +53,7 @@ def g2p_en(part: str = "encoder") -> Trained:
     """
     if part not in ("encoder", "decoder"):
         raise InputError("part", repr(part), "'encoder' or 'decoder'")
-    with np.load(file_in("g2p_en", "checkpoint20.npz")) as archive:
+    with np.load(package_file("g2p_en", "checkpoint20.npz")) as archive:
         arrays = dict(archive)
     short = part[:3]
     names = {"weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh"}
@@ -69,7 +69,7 @@ def g2pm() -> Trained:
     Raises:
       InputError: the package is not installed.
     """
-    arrays, symbols = (unpickled(file_in("g2pM", name)) for name in ("np_ckpt.pkl", "char2idx.pkl"))
+    arrays, symbols = (unpickled(package_file("g2pM", name)) for name in ("np_ckpt.pkl", "char2idx.pkl"))
     cell, params = from_torch(arrays)
     first, second = (dense(arrays[f"logit_layer.{i}.weight"], arrays[f"logit_layer.{i}.bias"]) for i in (0, 2))
     embedding = jnp.asarray(arrays["embedding.weight"])
@@ -84,7 +84,7 @@ def silero_vad() -> Trained:
     Raises:
       InputError: the package, or onnx, is not installed.
     """
-    path = file_in("silero_vad", "data/silero_vad_16k_sequence.onnx")
+    path = package_file("silero_vad", "data/silero_vad_16k_sequence.onnx")
     cell, params, _ = load_onnx(path)
     to_array = require("onnx.numpy_helper").to_array
     arrays = {tensor.name: to_array(tensor) for tensor in read_model(path).graph.initializer}

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jrnn.extras import require
 from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
 from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
-from jrnn.report.style import label_box, legend, prepare, require, stage_styles, theme
+from jrnn.report.style import label_box, legend, prepare, stage_styles, theme
 from jrnn.types import InputError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _factor_axis(ax: Axes, dark: bool) -> None:
     """The same as factors on the right."""
     look = theme(dark)
     right = ax.secondary_yaxis("right", functions=(lambda nats: nats / np.log(10), lambda power: power * np.log(10)))
-    right.yaxis.set_major_locator(require("matplotlib.ticker", "plots").MaxNLocator(6, integer=True))
+    right.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(6, integer=True))
     right.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$" if power else "1")
     right.set_ylabel("σ (factor over the whole way)", color=look.text)
     right.tick_params(colors=look.text)
@@ -103,7 +104,7 @@ def _factor_axis(ax: Axes, dark: bool) -> None:
 
 def _key(dark: bool, flow: FlowSummary) -> list[Any]:
     """What the bands and the line stand for."""
-    lines, patches, look = require("matplotlib.lines", "plots"), require("matplotlib.patches", "plots"), theme(dark)
+    lines, patches, look = require("matplotlib.lines"), require("matplotlib.patches"), theme(dark)
     windows = flow.windows
     assert windows is not None
     band = f"the largest {windows.log_singular_values.shape[2]} of {windows.size} directions"

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
-from jrnn.report.style import color_axes, label_box, legend, prepare, require, split, theme
+from jrnn.report.style import color_axes, label_box, legend, prepare, split, theme
 from jrnn.report.wording import sentence_case
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _colors(credits: list[np.ndarray], dark: bool) -> tuple[Any, Any]:
     known = every[np.isfinite(every) & (every > 0)]
     high = known.max(initial=1e-300) if known.size else 1.0
     low = max(known.min(initial=high), FLOOR * high) if known.size else 0.1
-    maps, colors = require("matplotlib", "plots").colormaps, require("matplotlib.colors", "plots")
+    maps, colors = require("matplotlib").colormaps, require("matplotlib.colors")
     look = theme(dark)
     chosen = maps["cividis" if dark else "cividis_r"].copy()
     chosen = chosen.with_extremes(under=look.grid, over=look.accent, bad="none")
@@ -128,7 +129,7 @@ def _map(ax: Axes, stage: Stage, colors: Any, norm: Any, dark: bool) -> Any:
     ax.set_ylabel("output y_t: time t (step)", color=look.text)
     ax.text(0.97, 0.05, sentence_case(stage.name), transform=ax.transAxes, ha="right", color=look.text, fontsize=10,
             bbox=label_box(dark))  # fmt: skip
-    ax.yaxis.set_major_locator(require("matplotlib.ticker", "plots").MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
     ax.set_xlim(-0.5, values.shape[1] - 0.5)
     ax.set_ylim(edges[0], edges[-1])
     return mesh
@@ -136,7 +137,7 @@ def _map(ax: Axes, stage: Stage, colors: Any, norm: Any, dark: bool) -> Any:
 
 def _key(drawn: list[Any], norm: Any, dark: bool) -> list[Any]:
     """Handles for the line and for what the colour scale does not hold."""
-    lines, patches = require("matplotlib.lines", "plots"), require("matplotlib.patches", "plots")
+    lines, patches = require("matplotlib.lines"), require("matplotlib.patches")
     every, look = np.concatenate([values.compressed() for values in drawn]), theme(dark)
     found = [lines.Line2D([], [], color=look.good, linewidth=2, linestyle="-.", label="lag needed")]
     if (every < norm.vmin).any():

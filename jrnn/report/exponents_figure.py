@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jrnn.extras import require
 from jrnn.flow.expectation import Expected
 from jrnn.flow.judging import VANISHED
 from jrnn.flow.rates import MeasuredSpectrum
 from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
-from jrnn.report.style import furnish, label_box, legend, prepare, require, split, stage_styles, theme
+from jrnn.report.style import furnish, label_box, legend, prepare, split, stage_styles, theme
 from jrnn.types import InputError
 
 if TYPE_CHECKING:
@@ -169,4 +170,4 @@ def _note(spectra: list[MeasuredSpectrum], lowest: float) -> str:
 
 
 def _handle(color: str, label: str, **options: Any) -> Any:
-    return require("matplotlib.lines", "plots").Line2D([], [], color=color, label=label, **options)
+    return require("matplotlib.lines").Line2D([], [], color=color, label=label, **options)

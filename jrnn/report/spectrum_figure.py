@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, shows_stages
-from jrnn.report.style import legend, prepare, require, spans_decades, stage_styles, theme
+from jrnn.report.style import legend, prepare, spans_decades, stage_styles, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,6 +54,6 @@ def plot_singular_values(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: 
     ax.axhline(1, color=look.text, linewidth=1, linestyle=":", gid="one", label="1: neither grows nor shrinks")
     longest = max(max(stage.flow.singular_values.shape[-1] for stage in stages), 2)
     ax.set_xlim(1 - 0.02 * longest, longest * 1.02)
-    ax.xaxis.set_major_locator(require("matplotlib.ticker", "plots").MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     legend(ax, dark, columns=2)
     return ax

@@ -1,4 +1,4 @@
-"""How every figure looks: colours, sizes, the empty axes; and the one place that asks for matplotlib.
+"""How every figure looks: colours, sizes, the empty axes.
 
 The colours are Okabe and Ito's, which colour-blind people tell apart; the last stage is also solid and the earlier ones
 are dashed, so that colour is never the only difference. Figures are made without pyplot: nothing global is touched.
@@ -6,13 +6,13 @@ are dashed, so that colour is never the only difference. Figures are made withou
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jrnn.extras import require
 from jrnn.types import InputError
 
 if TYPE_CHECKING:
@@ -51,15 +51,6 @@ def theme(dark: bool) -> Theme:
     return DARK if dark else LIGHT
 
 
-def require(package: str, extra: str) -> Any:
-    """The imported package, or an `InputError` that names the extra to install."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        root = package.partition(".")[0]
-        raise InputError(root, "no such package installed", f'pip install "jrnn[{extra}]"') from error
-
-
 def prepare(
     ax: Axes | None, dark: bool, title: str, xlabel: str, ylabel: str, legend_rows: int, height: float = SIZE[1]
 ) -> Axes:
@@ -68,9 +59,9 @@ def prepare(
     Raises:
       InputError: `ax` is no Axes, or matplotlib is not installed.
     """
-    figures = require("matplotlib.figure", "plots")
+    figures = require("matplotlib.figure")
     look = theme(dark)
-    if not isinstance(ax, require("matplotlib.axes", "plots").Axes | None):
+    if not isinstance(ax, require("matplotlib.axes").Axes | None):
         raise InputError("ax", f"a {type(ax).__name__}", "matplotlib Axes, or None for a new figure")
     ax = _own_axes(figures, look, height) if ax is None else ax
     ax.set_title(title, loc="left", color=look.text, fontsize=11, fontweight="bold", pad=8 + 14.5 * legend_rows)
@@ -112,7 +103,7 @@ def split(ax: Axes, ratios: tuple[float, ...], beside: bool = False) -> list[Axe
 def _own_axes(figures: ModuleType, look: Theme, height: float) -> Axes:
     """The only axes of a new figure, without pyplot."""
     figure = figures.Figure(figsize=(SIZE[0], height), layout="constrained", facecolor=look.background)
-    require("matplotlib.backends.backend_agg", "plots").FigureCanvasAgg(figure)
+    require("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     return figure.add_subplot()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.facts import table_rows
 from jrnn.report.plain import plain
-from jrnn.report.style import require
 from jrnn.report.wording import sentence_case
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
     Raises:
       InputError: rich is not installed.
     """
-    table_module, texts = require("rich.table", "train"), require("rich.text", "train")
-    boxes, padding = require("rich.box", "train"), require("rich.padding", "train").Padding
-    output: Console = require("rich.console", "train").Console() if console is None else console
+    table_module, texts = require("rich.table"), require("rich.text")
+    boxes, padding = require("rich.box"), require("rich.padding").Padding
+    output: Console = require("rich.console").Console() if console is None else console
 
     def text(words: str, style: str = "") -> Text:
         return texts.Text(plain(words, output.encoding), style=style)

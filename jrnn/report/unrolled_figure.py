@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jrnn.extras import require
 from jrnn.flow.summary import FlowSummary
 from jrnn.report.diagnosis import Diagnosis, shows_stages
-from jrnn.report.style import prepare, require, stage_styles, theme
+from jrnn.report.style import prepare, stage_styles, theme
 from jrnn.report.wording import compact, sentence_case
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def thickness(fraction: float) -> float:
 def _row(
     ax: Axes, y: float, times: np.ndarray, fractions: np.ndarray, needed: int, color: str, name: str, dark: bool
 ) -> None:
-    patches, look = require("matplotlib.patches", "plots"), theme(dark)
+    patches, look = require("matplotlib.patches"), theme(dark)
     middle = {"ha": "center", "va": "center", "zorder": 4}
     for x, (k, fraction) in enumerate(zip(times, fractions, strict=True)):
         _arrow(ax, x, y, fraction, color, f"arrow {name} {k}")
@@ -132,7 +133,7 @@ def _arrow(ax: Axes, x: float, y: float, fraction: float, color: str, gid: str, 
     barb = half + 0.06
     outline: Any = [(tail, half), (tip + head, half), (tip + head, barb), (tip, 0)]
     corners = [(a, y + b) for a, b in outline] + [(a, y - b) for a, b in reversed(outline)]
-    polygon = require("matplotlib.patches", "plots").Polygon(corners, closed=True, color=color, linewidth=0, zorder=2)
+    polygon = require("matplotlib.patches").Polygon(corners, closed=True, color=color, linewidth=0, zorder=2)
     polygon.set_gid(gid)
     ax.add_patch(polygon)
 

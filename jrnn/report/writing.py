@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from jrnn.extras import require
 from jrnn.report.bands_figure import plot_window_bands
 from jrnn.report.credit_figure import plot_credit_map
 from jrnn.report.diagnosis import Diagnosis, shows_stages
@@ -21,7 +22,6 @@ from jrnn.report.page import html_page
 from jrnn.report.plain import PLAIN, decoded
 from jrnn.report.proof_figure import plot_clipping_proof
 from jrnn.report.spectrum_figure import plot_singular_values
-from jrnn.report.style import require
 from jrnn.report.telemetry_figure import plot_flow_telemetry
 from jrnn.report.training_figures import plot_clipping, plot_training
 from jrnn.report.unrolled_figure import plot_unrolled
@@ -90,7 +90,7 @@ STYLE = ["default", {"svg.hashsalt": "jrnn", "svg.fonttype": "path", "figure.dpi
 def _render(diagnosis: Diagnosis, draw: Callable[..., Any]) -> tuple[bytes, bytes, bytes]:
     """One figure as (SVG, SVG for a dark background, PNG), whatever the user's own style; the same diagnosis gives the
     same bytes. The layout, half the work, is found once: the dark figure differs in its colours alone."""
-    with require("matplotlib.style", "plots").context(STYLE):
+    with require("matplotlib.style").context(STYLE):
         light, dark = (draw(diagnosis, dark=dark).figure for dark in (False, True))
         light.draw_without_rendering()
         for figure in (light, dark):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jrnn.data import NAMES, load
-from jrnn.data.packages import package_file
+from jrnn.extras import package_file
 from jrnn.types import InputError
 
 
@@ -119,7 +119,7 @@ def test_missing_packages_are_named(monkeypatch, name, module, pip):
 def test_a_package_without_its_file_is_named_with_its_version():
     version = importlib.metadata.version("numpy")
     with pytest.raises(InputError, match=f"^package numpy: got numpy {version}, which lacks no/such.csv; need pip"):
-        package_file("made", "numpy", "no/such.csv")
+        package_file("numpy", "no/such.csv", "for the data set made")
 
 
 @pytest.mark.parametrize(

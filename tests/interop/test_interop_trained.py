@@ -14,7 +14,8 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import jrnn
-from jrnn.interop import extras, trained
+from jrnn.extras import package_file
+from jrnn.interop import trained
 from jrnn.interop.weights import load_onnx
 from tests.interop.economy import drawn, jit
 
@@ -98,7 +99,7 @@ def test_g2pm_is_its_own_numpy_code(package):
 
 def by_onnx(frames, h, c):
     """(probabilities, h_T, c_T, the LSTM's inputs, its outputs) of silero-vad's file for sequences."""
-    model = onnx.load(extras.file_in("silero_vad", "data/silero_vad_16k_sequence.onnx"))
+    model = onnx.load(package_file("silero_vad", "data/silero_vad_16k_sequence.onnx"))
     inside = ["/Transpose_output_0", "/recurrent/LSTM_output_0"]
     model.graph.output.extend([onnx.helper.make_empty_tensor_value_info(name) for name in inside])
     return ReferenceEvaluator(model).run(None, {"input": frames, "h": h, "c": c})
@@ -123,7 +124,7 @@ def test_silero_vad_is_its_onnx_file():
 def test_silero_vads_file_for_streams():
     """It holds four LSTMs in branches of If, two a sample rate, each made from one pair of weights."""
     ours = loaded(trained.silero_vad)
-    path = extras.file_in("silero_vad", "data/silero_vad.onnx")
+    path = package_file("silero_vad", "data/silero_vad.onnx")
     with pytest.raises(jrnn.InputError, match="one of .*else_branch.*rnn/LSTM"):
         load_onnx(path)
     inside = load_onnx(path, "If_0_then_branch__Inline_0__/decoder/rnn/LSTM")  # 16 kHz

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jrnn.interop.extras import require
+from jrnn.extras import require
 from jrnn.types import InputError
 
 LARGE, SHRUNK = 10**9, 100  # bytes; no weights of that size shrink by that factor

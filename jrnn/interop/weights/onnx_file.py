@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jrnn.cells import stack
-from jrnn.interop.extras import require
+from jrnn.extras import require
 from jrnn.interop.weights.files import is_file, one_line
 from jrnn.interop.weights.onnx_node import ACTIVATIONS, OnnxRNN, one_rnn
 from jrnn.interop.weights.onnx_values import Values

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import Bidirectional, BidirectionalState, learnable_initial_state
-from jrnn.interop.extras import require
+from jrnn.extras import require
 from jrnn.interop.weights.layout import GATES, check_shape, fetch, real_array
 from jrnn.interop.weights.onnx_layout import from_onnx
 from jrnn.interop.weights.onnx_values import OF_INPUTS, SHAPES, Held, Values

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jrnn.interop.extras import require
+from jrnn.extras import require
 from jrnn.interop.weights.files import one_line
 from jrnn.types import InputError
 
