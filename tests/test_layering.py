@@ -14,6 +14,7 @@ ORDER = (
     "types",
     "numerics",
     "extras",
+    "wording",
     "kernels",
     "cells",
     "unrolling",

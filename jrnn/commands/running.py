@@ -21,6 +21,7 @@ from jrnn.training.batches import time_major
 from jrnn.training.probing import EVERY
 from jrnn.training.stepping import initial_weights
 from jrnn.types import InputError, Params
+from jrnn.wording import score
 
 KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}
 UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
@@ -41,7 +42,7 @@ def train(args: Namespace) -> int:
         if fitted.interrupted:
             return 130
         scores = evaluate(cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
-    say("On held-out data: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+    say("On held-out data: " + ", ".join(f"{name} {score(name, value)}" for name, value in scores.items()))
     say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {shlex.quote(str(out))}")
     return 0
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from jrnn.wording import number
+
 SHORT = 1e-2
 """Standard errors above this, in nats per step, and above a tenth of the exponent are called too large."""
 
@@ -67,7 +69,9 @@ def too_short(fields: Mapping[str, np.ndarray]) -> list[str]:
     if not loose.any():
         return []
     worst = errors[loose].max()
-    said = f"standard errors up to {worst:.2g} nats per step" if np.isfinite(worst) else "it gives no standard errors"
+    said = (
+        f"standard errors up to {number(worst)} nats per step" if np.isfinite(worst) else "it gives no standard errors"
+    )
     return [f"too short a run: {said}"]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jrnn.cells import check_number
 from jrnn.flow.arrival import Arrival, interval
 from jrnn.flow.decay import decay, heard
+from jrnn.wording import from_to, halving, nats, part_of, percentage, steps
 
 VANISHED, EXPLODED = 0.01, 100.0
 OVERSHOOT = 10.0  # a rise by so much that is lost again is transient growth
@@ -91,29 +92,30 @@ class Verdict:
             return "The sequences are one step long: there is no way back for the gradient to lose anything on."
         if self.lag == 0:
             return "At lag 0 nothing is lost yet: ask for the lag that the task needs."
-        head = f"{self.kind.capitalize()}: the task needs a lag of {counted(self.lag)}"
+        head = f"{self.kind.capitalize()}: the task needs a lag of {steps(self.lag)}"
         if self.kind == "not finite":
             return f"{head}, and the gradient there is not finite."
-        low, high = (amount(end) for end in self.arriving_interval)
-        arrives = f"where {amount(self.arriving)} of the gradient arrives"
-        arrives += f" ({low} to {high} at {100 * self.level:g} % confidence)" if low != high else ""
+        low, high = self.arriving_interval
+        arrives = f"where {part_of(self.arriving, 'the gradient')} arrives"
+        if percentage(low) != percentage(high):
+            arrives += f" ({from_to(low, high)} at {100 * self.level:g} % confidence)"
         few = ""
         if self.sequences == 1 and self.arriving_interval == (0.0, math.inf):
             few = f"one sequence and {'one output' if self.outputs == 1 else 'outputs whose ways back overlap'}: "
-        grows = f"{self.growth:+.3f} nats per step"
+        grows = f"{nats(self.growth)} per step"
         if self.lost_on_entering:
-            arrives += f"; the first step alone leaves {amount(self.entry)}"
-            fades = "keeps its size" if math.isinf(self.half_life) else f"halves in {self.half_life:.3g} steps"
-            after = f"after it the gradient {fades} ({grows}), so {amount(self.of_entered)} of what entered arrives"
+            arrives += f"; the first step alone leaves {percentage(self.entry)}"
+            kept = part_of(self.of_entered, "what entered")
+            after = f"after it the gradient {halving(self.growth)} ({grows}), so {kept} arrives"
             if self.kind in ("healthy", "vanishing"):
                 return f"{head}, {arrives}; {after}."
             arrives += f", and {after}"
-        reach = f"{'at least ' if self.reach_is_bound else ''}{counted(self.reach)}"
+        reach = f"{'at least ' if self.reach_is_bound else ''}{steps(self.reach)}"
         tail = {
             "exploding": f"{grows} back",
             "chaotic": f"it keeps growing ({grows} back) while the states stay bounded",
-            "both": f"but {amount(self.mean)} in the mean over sequences, for it explodes in some of them",
-            "transient growth": f"on the way it grows to {amount(self.peak)}, at lag {self.peak_lag}",
+            "both": f"but {percentage(self.mean)} in the mean over sequences, for it explodes in some of them",
+            "transient growth": f"on the way it grows to {part_of(self.peak, 'its size')}, at lag {self.peak_lag}",
             "undecided": f"{few}these data cannot tell {' from '.join(self.between)}",
         }.get(self.kind, f"1 % still reaches {reach} back ({grows})")
         return f"{head}, {arrives}; {tail}."
@@ -124,15 +126,13 @@ class Verdict:
         if self.lag == 0 or self.kind == "not finite":
             return ""
         low, high = (math.log(bound) / self.lag for bound in (VANISHED, EXPLODED))
-        healthy = (
-            f"between {low:+.3f} and {high:+.3f} nats per step, which leave 1 % and 100 times over {self.lag} steps"
-        )
+        healthy = f"between {low:+.3f} and {nats(high)} per step, which leave 1 % and 100 times over {steps(self.lag)}"
         if self.kind == "undecided":
             return f"More sequences would decide it. It is healthy if the growth lies {healthy}."
         if self.kind == "healthy":
             return f"It holds at this lag as long as the growth lies {healthy}."
         if self.kind == "vanishing" and self.entry < VANISHED <= self.of_entered:
-            return f"It would be healthy if the first step left 1 % or more; now it leaves {amount(self.entry)}."
+            return f"It would be healthy if the first step left 1 % or more; now it leaves {percentage(self.entry)}."
         kept = max(self.arriving, self.of_entered) if self.arriving < VANISHED else self.arriving
         now = math.log(kept) / self.lag if kept > 0 else -math.inf
         return f"It would be healthy if the growth lay {healthy}; now it is {now:+.3f} in the mean over them."
@@ -145,8 +145,7 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
       InputError: a level that is no probability.
     """
     level = check_number("level", level, lambda p: 0 < p < 1, "a probability between 0 and 1")
-    steps = arrival.by_lag.shape[1]
-    curve = np.array([arrival.typical(tau) for tau in range(steps)])
+    curve = np.array([arrival.typical(tau) for tau in range(arrival.by_lag.shape[1])])
     far, known = np.flatnonzero(curve >= VANISHED), np.flatnonzero(~np.isnan(curve))
     reach = int(far[-1]) if len(far) else 0
     upto = np.where(np.isnan(curve[: lag + 1]), -np.inf, curve[: lag + 1])
@@ -226,21 +225,6 @@ def sum_caution(error: float, exact: bool, eps: float) -> str:
     rounding = " (or rounding on a long way: float64 would tell)" if eps > 1e-10 else ""
     return (
         "Caution: the parts of the gradient do not add up to what training uses; they miss it by "
-        f"{amount(error)} of their size. Usually the step has a backward pass of its own (jax.custom_vjp) that "
+        f"{part_of(error, 'their size')}. Usually the step has a backward pass of its own (jax.custom_vjp) that "
         f"is not linear, such as a clip{rounding}: then what one output alone sends back is not its share of the whole."
     )
-
-
-def counted(steps: int) -> str:
-    """1 step, 2 steps."""
-    return f"{steps} step{'s' if steps != 1 else ''}"
-
-
-def amount(fraction: float) -> str:
-    """A fraction as a readable amount: 12 %, 0.34 %, 2.1e-07 %, 38 times."""
-    value = 100 * fraction
-    if fraction >= 9.95:
-        return f"{fraction:.3g} times"
-    if value == 0:
-        return "0 %"
-    return f"{value:.2g} %" if 0.001 <= value < 99.5 else f"{value:.0f} %" if value >= 99.5 else f"{value:.1e} %"

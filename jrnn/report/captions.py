@@ -10,7 +10,7 @@ from jrnn.flow.judging import VANISHED
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.exponents_figure import expectations
 from jrnn.report.unrolled_figure import boxes, followed
-from jrnn.report.wording import number, percentage, steps
+from jrnn.wording import nats, number, part_of, steps
 
 
 def unrolled_text(diagnosis: Diagnosis) -> tuple[str, str]:
@@ -25,7 +25,7 @@ def unrolled_text(diagnosis: Diagnosis) -> tuple[str, str]:
     for stage in diagnosis.stages:
         t, fractions = followed(stage.flow)
         first = int(boxes(t, stage.flow.lag)[0])
-        alt.append(f"{stage.name}: {percentage(fractions[first])} of the gradient of output {t} arrives at h_{first}")
+        alt.append(f"{stage.name}: {part_of(fractions[first], f'the gradient of output {t}')} arrives at h_{first}")
     return shown, f"The network unrolled, arrows back as thick as the gradient is strong. {'; '.join(alt)}."
 
 
@@ -89,7 +89,7 @@ def bands_text(diagnosis: Diagnosis) -> tuple[str, str]:
     for stage in diagnosis.stages:
         windows = stage.flow.windows
         if windows is not None:
-            best = percentage(float(np.exp(windows.largest[-1])))
+            best = part_of(float(np.exp(min(windows.largest[-1], 700.0))), "its size")
             alt.append(f"{stage.name}: the best direction keeps {best} over {steps(int(windows.lags[-1]))}")
     return shown, f"Singular values of the Jacobian of the way back, against the lag. {'; '.join(alt)}."
 
@@ -100,7 +100,7 @@ def lyapunov_text(diagnosis: Diagnosis) -> tuple[str, str]:
     need = math.log(VANISHED) / last.lag if last.lag else 0.0
     shown = (
         "Lyapunov exponents are the growth per step of each direction in the long run: above 0 it explodes, below it "
-        f"fades. To keep 1 % over {steps(last.lag)} it takes at least {need:+.3f} nats per step, the green line. "
+        f"fades. To keep 1 % over {steps(last.lag)} it takes at least {nats(need)} per step, the green line. "
     )
     if not math.isnan(expectations(last.theory)[0]):
         shown += (

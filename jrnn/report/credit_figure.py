@@ -9,7 +9,7 @@ import numpy as np
 from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
 from jrnn.report.style import color_axes, label_box, legend, prepare, split, theme
-from jrnn.report.wording import sentence_case
+from jrnn.wording import sentence_case
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

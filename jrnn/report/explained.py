@@ -10,7 +10,7 @@ from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
 from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.facts import clipping_facts, measured
-from jrnn.report.wording import accuracy, listed, number, percentage, steps
+from jrnn.wording import listed, number, percentage, score, steps
 
 INTRO = (
     "A recurrent network reads a sequence one step at a time and remembers what it read in its state. To learn from "
@@ -162,10 +162,7 @@ def telemetry_text(diagnosis: Diagnosis) -> tuple[str, str]:
 
 def training_text(diagnosis: Diagnosis) -> tuple[str, str]:
     """What the figure of training shows, and its alternative text."""
-    scores = listed(
-        f"{name} {accuracy(value) if name == 'accuracy' else number(value)}"
-        for name, value in diagnosis.stages[-1].scores.items()
-    )
+    scores = listed(f"{name} {score(name, value)}" for name, value in diagnosis.stages[-1].scores.items())
     measures = (
         "loss (the error) should fall and the accuracy rise"
         if "accuracy" in diagnosis.history

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis, Stage
-from jrnn.report.wording import accuracy, halving, number, percentage, steps
+from jrnn.wording import halving, nats, number, percentage, score, steps
 
 GONE = "–"
 """What stands where a stage has no such number."""
@@ -85,7 +85,7 @@ def _scores(stages: tuple[Stage, ...]) -> list[Row]:
     ]
 
     def cell(name: str, value: Any) -> str:
-        return GONE if value is None else accuracy(value) if name == "accuracy" else number(value)
+        return GONE if value is None else score(name, value)
 
     unit = " (nats a case)" if "accuracy" in names else " (mean squared error)"
     return [
@@ -122,7 +122,7 @@ def _growth(stages: tuple[Stage, ...]) -> list[Row]:
     return [
         Row("Reach and growth", "1 % still reaches back", reach),
         Row("Reach and growth", "the first step leaves", tuple(percentage(f.entry) for f in flows)),
-        Row("Reach and growth", "growth per step after it", tuple(f"{f.growth:+.3f} nats" for f in flows)),
+        Row("Reach and growth", "growth per step after it", tuple(nats(f.growth) for f in flows)),
         Row("Reach and growth", "so the gradient", tuple(halving(f.growth) for f in flows)),
     ]
 

@@ -9,8 +9,8 @@ import numpy as np
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.lag_figure import FLOOR
 from jrnn.report.style import furnish, label_box, legend, prepare, split, stage_styles, theme
-from jrnn.report.wording import number, steps
 from jrnn.types import InputError
+from jrnn.wording import number, steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
 from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
 from jrnn.report.style import label_box, legend, prepare, stage_styles, theme
-from jrnn.report.wording import steps
+from jrnn.wording import steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,10 +11,10 @@ from typing import Any
 
 from jrnn.report import captions, explained
 from jrnn.report.diagnosis import Diagnosis
-from jrnn.report.facts import clipping_facts, table_rows
+from jrnn.report.facts import GONE, clipping_facts, table_rows
 from jrnn.report.reasons import reasons
 from jrnn.report.stylesheet import CSS
-from jrnn.report.wording import accuracy, halving, number, percentage, sentence_case, steps
+from jrnn.wording import halving, number, percentage, score, sentence_case, steps
 
 Images = Mapping[str, tuple[bytes, bytes]]
 """For each figure drawn, its SVG for a light and a dark background."""
@@ -98,16 +98,11 @@ def _verdict(diagnosis: Diagnosis) -> str:
 def _keys(diagnosis: Diagnosis) -> str:
     """The four numbers to remember, the last stage large and the earlier ones small."""
     stages, last = diagnosis.stages, diagnosis.stages[-1]
-    score = "accuracy" if "accuracy" in last.scores else next(iter(last.scores), None)
+    name = "accuracy" if "accuracy" in last.scores else next(iter(last.scores), None)
     kinds: list[tuple[str, list[str]]] = []
-    if score is not None:
-        show = accuracy if score == "accuracy" else number
-        kinds.append(
-            (
-                f"{sentence_case(score)} on held-out data",
-                [show(s.scores[score]) if score in s.scores else "–" for s in stages],
-            )
-        )
+    if name is not None:
+        values = [score(name, s.scores[name]) if name in s.scores else GONE for s in stages]
+        kinds.append((f"{sentence_case(name)} on held-out data", values))
     kinds.append((f"Gradient that arrives at lag {last.flow.lag}", [percentage(s.flow.at_lag) for s in stages]))
     reach = [("at least " if s.flow.reach_is_bound else "") + steps(s.flow.reach) for s in stages]
     kinds.append(("1 % of the gradient reaches back", reach))

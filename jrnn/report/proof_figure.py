@@ -9,8 +9,8 @@ import numpy as np
 from jrnn.report.diagnosis import Diagnosis, shows_diagnosis
 from jrnn.report.lag_figure import FLOOR
 from jrnn.report.style import legend, prepare, theme
-from jrnn.report.wording import number
 from jrnn.types import InputError
+from jrnn.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

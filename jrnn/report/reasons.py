@@ -8,7 +8,7 @@ import numpy as np
 
 from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
-from jrnn.report.wording import half_life, number, percentage, steps
+from jrnn.wording import half_life, number, part_of, percentage, steps
 
 
 def reasons(flow: FlowSummary) -> list[str]:
@@ -34,7 +34,7 @@ def _best(flow: FlowSummary) -> str:
         return ""
     row = int(np.flatnonzero(windows.lags == flow.lag)[0])
     logs = windows.log_singular_values[1, row]
-    best = percentage(float(np.exp(min(logs[0], 700.0))))
+    best = part_of(float(np.exp(min(logs[0], 700.0))), "its size")
     many = int((logs >= math.log(VANISHED)).sum())
     if not windows.complete and many == len(logs):
         keep = f"at least {many}"

@@ -8,7 +8,7 @@ from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.facts import table_rows
 from jrnn.report.plain import plain
-from jrnn.report.wording import sentence_case
+from jrnn.wording import sentence_case
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,8 +9,8 @@ import numpy as np
 from jrnn.report.diagnosis import Diagnosis, shows_diagnosis
 from jrnn.report.facts import clipping_facts
 from jrnn.report.style import color_axes, legend, prepare, spans_decades, theme
-from jrnn.report.wording import number, percentage
 from jrnn.types import InputError
+from jrnn.wording import number, percentage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from jrnn.extras import require
 from jrnn.flow.summary import FlowSummary
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.style import prepare, stage_styles, theme
-from jrnn.report.wording import compact, sentence_case
+from jrnn.wording import compact, sentence_case
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,9 +22,9 @@ from jrnn.report.captions import heard_text
 from jrnn.report.exponents_figure import expectations
 from jrnn.report.reasons import reasons
 from jrnn.report.unrolled_figure import FULL, boxes, followed, thickness
-from jrnn.report.wording import compact
 from jrnn.report.writing import _drawings
 from jrnn.types import InputError
+from jrnn.wording import compact
 from tests.report import samples
 from tests.report.test_report_figures import line, text
 

@@ -13,7 +13,6 @@ from jrnn.report import Stage, print_report, to_json
 from jrnn.report.explained import advice
 from jrnn.report.facts import lags_to_show, table_rows
 from jrnn.report.reasons import reasons
-from jrnn.report.wording import half_life, halving, number, percentage
 from jrnn.types import InputError
 from tests.report import samples
 
@@ -143,30 +142,3 @@ def test_lags_to_show():
     assert lags_to_show(63, 63) == [1, 2, 4, 8, 16, 32, 63]
     assert lags_to_show(64, 5) == [1, 2, 4, 5, 8, 16, 32, 64]
     assert lags_to_show(0, 0) == [0]
-
-
-def test_numbers_as_people_read_them():
-    assert [percentage(x) for x in (3.4e-5, 3.4e-6)] == ["0.0034 %", "3.4e-04 %"]
-    assert [percentage(x) for x in (1, 0.996, 0.12, 0.0034, 2.1e-9, 0, 3.1, 310.0)] == [
-        "100 %",
-        "100 %",
-        "12 %",
-        "0.34 %",
-        "2.1e-07 %",
-        "0 %",
-        "310 %",
-        "310 times",
-    ]
-    assert percentage(np.inf) == percentage(np.nan) == "not finite"
-    assert [number(x) for x in (0, 0.5, 12345, 1e-9, np.inf, -np.inf, np.nan)] == [
-        "0",
-        "0.5",
-        "12,345",
-        "1.0e-09",
-        "inf",
-        "-inf",
-        "nan",
-    ]
-    assert half_life(-np.log(2) / 5) == pytest.approx(5) and half_life(-np.inf) == 0 and half_life(0.0) == np.inf
-    assert halving(-0.2) == "halves in 3.47 steps" and halving(np.log(2)) == "doubles in 1 step"
-    assert halving(-np.inf) == "falls to exactly 0" and halving(np.nan) == "not finite"

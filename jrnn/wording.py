@@ -1,4 +1,4 @@
-"""Numbers as people read them; the terminal and the page use the same words."""
+"""Numbers as people read them: verdicts, errors, the terminal and the page word them by the same rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def number(value: float) -> str:
 
 
 def percentage(fraction: float) -> str:
-    """12 %, 0.34 %, 100 %, 2.1e-07 %, from tenfold on 31 times; 'not finite' for infinities and NaN."""
+    """12 %, 0.34 %, 2.1e-07 %, 997 %, and from tenfold on 31 times; 'not finite' for infinities and NaN."""
     value = 100 * float(fraction)
     if not math.isfinite(value):
         return "not finite"
@@ -30,9 +30,25 @@ def percentage(fraction: float) -> str:
     return f"{value:.2g} %" if 0.001 <= value < 99.5 else f"{value:.1e} %"
 
 
-def accuracy(fraction: float) -> str:
-    """A share of cases with one decimal: 93.4 %."""
-    return f"{100 * float(fraction):.1f} %"
+def part_of(fraction: float, whole: str) -> str:
+    """12 % of the gradient; 31 times the gradient."""
+    words = percentage(fraction)
+    return f"{words} {whole}" if words.endswith("times") else f"{words} of {whole}"
+
+
+def from_to(low: float, high: float) -> str:
+    """Fractions from `low` to `high`: 3 % to 12 %; 3 % or more where there is no upper end."""
+    return f"{percentage(low)} or more" if high == math.inf else f"{percentage(low)} to {percentage(high)}"
+
+
+def score(name: str, value: float) -> str:
+    """A score on held-out data: an accuracy (a share of cases) as 93.4 %, anything else as a number."""
+    return f"{100 * float(value):.1f} %" if name == "accuracy" else number(value)
+
+
+def nats(growth: float) -> str:
+    """A growth on the logarithmic scale, always with its sign: -0.200 nats."""
+    return f"{growth:+.3f} nats"
 
 
 def steps(count: float) -> str:
@@ -49,13 +65,14 @@ def half_life(growth: float) -> float:
 
 
 def halving(growth: float) -> str:
-    """The half-life in words: 'halves in 3.3 steps', 'doubles in 12 steps', 'falls to exactly 0'."""
+    """The half-life in words: 'halves in 3.3 steps', 'doubles in 12 steps', 'falls to exactly 0'; 'keeps its size' from
+    a million steps on."""
     if math.isnan(growth):
         return "not finite"
     if math.isinf(growth):
         return "falls to exactly 0" if growth < 0 else "overflows"
-    if growth == 0:
-        return "stays the same"
+    if half_life(growth) >= 1e6:
+        return "keeps its size"
     return f"{'halves' if growth < 0 else 'doubles'} in {steps(half_life(growth))}"
 
 
