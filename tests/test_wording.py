@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jrnn.report.facts import table_rows
+from jrnn.report.table import table_rows
 from jrnn.wording import compact, from_to, half_life, halving, nats, number, part_of, percentage, score, steps
 from tests.report import samples
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
-from jrnn.report.diagnosis import Diagnosis, Stage
-from jrnn.report.facts import clipping_facts, measured
-from jrnn.wording import listed, number, percentage, score, steps
 
 INTRO = (
     "A recurrent network reads a sequence one step at a time and remembers what it read in its state. To learn from "
@@ -93,87 +88,3 @@ def advice(flow: FlowSummary) -> str:
             f"open, with a bias of up to {bias} (jrnn.initializers.chrono)."
         )
     return ADVICE[flow.verdict]
-
-
-def lag_text(diagnosis: Diagnosis) -> tuple[str, str]:
-    """What the lag figure shows, and its alternative text."""
-    lag = diagnosis.stages[-1].flow.lag
-    shown = (
-        "The curve starts at 1, where the error is measured, and shows what is left of the gradient after so many "
-        "steps back. Where it falls below the dotted line, less than 1 % arrives (the dot marks the last lag above "
-        f"it). The green line is at {steps(lag)}, the lag the task needs: the closer to 1 a curve crosses it, the "
-        "better the network can learn from that far back. The scale is logarithmic, so a straight line down is a "
-        "loss of the same share at every step; a drop at the first step alone is lost only once. The line is the "
-        "median sequence; the band holds 80 % of them."
-    )
-    alt = "; ".join(
-        f"{s.name}: {percentage(s.flow.at_lag)} arrives at lag {lag}, 1 % reaches {_reach(s)}" for s in diagnosis.stages
-    )
-    return shown, f"Fraction of the gradient that arrives against the lag. {alt}."
-
-
-def singular_text(diagnosis: Diagnosis) -> tuple[str, str]:
-    """What the figure of singular values shows, and its alternative text."""
-    shown = (
-        "A step treats each direction of the state differently; here are its factors, from the strongest direction "
-        "to the weakest. Above the dotted line at 1 a direction grows in one step, below it shrinks. The steps "
-        "multiply: what keeps 0.9 of its size at each of 64 steps ends with 0.1 %. The line is the median over "
-        "time, the band holds 80 % of the steps."
-    )
-    alt = "; ".join(f"{s.name}: largest {number(s.flow.singular_values[1].max(initial=0))}" for s in diagnosis.stages)
-    return shown, f"Singular values of the Jacobian of one step, largest first, median over time. {alt}."
-
-
-def clipping_text(diagnosis: Diagnosis) -> tuple[str, str]:
-    """What the figure of clipping shows, and its alternative text."""
-    facts = clipping_facts(diagnosis)
-    median, largest = number(facts.norm_median), number(facts.norm_largest)
-    norms = f"The gradient norm before clipping had the median {median} and reached {largest}."
-    if facts.max_norm is None:
-        did = f"Nothing was clipped: max_norm is not set. Each point is the size of one update's gradient. {norms}"
-    else:
-        limit = number(facts.max_norm)
-        did = (
-            f"Each point is the size of one update's gradient. Those above the dashed line (max_norm = {limit}) were "
-            f"scaled down to it: {percentage(facts.clipped_share)} of {facts.updates:,} updates. {norms}"
-        )
-    why = (
-        "Clipping multiplies the whole gradient by one number. It keeps a large update from doing damage, but it "
-        "moves no information between lags: what vanished stays vanished."
-    )
-    skipped = f" {facts.skipped:,} updates were skipped because a number was not finite." if facts.skipped else ""
-    return f"{did} {why}{skipped}", f"Gradient norm of each update. {norms}"
-
-
-def telemetry_text(diagnosis: Diagnosis) -> tuple[str, str]:
-    """What the figure of the gradient during training shows, and its alternative text."""
-    shown = (
-        "For updates spread over the training: the size of the gradient with respect to the state over the last tenth "
-        "of each sequence (near the error) and over the first tenth (far back), and below it the growth per step "
-        "between the two. Close together means that the training signal gets through; far apart, that it vanishes "
-        "(early below late) or explodes. Where every step has an error of its own, early steps also collect the pull "
-        "of all later ones."
-    )
-    last = int(np.flatnonzero(measured(diagnosis.history))[-1])
-    late, early = (float(diagnosis.history[f"delta_{name}"][last]) for name in ("late", "early"))
-    end = f"At the end: {number(early)}, {number(late)}."
-    return shown, f"Gradient early and late in the sequences during training. {end}"
-
-
-def training_text(diagnosis: Diagnosis) -> tuple[str, str]:
-    """What the figure of training shows, and its alternative text."""
-    scores = listed(f"{name} {score(name, value)}" for name, value in diagnosis.stages[-1].scores.items())
-    measures = (
-        "loss (the error) should fall and the accuracy rise"
-        if "accuracy" in diagnosis.history
-        else "loss (the error) should fall"
-    )
-    shown = (
-        f"The {measures}. Faint lines are single updates, strong lines their running mean, both on the data the "
-        "network trained on. The numbers in the table are on held-out data, which it never saw."
-    )
-    return shown, f"Training curves. On held-out data at the end: {scores}."
-
-
-def _reach(stage: Stage) -> str:
-    return f"{'at least ' if stage.flow.reach_is_bound else ''}{steps(stage.flow.reach)} back"

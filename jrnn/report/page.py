@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from itertools import groupby
 from typing import Any
 
-from jrnn.report import captions, explained
+from jrnn.report import explained
 from jrnn.report.diagnosis import Diagnosis
-from jrnn.report.facts import GONE, clipping_facts, table_rows
+from jrnn.report.figures import FIGURES
+from jrnn.report.figures.base import Figure
 from jrnn.report.reasons import reasons
 from jrnn.report.stylesheet import CSS
+from jrnn.report.table import GONE, table_rows
+from jrnn.report.training_facts import clipping_facts
 from jrnn.wording import halving, number, percentage, score, sentence_case, steps
 
 Images = Mapping[str, tuple[bytes, bytes]]
 """For each figure drawn, its SVG for a light and a dark background."""
 
-CHAPTERS = {
-    "How much of the gradient arrives": {
-        "unrolled": ("The way back through time", captions.unrolled_text),
-        "lag_profile": ("How far back the gradient reaches", explained.lag_text),
-        "credit_map": ("Which output reaches which state", captions.credit_text),
-        "heard_lags": ("What the weights hear", captions.heard_text),
-        "gates": ("Gate by gate", captions.gates_text),
-    },
-    "Why": {
-        "window_bands": ("What the way back does to each direction", captions.bands_text),
-        "singular_values": ("What one step does", explained.singular_text),
-        "lyapunov": ("Growth in the long run, measured and expected", captions.lyapunov_text),
-    },
-    "Clipping": {
-        "clipping": ("What clipping did", explained.clipping_text),
-        "clipping_proof": ("Clipping is a bandage", captions.proof_text),
-    },
-    "Training": {
-        "flow_telemetry": ("How the gradient travelled during training", explained.telemetry_text),
-        "training": ("How training went", explained.training_text),
-    },
-}
-"""The page's story: what arrives, why, what clipping did to it, and how training went."""
 NUMBER = re.compile(r"[-+]?\d[\w.,]*(?:e[-+]\d+)? %|\d[\w.]*e[-+]\d+|[-+]\d[\w.]*")
 SIZE = re.compile(rb'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"')
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -56,7 +36,7 @@ LABELS = {
 def html_page(diagnosis: Diagnosis, images: Images) -> str:
     """The whole page. Everything that comes from outside is escaped."""
     parts = [_head(diagnosis), _verdict(diagnosis), _keys(diagnosis)]
-    parts += [_chapter(title, diagnosis, images) for title in CHAPTERS]
+    parts += _chapters(diagnosis, images)
     parts += [_table(diagnosis), _facts(diagnosis), _words(), _foot(diagnosis)]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -116,19 +96,17 @@ def _keys(diagnosis: Diagnosis) -> str:
     return '<dl class="keys">\n' + "\n".join(cards) + "\n</dl>"
 
 
-def _chapter(title: str, diagnosis: Diagnosis, images: Images) -> str:
-    """A heading and its figures; nothing where there is none. What clipping cannot do is said even without a figure."""
-    said = {"clipping_proof"} if len(diagnosis.history.get("grad_norm", ())) else set()
-    chosen = [name for name in CHAPTERS[title] if name in images or name in said]
-    figures = "\n".join(_figure(*CHAPTERS[title][name], diagnosis, images.get(name)) for name in chosen)
-    return f'<section class="chapter">\n<h2>{title}</h2>\n{figures}\n</section>' if chosen else ""
+def _chapters(diagnosis: Diagnosis, images: Images) -> Iterator[str]:
+    """A heading and its figures each. What clipping cannot do is said even where there is no picture of it."""
+    chosen = [figure for figure in FIGURES if figure.name in images or figure.is_told(diagnosis)]
+    for title, own in groupby(chosen, key=lambda figure: figure.chapter):
+        figures = "\n".join(_figure(figure, diagnosis, images.get(figure.name)) for figure in own)
+        yield f'<section class="chapter">\n<h2>{title}</h2>\n{figures}\n</section>'
 
 
-def _figure(
-    title: str, text: Callable[[Diagnosis], tuple[str, str]], diagnosis: Diagnosis, images: tuple[bytes, bytes] | None
-) -> str:
-    shown, alt = text(diagnosis)
-    words = f'<div class="figure">\n<div>\n<h3>{title}</h3>\n<p>{unbroken(shown)}</p>\n</div>\n'
+def _figure(figure: Figure, diagnosis: Diagnosis, images: tuple[bytes, bytes] | None) -> str:
+    text, alternative = figure.caption(diagnosis)
+    words = f'<div class="figure">\n<div>\n<h3>{figure.title}</h3>\n<p>{unbroken(text)}</p>\n</div>\n'
     if images is None:
         return f"{words}</div>"
     light, dark = (f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for svg in images)
@@ -136,7 +114,7 @@ def _figure(
     width, height = (round(float(side)) for side in size.groups()) if size else (346, 281)
     return (
         f'{words}<picture>\n<source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
-        f'<img src="{light}" alt="{escape(alt)}" width="{width}" height="{height}">\n</picture>\n</div>'
+        f'<img src="{light}" alt="{escape(alternative)}" width="{width}" height="{height}">\n</picture>\n</div>'
     )
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, shows_stages
-from jrnn.report.facts import table_rows
 from jrnn.report.plain import plain
+from jrnn.report.table import table_rows
 from jrnn.wording import sentence_case
 
 if TYPE_CHECKING:

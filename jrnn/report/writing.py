@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jrnn.extras import require
-from jrnn.report.bands_figure import plot_window_bands
-from jrnn.report.credit_figure import plot_credit_map
 from jrnn.report.diagnosis import Diagnosis, shows_stages
-from jrnn.report.exponents_figure import plot_lyapunov
-from jrnn.report.facts import measured
-from jrnn.report.heard_figure import plot_gates, plot_heard_lags
-from jrnn.report.lag_figure import plot_lag_profile
-from jrnn.report.numbers import to_json
+from jrnn.report.figures import figures_of
+from jrnn.report.figures.base import Figure
+from jrnn.report.json_export import to_json
 from jrnn.report.page import html_page
 from jrnn.report.plain import PLAIN, decoded
-from jrnn.report.proof_figure import plot_clipping_proof
-from jrnn.report.spectrum_figure import plot_singular_values
-from jrnn.report.telemetry_figure import plot_flow_telemetry
-from jrnn.report.training_figures import plot_clipping, plot_training
-from jrnn.report.unrolled_figure import plot_unrolled
 from jrnn.types import InputError
 
 
@@ -42,7 +32,7 @@ def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> lis
     Raises:
       InputError: the folder cannot be written, or matplotlib is not installed.
     """
-    drawn = {name: _render(diagnosis, draw) for name, draw in _drawings(diagnosis).items()}
+    drawn = {figure.name: _render(diagnosis, figure) for figure in figures_of(diagnosis)}
     images = {name: (light, dark) for name, (light, dark, _) in drawn.items()}
     pictures = {f"{name}.png": png for name, (_, _, png) in drawn.items()}
     files = {
@@ -64,37 +54,17 @@ def _json_text(diagnosis: Diagnosis) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def _drawings(diagnosis: Diagnosis) -> dict[str, Callable[..., Any]]:
-    """The figures that the diagnosis has the numbers for, in the order of the page."""
-    flows, history = [stage.flow for stage in diagnosis.stages], diagnosis.history
-    wanted: dict[str, tuple[Callable[..., Any], Any]] = {
-        "unrolled": (plot_unrolled, flows),
-        "lag_profile": (plot_lag_profile, flows),
-        "credit_map": (plot_credit_map, flows),
-        "heard_lags": (plot_heard_lags, flows),
-        "gates": (plot_gates, flows and flows[-1].lag_norms_by_gate),
-        "window_bands": (plot_window_bands, any(flow.windows is not None for flow in flows)),
-        "singular_values": (plot_singular_values, any(flow.forward for flow in flows)),
-        "lyapunov": (plot_lyapunov, any(flow.spectrum is not None for flow in flows)),
-        "clipping": (plot_clipping, len(history.get("grad_norm", ()))),
-        "clipping_proof": (plot_clipping_proof, diagnosis.clipping_proof is not None),
-        "flow_telemetry": (plot_flow_telemetry, measured(history).any()),
-        "training": (plot_training, len(history.get("loss", ()))),
-    }
-    return {name: draw for name, (draw, there) in wanted.items() if there}
-
-
 STYLE = ["default", {"svg.hashsalt": "jrnn", "svg.fonttype": "path", "figure.dpi": 72}]  # 72: that of an SVG
 
 
-def _render(diagnosis: Diagnosis, draw: Callable[..., Any]) -> tuple[bytes, bytes, bytes]:
+def _render(diagnosis: Diagnosis, figure: Figure) -> tuple[bytes, bytes, bytes]:
     """One figure as (SVG, SVG for a dark background, PNG), whatever the user's own style; the same diagnosis gives the
     same bytes. The layout, half the work, is found once: the dark figure differs in its colours alone."""
     with require("matplotlib.style").context(STYLE):
-        light, dark = (draw(diagnosis, dark=dark).figure for dark in (False, True))
+        light, dark = cast("list[Any]", [figure.plot(diagnosis, dark=dark).figure for dark in (False, True)])
         light.draw_without_rendering()
-        for figure in (light, dark):
-            figure.set_layout_engine("none")
+        for drawn in (light, dark):
+            drawn.set_layout_engine("none")
         for ax, other in zip(light.axes, dark.axes, strict=True):
             other.set_position(ax.get_position(original=True))
         return _saved(light, "svg"), _saved(dark, "svg"), _saved(light, "png")

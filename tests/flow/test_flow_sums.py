@@ -10,11 +10,11 @@ import pytest
 import jrnn
 from jrnn.flow import summarise
 from jrnn.report import to_json
-from jrnn.report.captions import heard_text
-from jrnn.report.facts import table_rows
+from jrnn.report.figures import figures_of
+from jrnn.report.figures.lag_gradients import caption
 from jrnn.report.page import html_page
 from jrnn.report.reasons import reasons
-from jrnn.report.writing import _drawings
+from jrnn.report.table import table_rows
 from tests.report import samples
 
 XS = np.random.default_rng(1).normal(size=(20, 4, 3))
@@ -109,7 +109,8 @@ def test_every_reader_is_told(summary):
     value = samples.diagnosis(stages=(samples.Stage("as saved", 0, {"loss": 1.0}, summary),))
     page = html_page(value, {"heard_lags": (b"<svg/>", b"<svg/>")})
     assert page.count("do not add up") >= 3  # the verdict, the search engine's line, the caption
-    assert "do not add up" in heard_text(value)[0] and "The parts add up" not in heard_text(value)[0]
-    assert "The parts add up" in heard_text(samples.diagnosis())[0]
+    assert "do not add up" in caption(value)[0] and "The parts add up" not in caption(value)[0]
+    assert "The parts add up" in caption(samples.diagnosis())[0]
     assert "do not add up" in json.dumps(to_json(value))
-    assert "singular_values" not in _drawings(value) and not any("Singular" in row.section for row in table_rows(value))
+    assert "singular_values" not in [figure.name for figure in figures_of(value)]
+    assert not any("Singular" in row.section for row in table_rows(value))

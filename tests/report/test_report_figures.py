@@ -119,7 +119,7 @@ def test_clipping_separates_the_updates():
 
 
 def test_no_max_norm_and_skipped_updates_are_said():
-    assert "No clipping" in text(plot_clipping(samples.regression()))
+    assert "no clipping" in text(plot_clipping(samples.regression()))
     ax = plot_clipping(samples.broken())
     assert "skipped (2)" in text(ax)
     np.testing.assert_array_equal(line(ax, "skipped")[0], [1, 2])

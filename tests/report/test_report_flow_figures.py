@@ -18,11 +18,11 @@ from jrnn.report import (
     plot_window_bands,
     to_json,
 )
-from jrnn.report.captions import heard_text
-from jrnn.report.exponents_figure import expectations
+from jrnn.report.figures import figures_of
+from jrnn.report.figures.lag_gradients import caption
+from jrnn.report.figures.lyapunov import expectations
+from jrnn.report.figures.unrolled import FULL, boxes, followed, thickness
 from jrnn.report.reasons import reasons
-from jrnn.report.unrolled_figure import FULL, boxes, followed, thickness
-from jrnn.report.writing import _drawings
 from jrnn.types import InputError
 from jrnn.wording import compact
 from tests.report import samples
@@ -58,16 +58,17 @@ def test_ax_is_honoured_and_its_neighbour_left_alone(plot):
 @pytest.mark.parametrize("make", samples.EVERY.values(), ids=samples.EVERY)
 def test_every_diagnosis_can_be_drawn_and_named(make):
     value = make()
-    drawings = _drawings(value)
+    drawings = {figure.name: figure for figure in figures_of(value)}
     assert {"unrolled", "lag_profile", "credit_map", "heard_lags", "singular_values"} <= set(drawings)
     for name, there in (("gates", "gated"), ("clipping_proof", "gated")):
         assert (name in drawings) == (make.__name__ == there)
     for name in ("window_bands", "lyapunov"):
         assert (name in drawings) == (make is not samples.unexplained)
-    for plot in {plot for plot in drawings.values() if plot in PLOTS}:
-        ax = plot(value, dark=make is samples.gated)
+    for figure in drawings.values():
+        ax = figure.plot(value, dark=make is samples.gated)
         ax.figure.draw_without_rendering()
-        assert np.isfinite([ax.get_xlim(), ax.get_ylim()]).all() and ax.get_title("left")
+        assert np.isfinite([ax.get_xlim(), ax.get_ylim()]).all() and ax.get_title("left").startswith(figure.title)
+        assert all(figure.caption(value))
 
 
 def test_what_is_not_there_is_refused():
@@ -191,10 +192,10 @@ def test_the_error_of_an_estimate_is_a_band():
             ends = corners[corners[:, 0] == lag, 1]
             assert ends.max() == pytest.approx(norms[lag] + errors[lag])
             assert ends.min() == pytest.approx(max(norms[lag] - errors[lag], bottom))
-    assert "band" in heard_text(value)[0] and "estimated from 3 outputs" in heard_text(value)[0]
+    assert "band" in caption(value)[0] and "estimated from 3 outputs" in caption(value)[0]
     plain = plot_heard_lags(samples.diagnosis())
     assert not [c for c in plain.collections if (c.get_gid() or "").startswith("error")]
-    assert "band" not in heard_text(samples.diagnosis())[0]
+    assert "band" not in caption(samples.diagnosis())[0]
 
 
 def test_gates_and_paths():

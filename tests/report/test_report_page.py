@@ -1,5 +1,6 @@
 """The page stands alone, and files are written whole or not at all."""
 
+import itertools
 import json
 import os
 import re
@@ -11,12 +12,13 @@ import matplotlib.style
 import numpy as np
 import pytest
 
-from jrnn.report import plot_lag_profile, to_json, write_report
-from jrnn.report.facts import table_rows
+from jrnn.report import to_json, write_report
+from jrnn.report.figures import FIGURES, figures_of
+from jrnn.report.figures.style import DARK
 from jrnn.report.page import html_page
 from jrnn.report.reasons import reasons
-from jrnn.report.style import DARK
-from jrnn.report.writing import _drawings, _render
+from jrnn.report.table import table_rows
+from jrnn.report.writing import _render
 from jrnn.types import InputError
 from tests.report import samples
 
@@ -32,6 +34,11 @@ def instant(monkeypatch):
 
 def plain(html):
     return unescape(re.sub(r"<[^>]+>", "", re.sub(r"<style>.*?</style>", "", html, flags=re.S)))
+
+
+def drawn(value):
+    """The figures of a diagnosis by name."""
+    return {figure.name: figure for figure in figures_of(value)}
 
 
 class Balanced(HTMLParser):
@@ -71,7 +78,7 @@ def test_page_shows_the_verdict_and_every_number(make):
 
 def test_the_page_tells_its_story_in_order():
     value = samples.gated()
-    html = html_page(value, {name: (b"<svg/>", b"<svg/>") for name in _drawings(value)})
+    html = html_page(value, {name: (b"<svg/>", b"<svg/>") for name in drawn(value)})
     text, flow = plain(html), value.stages[-1].flow
     story = [
         flow.sentence,
@@ -132,25 +139,26 @@ def test_saved_model_has_no_training_figures(tmp_path, instant):
 
 
 def test_the_same_diagnosis_gives_the_same_picture():
-    assert _render(samples.saved(), plot_lag_profile) == _render(samples.saved(), plot_lag_profile)
+    figure = drawn(samples.saved())["lag_profile"]
+    assert _render(samples.saved(), figure) == _render(samples.saved(), figure)
 
 
 @pytest.mark.parametrize("name", ["credit_map", "lyapunov", "gates"])
 def test_light_and_dark_lie_on_each_other(name):
     """Each is laid out once; drawn alone, the dark one would be laid out just so."""
     value = samples.gated()
-    draw = _drawings(value)[name]
-    light, dark, png = _render(value, draw)
+    shown = drawn(value)[name]
+    light, dark, png = _render(value, shown)
     size = re.compile(rb'<svg[^>]* width="[^"]*" height="[^"]*" viewBox="[^"]*"')
     frame = re.compile(rb'<g id="(?:patch|axes)_\d+">\s*<path d="([^"]*)"')
     assert size.search(light)[0] == size.search(dark)[0] and png.startswith(b"\x89PNG")
     assert frame.findall(light) == frame.findall(dark) and len(frame.findall(light)) > 1
     assert DARK.background.encode() in dark and DARK.background.encode() not in light
     with matplotlib.style.context(["default", {"figure.dpi": 72}]):
-        alone = draw(value, dark=True).figure
+        alone = shown.plot(value, dark=True).figure
         alone.draw_without_rendering()
         places = [ax.get_position().bounds for ax in alone.axes]
-        figure = draw(value).figure
+        figure = shown.plot(value).figure
         figure.draw_without_rendering()
         np.testing.assert_allclose([ax.get_position().bounds for ax in figure.axes], places, atol=1e-3)
 
@@ -173,3 +181,16 @@ def test_unwritable_folder(tmp_path, instant, folder):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="out: got"):
         write_report(samples.saved(), Path(tmp_path) / folder)
+
+
+def test_every_figure_has_a_name_and_a_title_of_its_own():
+    """PNG files are called by the names, and a chapter's figures stand together."""
+    assert len({figure.name for figure in FIGURES}) == len({figure.title for figure in FIGURES}) == len(FIGURES)
+    chapters = [chapter for chapter, _ in itertools.groupby(FIGURES, key=lambda figure: figure.chapter)]
+    assert len(set(chapters)) == len(chapters)
+
+
+def test_the_page_is_headed_by_the_titles_of_its_figures():
+    value = samples.gated()
+    html = html_page(value, {name: (b"<svg/>", b"<svg/>") for name in drawn(value)})
+    assert re.findall(r"<h3>(.*?)</h3>", html) == [figure.title for figure in drawn(value).values()]

@@ -5,8 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from jrnn.report import Diagnosis, plot_flow_telemetry
-from jrnn.report.explained import telemetry_text
-from jrnn.report.writing import _drawings
+from jrnn.report.figures import figures_of
+from jrnn.report.figures.flow_telemetry import FIGURE, caption
 from jrnn.types import InputError
 
 UPDATES = 50
@@ -66,8 +66,8 @@ def test_updates_that_measured_nothing_leave_no_gap():
         np.testing.assert_array_equal(found[name].get_ydata(), value.history[name][::10])
         assert np.isfinite(found[f"{name} mean"].get_ydata()).all()
     assert ax.get_xlim() == (0, UPDATES + 1)
-    assert _drawings(value)["flow_telemetry"] is plot_flow_telemetry
-    assert "At the end: 0.00138, 0.02" in telemetry_text(value)[1]
+    assert FIGURE in figures_of(value)
+    assert "At the end: 0.00138, 0.02" in caption(value)[1]
 
 
 def test_ax_is_divided_and_nothing_else():
@@ -95,9 +95,9 @@ def test_zeros_infinities_and_missing_probes_are_left_out():
 
 def test_it_is_on_the_page_where_it_was_logged():
     value = trained()
-    assert _drawings(value)["flow_telemetry"] is plot_flow_telemetry
-    assert "At the end: 0.0354, 0.02" in telemetry_text(value)[1]
+    assert FIGURE in figures_of(value)
+    assert "At the end: 0.0354, 0.02" in caption(value)[1]
     without = trained(delta_late=np.zeros(0))
-    assert "flow_telemetry" not in _drawings(without)
+    assert FIGURE not in figures_of(without)
     with pytest.raises(InputError, match="diagnosis: got a history without 'delta_late'"):
         plot_flow_telemetry(without)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from jrnn.report import Stage, print_report, to_json
 from jrnn.report.explained import advice
-from jrnn.report.facts import lags_to_show, table_rows
 from jrnn.report.reasons import reasons
+from jrnn.report.table import lags_to_show, table_rows
 from jrnn.types import InputError
 from tests.report import samples
 

@@ -1,4 +1,4 @@
-"""The figure of the report: how much of the gradient arrives at each lag."""
+"""How much of the gradient arrives at each lag."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
-from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
-from jrnn.report.style import label_box, legend, prepare, stage_styles, theme
-from jrnn.wording import steps
+from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.figures.base import ARRIVING, Caption, Figure
+from jrnn.report.figures.style import FLOOR, Theme, label_box, legend, mark_lag, prepare, stage_styles
+from jrnn.wording import percentage, steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FLOOR, CEILING = 1e-12, 1e12
-"""The range of the vertical axis; what lies outside (zeros, infinities) is drawn at its edge, with a note."""
+CEILING = 1e12
+"""What lies above it, infinities too, is drawn at the edge, with a note; so is what lies below FLOOR."""
 
 
-@shows_stages
 def plot_lag_profile(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the fraction of the gradient that arrives (log axis) against the lag in steps, for each stage.
 
@@ -37,18 +37,22 @@ def plot_lag_profile(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool
     Raises:
       InputError: matplotlib is not installed.
     """
-    look, stages = theme(dark), diagnosis.stages
-    title = "How much of the gradient arrives"
-    ax = prepare(ax, dark, title, "lag: steps back in time", "fraction of the gradient", len(stages))
+    return FIGURE.plot(diagnosis, ax, dark)
+
+
+def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+    """As `plot_lag_profile` says."""
+    stages = diagnosis.stages
+    ax = prepare(ax, colours, FIGURE.title, "lag: steps back in time", "fraction of the gradient", len(stages))
     ax.set_yscale("log", nonpositive="mask")
-    notes = [_curve(ax, stage, style) for stage, style in zip(stages, stage_styles(len(stages), dark), strict=True)]
+    notes = [_curve(ax, stage, style) for stage, style in zip(stages, stage_styles(len(stages), colours), strict=True)]
     _limits(ax, [there(stage.flow) for stage in stages], [s.flow.judgement.arriving_interval for s in stages])
-    ax.axhline(VANISHED, color=look.text, linewidth=1, linestyle=":", gid="one-percent")
-    ax.text(1.015, VANISHED, "1 %", transform=ax.get_yaxis_transform(), color=look.text, va="center", fontsize=9)
-    _needed(ax, stages[-1].flow.lag, dark)
-    _intervals(ax, stages, dark)
-    _write_notes(ax, [note for note in notes if note], dark)
-    legend(ax, dark)
+    ax.axhline(VANISHED, color=colours.text, linewidth=1, linestyle=":", gid="one-percent")
+    ax.text(1.015, VANISHED, "1 %", transform=ax.get_yaxis_transform(), color=colours.text, va="center", fontsize=9)
+    _needed(ax, stages[-1].flow.lag, colours)
+    _intervals(ax, stages, colours)
+    _write_notes(ax, [note for note in notes if note], colours)
+    legend(ax, colours)
     return ax
 
 
@@ -108,10 +112,10 @@ def _curve(ax: Axes, stage: Stage, style: dict[str, Any]) -> tuple[int, str] | N
     return None
 
 
-def _intervals(ax: Axes, stages: tuple[Stage, ...], dark: bool) -> None:
+def _intervals(ax: Axes, stages: tuple[Stage, ...], colours: Theme) -> None:
     """The verdict's interval at its lag, in each stage's colour; the bars stand side by side."""
     width = ax.get_xlim()[1]
-    for i, (stage, style) in enumerate(zip(stages, stage_styles(len(stages), dark), strict=True)):
+    for i, (stage, style) in enumerate(zip(stages, stage_styles(len(stages), colours), strict=True)):
         judged = stage.flow.judgement
         ends = np.clip(np.nan_to_num([*judged.arriving_interval, judged.arriving], nan=np.nan), FLOOR, CEILING)
         if not 0 < judged.lag or np.isnan(ends).any() or ends[1] == FLOOR:
@@ -124,10 +128,10 @@ def _intervals(ax: Axes, stages: tuple[Stage, ...], dark: bool) -> None:
         bar.lines[2][0].set_gid(f"interval {stage.name}")
 
 
-def _write_notes(ax: Axes, notes: list[tuple[int, str]], dark: bool) -> None:
+def _write_notes(ax: Axes, notes: list[tuple[int, str]], colours: Theme) -> None:
     """The notes in the lower corner that the curves leave free: on the right if all of them stop in the left half."""
     right = all(2 * lag < ax.get_xlim()[1] for lag, _ in notes)
-    style = {"color": theme(dark).text, "fontsize": 9, "va": "bottom", "bbox": label_box(dark), "gid": "note"}
+    style = {"color": colours.text, "fontsize": 9, "va": "bottom", "bbox": label_box(colours), "gid": "note"}
     for row, (_, note) in enumerate(reversed(notes)):
         ax.text(
             0.97 if right else 0.02,
@@ -150,9 +154,8 @@ def _limits(ax: Axes, curves: list[np.ndarray], intervals: list[Any]) -> None:
     ax.set_xlim(0, max(max(len(curve) for curve in curves) - 1, 1))
 
 
-def _needed(ax: Axes, lag: int, dark: bool) -> None:
-    look = theme(dark)
-    ax.axvline(lag, color=look.good, linewidth=1.5, linestyle="-.", gid="needed-lag", clip_on=False)
+def _needed(ax: Axes, lag: int, colours: Theme) -> None:
+    mark_lag(ax, lag, colours)
     left = lag > 0.5 * ax.get_xlim()[1]
     ax.annotate(
         f"needed: lag {lag}",
@@ -162,8 +165,31 @@ def _needed(ax: Axes, lag: int, dark: bool) -> None:
         textcoords="offset points",
         ha="right" if left else "left",
         va="top",
-        color=look.good,
+        color=colours.good,
         fontsize=9.5,
         fontweight="bold",
-        bbox=label_box(dark),
+        bbox=label_box(colours),
     )
+
+
+def caption(diagnosis: Diagnosis) -> Caption:
+    lag = diagnosis.stages[-1].flow.lag
+    shown = (
+        "The curve starts at 1, where the error is measured, and shows what is left of the gradient after so many "
+        "steps back. Where it falls below the dotted line, less than 1 % arrives (the dot marks the last lag above "
+        f"it). The green line is at {steps(lag)}, the lag the task needs: the closer to 1 a curve crosses it, the "
+        "better the network can learn from that far back. The scale is logarithmic, so a straight line down is a "
+        "loss of the same share at every step; a drop at the first step alone is lost only once. The line is the "
+        "median sequence; the band holds 80 % of them."
+    )
+    alt = "; ".join(
+        f"{s.name}: {percentage(s.flow.at_lag)} arrives at lag {lag}, 1 % reaches {_reach(s)}" for s in diagnosis.stages
+    )
+    return Caption(shown, f"Fraction of the gradient that arrives against the lag. {alt}.")
+
+
+def _reach(stage: Stage) -> str:
+    return f"{'at least ' if stage.flow.reach_is_bound else ''}{steps(stage.flow.reach)} back"
+
+
+FIGURE = Figure("lag_profile", "How far back the gradient reaches", ARRIVING, draw, caption)

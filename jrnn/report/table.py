@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.training_facts import clipping_facts
 from jrnn.wording import halving, nats, number, percentage, score, steps
 
 GONE = "–"
@@ -25,45 +24,6 @@ class Row(NamedTuple):
     """One per stage."""
     strong: bool = False
     """Whether it is the one to look at: the lag that the task needs."""
-
-
-@dataclass(frozen=True)
-class ClippingFacts:
-    """What clipping did in the whole run."""
-
-    updates: int
-    """Updates tried."""
-    max_norm: float | None
-    """The gradient norm that is clipped to; None if nothing clips."""
-    clipped_share: float
-    """Clipped updates / updates."""
-    norm_median: float
-    """Median over updates of the gradient norm before clipping; NaNs left out."""
-    norm_largest: float
-    """The largest of them; inf if one was infinite."""
-    skipped: int
-    """Updates left out because a number was not finite."""
-
-
-def measured(history: Mapping[str, np.ndarray]) -> np.ndarray:
-    """[updates] of bool: where delta_late is a number; where it was not measured it is NaN."""
-    return ~np.isnan(np.asarray(history.get("delta_late", ()), float))
-
-
-def clipping_facts(diagnosis: Diagnosis) -> ClippingFacts:
-    """What clipping did in the whole run; zero updates and NaN norms where nothing was trained."""
-    history, limit = diagnosis.history, diagnosis.model.get("max_norm")
-    norms = np.asarray(history.get("grad_norm", ()), float)
-    clipped, skipped = (np.asarray(history.get(name, ()), float) for name in ("clipped", "skipped"))
-    known = norms[~np.isnan(norms)]
-    return ClippingFacts(
-        updates=max(len(norms), len(clipped), len(skipped), len(history.get("loss", ()))),
-        max_norm=None if limit is None else float(limit),
-        clipped_share=float((clipped > 0).mean()) if clipped.size else 0.0,
-        norm_median=float(np.median(known)) if known.size else float("nan"),
-        norm_largest=float(known.max()) if known.size else float("nan"),
-        skipped=int((skipped > 0).sum()),
-    )
 
 
 def lags_to_show(longest: int, needed: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
-from jrnn.report.facts import clipping_facts
+from jrnn.report.training_facts import clipping_facts
 from jrnn.wording import half_life
 
 DERIVED = ("lag", "growth", "entry", "of_entered", "reach", "reach_is_bound", "outputs")

@@ -11,9 +11,10 @@ from jrnn.extras import require
 from jrnn.flow.expectation import Expected
 from jrnn.flow.judging import VANISHED
 from jrnn.flow.rates import MeasuredSpectrum
-from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
-from jrnn.report.style import furnish, label_box, legend, prepare, split, stage_styles, theme
-from jrnn.types import InputError
+from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.figures.base import WHY, Caption, Figure
+from jrnn.report.figures.style import Theme, furnish, legend, prepare, split, stage_styles, write_note
+from jrnn.wording import nats, steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,6 @@ DEEP = -4.0
 STAGE, COLUMN = 0.6, 2.0  # distances in the strip: of stages, and of largest and mean
 
 
-@shows_stages
 def plot_lyapunov(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the Lyapunov exponents (nats per step), largest first, against i/N, with theory in a strip on the right.
 
@@ -42,30 +42,33 @@ def plot_lyapunov(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = 
     Raises:
       InputError: no stage has a spectrum, or matplotlib is not installed.
     """
-    styles = stage_styles(len(diagnosis.stages), dark)
+    return FIGURE.plot(diagnosis, ax, dark)
+
+
+def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+    """As `plot_lyapunov` says."""
+    styles = stage_styles(len(diagnosis.stages), colours)
     chosen = [(s, s.flow.spectrum, style) for s, style in zip(diagnosis.stages, styles, strict=True)]
     drawn = [(stage, found, style) for stage, found, style in chosen if found is not None]
-    if not drawn:
-        raise InputError("diagnosis", "no stage with flow.spectrum", "a summary that measured it (`why=True`)")
-    look, lag = theme(dark), drawn[-1][0].flow.lag
+    lag = drawn[-1][0].flow.lag
     gated = any(one.gate for stage, _, _ in drawn for one in stage.flow.theory)
     rows = len(drawn) + (lag > 0) + gated
-    ax = prepare(ax, dark, "Growth of each direction, in the long run", "", "", rows, 4.1)
+    ax = prepare(ax, colours, FIGURE.title, "", "", rows, 4.1)
     ax, beside = split(ax, (2.5, 1.0), beside=True)
-    furnish(ax, dark, "direction, the strongest first: i / N", "Lyapunov exponent (nats per step)")
-    furnish(beside, dark, "", "")
+    furnish(ax, colours, "direction, the strongest first: i / N", "Lyapunov exponent (nats per step)")
+    furnish(beside, colours, "", "")
     beside.sharey(ax)
     beside.tick_params(labelleft=False, length=0, axis="y")
     lowest = [_spectrum(ax, stage, found, style) for stage, found, style in drawn]
-    places = [_beside(beside, i, stage, found, style, dark) for i, (stage, found, style) in enumerate(drawn)]
+    places = [_beside(beside, i, stage, found, style, colours) for i, (stage, found, style) in enumerate(drawn)]
     handles = ax.get_legend_handles_labels()[0]
     if gated:
-        handles.append(_handle(look.soft, "its keeping gate alone", linewidth=1.2, linestyle=":"))
+        handles.append(_handle(colours.soft, "its keeping gate alone", linewidth=1.2, linestyle=":"))
     if lag:
         need = math.log(VANISHED) / lag
         for part in (ax, beside):
-            part.axhline(need, color=look.good, linewidth=1.5, linestyle="-.", gid="needed")
-        handles.append(_handle(look.good, f"above: keeps 1 % over lag {lag}", linewidth=1.5, linestyle="-."))
+            part.axhline(need, color=colours.good, linewidth=1.5, linestyle="-.", gid="needed")
+        handles.append(_handle(colours.good, f"above: keeps 1 % over lag {lag}", linewidth=1.5, linestyle="-."))
         lowest.append(1.5 * need)
     tops = [float(found.exponents[np.isfinite(found.exponents)].max(initial=0.0)) for _, found, _ in drawn]
     tops += [value for values in places for value in values if math.isfinite(value)]
@@ -73,13 +76,13 @@ def plot_lyapunov(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = 
     room = max(high - low, 0.1)
     ax.set_ylim(low - 0.05 * room, high + 0.07 * room)
     ax.set_xlim(0, 1.01)
-    ax.axhline(0, color=look.text, linewidth=1, linestyle=":", gid="zero")
-    beside.axhline(0, color=look.text, linewidth=1, linestyle=":")
+    ax.axhline(0, color=colours.text, linewidth=1, linestyle=":", gid="zero")
+    beside.axhline(0, color=colours.text, linewidth=1, linestyle=":")
     note = _note([found for _, found, _ in drawn], min(lowest))
     if note:
-        ax.text(0.02, 0.02, note, transform=ax.transAxes, color=look.text, fontsize=9, bbox=label_box(dark), gid="note")
-    _strip_axis(beside, len(drawn), any(len(values) for values in places), dark)
-    legend(ax, dark, handles)
+        write_note(ax, note, colours)
+    _strip_axis(beside, len(drawn), any(len(values) for values in places), colours)
+    legend(ax, colours, handles)
     return ax
 
 
@@ -120,7 +123,7 @@ def expectations(theory: tuple[Expected, ...]) -> tuple[float, float, float]:
 
 
 def _beside(
-    ax: Axes, index: int, stage: Stage, found: MeasuredSpectrum, style: dict[str, Any], dark: bool
+    ax: Axes, index: int, stage: Stage, found: MeasuredSpectrum, style: dict[str, Any], colours: Theme
 ) -> list[float]:
     """Measured and expected, largest and mean; returns what theory gave."""
     largest, mean, bound = expectations(stage.flow.theory)
@@ -132,7 +135,7 @@ def _beside(
             ax.plot([place], [value], "o", color=color, markersize=6, gid=f"measured {name} {stage.name}")
         if math.isfinite(theirs):
             ax.plot(
-                [place + 0.22], [theirs], "D", color=color, markersize=6, markerfacecolor=theme(dark).background,
+                [place + 0.22], [theirs], "D", color=color, markersize=6, markerfacecolor=colours.background,
                 markeredgewidth=1.5, gid=f"expected {name} {stage.name}", zorder=4,
             )  # fmt: skip
     if math.isfinite(bound):
@@ -143,20 +146,20 @@ def _beside(
     return [value for value in (largest, mean, bound) if not math.isnan(value)]
 
 
-def _strip_axis(ax: Axes, stages: int, theory: bool, dark: bool) -> None:
+def _strip_axis(ax: Axes, stages: int, theory: bool, colours: Theme) -> None:
     """Names of the columns, and what the marks are."""
     middle = STAGE / 2 * (stages - 1) + 0.11
     ax.set_xticks([middle, COLUMN + middle], ["largest", "mean"], fontsize=9)
     ax.set_xlim(-0.6, COLUMN + 2 * middle + 0.6)
     ax.grid(False, axis="x")
-    marks = [_handle(theme(dark).text, "measured", marker="o", linestyle="none", markersize=5)]
+    marks = [_handle(colours.text, "measured", marker="o", linestyle="none", markersize=5)]
     if theory:
-        face = {"markerfacecolor": theme(dark).background, "markeredgewidth": 1.5}
+        face = {"markerfacecolor": colours.background, "markeredgewidth": 1.5}
         marks += [
-            _handle(theme(dark).text, "theory", marker="D", linestyle="none", markersize=5, **face),
-            _handle(theme(dark).text, "bound", marker="_", linestyle="none", markersize=9, markeredgewidth=2),
+            _handle(colours.text, "theory", marker="D", linestyle="none", markersize=5, **face),
+            _handle(colours.text, "bound", marker="_", linestyle="none", markersize=9, markeredgewidth=2),
         ]
-    legend(ax, dark, marks)
+    legend(ax, colours, marks)
 
 
 def _note(spectra: list[MeasuredSpectrum], lowest: float) -> str:
@@ -171,3 +174,41 @@ def _note(spectra: list[MeasuredSpectrum], lowest: float) -> str:
 
 def _handle(color: str, label: str, **options: Any) -> Any:
     return require("matplotlib.lines").Line2D([], [], color=color, label=label, **options)
+
+
+def caption(diagnosis: Diagnosis) -> Caption:
+    last = diagnosis.stages[-1].flow
+    need = math.log(VANISHED) / last.lag if last.lag else 0.0
+    shown = (
+        "Lyapunov exponents are the growth per step of each direction in the long run: above 0 it explodes, below it "
+        f"fades. To keep 1 % over {steps(last.lag)} it takes at least {nats(need)} per step, the green line. "
+    )
+    if not math.isnan(expectations(last.theory)[0]):
+        shown += (
+            "On the right, theory beside measurement: what a large network with random Gaussian weights of the same "
+            "size would do with these data (diamonds; orthogonal or trained weights may differ from it, in the mean "
+            "above all), and the bound that no direction can pass, from the norm of the weights (arrow). "
+        )
+    elif last.theory:
+        shown += "The thin dotted curve is what the gate that keeps the state would do to each unit alone. "
+    found = last.spectrum
+    if found is not None and found.warnings:
+        shown += f"Not to be trusted to the last digit, {'; '.join(found.warnings)}."
+    alt = "; ".join(
+        f"{s.name}: largest {s.flow.spectrum.exponents[0]:+.3f} ± {s.flow.spectrum.standard_errors[0]:.3f}"
+        for s in diagnosis.stages
+        if s.flow.spectrum is not None
+    )
+    return Caption(shown.strip(), f"Lyapunov exponents in nats per step, largest first. {alt}.")
+
+
+FIGURE = Figure(
+    "lyapunov",
+    "Growth in the long run, measured and expected",
+    WHY,
+    draw,
+    caption,
+    is_measured=lambda diagnosis: any(stage.flow.spectrum is not None for stage in diagnosis.stages),
+    lacking="no stage with flow.spectrum",
+    needed="a summary that measured it (`why=True`)",
+)

@@ -1,4 +1,4 @@
-"""The figure of ways back: singular values of dh_t/dh_{t-lag} against the lag."""
+"""What the way back does to each direction: singular values of dh_t/dh_{t-lag} against the lag."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from jrnn.extras import require
 from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
-from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
-from jrnn.report.style import label_box, legend, prepare, stage_styles, theme
-from jrnn.types import InputError
+from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.figures.base import WHY, Caption, Figure
+from jrnn.report.figures.style import Theme, legend, mark_lag, prepare, stage_styles, write_note
+from jrnn.wording import part_of, steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,6 @@ DEEP = -30.0
 """Nats: what lies lower (a factor of 1e-13) is drawn at the edge, with a note."""
 
 
-@shows_stages
 def plot_window_bands(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws ln sigma_i of dh_t/dh_{t-lag} (nats; as a factor on the right) against the lag in steps, for each stage.
 
@@ -37,19 +37,15 @@ def plot_window_bands(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: boo
     Raises:
       InputError: no stage has windows, or matplotlib is not installed.
     """
+    return FIGURE.plot(diagnosis, ax, dark)
+
+
+def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+    """As `plot_window_bands` says."""
     stages = [stage for stage in diagnosis.stages if stage.flow.windows is not None]
-    if not stages:
-        raise InputError("diagnosis", "no stage with flow.windows", "a summary that measured them (`why=True`)")
-    look, last = theme(dark), stages[-1].flow
-    ax = prepare(
-        ax,
-        dark,
-        "What the way back does to each direction",
-        "lag: steps back in time",
-        "ln σ_i (nats)",
-        len(stages) + 2,
-    )
-    styles = stage_styles(len(diagnosis.stages), dark)[-len(stages) :]
+    last = stages[-1].flow
+    ax = prepare(ax, colours, FIGURE.title, "lag: steps back in time", "ln σ_i (nats)", len(stages) + 2)
+    styles = stage_styles(len(diagnosis.stages), colours)[-len(stages) :]
     values = [_stage(ax, stage, style) for stage, style in zip(stages, styles, strict=True)]
     every = np.concatenate(values)
     known = every[np.isfinite(every)]
@@ -59,12 +55,13 @@ def plot_window_bands(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: boo
     ax.set_xlim(0, max(max(int(stage.flow.windows.lags[-1]) for stage in stages if stage.flow.windows), 2) * 1.01)
     if (every < low).any():
         edge = "a direction dies (−∞) or falls below the edge" if low == DEEP else "at the edge: −∞, a direction dies"
-        ax.text(0.02, 0.02, edge, transform=ax.transAxes, color=look.text, fontsize=9, bbox=label_box(dark), gid="note")
-    ax.axhline(0, color=look.text, linewidth=1, linestyle=":", gid="zero")
-    ax.plot([last.lag], [np.log(VANISHED)], "_", color=look.good, markersize=18, markeredgewidth=2.5, gid="one-percent")
-    ax.axvline(last.lag, color=look.good, linewidth=1.5, linestyle="-.", gid="needed-lag", clip_on=False)
-    _factor_axis(ax, dark)
-    legend(ax, dark, [*ax.get_legend_handles_labels()[0], *_key(dark, last)])
+        write_note(ax, edge, colours)
+    ax.axhline(0, color=colours.text, linewidth=1, linestyle=":", gid="zero")
+    mark = {"color": colours.good, "markersize": 18, "markeredgewidth": 2.5, "gid": "one-percent"}
+    ax.plot([last.lag], [np.log(VANISHED)], "_", **mark)
+    mark_lag(ax, last.lag, colours)
+    _factor_axis(ax, colours)
+    legend(ax, colours, [*ax.get_legend_handles_labels()[0], *_key(colours, last)])
     return ax
 
 
@@ -91,26 +88,53 @@ def _stage(ax: Axes, stage: Stage, style: dict[str, Any]) -> np.ndarray:
     return np.concatenate([np.ravel(part) for part in (low, high, windows.largest)])
 
 
-def _factor_axis(ax: Axes, dark: bool) -> None:
+def _factor_axis(ax: Axes, colours: Theme) -> None:
     """The same as factors on the right."""
-    look = theme(dark)
     right = ax.secondary_yaxis("right", functions=(lambda nats: nats / np.log(10), lambda power: power * np.log(10)))
     right.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(6, integer=True))
     right.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$" if power else "1")
-    right.set_ylabel("σ (factor over the whole way)", color=look.text)
-    right.tick_params(colors=look.text)
-    right.spines["right"].set_color(look.text)
+    right.set_ylabel("σ (factor over the whole way)", color=colours.text)
+    right.tick_params(colors=colours.text)
+    right.spines["right"].set_color(colours.text)
 
 
-def _key(dark: bool, flow: FlowSummary) -> list[Any]:
+def _key(colours: Theme, flow: FlowSummary) -> list[Any]:
     """What the bands and the line stand for."""
-    lines, patches, look = require("matplotlib.lines"), require("matplotlib.patches"), theme(dark)
+    lines, patches = require("matplotlib.lines"), require("matplotlib.patches")
     windows = flow.windows
     assert windows is not None
     band = f"the largest {windows.log_singular_values.shape[2]} of {windows.size} directions"
     band = f"80 % of the {windows.size} directions; thin: the median" if windows.complete else band
     words = f"lag needed: {flow.lag}; the mark on it: 1 %"
     return [
-        patches.Patch(color=look.soft, alpha=0.3, label=band),
-        lines.Line2D([], [], color=look.good, linestyle="-.", linewidth=1.5, label=words),
+        patches.Patch(color=colours.soft, alpha=0.3, label=band),
+        lines.Line2D([], [], color=colours.good, linestyle="-.", linewidth=1.5, label=words),
     ]
+
+
+def caption(diagnosis: Diagnosis) -> Caption:
+    shown = (
+        "A way back of many steps stretches some directions of the state and shrinks others; a straight line down is "
+        "a loss of the same share at every step. The thick line is the direction that gets through best: no gradient "
+        "can arrive larger, whatever the error. If it lies under the green mark at the lag needed, less than 1 % can "
+        "arrive. A few directions far above the rest mean that only what lies along them is remembered."
+    )
+    alt = []
+    for stage in diagnosis.stages:
+        windows = stage.flow.windows
+        if windows is not None:
+            best = part_of(float(np.exp(min(windows.largest[-1], 700.0))), "its size")
+            alt.append(f"{stage.name}: the best direction keeps {best} over {steps(int(windows.lags[-1]))}")
+    return Caption(shown, f"Singular values of the Jacobian of the way back, against the lag. {'; '.join(alt)}.")
+
+
+FIGURE = Figure(
+    "window_bands",
+    "What the way back does to each direction",
+    WHY,
+    draw,
+    caption,
+    is_measured=lambda diagnosis: any(stage.flow.windows is not None for stage in diagnosis.stages),
+    lacking="no stage with flow.windows",
+    needed="a summary that measured them (`why=True`)",
+)

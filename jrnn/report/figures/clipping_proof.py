@@ -1,4 +1,4 @@
-"""The figure of what clipping cannot do: the split of the gradient by lag, before and after it."""
+"""What clipping cannot do: the split of the gradient by lag, before and after it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jrnn.report.diagnosis import Diagnosis, shows_diagnosis
-from jrnn.report.lag_figure import FLOOR
-from jrnn.report.style import legend, prepare, theme
-from jrnn.types import InputError
+from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.figures.base import CLIPPING, Caption, Figure, has_history
+from jrnn.report.figures.style import FLOOR, Theme, legend, prepare
 from jrnn.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@shows_diagnosis
 def plot_clipping_proof(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws ||G_tau|| / ||G_0|| (log axis) against the lag: unclipped, clipped to a global norm, and delta_t clipped.
 
@@ -32,21 +30,25 @@ def plot_clipping_proof(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: b
     Raises:
       InputError: there is no proof, or matplotlib is not installed.
     """
-    proof, look = diagnosis.clipping_proof, theme(dark)
-    if proof is None:
-        raise InputError("diagnosis", "no clipping_proof", "one from training")
-    labels = ("Clipping is a bandage", "lag τ: steps back in time", "‖G_τ‖ / ‖G_0‖")
-    ax = prepare(ax, dark, *labels, 3)
+    return FIGURE.plot(diagnosis, ax, dark)
+
+
+def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+    """As `plot_clipping_proof` says."""
+    proof = diagnosis.clipping_proof
+    assert proof is not None
+    labels = (FIGURE.title, "lag τ: steps back in time", "‖G_τ‖ / ‖G_0‖")
+    ax = prepare(ax, colours, *labels, 3)
     limit = f"clipped to {number(proof.max_norm)}"
     marks: dict[str, Any] = {"marker": "o", "markersize": 5, "markerfacecolor": "none", "linestyle": "none"}
     per_step = f"clipped to {number(proof.step_max_norm)}" if proof.step_max_norm is not None else "clipped"
     curves: tuple[tuple[str, np.ndarray, str, dict[str, Any]], ...] = (
-        ("not clipped", proof.lag_norms, look.before, {"linewidth": 2}),
-        (f"global norm {limit}: the same", proof.clipped_lag_norms, look.after, marks),
+        ("not clipped", proof.lag_norms, colours.before, {"linewidth": 2}),
+        (f"global norm {limit}: the same", proof.clipped_lag_norms, colours.after, marks),
         (
             f"each step's δ_t {per_step}: another",
             proof.per_step_lag_norms,
-            look.soft,
+            colours.soft,
             {"linewidth": 2, "linestyle": "--"},
         ),
     )
@@ -61,7 +63,7 @@ def plot_clipping_proof(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: b
     values = np.concatenate(shown)
     ax.set_ylim(values.min(initial=0.1) / 1.5, values.max(initial=1.0) * 2)
     ax.set_xlim(0, max(len(proof.lag_norms) - 1, 1))
-    legend(ax, dark)
+    legend(ax, colours)
     return ax
 
 
@@ -70,3 +72,33 @@ def relative(norms: Any) -> np.ndarray:
     norms = np.asarray(norms, float)
     with np.errstate(divide="ignore", invalid="ignore"):
         return norms / norms[0]
+
+
+def caption(diagnosis: Diagnosis) -> Caption:
+    shown = (
+        "Clipping to a global norm multiplies the part from every lag by the same number, so it moves no information "
+        "between lags: their shares are the same before and after, and what vanished stays vanished. It keeps a large "
+        "update from doing damage, no more; the cure is another start, another cell or another step."
+    )
+    proof = diagnosis.clipping_proof
+    if proof is None:
+        return Caption(shown, "")
+    found = number(proof.largest_difference)
+    shown += (
+        f" The figure shows it on a real batch: before and after the two differ by {found} at most. Clipping each "
+        "step's gradient on its way back is another thing: it changes what each lag says."
+    )
+    return Caption(shown, f"Split of the gradient by lag before and after clipping. They differ by {found} at most.")
+
+
+FIGURE = Figure(
+    "clipping_proof",
+    "Clipping is a bandage",
+    CLIPPING,
+    draw,
+    caption,
+    is_measured=lambda diagnosis: diagnosis.clipping_proof is not None,
+    lacking="no clipping_proof",
+    needed="one from training",
+    is_told=has_history("grad_norm"),
+)

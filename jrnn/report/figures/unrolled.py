@@ -8,9 +8,10 @@ import numpy as np
 
 from jrnn.extras import require
 from jrnn.flow.summary import FlowSummary
-from jrnn.report.diagnosis import Diagnosis, shows_stages
-from jrnn.report.style import prepare, stage_styles, theme
-from jrnn.wording import compact, sentence_case
+from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.figures.base import ARRIVING, Caption, Figure
+from jrnn.report.figures.style import Theme, prepare, stage_styles
+from jrnn.wording import compact, part_of, sentence_case
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,6 @@ WIDTH, HEIGHT = 0.54, 0.56  # of a box
 ROW = 1.55
 
 
-@shows_stages
 def plot_unrolled(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the states as boxes from left to right and the gradient of an output as arrows from right to left.
 
@@ -43,27 +43,32 @@ def plot_unrolled(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = 
     Raises:
       InputError: matplotlib is not installed.
     """
-    look, stages = theme(dark), diagnosis.stages
-    ax = prepare(ax, dark, "The way back through time", "", "", 0, 1.5 + 1.05 * len(stages))
+    return FIGURE.plot(diagnosis, ax, dark)
+
+
+def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+    """As `plot_unrolled` says."""
+    stages = diagnosis.stages
+    ax = prepare(ax, colours, FIGURE.title, "", "", 0, 1.5 + 1.05 * len(stages))
     ax.grid(False)
     ax.set_yticks([])
     ax.set_xticks([])
     for spine in ax.spines.values():
         spine.set_visible(False)
     count, times = BOXES - 1, np.zeros(1, int)
-    for row, (stage, style) in enumerate(zip(stages, stage_styles(len(stages), dark), strict=True)):
+    for row, (stage, style) in enumerate(zip(stages, stage_styles(len(stages), colours), strict=True)):
         t, fractions = followed(stage.flow)
         times = boxes(t, stage.flow.lag)
         count = max(count, len(times))
         y = -ROW * row
         ax.text(-0.4, y + 0.62, sentence_case(stage.name), color=style["color"], fontweight="bold", fontsize=9.5)
-        _row(ax, y, times, fractions[times], t - stage.flow.lag, style["color"], stage.name, dark)
+        _row(ax, y, times, fractions[times], t - stage.flow.lag, style["color"], stage.name, colours)
     apart = np.unique(np.diff(times))
     between = (
         f"; {apart[0]}{f' to {apart[-1]}' if len(apart) > 1 else ''} steps apart" if apart.max(initial=1) > 1 else ""
     )
-    ax.set_xlabel(f"$h_k$: the state after step k{between}", color=look.text)
-    _key(ax, -ROW * (len(stages) - 1) - 1.15, count, dark)
+    ax.set_xlabel(f"$h_k$: the state after step k{between}", color=colours.text)
+    _key(ax, -ROW * (len(stages) - 1) - 1.15, count, colours)
     ax.set_xlim(-0.5, count + 0.45)
     ax.set_ylim(-ROW * (len(stages) - 1) - 1.45, 0.95)
     return ax
@@ -98,28 +103,29 @@ def thickness(fraction: float) -> float:
 
 
 def _row(
-    ax: Axes, y: float, times: np.ndarray, fractions: np.ndarray, needed: int, color: str, name: str, dark: bool
+    ax: Axes, y: float, times: np.ndarray, fractions: np.ndarray, needed: int, color: str, name: str, colours: Theme
 ) -> None:
-    patches, look = require("matplotlib.patches"), theme(dark)
+    patches = require("matplotlib.patches")
     middle = {"ha": "center", "va": "center", "zorder": 4}
     for x, (k, fraction) in enumerate(zip(times, fractions, strict=True)):
         _arrow(ax, x, y, fraction, color, f"arrow {name} {k}")
         marked = k == needed
+        edge = colours.good if marked else colours.text
         box = patches.FancyBboxPatch(
             (x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.1",
-            facecolor=look.background, edgecolor=look.good if marked else look.text, linewidth=2.2 if marked else 1,
-            zorder=3, gid=f"box {name} {k}",
+            facecolor=colours.background, edgecolor=edge, linewidth=2.2 if marked else 1, zorder=3,
+            gid=f"box {name} {k}",
         )  # fmt: skip
         ax.add_patch(box)
-        ax.text(x, y, f"$h_{{{k}}}$", color=look.text, fontsize=9 if k < 100 else 8, **middle)
-        label = {"color": look.good if marked else look.text, "fontsize": 7.5, "fontweight": "bold" if marked else None}
+        ax.text(x, y, f"$h_{{{k}}}$", color=colours.text, fontsize=9 if k < 100 else 8, **middle)
+        label = {"color": edge, "fontsize": 7.5, "fontweight": "bold" if marked else None}
         ax.text(x, y - 0.48, compact(fraction), gid=f"fraction {name} {k}", **label, **middle)
         if marked:
-            ax.text(x - WIDTH / 2, y + 0.37, "needed", color=look.good, fontsize=8, fontweight="bold", va="bottom")
+            ax.text(x - WIDTH / 2, y + 0.37, "needed", color=colours.good, fontsize=8, fontweight="bold", va="bottom")
     corner, shape = (len(times) - WIDTH / 2, y - HEIGHT / 2), "round,pad=0,rounding_size=0.26"
     loss = patches.FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=color, edgecolor="none", zorder=3)
     ax.add_patch(loss)
-    ax.text(len(times), y, "loss", color=look.background, fontsize=7.5, fontweight="bold", **middle)
+    ax.text(len(times), y, "loss", color=colours.background, fontsize=7.5, fontweight="bold", **middle)
 
 
 def _arrow(ax: Axes, x: float, y: float, fraction: float, color: str, gid: str, start: float | None = None) -> None:
@@ -138,11 +144,29 @@ def _arrow(ax: Axes, x: float, y: float, fraction: float, color: str, gid: str, 
     ax.add_patch(polygon)
 
 
-def _key(ax: Axes, y: float, count: int, dark: bool) -> None:
+def _key(ax: Axes, y: float, count: int, colours: Theme) -> None:
     """What the thicknesses stand for."""
-    look, step = theme(dark), (count + 0.7) / 6
-    ax.text(-0.4, y, "arrives\n(log scale)", color=look.text, fontsize=8, va="center")
+    step = (count + 0.7) / 6
+    ax.text(-0.4, y, "arrives\n(log scale)", color=colours.text, fontsize=8, va="center")
     for i, (fraction, words) in enumerate(((1.0, "100 %"), (0.1, "10 %"), (0.01, "1 %"), (1e-3, "0.1 %"), (0, "less"))):
         x = (i + 1) * step - 0.2
-        _arrow(ax, x - WIDTH / 2, y, fraction, look.soft, "key", start=x + 0.45)
-        ax.text(x + 0.52, y, words, color=look.text, fontsize=8, va="center")
+        _arrow(ax, x - WIDTH / 2, y, fraction, colours.soft, "key", start=x + 0.45)
+        ax.text(x + 0.52, y, words, color=colours.text, fontsize=8, va="center")
+
+
+def caption(diagnosis: Diagnosis) -> Caption:
+    shown = (
+        "The network at one step after another, from left to right. The arrows are the gradient of an output on its "
+        "way back, in the typical sequence: the thicker, the more arrives (the percentage under each box; the scale is "
+        "logarithmic). Where an arrow is a dotted line, practically nothing is left to learn from. The green box is "
+        "where the way that the task needs ends."
+    )
+    alt = []
+    for stage in diagnosis.stages:
+        t, fractions = followed(stage.flow)
+        first = int(boxes(t, stage.flow.lag)[0])
+        alt.append(f"{stage.name}: {part_of(fractions[first], f'the gradient of output {t}')} arrives at h_{first}")
+    return Caption(shown, f"The network unrolled, arrows back as thick as the gradient is strong. {'; '.join(alt)}.")
+
+
+FIGURE = Figure("unrolled", "The way back through time", ARRIVING, draw, caption)

@@ -1,0 +1,120 @@
+"""What the weights hear: the parameter gradient by lag, for each stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.figures.base import ARRIVING, Caption, Figure
+from jrnn.report.figures.style import FLOOR, Theme, legend, mark_lag, prepare, stage_styles, write_note
+from jrnn.wording import number, steps
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_heard_lags(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
+    """Draws ||G_tau|| (log axis) against the lag for each stage: what each lag puts into the weights' gradient.
+
+    sum_tau G_tau = dL/dparams. A triangle marks the effective horizon, by which the cumulated norm reaches 95 %. What
+    is under 1e-12 of the largest, zeros too, ends at the bottom. Where only a sample of the outputs was followed, a
+    band spans ||G_tau|| plus and minus its sampling error.
+
+    Args:
+      diagnosis: what to draw.
+      ax: matplotlib Axes to draw on; by default those of a new figure.
+      dark: colours for a dark background.
+    Returns:
+      The Axes; `.figure` is the Figure.
+    Raises:
+      InputError: matplotlib is not installed.
+    """
+    return FIGURE.plot(diagnosis, ax, dark)
+
+
+def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+    """As `plot_heard_lags` says."""
+    stages = diagnosis.stages
+    labels = (FIGURE.title, "lag τ: steps back in time", "‖G_τ‖ (loss per unit of weight)")
+    ax = prepare(ax, colours, *labels, len(stages) + 1)
+    curves = [heard(stage.flow.lag_norms) for stage in stages]
+    low = log_axis(ax, curves, colours)
+    for stage, curve, style in zip(stages, curves, stage_styles(len(stages), colours), strict=True):
+        horizon, errors = stage.flow.effective_horizon, stage.flow.lag_errors[: len(curve)]
+        if not stage.flow.exact and len(errors):
+            ends = (np.maximum(curve - errors, ax.get_ylim()[0]), curve + errors)
+            ax.fill_between(
+                np.arange(len(curve)), *ends, color=style["color"], alpha=0.13, linewidth=0, gid=f"error {stage.name}"
+            )
+        label = f"{stage.name}: 95 % from the last {steps(horizon)}"
+        ax.plot(ended(curve, low), linewidth=2, label=label, gid=f"heard {stage.name}", **style)
+        if horizon < len(curve):
+            at = max(float(np.nan_to_num(curve[horizon], posinf=low)), low)
+            ax.plot(
+                [horizon], [at], "v", color=style["color"], markersize=9, clip_on=False, gid=f"horizon {stage.name}"
+            )
+    mark_lag(ax, stages[-1].flow.lag, colours, "lag needed")
+    legend(ax, colours)
+    return ax
+
+
+def heard(norms: Any) -> np.ndarray:
+    """||G_tau|| without the initial state's lags at the end, which are exactly 0 where it is not learnt."""
+    norms = np.asarray(norms, float)
+    return norms[:-1] if len(norms) > 1 and norms[-1] == 0 else norms
+
+
+def ended(curve: np.ndarray, low: float) -> np.ndarray:
+    """The curve down to where it is gone for good, there at the bottom, and not drawn beyond; infinities are gaps."""
+    last = gone_from(curve, low)
+    kept = np.where(np.isfinite(curve) & (curve >= low), curve, np.nan)
+    if 0 < last < len(curve):
+        kept[last] = low
+    return kept
+
+
+def log_axis(ax: Axes, curves: list[np.ndarray], colours: Theme) -> float:
+    """A log axis from at least 1e-12 of the largest; returns its lower end and says so if something lies below."""
+    every = np.concatenate(curves)
+    known = every[np.isfinite(every) & (every > 0)]
+    high = min(known.max(initial=1e-300), 1e300) if known.size else 1.0
+    low = max(known.min(initial=high), FLOOR * high) if known.size else 0.1
+    ax.set_yscale("log", nonpositive="mask")
+    ax.set_ylim(10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high * 1.2)))
+    ax.yaxis.set_minor_formatter(lambda *_: "")
+    ax.set_xlim(0, max(max(len(curve) for curve in curves) - 1, 1))
+    gone = [lag for curve in curves if (lag := gone_from(curve, low)) < len(curve) - 1]
+    if gone:
+        write_note(ax, f"under {number(low)} (or 0) from lag {min(gone)}", colours, right=True)
+    return low
+
+
+def gone_from(curve: np.ndarray, low: float) -> int:
+    """The lag from which on all is under `low`; the number of lags if the last one is not."""
+    there = np.flatnonzero(~(curve < low))
+    return int(there[-1]) + 1 if len(there) else 0
+
+
+def caption(diagnosis: Diagnosis) -> Caption:
+    shown = (
+        "The same question asked of the weights: the part of their gradient that comes from so many steps back. "
+        f"{_sum(diagnosis)} The triangle is the lag by which 95 % of them are summed: what lies further back hardly "
+        "moves the weights."
+    )
+    alt = "; ".join(f"{s.name}: 95 % from the last {steps(s.flow.effective_horizon)}" for s in diagnosis.stages)
+    return Caption(shown, f"Norm of the parameter gradient from each lag. {alt}.")
+
+
+def _sum(diagnosis: Diagnosis) -> str:
+    """What the parts add up to; what to add where only some outputs were followed."""
+    caution = next((s.flow.judgement.caution for s in diagnosis.stages if s.flow.judgement.caution), "")
+    if caution:
+        return caution
+    flow = diagnosis.stages[-1].flow
+    said = f"; here they are estimated from {flow.outputs} outputs, spread evenly over all; the band is their error"
+    return f"The parts add up to the gradient that training uses{'' if flow.exact else said}."
+
+
+FIGURE = Figure("heard_lags", "What the weights hear", ARRIVING, draw, caption)
