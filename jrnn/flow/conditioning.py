@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from jrnn.flow.jacobian import take_out
@@ -32,11 +33,15 @@ def spectral_radius(J: Float[Array, "*B N N"]) -> Float[Array, "*B"]:
 @jax.jit
 def gelfand(power: Array) -> Array:
     """||J^(2^s)||^(2^-s) for an s at which the norm's constant no longer shows."""
-    log_radius = jnp.zeros(power.shape[:-2], power.dtype)
-    for s in range(jnp.finfo(power.dtype).nmant + 8):
-        # J^(2^s) = exp(2^s log_radius) power
-        power, gain = take_out(power if s == 0 else jnp.matmul(power, power, precision="highest"), log_radius * 0)
-        log_radius = log_radius + gain / 2.0**s
+    power, log_radius = take_out(power, jnp.zeros(power.shape[:-2], power.dtype))
+
+    def square(carried: tuple[Array, Array], weight: Array) -> tuple[tuple[Array, Array], None]:
+        power, log_radius = carried  # J^(2^s) = exp(2^s log_radius) power, weight = 2^-s
+        power, gain = take_out(jnp.matmul(power, power, precision="highest"), jnp.zeros_like(log_radius))
+        return (power, log_radius + gain * weight), None
+
+    weights = jnp.asarray(0.5 ** np.arange(1, jnp.finfo(power.dtype).nmant + 8), power.dtype)
+    (power, log_radius), _ = jax.lax.scan(square, (power, log_radius), weights)
     size = jnp.max(jnp.abs(power), axis=(-2, -1))  # 0 or 1, unless J was not finite
     return jnp.where(size == 0, 0, jnp.exp(log_radius) * size)
 

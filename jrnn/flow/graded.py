@@ -14,9 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jrnn.cells._base import static_cell
 from jrnn.types import Array, Shape
-from jrnn.unrolling import unroll
 
 DEAD = -(2**30)  # the exponent of a row that is zero
 FAR = 4096  # powers of two beyond which a float64 is zero
@@ -92,49 +90,44 @@ class Rotated(NamedTuple):
     """[*B]: the largest |cosine| between two rows that met since the sweep began."""
 
 
-@static_cell
-class Round:
-    """A cell whose step makes the rows m and k/2 + m orthogonal, for every m, then lets them change partners.
+def jacobi_round(state: Rotated) -> Rotated:
+    """Makes the rows m and k/2 + m orthogonal, for every m, then lets them change partners.
 
     tan = 2 rho c / (1 - rho^2 + sqrt((1 - rho^2)^2 + 4 rho^2 c^2)), rho <= 1 the ratio of lengths, c the cosine.
     """
+    exponent, rows = state.product
+    m = exponent.shape[-1] // 2
+    one, two = Graded(exponent[..., :m], rows[..., :m, :]), Graded(exponent[..., m:], rows[..., m:, :])
+    ahead = times_two_to(norms(two), jnp.clip(two.exponent - one.exponent, -FAR, FAR))
+    swap = (ahead > norms(one)) & (two.exponent > DEAD)
+    big = Graded(*(jnp.where(wide(swap, a), b, a) for a, b in zip(one, two, strict=True)))
+    small = Graded(*(jnp.where(wide(swap, a), a, b) for a, b in zip(one, two, strict=True)))
+    relative = norms(small) / norms(big)
+    rho = times_two_to(relative, jnp.maximum(small.exponent - big.exponent, -FAR))
+    c = jnp.sum(big.rows * small.rows, axis=-1) / (norms(big) * norms(small))
+    gap = 1 - rho**2
+    bottom = gap + jnp.sqrt(jnp.where(c == 0, 1, gap**2 + 4 * (rho * c) ** 2))
+    ratio = jnp.where(c == 0, 0, 2 * c / jnp.where(c == 0, 1, bottom))  # tan / rho, finite for rho = 0
+    cos = 1 / jnp.sqrt(1 + (ratio * rho) ** 2)
+    new_big = wide(cos, rows) * big.rows + wide(cos * ratio * rho**2 / relative, rows) * small.rows
+    new_small = wide(cos, rows) * small.rows - wide(cos * ratio * relative, rows) * big.rows
+    # the pair is not left sorted by length: rows that changed places would miss partners
+    one, two = jnp.where(wide(swap, rows), new_small, new_big), jnp.where(wide(swap, rows), new_big, new_small)
+    turned = jnp.concatenate([one, two], axis=-2)[..., partners(m), :]
+    exponents = exponent[..., partners(m)]
+    return Rotated(normalised(exponents, turned), jnp.maximum(state.cosine, jnp.max(jnp.abs(c), axis=-1)))
 
-    batch_shape: Shape
-    k: int
-    dtype: Any
 
-    def init(self, key: Array, input_size: int | None) -> tuple:
-        return ()
+def jacobi_sweep(state: Rotated) -> Rotated:
+    """k - 1 rounds, in which every two rows meet once; none where all are orthogonal already."""
+    k, dtype = state.product.rows.shape[-1], state.product.rows.dtype
 
-    def initial_state(self, params: tuple, batch_shape: Shape = ()) -> Rotated:
-        lead = (*batch_shape, *self.batch_shape)
-        return Rotated(identity(lead, self.k, self.dtype), jnp.full(lead, jnp.inf, self.dtype))
+    def rounds(state: Rotated) -> Rotated:
+        start = state._replace(cosine=jnp.zeros_like(state.cosine))
+        return jax.lax.fori_loop(0, k - 1, lambda _, state: jacobi_round(state), start)
 
-    def step(self, params: tuple, state: Rotated, x: Any) -> Rotated:
-        m = self.k // 2
-        exponent, rows = state.product
-        one, two = Graded(exponent[..., :m], rows[..., :m, :]), Graded(exponent[..., m:], rows[..., m:, :])
-        ahead = times_two_to(norms(two), jnp.clip(two.exponent - one.exponent, -FAR, FAR))
-        swap = (ahead > norms(one)) & (two.exponent > DEAD)
-        big = Graded(*(jnp.where(wide(swap, a), b, a) for a, b in zip(one, two, strict=True)))
-        small = Graded(*(jnp.where(wide(swap, a), a, b) for a, b in zip(one, two, strict=True)))
-        relative = norms(small) / norms(big)
-        rho = times_two_to(relative, jnp.maximum(small.exponent - big.exponent, -FAR))
-        c = jnp.sum(big.rows * small.rows, axis=-1) / (norms(big) * norms(small))
-        gap = 1 - rho**2
-        bottom = gap + jnp.sqrt(jnp.where(c == 0, 1, gap**2 + 4 * (rho * c) ** 2))
-        ratio = jnp.where(c == 0, 0, 2 * c / jnp.where(c == 0, 1, bottom))  # tan / rho, finite for rho = 0
-        cos = 1 / jnp.sqrt(1 + (ratio * rho) ** 2)
-        new_big = wide(cos, rows) * big.rows + wide(cos * ratio * rho**2 / relative, rows) * small.rows
-        new_small = wide(cos, rows) * small.rows - wide(cos * ratio * relative, rows) * big.rows
-        # each goes back to its own seat: rows sorted on the way would miss partners
-        one, two = jnp.where(wide(swap, rows), new_small, new_big), jnp.where(wide(swap, rows), new_big, new_small)
-        turned = jnp.concatenate([one, two], axis=-2)[..., partners(m), :]
-        exponents = exponent[..., partners(m)]
-        return Rotated(normalised(exponents, turned), jnp.maximum(state.cosine, jnp.max(jnp.abs(c), axis=-1)))
-
-    def output(self, params: tuple, state: Rotated, x: Any) -> tuple:
-        return ()
+    orthogonal = jnp.all(state.cosine <= k * float(jnp.finfo(dtype).eps))
+    return jax.lax.cond(orthogonal, lambda state: state, rounds, state)
 
 
 def wide(a: Array, like: Array) -> Array:
@@ -147,28 +140,14 @@ def partners(m: int) -> np.ndarray:
     return np.array([0, 1] if m == 1 else [0, m, *range(1, m - 1), *range(m + 1, 2 * m), m - 1])
 
 
-@static_cell
-class Sweep(Round):
-    """A cell whose step is k - 1 rounds, in which every two rows meet once; none when all were orthogonal."""
-
-    def step(self, params: tuple, state: Rotated, x: Any) -> Rotated:
-        def onward(state: Rotated) -> Rotated:
-            return unroll(rounds, (), None, length=self.k - 1, initial_state=state).final_state
-
-        rounds = Round(self.batch_shape, self.k, self.dtype)
-        start = state._replace(cosine=jnp.zeros_like(state.cosine))
-        done = jnp.all(state.cosine <= self.k * float(jnp.finfo(self.dtype).eps))
-        return jax.lax.cond(done, lambda _: state, onward, start)
-
-
 def orthogonal_rows(product: Graded) -> tuple[Graded, Array]:
     """(Sigma V^T of the product's singular value decomposition, longest row first; the largest |cosine| left)."""
     *lead, k = product.exponent.shape
     even = [(0, 0)] * len(lead) + [(0, k % 2)]  # a row of zeros is a partner for the last one
     padded = Graded(jnp.pad(product.exponent, even, constant_values=DEAD), jnp.pad(product.rows, [*even, (0, k % 2)]))
-    sweep = Sweep(tuple(lead), k + k % 2, product.rows.dtype)
-    start = sweep.initial_state(())._replace(product=padded)
-    found, cosine = unroll(sweep, (), None, length=SWEEPS, initial_state=start).final_state
+    start = Rotated(padded, jnp.full(lead, jnp.inf, product.rows.dtype))
+    # a fixed number, most of them skipped, because a loop that ends when it has converged has no reverse mode
+    found, cosine = jax.lax.fori_loop(0, SWEEPS, lambda _, state: jacobi_sweep(state), start)
     order = jnp.argsort(found.log_norms(), axis=-1, descending=True)[..., :k]
     rows = jnp.take_along_axis(found.rows, order[..., None], axis=-2)[..., :k]
     return Graded(jnp.take_along_axis(found.exponent, order, axis=-1), rows), cosine

@@ -11,12 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jrnn.cells import jit_by_cell
-from jrnn.cells._base import static_cell
 from jrnn.flow.graded import norms, orthogonal_rows
 from jrnn.flow.jacobian import check_causal, entering_states, jacobians
 from jrnn.flow.passes import Plan, Points, carry
-from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, size_of, wide_dtype
-from jrnn.unrolling import read, run, unroll
+from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, size_of, wide_dtype
+from jrnn.unrolling import read, run
 from jrnn.unrolling.checks import check_count, is_count
 from jrnn.unrolling.schedule import schedule_of
 
@@ -88,7 +87,7 @@ def window_singular_values(
       method: "explicit", from `jrnn.jacobians`, memory T N^2, all N directions; "matrix_free", never forming J: blocks
         of min(top + 8, N) columns to and fro by jvp and vjp of the step until they converge (subspace iteration),
         memory T N for the states and N top a window; "auto", explicit up to 2^25 elements of J.
-      iterations: products with A^T A at most; where they did not do, `converged` is False.
+      iterations: products with A^T A at most; where they are too few, `converged` is False.
     Returns:
       A `WindowSpectrum`.
     Raises:
@@ -152,10 +151,11 @@ def measured(cell: Any, plan: Plan, top: int, iterations: int, params: Any, q: A
         found, residual = orthogonal_rows(carry(cell, plan, params, q, transposed=False).product)
         logs, taken = found.log_norms()[..., :top], jnp.int32(0)
     else:
-        iteration = Alternate(cell, plan, top, q.shape[-1])
-        start = iteration.initial_state(params)._replace(basis=q)
-        _, logs, residual, taken = unroll(iteration, params, None, length=iterations, initial_state=start).final_state
-    return WindowSpectrum(logs, residual, residual <= float(jnp.finfo(plan.dtype).eps) ** 0.5, taken)
+        start = Ritz(q, jnp.zeros((*lead, top), plan.dtype), jnp.full(lead, jnp.inf, plan.dtype), jnp.int32(0))
+        iterate = partial(subspace_iteration, cell, plan, top, params)
+        # a fixed number: see orthogonal_rows
+        _, logs, residual, taken = jax.lax.fori_loop(0, iterations, lambda _, ritz: iterate(ritz), start)
+    return WindowSpectrum(logs, residual, is_converged(residual), taken)
 
 
 class Ritz(NamedTuple):
@@ -167,40 +167,25 @@ class Ritz(NamedTuple):
     taken: Array  # products with A^T A
 
 
-@static_cell
-class Alternate:
-    """A cell whose step is one product with A^T A, there by forward mode, back by reverse mode; none once converged.
+def subspace_iteration(cell: Any, plan: Plan, top: int, params: Any, ritz: Ritz) -> Ritz:
+    """One product with A^T A, there by forward mode, back by reverse mode; nothing once it has converged.
 
     A V = U R, R = X Sigma Y^T gives the values and v_i = V Y_i (Rayleigh-Ritz); V' of A^T U = V' S is the next basis.
     """
 
-    cell: Any
-    plan: Plan
-    top: int
-    k: int
+    def onward(ritz: Ritz) -> Ritz:
+        q, product = carry(cell, plan, params, ritz.basis, transposed=False)
+        found, cosine = orthogonal_rows(product)
+        basis = carry(cell, plan, params, q, transposed=True).q
+        rows = found.rows[..., :top, :] / norms(found)[..., :top, None]
+        v = matmul(ritz.basis, jnp.swapaxes(rows, -1, -2))
+        outside = v - matmul(basis, matmul(jnp.swapaxes(basis, -1, -2), v))
+        residual = jnp.maximum(cosine, jnp.max(jnp.linalg.norm(outside, axis=-2), axis=-1))
+        return Ritz(basis, found.log_norms()[..., :top], residual, ritz.taken + 1)
 
-    def init(self, key: Array, input_size: int | None) -> tuple:
-        return ()
+    return jax.lax.cond(jnp.all(is_converged(ritz.residual)), lambda ritz: ritz, onward, ritz)
 
-    def initial_state(self, params: Any, batch_shape: Shape = ()) -> Ritz:
-        plan, lead = self.plan, (*batch_shape, len(self.plan.windows), *self.plan.batch_shape)
-        basis = jnp.broadcast_to(jnp.eye(plan.size, self.k, dtype=plan.dtype), (*lead, plan.size, self.k))
-        logs, residual = jnp.zeros((*lead, self.top), plan.dtype), jnp.full(lead, jnp.inf, plan.dtype)
-        return Ritz(basis, logs, residual, jnp.int32(0))
 
-    def step(self, params: Any, ritz: Ritz, x: Any) -> Ritz:
-        def onward(ritz: Ritz) -> Ritz:
-            q, product = carry(self.cell, self.plan, params, ritz.basis, transposed=False)
-            found, cosine = orthogonal_rows(product)
-            basis = carry(self.cell, self.plan, params, q, transposed=True).q
-            rows = found.rows[..., : self.top, :] / norms(found)[..., : self.top, None]
-            v = matmul(ritz.basis, jnp.swapaxes(rows, -1, -2))
-            outside = v - matmul(basis, matmul(jnp.swapaxes(basis, -1, -2), v))
-            residual = jnp.maximum(cosine, jnp.max(jnp.linalg.norm(outside, axis=-2), axis=-1))
-            return Ritz(basis, found.log_norms()[..., : self.top], residual, ritz.taken + 1)
-
-        done = jnp.all(ritz.residual <= float(jnp.finfo(self.plan.dtype).eps) ** 0.5)
-        return jax.lax.cond(done, lambda ritz: ritz, onward, ritz)
-
-    def output(self, params: Any, ritz: Ritz, x: Any) -> tuple:
-        return ()
+def is_converged(residual: Array) -> Array:
+    """residual <= sqrt(eps)."""
+    return residual <= float(jnp.finfo(residual.dtype).eps) ** 0.5
