@@ -1,8 +1,14 @@
 """jrnn: recurrent networks for JAX that show where the gradient goes, mend it, and run at the speed of the hardware."""
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
+from jrnn import cures as cures
 from jrnn import flow as flow
+from jrnn import kernels as kernels
 from jrnn import training as training
 from jrnn.cells import Bidirectional as Bidirectional
 from jrnn.cells import BidirectionalState as BidirectionalState
@@ -54,4 +60,24 @@ from jrnn.unrolling import step as step
 from jrnn.unrolling import unroll as unroll
 from jrnn.unrolling import value_and_grads as value_and_grads
 
+if _TYPE_CHECKING:
+    from jrnn import data as data
+    from jrnn import interop as interop
+    from jrnn import report as report
+
 __version__ = _version("jrnn")
+
+_ROOMS = ("cells", "cures", "data", "flow", "initializers", "interop", "kernels", "report", "training")
+
+
+def __getattr__(name: str) -> _Any:
+    """The rooms that a first gradient does not need are imported when they are first asked for."""
+    if name in _ROOMS:
+        return _import_module(f"jrnn.{name}")
+    raise AttributeError(f"module 'jrnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names and the rooms, without the modules behind them."""
+    public = [name for name, value in globals().items() if name[0] != "_" and not isinstance(value, _ModuleType)]
+    return sorted([*public, *_ROOMS, "__version__"])
