@@ -33,7 +33,7 @@ class ClippingProof:
     """The parameter gradient of one real batch, split by lag, under two kinds of clipping; norms in loss per weight."""
 
     max_norm: float
-    """What is clipped to, so small that both clips act."""
+    """The global norm that is clipped to, so small that both clips act."""
     lag_norms: np.ndarray
     """[L]: ||G_tau|| without clipping, sum_tau G_tau = dL/dparams."""
     clipped_lag_norms: np.ndarray
@@ -73,7 +73,7 @@ class Diagnosis:
 
 
 def shows_diagnosis(show: Show, stages: int = 0) -> Show:
-    """`show` of a diagnosis, which refuses anything else, and one of fewer stages, before it begins."""
+    """`show`, which first checks that it is given a diagnosis with so many stages."""
 
     @wraps(show)
     def checked(diagnosis: Diagnosis, *args: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The page's sentences: what each figure shows and how to read it, what to try, and what the words mean."""
+"""The page's fixed sentences: what it is about, what to try, and what the words mean."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def html_page(diagnosis: Diagnosis, images: Images) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Escaped, and no line ends inside a number or before its percent sign."""
+    """The text escaped, so marked that no line ends inside a number or before its percent sign."""
     return NUMBER.sub(r'<span class="n">\g<0></span>', escape(text))
 
 
@@ -97,7 +97,7 @@ def _keys(diagnosis: Diagnosis) -> str:
 
 
 def _chapters(diagnosis: Diagnosis, images: Images) -> Iterator[str]:
-    """A heading and its figures each. What clipping cannot do is said even where there is no picture of it."""
+    """For each chapter its heading and its figures."""
     chosen = [figure for figure in FIGURES if figure.name in images or figure.is_told(diagnosis)]
     for title, own in groupby(chosen, key=lambda figure: figure.chapter):
         figures = "\n".join(_figure(figure, diagnosis, images.get(figure.name)) for figure in own)

@@ -19,7 +19,7 @@ ASCII = {
 
 
 def spelled_out(error: UnicodeError) -> tuple[str, int]:
-    """The characters that an encoding lacks in ASCII; those without a spelling as Python writes them, \\u4e2d."""
+    """Spells the characters that an encoding lacks in ASCII; those without a spelling as Python does, \\u4e2d."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
@@ -35,7 +35,7 @@ def plain(text: str, encoding: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """The text with the parts of a path that the locale could not decode read as the UTF-8 they mostly are."""
+    """The text; parts of a path that the locale could not decode are read as UTF-8, which they mostly are."""
     return re.sub(
         "[\udc80-\udcff]+", lambda part: part[0].encode(errors="surrogateescape").decode(errors="replace"), text
     )

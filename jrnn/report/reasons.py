@@ -69,19 +69,19 @@ def _long_run(flow: FlowSummary) -> str:
 
 def _gates(flow: FlowSummary) -> list[str]:
     found = []
-    for one in flow.theory:
-        if one.gate:
-            low, middle, high = (number(value) for value in one.half_life_quantiles)
-            where = f" of layer {one.layer}" if one.layer else ""
+    for layer in flow.theory:
+        if layer.gate:
+            low, middle, high = (number(value) for value in layer.half_life_quantiles)
+            where = f" of layer {layer.layer}" if layer.layer else ""
             found.append(
-                f"The {'forget' if one.gate == 'f' else 'update'} gate{where} alone halves what a typical unit holds "
+                f"The {'forget' if layer.gate == 'f' else 'update'} gate{where} alone halves what a typical unit holds "
                 f"in {middle} steps (80 % of the units: {low} to {high})."
             )
     return found
 
 
 def _bound(flow: FlowSummary) -> str:
-    bounds = [one.norm_gain for one in flow.theory if not math.isnan(one.norm_gain)]
+    bounds = [layer.norm_gain for layer in flow.theory if not math.isnan(layer.norm_gain)]
     if len(bounds) != 1 or not 0 < bounds[0] < 1:
         return ""
     return (

@@ -81,7 +81,7 @@ def _growth(stages: tuple[Stage, ...]) -> list[Row]:
     reach = tuple(("at least " if f.reach_is_bound else "") + steps(f.reach) for f in flows)
     return [
         Row("Reach and growth", "1 % still reaches back", reach),
-        Row("Reach and growth", "the first step leaves", tuple(percentage(f.entry) for f in flows)),
+        Row("Reach and growth", "left after the first step", tuple(percentage(f.entry) for f in flows)),
         Row("Reach and growth", "growth per step after it", tuple(nats(f.growth) for f in flows)),
         Row("Reach and growth", "so the gradient", tuple(halving(f.growth) for f in flows)),
     ]

@@ -29,7 +29,7 @@ class ClippingFacts:
 
 
 def measured(history: Mapping[str, np.ndarray]) -> np.ndarray:
-    """[updates] of bool: where delta_late is a number; where it was not measured it is NaN."""
+    """[updates] of bool: whether delta_late was measured; where it was not it is NaN."""
     return ~np.isnan(np.asarray(history.get("delta_late", ()), float))
 
 

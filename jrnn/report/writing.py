@@ -22,10 +22,10 @@ from jrnn.types import InputError
 def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> list[Path]:
     """Writes `report.html`, `report.json` and one PNG a figure into `directory`, which is made if needed.
 
-    All is drawn before the first file is written, and all is written before the first file gets its name, so what fails
-    leaves an older report as it was, and no part of a new one. Figures are drawn
-    where the diagnosis has their numbers: those of training where something was trained (and that was logged), `gates`
-    for gated cells, `window_bands` and `lyapunov` where they were measured.
+    Everything is drawn before the first file is written, and written before the first file gets its name: a failure
+    leaves an older report as it was, and no part of a new one. A figure is drawn if the diagnosis has its numbers:
+    those of training if something was trained (and that was logged), `gates` for gated cells, `window_bands` and
+    `lyapunov` if they were measured.
 
     Returns:
       The paths written: the page, the JSON file, then the figures.
@@ -48,7 +48,7 @@ def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> lis
 
 
 def _json_text(diagnosis: Diagnosis) -> str:
-    """One line a part: readable, and not a line for each of thousands of numbers."""
+    """The JSON with one line for each part, so that thousands of numbers do not take a line each."""
     parts = {key: json.dumps(value, allow_nan=False, ensure_ascii=False) for key, value in to_json(diagnosis).items()}
     lines = (f"{json.dumps(key)}: {json.dumps(json.loads(decoded(part)))}" for key, part in parts.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -58,8 +58,8 @@ STYLE = ["default", {"svg.hashsalt": "jrnn", "svg.fonttype": "path", "figure.dpi
 
 
 def _render(diagnosis: Diagnosis, figure: Figure) -> tuple[bytes, bytes, bytes]:
-    """One figure as (SVG, SVG for a dark background, PNG), whatever the user's own style; the same diagnosis gives the
-    same bytes. The layout, half the work, is found once: the dark figure differs in its colours alone."""
+    """One figure as (SVG, SVG for a dark background, PNG). The same diagnosis gives the same bytes, whatever style the
+    user has set. The layout takes half the time and is computed once: the dark figure differs in its colours alone."""
     with require("matplotlib.style").context(STYLE):
         light, dark = cast("list[Any]", [figure.plot(diagnosis, dark=dark).figure for dark in (False, True)])
         light.draw_without_rendering()

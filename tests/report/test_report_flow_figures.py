@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from jrnn.report import (
     plot_clipping_proof,
@@ -68,6 +69,8 @@ def test_every_diagnosis_can_be_drawn_and_named(make):
         ax = figure.plot(value, dark=make is samples.gated)
         ax.figure.draw_without_rendering()
         assert np.isfinite([ax.get_xlim(), ax.get_ylim()]).all() and ax.get_title("left").startswith(figure.title)
+        (title,) = (item for item in ax.findobj(Text) if item.get_text() == ax.get_title("left"))
+        assert title.get_window_extent().x1 <= ax.figure.bbox.x1  # a long title would be cut off
         assert all(figure.caption(value))
 
 

@@ -98,7 +98,7 @@ def test_terminal_rows():
         "at lag 32 0.17 % 20 %",
         "at lag 63 (the task needs it) 3.4e-04 % 4.3 %",
         "1 % still reaches back 23 steps at least 63 steps",
-        "the first step leaves 82 % 95 %",
+        "left after the first step 82 % 95 %",
         "growth per step after it -0.200 nats -0.050 nats",
         "halves in 3.47 steps halves in 13.9 steps",
         "updates skipped (not finite) 0",
@@ -118,7 +118,7 @@ def test_a_loss_of_the_first_step_alone_is_told_from_fading():
     text = " ".join(printed(value, 200).split())
     for words in (
         "at lag 111 (the task needs it) 0.89 %",
-        "the first step leaves 7 %",
+        "left after the first step 7 %",
         "so the gradient halves in 37 steps",
     ):
         assert words in text

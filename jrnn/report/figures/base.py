@@ -41,18 +41,18 @@ class Figure:
     """One figure: its names, when there is one, how it is drawn and what is said of it."""
 
     name: str
-    """The PNG file is called so."""
+    """The name of its PNG file, without the ending."""
     title: str
-    """Above the axes, and as the figure's heading on the page."""
+    """The title above the axes and the heading on the page."""
     chapter: str
-    """The chapter of the page that it stands in."""
+    """The heading of the page under which it stands."""
     draw: Callable[[Diagnosis, Axes | None, Theme], Axes]
-    """Draws a diagnosis that `is_measured` on the axes, or on those of a new figure, in these colours."""
+    """Draws a diagnosis that `is_measured` on the axes (None: those of a new figure) in these colours."""
     caption: Callable[[Diagnosis], Caption]
     is_measured: Callable[[Diagnosis], bool] = has_stages
     """Whether the diagnosis holds what is drawn."""
     lacking: str = "one without stages"
-    """What a diagnosis is that does not, for the error."""
+    """What was given where it does not, for the error."""
     needed: str = "one with a stage at least"
     """What is needed instead."""
     is_told: Callable[[Diagnosis], bool] = lambda diagnosis: False

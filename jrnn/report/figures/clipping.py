@@ -43,7 +43,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
     skipped = np.asarray(history.get("skipped", np.zeros(len(norms)))) > 0
     rest = "no clipping: max_norm is not set" if facts.max_norm is None else "not clipped"
     share = f"clipped: {percentage(facts.clipped_share)} of the updates"
-    ax = prepare(ax, colours, FIGURE.title, "update", "gradient norm before clipping", 1 + bool(skipped.any()))
+    ax = prepare(ax, colours, FIGURE.title, "update", "gradient norm before clipping", 2 - (facts.max_norm is None))
     ax.set_yscale("log", nonpositive="mask")
     drawn = np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
     dots: dict[str, Any] = {
@@ -64,7 +64,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
             at, np.full(len(at), 0.98), "x", color=colours.text, transform=top, label=label, gid="skipped", markersize=6
         )
     ax.set_xlim(0, len(norms) + 1)
-    legend(ax, colours, columns=2 if skipped.any() else 3)
+    legend(ax, colours, columns=2)
     return ax
 
 

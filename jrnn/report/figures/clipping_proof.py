@@ -37,16 +37,16 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
     """As `plot_clipping_proof` says."""
     proof = diagnosis.clipping_proof
     assert proof is not None
-    labels = (FIGURE.title, "lag τ: steps back in time", "‖G_τ‖ / ‖G_0‖")
+    labels = (FIGURE.title, "lag τ: steps back in time", "‖$G_\\tau$‖ / ‖$G_0$‖")
     ax = prepare(ax, colours, *labels, 3)
     limit = f"clipped to {number(proof.max_norm)}"
     marks: dict[str, Any] = {"marker": "o", "markersize": 5, "markerfacecolor": "none", "linestyle": "none"}
     per_step = f"clipped to {number(proof.step_max_norm)}" if proof.step_max_norm is not None else "clipped"
     curves: tuple[tuple[str, np.ndarray, str, dict[str, Any]], ...] = (
         ("not clipped", proof.lag_norms, colours.before, {"linewidth": 2}),
-        (f"global norm {limit}: the same", proof.clipped_lag_norms, colours.after, marks),
+        (f"global norm {limit}: the same split", proof.clipped_lag_norms, colours.after, marks),
         (
-            f"each step's δ_t {per_step}: another",
+            f"each step's $\\delta_t$ {per_step}: another split",
             proof.per_step_lag_norms,
             colours.soft,
             {"linewidth": 2, "linestyle": "--"},

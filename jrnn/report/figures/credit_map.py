@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEW = 6
-"""Up to so many outputs each is a strip; more make a map."""
+"""Up to this many outputs, each is drawn as a strip; more make a map."""
 
 
 def plot_credit_map(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
@@ -56,7 +56,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
         part.grid(False)
         part.set_facecolor(colours.background)
         color_axes(part, colours)
-    parts[-1].set_xlabel("state h_k: time k (step)", color=colours.text)
+    parts[-1].set_xlabel("state $h_k$: time k (step)", color=colours.text)
     bar = ax.figure.colorbar(mesh, ax=parts, pad=0.02, aspect=14 if strips else 28)
     bar.set_label("‖part(t, k)‖ (loss per unit of state)", color=colours.text)
     bar.outline.set_visible(False)
@@ -67,7 +67,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
 
 
 def _colors(credits: list[np.ndarray], colours: Theme) -> tuple[Any, Any]:
-    """The colour map, strong parts far from the background, and one logarithmic scale for all."""
+    """The colour map and one logarithmic scale for all stages."""
     every = np.concatenate([np.ravel(credit) for credit in credits]).astype(float)
     known = every[np.isfinite(every) & (every > 0)]
     high = known.max(initial=1e-300) if known.size else 1.0
@@ -80,7 +80,7 @@ def _colors(credits: list[np.ndarray], colours: Theme) -> tuple[Any, Any]:
 
 
 def shown(credit: np.ndarray, times: np.ndarray, norm: Any) -> np.ndarray:
-    """What is drawn: masked for k > t; zeros and what is too small below the scale, infinities and NaN above it."""
+    """The values to draw: none for k > t; zeros and tiny ones lie below the scale, infinities and NaN above it."""
     values = np.array(credit, float)
     values = np.where(np.isfinite(values), np.maximum(values, 0.5 * norm.vmin), 2 * norm.vmax)
     return np.ma.masked_array(values, mask=np.arange(values.shape[1]) > np.asarray(times)[:, None])
@@ -104,9 +104,9 @@ def _strips(ax: Axes, stages: tuple[Stage, ...], colors: Any, norm: Any, colours
             names.append(name.replace(" ", "\n", 1) if alone else f"{name},\nt = {t}")
             row += 1
     if alone:
-        ax.set_ylabel(f"output y_t, t = {stages[-1].flow.output_times[-1]}", color=colours.text)
+        ax.set_ylabel(f"output $y_t$, t = {stages[-1].flow.output_times[-1]}", color=colours.text)
     else:
-        ax.set_ylabel("output y_t, t in steps", color=colours.text)
+        ax.set_ylabel("output $y_t$, t in steps", color=colours.text)
     ax.set_yticks(range(row), names, fontsize=9)
     ax.set_ylim(row - 0.4, -0.6)
     ax.set_xlim(-0.5, stages[-1].flow.credit.shape[1] - 0.5)
@@ -128,7 +128,7 @@ def _map(ax: Axes, stage: Stage, colors: Any, norm: Any, colours: Theme) -> Any:
     mesh.set_rasterized(True)
     span = np.array([max(flow.lag, times[0]), times[-1]])
     ax.plot(span - flow.lag, span, color=colours.good, linewidth=2, linestyle="-.", gid="needed-lag")
-    ax.set_ylabel("output y_t: time t (step)", color=colours.text)
+    ax.set_ylabel("output $y_t$: time t (step)", color=colours.text)
     ax.text(0.97, 0.05, sentence_case(stage.name), transform=ax.transAxes, ha="right", color=colours.text, fontsize=10,
             bbox=label_box(colours))  # fmt: skip
     ax.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
@@ -138,7 +138,7 @@ def _map(ax: Axes, stage: Stage, colors: Any, norm: Any, colours: Theme) -> Any:
 
 
 def _key(drawn: list[Any], norm: Any, colours: Theme) -> list[Any]:
-    """Handles for the line and for what the colour scale does not hold."""
+    """Legend entries for the line and for the colours that are not on the scale."""
     lines, patches = require("matplotlib.lines"), require("matplotlib.patches")
     every = np.concatenate([values.compressed() for values in drawn])
     found = [lines.Line2D([], [], color=colours.good, linewidth=2, linestyle="-.", label="lag needed")]

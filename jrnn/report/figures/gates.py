@@ -43,7 +43,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
     x, rows = "lag τ: steps back in time", -(-len(gates) // 4)
     ax = prepare(ax, colours, f"{FIGURE.title}, {stage.name}", "" if paths else x, "", rows, 5.6 if paths else 3.9)
     parts = split(ax, (1.0, 1.0)) if paths else [ax]
-    furnish(ax, colours, "" if paths else x, "‖G_τ‖ of the gate's\nweights (loss per unit)")
+    furnish(ax, colours, "" if paths else x, "‖$G_\\tau$‖ of the gate's\nweights (loss per unit)")
     _curves(ax, {f"gate {name}": heard(norms) for name, norms in gates.items()}, colours, 4)
     if paths:
         furnish(parts[1], colours, x, "fraction of the gradient\nthat arrives")
@@ -54,7 +54,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
 
 
 def _curves(ax: Axes, curves: dict[str, np.ndarray], colours: Theme, columns: int) -> None:
-    """One line a name, told apart by colour and dashes."""
+    """Draws one line for each name; they differ in colour and dashes."""
     low = log_axis(ax, list(curves.values()), colours)
     for i, (name, curve) in enumerate(curves.items()):
         style = {"color": colours.lines[i % len(colours.lines)], "linestyle": DASHES[i % len(DASHES)]}

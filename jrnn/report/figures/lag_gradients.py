@@ -37,7 +37,7 @@ def plot_heard_lags(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool 
 def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
     """As `plot_heard_lags` says."""
     stages = diagnosis.stages
-    labels = (FIGURE.title, "lag τ: steps back in time", "‖G_τ‖ (loss per unit of weight)")
+    labels = (FIGURE.title, "lag τ: steps back in time", "‖$G_\\tau$‖ (loss per unit of weight)")
     ax = prepare(ax, colours, *labels, len(stages) + 1)
     curves = [heard(stage.flow.lag_norms) for stage in stages]
     low = log_axis(ax, curves, colours)
@@ -61,13 +61,13 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
 
 
 def heard(norms: Any) -> np.ndarray:
-    """||G_tau|| without the initial state's lags at the end, which are exactly 0 where it is not learnt."""
+    """||G_tau|| without the last lag, that of the initial state, where it is exactly 0: the state is not learnt."""
     norms = np.asarray(norms, float)
     return norms[:-1] if len(norms) > 1 and norms[-1] == 0 else norms
 
 
 def ended(curve: np.ndarray, low: float) -> np.ndarray:
-    """The curve down to where it is gone for good, there at the bottom, and not drawn beyond; infinities are gaps."""
+    """The curve up to the lag from which on it stays below `low`, where it ends at the bottom; infinities are gaps."""
     last = gone_from(curve, low)
     kept = np.where(np.isfinite(curve) & (curve >= low), curve, np.nan)
     if 0 < last < len(curve):
@@ -76,7 +76,7 @@ def ended(curve: np.ndarray, low: float) -> np.ndarray:
 
 
 def log_axis(ax: Axes, curves: list[np.ndarray], colours: Theme) -> float:
-    """A log axis from at least 1e-12 of the largest; returns its lower end and says so if something lies below."""
+    """Sets a log axis that spans at most 12 decades; returns its lower end. A note tells where curves fall below it."""
     every = np.concatenate(curves)
     known = every[np.isfinite(every) & (every > 0)]
     high = min(known.max(initial=1e-300), 1e300) if known.size else 1.0
@@ -92,7 +92,7 @@ def log_axis(ax: Axes, curves: list[np.ndarray], colours: Theme) -> float:
 
 
 def gone_from(curve: np.ndarray, low: float) -> int:
-    """The lag from which on all is under `low`; the number of lags if the last one is not."""
+    """The lag from which on every value is below `low`; the number of lags if there is none."""
     there = np.flatnonzero(~(curve < low))
     return int(there[-1]) + 1 if len(there) else 0
 
@@ -108,7 +108,7 @@ def caption(diagnosis: Diagnosis) -> Caption:
 
 
 def _sum(diagnosis: Diagnosis) -> str:
-    """What the parts add up to; what to add where only some outputs were followed."""
+    """A sentence on what the parts add up to, and how well that is known."""
     caution = next((s.flow.judgement.caution for s in diagnosis.stages if s.flow.judgement.caution), "")
     if caution:
         return caution

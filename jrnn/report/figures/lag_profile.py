@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CEILING = 1e12
-"""What lies above it, infinities too, is drawn at the edge, with a note; so is what lies below FLOOR."""
+"""Fractions above it (infinities, too) or below FLOOR are drawn at the edge, with a note."""
 
 
 def plot_lag_profile(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
@@ -57,12 +57,12 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
 
 
 def there(flow: FlowSummary) -> np.ndarray:
-    """What arrives at the lags that some output has before it; beyond, where sequences are too short, is nothing."""
+    """What arrives, up to the longest lag that a sequence is long enough for."""
     return np.asarray(flow.arriving, float)[: max(int(np.max(flow.output_times, initial=1)), 1)]
 
 
 def clip(fractions: np.ndarray) -> np.ndarray:
-    """Fractions within [FLOOR, CEILING]; of a run outside only the ends stay, so that a curve stops at the edge."""
+    """Fractions clipped to [FLOOR, CEILING]; NaN inside a run of clipped ones, so that the curve stops at the edge."""
     fractions = np.asarray(fractions, float)
     outside = (fractions < FLOOR) | (fractions > CEILING)
     padded = np.concatenate([[True], outside, [True]])
@@ -129,7 +129,7 @@ def _intervals(ax: Axes, stages: tuple[Stage, ...], colours: Theme) -> None:
 
 
 def _write_notes(ax: Axes, notes: list[tuple[int, str]], colours: Theme) -> None:
-    """The notes in the lower corner that the curves leave free: on the right if all of them stop in the left half."""
+    """Writes the notes in a lower corner that is free: on the right if all curves stop in the left half."""
     right = all(2 * lag < ax.get_xlim()[1] for lag, _ in notes)
     style = {"color": colours.text, "fontsize": 9, "va": "bottom", "bbox": label_box(colours), "gid": "note"}
     for row, (_, note) in enumerate(reversed(notes)):
@@ -144,7 +144,7 @@ def _write_notes(ax: Axes, notes: list[tuple[int, str]], colours: Theme) -> None
 
 
 def _limits(ax: Axes, curves: list[np.ndarray], intervals: list[Any]) -> None:
-    """From 0.1 % or less to 1 or more, with room above for the label of the needed lag."""
+    """Sets the axes: from 0.1 % or less to 1 or more, with room above for the label of the lag needed."""
     shown = np.concatenate([np.ravel(curve) for curve in (*curves, *intervals)]).astype(float)
     shown = np.clip(shown[~np.isnan(shown)], FLOOR, CEILING)
     low, high = (shown.min(), shown.max()) if shown.size else (1.0, 1.0)

@@ -51,7 +51,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
     chosen = [(s, s.flow.spectrum, style) for s, style in zip(diagnosis.stages, styles, strict=True)]
     drawn = [(stage, found, style) for stage, found, style in chosen if found is not None]
     lag = drawn[-1][0].flow.lag
-    gated = any(one.gate for stage, _, _ in drawn for one in stage.flow.theory)
+    gated = any(layer.gate for stage, _, _ in drawn for layer in stage.flow.theory)
     rows = len(drawn) + (lag > 0) + gated
     ax = prepare(ax, colours, FIGURE.title, "", "", rows, 4.1)
     ax, beside = split(ax, (2.5, 1.0), beside=True)
@@ -63,7 +63,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
     places = [_beside(beside, i, stage, found, style, colours) for i, (stage, found, style) in enumerate(drawn)]
     handles = ax.get_legend_handles_labels()[0]
     if gated:
-        handles.append(_handle(colours.soft, "its keeping gate alone", linewidth=1.2, linestyle=":"))
+        handles.append(_handle(colours.soft, "the keeping gate alone", linewidth=1.2, linestyle=":"))
     if lag:
         need = math.log(VANISHED) / lag
         for part in (ax, beside):
@@ -100,11 +100,11 @@ def _spectrum(ax: Axes, stage: Stage, found: MeasuredSpectrum, style: dict[str, 
     else:
         ax.fill_between(i, values - errors, values + errors, color=style["color"], alpha=0.3, linewidth=0)
         ax.plot(i, values, linewidth=2, label=stage.name, gid=f"exponents {stage.name}", **style)
-    for one in stage.flow.theory:
-        if one.gate:
-            units = np.arange(1, len(one.half_lives) + 1) / found.size
+    for layer in stage.flow.theory:
+        if layer.gate:
+            units = np.arange(1, len(layer.half_lives) + 1) / found.size
             color = {"color": style["color"], "linewidth": 1.2, "linestyle": ":"}
-            ax.plot(units, one.gate_exponents, gid=f"gate {one.layer} {stage.name}", **color)
+            ax.plot(units, layer.gate_exponents, gid=f"gate {layer.layer} {stage.name}", **color)
     known = values[np.isfinite(values)]
     return float(known.min(initial=0.0))
 
@@ -114,18 +114,21 @@ def expectations(theory: tuple[Expected, ...]) -> tuple[float, float, float]:
 
     The Jacobian of a stack is block triangular: its spectrum is the union of its layers', bounded by the largest.
     """
-    fields = [one for one in theory if not math.isnan(one.gain)]
+    fields = [layer for layer in theory if not math.isnan(layer.gain)]
     if not fields or len(fields) < len(theory):
         return math.nan, math.nan, math.nan
-    bound = max(one.norm_gain for one in fields)
-    largest, mean = max(one.largest_exponent for one in fields), float(np.mean([one.mean_exponent for one in fields]))
+    bound = max(layer.norm_gain for layer in fields)
+    largest, mean = (
+        max(layer.largest_exponent for layer in fields),
+        float(np.mean([layer.mean_exponent for layer in fields])),
+    )
     return largest, mean, math.log(bound) if bound > 0 else -math.inf
 
 
 def _beside(
     ax: Axes, index: int, stage: Stage, found: MeasuredSpectrum, style: dict[str, Any], colours: Theme
 ) -> list[float]:
-    """Measured and expected, largest and mean; returns what theory gave."""
+    """Draws measurement and theory, largest and mean, in the strip; returns the values that theory gave."""
     largest, mean, bound = expectations(stage.flow.theory)
     color, at = style["color"], STAGE * index
     measured = (float(found.exponents[0]), found.mean_exponent)
@@ -147,7 +150,7 @@ def _beside(
 
 
 def _strip_axis(ax: Axes, stages: int, theory: bool, colours: Theme) -> None:
-    """Names of the columns, and what the marks are."""
+    """Sets the names of the columns and the legend of the strip."""
     middle = STAGE / 2 * (stages - 1) + 0.11
     ax.set_xticks([middle, COLUMN + middle], ["largest", "mean"], fontsize=9)
     ax.set_xlim(-0.6, COLUMN + 2 * middle + 0.6)
@@ -163,7 +166,7 @@ def _strip_axis(ax: Axes, stages: int, theory: bool, colours: Theme) -> None:
 
 
 def _note(spectra: list[MeasuredSpectrum], lowest: float) -> str:
-    """What the picture does not hold."""
+    """A note on exponents that the picture cannot show."""
     dead = max(int(np.isneginf(found.exponents).sum()) for found in spectra)
     lines = [f"−∞: {dead} direction{'s die' if dead > 1 else ' dies'} at once"] if dead else []
     missing = spectra[-1].size - len(spectra[-1].exponents)
@@ -193,7 +196,7 @@ def caption(diagnosis: Diagnosis) -> Caption:
         shown += "The thin dotted curve is what the gate that keeps the state would do to each unit alone. "
     found = last.spectrum
     if found is not None and found.warnings:
-        shown += f"Not to be trusted to the last digit, {'; '.join(found.warnings)}."
+        shown += f"Do not trust the last digits ({'; '.join(found.warnings)})."
     alt = "; ".join(
         f"{s.name}: largest {s.flow.spectrum.exponents[0]:+.3f} ± {s.flow.spectrum.standard_errors[0]:.3f}"
         for s in diagnosis.stages
@@ -204,7 +207,7 @@ def caption(diagnosis: Diagnosis) -> Caption:
 
 FIGURE = Figure(
     "lyapunov",
-    "Growth in the long run, measured and expected",
+    "Growth in the long run",
     WHY,
     draw,
     caption,

@@ -37,7 +37,7 @@ def plot_singular_values(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: 
 def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
     """As `plot_singular_values` says."""
     stages = diagnosis.stages
-    ylabel = "singular value of J_t (factor a step)"
+    ylabel = "singular value of $J_t$ (factor a step)"
     ax = prepare(ax, colours, FIGURE.title, "direction i, the strongest first", ylabel, len(stages))
     every = np.concatenate([np.ravel(stage.flow.singular_values) for stage in stages]).astype(float)
     finite = every[np.isfinite(every)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FLOOR = 1e-12
 """Of the largest value: what is smaller, zeros too, is drawn at the edge of a logarithmic scale."""
 DENSE = 3000
-"""From so many points on, they are stored as pixels in a vector figure, so that the file stays small."""
+"""More points than this are stored as pixels in a vector figure, so that the file stays small."""
 SIZE = (4.8, 3.9)
 """Inches. Narrow on purpose: shown 360 px wide on a phone, 10 pt letters are still 10 px high."""
 
@@ -65,7 +65,7 @@ DARK = Theme(
 def prepare(
     ax: Axes | None, colours: Theme, title: str, xlabel: str, ylabel: str, legend_rows: int, height: float = SIZE[1]
 ) -> Axes:
-    """Axes with title, labels and grid; a new figure if `ax` is None. The legend gets room under the title.
+    """`ax`, by default that of a new figure, with title, labels and grid. The legend gets room under the title.
 
     Raises:
       InputError: `ax` is no Axes, or matplotlib is not installed.
@@ -90,7 +90,7 @@ def furnish(ax: Axes, colours: Theme, xlabel: str, ylabel: str) -> None:
 
 
 def split(ax: Axes, ratios: tuple[float, ...], beside: bool = False) -> list[Axes]:
-    """`ax` and new axes that share the place it had, one under the other or side by side, in these proportions."""
+    """Divides the place of `ax` between it and new axes, one under the other or side by side, in these proportions."""
     figure, place, count, total = ax.figure, ax.get_subplotspec(), len(ratios), sum(ratios)
     if place is not None:
         grid = place.subgridspec(1, count, width_ratios=ratios) if beside else None

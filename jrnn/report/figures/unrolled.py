@@ -129,7 +129,7 @@ def _row(
 
 
 def _arrow(ax: Axes, x: float, y: float, fraction: float, color: str, gid: str, start: float | None = None) -> None:
-    """From the right into the box at x: a shaft with a head, or a dotted line for next to nothing."""
+    """Draws an arrow from the right to the box at x; a dotted line for next to nothing."""
     tip, tail = x + WIDTH / 2 + 0.03, (x + 1 - WIDTH / 2 if start is None else start)
     size = thickness(fraction)
     if size == 0:
@@ -145,7 +145,7 @@ def _arrow(ax: Axes, x: float, y: float, fraction: float, color: str, gid: str, 
 
 
 def _key(ax: Axes, y: float, count: int, colours: Theme) -> None:
-    """What the thicknesses stand for."""
+    """Draws what the thicknesses stand for."""
     step = (count + 0.7) / 6
     ax.text(-0.4, y, "arrives\n(log scale)", color=colours.text, fontsize=8, va="center")
     for i, (fraction, words) in enumerate(((1.0, "100 %"), (0.1, "10 %"), (0.01, "1 %"), (1e-3, "0.1 %"), (0, "less"))):

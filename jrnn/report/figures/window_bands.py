@@ -44,7 +44,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
     """As `plot_window_bands` says."""
     stages = [stage for stage in diagnosis.stages if stage.flow.windows is not None]
     last = stages[-1].flow
-    ax = prepare(ax, colours, FIGURE.title, "lag: steps back in time", "ln σ_i (nats)", len(stages) + 2)
+    ax = prepare(ax, colours, FIGURE.title, "lag: steps back in time", "ln $\\sigma_i$ (nats)", len(stages) + 2)
     styles = stage_styles(len(diagnosis.stages), colours)[-len(stages) :]
     values = [_stage(ax, stage, style) for stage, style in zip(stages, styles, strict=True)]
     every = np.concatenate(values)
@@ -89,7 +89,7 @@ def _stage(ax: Axes, stage: Stage, style: dict[str, Any]) -> np.ndarray:
 
 
 def _factor_axis(ax: Axes, colours: Theme) -> None:
-    """The same as factors on the right."""
+    """Adds an axis on the right with the same values as factors."""
     right = ax.secondary_yaxis("right", functions=(lambda nats: nats / np.log(10), lambda power: power * np.log(10)))
     right.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(6, integer=True))
     right.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$" if power else "1")
@@ -99,7 +99,7 @@ def _factor_axis(ax: Axes, colours: Theme) -> None:
 
 
 def _key(colours: Theme, flow: FlowSummary) -> list[Any]:
-    """What the bands and the line stand for."""
+    """Legend entries for the bands and the line."""
     lines, patches = require("matplotlib.lines"), require("matplotlib.patches")
     windows = flow.windows
     assert windows is not None
