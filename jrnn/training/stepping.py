@@ -17,6 +17,7 @@ from jrnn.training.deltas import grads_and_delta
 from jrnn.training.nonfinite import options_of
 from jrnn.training.objectives import loss_and_metrics
 from jrnn.training.probing import probe_metrics
+from jrnn.training.random_streams import RandomStream, stream_key
 from jrnn.types import Array, InputError, Params, number_of
 from jrnn.unrolling import unroll
 
@@ -28,7 +29,6 @@ def initial_weights(
 ) -> dict[str, Any]:
     """{"cell": ..., "loss": ...}: those given, or drawn from the seed for inputs like batch["x"] (shapes are
     enough)."""
-    cell_key, loss_key = (jax.random.fold_in(jax.random.key(seed), i) for i in (0, 1))
     x = batch.get("x")
     size = None if not hasattr(x, "shape") or getattr(cell, "input_ndim", 1) == 0 else x.shape[-1]
     for name, tree in (("params", params), ("loss_params", loss_params)):
@@ -36,9 +36,9 @@ def initial_weights(
     if loss_params is not None and hasattr(objective, "check_head"):
         objective.check_head(loss_params)
     if params is None:
-        params = cell.init(cell_key, size)
+        params = cell.init(stream_key(seed, RandomStream.PARAMS), size)
     if loss_params is None and hasattr(objective, "init"):
-        loss_params = objective.init(loss_key, output_size(cell, size, params))
+        loss_params = objective.init(stream_key(seed, RandomStream.HEAD), output_size(cell, size, params))
     return {"cell": params, "loss": loss_params}
 
 
@@ -74,7 +74,7 @@ def noise_key(cell: Any, seed: int, step: Any) -> Array | None:
     """The key of this step for a cell with noise (dropout); None for others."""
     if not draws_noise(cell):
         return None
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 3), step)
+    return stream_key(seed, RandomStream.NOISE, step)
 
 
 def update_weights(
@@ -100,7 +100,7 @@ def make_step(
 ) -> Callable[[Carry, Any, Any, bool], tuple[Carry, dict[str, Array]]]:
     """step(carry, index, arguments, measured) -> (carry, metrics); if `measured`, also of where the gradient goes.
     After `max_skipped` skipped updates in a row it changes nothing."""
-    probe_key = jax.random.fold_in(jax.random.key(seed), 4)
+    tangents = stream_key(seed, RandomStream.TANGENTS)
 
     def step(carry: Carry, index: Array, arguments: Any, measured: bool) -> tuple[Carry, dict[str, Array]]:
         weights, before = carry
@@ -114,7 +114,7 @@ def make_step(
 
         (value, metrics), grads, flow = grads_and_delta(cell, loss_of, weights, batch.get("x"), options, measured)
         if measured:
-            key = jax.random.fold_in(probe_key, index)
+            key = jax.random.fold_in(tangents, index)
             flow |= probe_metrics(cell, weights["cell"], batch.get("x"), options, key)
         norm = global_norm(grads)
         after = update_weights(optimizer, grads, before, weights, value)
