@@ -19,7 +19,7 @@ from jrnn.commands.telling import require_extras, say
 from jrnn.training import Fitted, Objective, evaluate, fit, save
 from jrnn.training.batches import time_major
 from jrnn.training.probing import EVERY
-from jrnn.training.stepping import initial_weights
+from jrnn.training.weights import initial_weights
 from jrnn.types import InputError, Params
 
 KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}

@@ -17,22 +17,24 @@ import optax
 
 from jrnn.boundary import check_count, is_count
 from jrnn.cells import check_cell
-from jrnn.cures import clip_by_global_norm, skip_nonfinite
+from jrnn.cures import skip_nonfinite
 from jrnn.cures.clipping import check_max_norm
 from jrnn.training import runs
 from jrnn.training.arguments import check_objective
 from jrnn.training.batches import source_of
+from jrnn.training.fit_step import make_step, noise_key
 from jrnn.training.interrupts import Interrupts
 from jrnn.training.locking import locked
 from jrnn.training.metrics import Row
-from jrnn.training.nonfinite import NonFiniteError, check_options, first_nonfinite
+from jrnn.training.nonfinite import NonFiniteError, first_nonfinite
+from jrnn.training.optimizing import LEARNING_RATE, check_optimizer, check_rate, clipped_optimizer
 from jrnn.training.probing import EVERY
-from jrnn.training.stepping import Carry, check_optimizer, check_rate, fresh, initial_weights, make_step, noise_key
 from jrnn.training.storage import folder_of, writable
 from jrnn.training.telemetry import Telemetry
+from jrnn.training.training_step import TrainingStep
+from jrnn.training.unroll_options import check_options
+from jrnn.training.weights import Carry, first_carry, initial_weights
 from jrnn.types import InputError, Params
-
-LEARNING_RATE = 1e-3
 
 
 class Fitted(NamedTuple):
@@ -149,21 +151,18 @@ def fit(
     if out is None and (resume or tensorboard):
         raise InputError("out", "None", "a folder, for resume=True" if resume else "a folder, for tensorboard=True")
     out = None if out is None else folder_of("out", out)
-    check_rate(learning_rate)
-    check_options(unroll_options)
     if optimizer is not None:
         check_optimizer(optimizer)
-        if callable(learning_rate) or learning_rate != LEARNING_RATE:
-            raise InputError("learning_rate", repr(learning_rate), "none beside an `optimizer`, which has its own")
+    check_rate(learning_rate, optimizer)
+    check_options(unroll_options)
     source = source_of(data, objective, batch_size, seed)
     max_norm = None if max_norm is None else check_max_norm(max_norm)
-    inner = optax.adam(learning_rate) if optimizer is None else optimizer
-    inner = inner if max_norm is None else optax.chain(clip_by_global_norm(max_norm), inner)
+    inner = clipped_optimizer(optimizer, learning_rate, max_norm)
     tx = skip_nonfinite(inner)
 
     arguments = source.arguments(0)
     weights = initial_weights(cell, objective, params, loss_params, jax.eval_shape(source.batch, arguments), seed)
-    carry = fresh(weights, tx)
+    carry = first_carry(weights, tx)
     settings = {
         "optimizer": optimizer,
         "max_norm": max_norm,
@@ -175,7 +174,8 @@ def fit(
     with nullcontext() if out is None else locked(writable("out", out), "training", "out"):
         run = runs.open_run(out, resume, cell, objective, source, tx, weights, seed=int(seed), **settings)
         carry, start, history = run.restore(carry)
-        step_fn = make_step(cell, objective, source, tx, seed, max_norm, max_skipped, unroll_options)
+        training_step = TrainingStep(cell, objective, tx, dict(unroll_options or {}))
+        step_fn = make_step(training_step, source, seed, max_norm, max_skipped)
 
         step, waiting, interrupted = start, [], False
         with (

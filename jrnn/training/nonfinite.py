@@ -3,8 +3,6 @@ cause."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,11 +15,9 @@ from jrnn.cells import check_cell, is_causal
 from jrnn.gradients import value_and_grads
 from jrnn.training.arguments import check_arrays, check_batch, check_objective
 from jrnn.training.objectives import loss_and_metrics
-from jrnn.types import Array, InputError, Params
+from jrnn.training.unroll_options import check_options, options_of
+from jrnn.types import Array, Params
 from jrnn.unrolling import unroll
-
-BATCH_OPTIONS = ("lengths", "resets", "mask", "initial_state", "reset_state")
-OPTIONS = frozenset(inspect.signature(unroll).parameters) - {"cell", "params", "xs"}
 
 
 class NonFinite(NamedTuple):
@@ -202,18 +198,3 @@ def named(path: Any) -> str:
     plain = not isinstance(path[0], jax.tree_util.SequenceKey)
     first = jax.tree_util.keystr(path[:1], simple=plain)
     return first + jax.tree_util.keystr(path[1:])
-
-
-def check_options(options: Any) -> None:
-    """InputError unless they are options of `unroll`."""
-    if options is not None and not isinstance(options, Mapping):
-        raise InputError("unroll_options", f"a {type(options).__name__}", "a dict of options of `unroll`")
-    unknown = set(options or ()) - OPTIONS
-    if unknown:
-        raise InputError("unroll_options", f"the keys {sorted(map(str, unknown))}", f"some of {sorted(OPTIONS)}")
-
-
-def options_of(batch: dict[str, Any], unroll_options: dict[str, Any] | None, key: Array | None) -> dict[str, Any]:
-    """What `unroll` gets besides cell, parameters and x."""
-    from_batch = {name: batch[name] for name in BATCH_OPTIONS if batch.get(name) is not None}
-    return {**(unroll_options or {}), **from_batch, **({} if key is None else {"key": key})}

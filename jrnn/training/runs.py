@@ -18,10 +18,11 @@ from jrnn.training.batches import Cases
 from jrnn.training.descriptions import described, difference, spelled
 from jrnn.training.extras import extra
 from jrnn.training.metrics import METRICS, Row, cut_back
+from jrnn.training.optimizing import update_weights
 from jrnn.training.saving import check_metadata
-from jrnn.training.stepping import Carry, owned, update_weights
 from jrnn.training.storage import storing
 from jrnn.training.trees import like_template
+from jrnn.training.weights import Carry, owned
 from jrnn.types import InputError
 
 KEEP = 3

@@ -8,8 +8,9 @@ from helpers import cases
 import jrnn
 from jrnn.training import Objective
 from jrnn.training.batches import Cases
+from jrnn.training.fit_step import noise_key
 from jrnn.training.random_streams import RandomStream, stream_key
-from jrnn.training.stepping import initial_weights, noise_key
+from jrnn.training.weights import initial_weights
 
 PINNED = {
     "PARAMS": ([3625411723, 1954958720], [3138182779, 3994207322]),
