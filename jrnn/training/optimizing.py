@@ -28,11 +28,18 @@ def check_rate(rate: Any, optimizer: Any) -> None:
         raise InputError("learning_rate", repr(rate), "none beside an `optimizer`, which has its own")
 
 
-def clipped_optimizer(
-    optimizer: optax.GradientTransformation | None, learning_rate: Any, max_norm: float | None
+def chosen_optimizer(
+    optimizer: optax.GradientTransformation | None, learning_rate: Any
 ) -> optax.GradientTransformation:
-    """The optimizer (by default Adam) behind a clip of the global norm, unless max_norm is None."""
-    optimizer = optax.adam(learning_rate) if optimizer is None else optimizer
+    """The optimizer that was given, or Adam with the learning rate; InputError where they do not fit."""
+    if optimizer is not None:
+        check_optimizer(optimizer)
+    check_rate(learning_rate, optimizer)
+    return optax.adam(learning_rate) if optimizer is None else optimizer
+
+
+def clipped_optimizer(optimizer: optax.GradientTransformation, max_norm: float | None) -> optax.GradientTransformation:
+    """The optimizer behind a clip of the global norm, unless max_norm is None."""
     return optimizer if max_norm is None else optax.chain(clip_by_global_norm(max_norm), optimizer)
 
 

@@ -21,8 +21,9 @@ from jrnn.training.metrics import METRICS, Row, cut_back
 from jrnn.training.optimizing import update_weights
 from jrnn.training.saving import check_metadata
 from jrnn.training.storage import storing
+from jrnn.training.training_step import TrainingStep
 from jrnn.training.trees import like_template
-from jrnn.training.weights import Carry, owned
+from jrnn.training.weights import Carry, Weights, owned
 from jrnn.types import InputError
 
 KEEP = 3
@@ -119,21 +120,18 @@ class Run:
 def open_run(
     out: Path | None,
     resume: bool,
-    cell: Any,
-    objective: Any,
+    training_step: TrainingStep,
     source: Any,
-    tx: Any,
-    weights: Any,
-    *,
+    weights: Weights,
     steps: int,
     metadata: dict[str, Any] | None,
+    *,
     seed: int,
     optimizer: Any,
     max_norm: float | None,
     learning_rate: Any,
-    unroll_options: dict[str, Any] | None,
 ) -> Run:
-    """The run in the folder `out`, checked against what is there."""
+    """The run in the folder `out`, checked against what is there; the optimizer as `fit` was given it."""
     metadata = None if metadata is None else check_metadata(metadata)
     if out is None:
         return Run(None, {}, {}, resume, steps)
@@ -144,26 +142,26 @@ def open_run(
         "batch_size": source.batch_size if isinstance(source, Cases) else None,
         "max_norm": described(max_norm),
         "learning_rate": rate,
-        "optimizer": "adam" if rate is not None else probe(tx, weights),
-        "unroll_options": described(unroll_options or {}),
+        "optimizer": "adam" if rate is not None else optimizer_fingerprint(training_step.optimizer, weights),
+        "unroll_options": described(dict(training_step.unroll_options)),
     }
-    about = {"cell": described(cell), "objective": described(objective)}
+    about = {"cell": described(training_step.cell), "objective": described(training_step.objective)}
     return Run(out, config, about, resume, steps, metadata)
 
 
-def probe(tx: Any, weights: Any) -> list[float]:
+def optimizer_fingerprint(optimizer: Any, weights: Weights) -> list[float]:
     """What tells one optimizer from another, since an Optax transformation is functions only: the norms of its first
     updates for gradients that follow a fixed pattern."""
 
     def pattern(weight: Any) -> Any:
         return jnp.cos(jnp.arange(weight.size, dtype=jnp.float32)).reshape(weight.shape)
 
-    norms, state = [], tx.init(weights)
+    norms, state = [], optimizer.init(weights)
     still = jax.tree.map(jnp.zeros_like, weights)
     waves = jax.tree.map(pattern, weights)
     for size in (1e-2, 1e-3, 1e-2):
         grads = jax.tree.map(partial(scaled, size), waves, weights)
-        moved, state = update_weights(tx, grads, state, still, jnp.ones(()))
+        moved, state = update_weights(optimizer, grads, state, still, jnp.ones(()))
         norms.append(float(global_norm(moved)))
     return norms
 
@@ -174,7 +172,7 @@ def scaled(size: float, wave: Any, weight: Any) -> Any:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    """Equality; lists of numbers (an optimizer's probe) up to what another machine may round differently."""
+    """Equality; lists of numbers (an optimizer's fingerprint) up to what another machine may round differently."""
     if isinstance(ours, list) and isinstance(theirs, list):
         return len(ours) == len(theirs) and all(
             math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-12) for a, b in zip(ours, theirs, strict=True)

@@ -294,13 +294,13 @@ def test_the_progress_bar_fits_in_80_columns(tmp_path, capsys, monkeypatch):
     row = {"loss": 1.234e-05, "accuracy": 1.0, "grad_norm": 1.234e-05, "skipped": 0}
     earlier = [{**row, "step": step, "clipped": 1} for step in range(30)]
     with Telemetry(None, 30, 8000, progress=True, tensorboard=False, history=earlier) as telemetry:
-        telemetry.write([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
-        telemetry.write([{**row, "step": 7999, "clipped": 1}])
+        telemetry([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
+        telemetry([{**row, "step": 7999, "clipped": 1}])
         telemetry.bar.progress.update(telemetry.bar.task, text=TEXT)
     line = capsys.readouterr().out.splitlines()[-1]
     assert "8000/8000" in line and line.rstrip().endswith(TEXT) and len(line.rstrip()) <= 80
     with Telemetry(None, 30, 40, progress=True, tensorboard=False, history=earlier) as telemetry:
-        telemetry.write([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
+        telemetry([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
     assert "clipped 75%" in capsys.readouterr().out
     with Telemetry(None, 30, 30, progress=True, tensorboard=False, history=earlier):
         pass
