@@ -9,6 +9,7 @@ from jrnn.training.evaluation import evaluate
 from jrnn.training.fitting import Fitted, fit
 from jrnn.training.nonfinite import NonFinite, NonFiniteError, first_nonfinite
 from jrnn.training.objectives import Objective
+from jrnn.training.penalties import Penalty
 from jrnn.training.probing import tangent_growth
 from jrnn.training.saving import Saved, load, save
 from jrnn.training.storage import StorageError
@@ -19,6 +20,7 @@ __all__ = [
     "NonFinite",
     "NonFiniteError",
     "Objective",
+    "Penalty",
     "Saved",
     "StorageError",
     "Streamed",

@@ -15,9 +15,11 @@ from jrnn.training.weights import Carry
 from jrnn.types import Array
 
 
-def noise_key(cell: Any, seed: int, step: Any) -> Array | None:
-    """The key of this step for a cell with noise (dropout); None for others."""
-    return stream_key(seed, RandomStream.NOISE, step) if draws_noise(cell) else None
+def step_keys(training_step: TrainingStep, seed: int, step: Any) -> StepKeys:
+    """The keys of a step that does not measure where the gradient goes."""
+    noise = stream_key(seed, RandomStream.NOISE, step) if draws_noise(training_step.cell) else None
+    penalties = stream_key(seed, RandomStream.PENALTIES, step) if training_step.penalties else None
+    return StepKeys(noise, None, penalties)
 
 
 def make_step(
@@ -28,8 +30,8 @@ def make_step(
     tangents = stream_key(seed, RandomStream.TANGENTS)
 
     def step(carry: Carry, index: Array, arguments: Any, measured: bool) -> tuple[Carry, dict[str, Array]]:
-        noise = noise_key(training_step.cell, seed, index)
-        keys = StepKeys(noise, jax.random.fold_in(tangents, index) if measured else None)
+        keys = step_keys(training_step, seed, index)
+        keys = keys._replace(tangents=jax.random.fold_in(tangents, index) if measured else None)
         done = training_step(*carry, source.batch(arguments), keys)
         after, state = (done.weights, done.opt_state), done.opt_state
         if max_skipped is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from jrnn.training.locking import locked
 from jrnn.training.loop import Intervals, TrainingLoop
 from jrnn.training.metrics import Row
 from jrnn.training.optimizing import LEARNING_RATE, chosen_optimizer, clipped_optimizer
+from jrnn.training.penalties import Penalty, check_penalties
 from jrnn.training.probing import EVERY
 from jrnn.training.runs import open_run
 from jrnn.training.storage import writable
@@ -53,9 +54,10 @@ class Fitted(NamedTuple):
     """How many steps were done, over all resumed parts; the next batch would be that of this step."""
     history: dict[str, np.ndarray]
     """Metrics per step, each [step]: "step" from 0, loss, accuracy for classes, grad_norm (before clipping),
-    clip_factor, clipped and skipped (0 or 1), and what else the objective returned. With `flow_every` also
-    delta_early, delta_late, delta_growth and delta_reach (`delta_metrics`), and tangent_growth (`tangent_growth`),
-    NaN at the steps that did not measure them. Resumed runs have the earlier ones too."""
+    clip_factor, clipped and skipped (0 or 1), the penalties by name, and what else the objective returned. With
+    `flow_every` also delta_early, delta_late, delta_growth and delta_reach (`delta_metrics`; of the objective alone),
+    and tangent_growth (`tangent_growth`), NaN at the steps that did not measure them. Resumed runs have the earlier
+    ones too."""
     objective: Any
     """The objective, as given."""
     interrupted: bool
@@ -88,13 +90,14 @@ def fit(
     tensorboard: bool = False,
     unroll_options: dict[str, Any] | None = None,
     metadata: dict[str, Any] | None = None,
+    penalties: Sequence[Penalty] = (),
 ) -> Fitted:
     """Trains a cell and a head: gradient, norm, clip, optimizer step, in that order.
 
-    theta <- theta + optimizer(clip(g)), g = dL/dtheta by backpropagation through time, and nothing at all if a number
-    in it is NaN or Inf (`skip_nonfinite`). Everything is a function of (arguments, step): a run that was killed, or
-    stopped with Ctrl-C, and is resumed ends with the bits of one that was never interrupted. Metrics stay on the
-    device between logs.
+    theta <- theta + optimizer(clip(g)), g = d(L + penalties)/dtheta by backpropagation through time, and nothing at
+    all if a number in it is NaN or Inf (`skip_nonfinite`). Everything is a function of (arguments, step): a run that
+    was killed, or stopped with Ctrl-C, and is resumed ends with the bits of one that was never interrupted. Metrics
+    stay on the device between logs.
 
     Ctrl-C ends the run after the current step, with a checkpoint; a second one raises KeyboardInterrupt at once.
 
@@ -132,12 +135,15 @@ def fit(
       unroll_options: more options of `unroll`: truncate, remat, reverse, ...
       metadata: a dict that JSON can hold, kept in every checkpoint and returned by `load`; "step" and "config" are
         `fit`'s own. A resumed run may have another, and by default keeps the one it had.
+      penalties: terms to be added to the objective, each a `Penalty`: a function penalty(cell, params, xs, unrolled,
+        deltas, key) -> scalar, with its weight inside. Their values are logged by name; "loss" stays the objective's
+        own, and the optimizer's `value` is the sum.
     Returns:
       a `Fitted`.
     Raises:
       InputError: an argument does not fit; `out` cannot be written, is trained in by another process (whose process id
         is told), holds a run and resume is False, or holds a run with another cell, objective, optimizer, seed, batch
-        size or data (which is named), or with more steps.
+        size, data or penalties (which is named), or with more steps.
       StorageError: the disk is full, or the like; names the newest whole checkpoint, from which resume=True goes on.
       NonFiniteError: the last `max_skipped` updates were all skipped; says where the first NaN or Inf came from.
     """
@@ -149,10 +155,11 @@ def fit(
     unclipped = chosen_optimizer(optimizer, learning_rate)
     check_options(unroll_options)
     check_log(log)
+    penalties = check_penalties(penalties)
     source = source_of(data, objective, batch_size, seed)
     max_norm = None if max_norm is None else check_max_norm(max_norm)
     inner = clipped_optimizer(unclipped, max_norm)
-    training_step = TrainingStep(cell, objective, skip_nonfinite(inner), dict(unroll_options or {}))
+    training_step = TrainingStep(cell, objective, skip_nonfinite(inner), dict(unroll_options or {}), penalties)
     batch = jax.eval_shape(source.batch, source.arguments(0))
     weights = initial_weights(cell, objective, params, loss_params, batch, seed)
     carry = first_carry(weights, training_step.optimizer)

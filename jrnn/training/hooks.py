@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jrnn.training.fit_step import noise_key
+from jrnn.training.fit_step import step_keys
 from jrnn.training.metrics import Row
-from jrnn.training.nonfinite import NonFiniteError, first_nonfinite
+from jrnn.training.nonfinite import NonFiniteError, look_again
 from jrnn.training.training_step import TrainingStep
 from jrnn.training.weights import Carry
 from jrnn.types import InputError
@@ -58,15 +58,8 @@ class SkipLimit:
     def nonfinite_error(self, step: int, carry: Carry) -> NonFiniteError:
         """The error, with the first non-finite number of the step's batch."""
         weights, opt_state = carry
-        report = first_nonfinite(
-            self.training_step.cell,
-            self.training_step.objective,
-            weights["cell"],
-            weights["loss"],
-            jax.tree.map(jnp.asarray, self.source.batch(self.source.arguments(step))),
-            key=noise_key(self.training_step.cell, self.seed, np.int32(step)),
-            unroll_options=dict(self.training_step.unroll_options),
-            optimizer=self.inner,
-            opt_state=opt_state.inner_state,
-        )
+        batch = jax.tree.map(jnp.asarray, self.source.batch(self.source.arguments(step)))
+        keys = step_keys(self.training_step, self.seed, np.int32(step))
+        unwrapped = replace(self.training_step, optimizer=self.inner)
+        report = look_again(unwrapped, weights, batch, keys, opt_state.inner_state)
         return NonFiniteError(step, self.max_skipped, report)

@@ -23,6 +23,8 @@ class RandomStream(IntEnum):
     """The cell's noise (dropout); by step."""
     TANGENTS = 4
     """The directions that `tangent_growth` follows; by step."""
+    PENALTIES = 5
+    """What penalties draw; by step."""
 
 
 def stream_key(seed: int, stream: RandomStream, step: Any = None) -> Array:

@@ -68,7 +68,8 @@ class Run:
             )
         theirs = {"cell": stored.about["cell"], "objective": stored.about["objective"], **metadata["config"]}
         ours = {"cell": self.about["cell"], "objective": self.about["objective"], **self.config}
-        for name, value in ours.items():
+        for name in dict.fromkeys([*ours, *theirs]):
+            value = ours.get(name)
             if same(value, theirs.get(name)):
                 continue
             if name == "data":
@@ -145,6 +146,8 @@ def open_run(
         "optimizer": "adam" if rate is not None else optimizer_fingerprint(training_step.optimizer, weights),
         "unroll_options": described(dict(training_step.unroll_options)),
     }
+    if training_step.penalties:  # not there in the checkpoints of earlier versions
+        config["penalties"] = described(training_step.penalties)
     about = {"cell": described(training_step.cell), "objective": described(training_step.objective)}
     return Run(out, config, about, resume, steps, metadata)
 

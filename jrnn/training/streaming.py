@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,9 @@ from jrnn.cells import check_cell, check_key, is_causal
 from jrnn.training.arguments import check_arrays, check_batch, check_objective, check_weights
 from jrnn.training.objectives import Objective
 from jrnn.training.optimizing import check_optimizer
+from jrnn.training.penalties import Penalty, check_penalties
 from jrnn.training.probing import EVERY
+from jrnn.training.random_streams import RandomStream, stream_key
 from jrnn.training.training_step import StepKeys, Stepped, TrainingStep
 from jrnn.training.unroll_options import check_options
 from jrnn.training.weights import Weights, owned
@@ -35,8 +37,8 @@ class Streamed(NamedTuple):
     """h after the chunk's last step [*B, ...], from which the next chunk goes on; made with the parameters before the
     update."""
     metrics: dict[str, Array]
-    """Scalars on the device: loss, grad_norm (before the optimizer), and what the loss returned. In chunks
-    that measured it also those of `delta_metrics`, within the chunk, and tangent_growth."""
+    """Scalars on the device: loss, grad_norm (before the optimizer), what else the loss returned, and the penalties by
+    name. In chunks that measured it also those of `delta_metrics`, within the chunk, and tangent_growth."""
 
 
 def stream(
@@ -52,6 +54,7 @@ def stream(
     key: Array | None = None,
     flow_every: int | None = EVERY,
     unroll_options: dict[str, Any] | None = None,
+    penalties: Sequence[Penalty] = (),
 ) -> Iterator[Streamed]:
     """Trains on one chunk after another; truncated backpropagation through time (Williams, Peng 1990) with a cut at
     each border.
@@ -74,6 +77,8 @@ def stream(
       key: a PRNG key for cells with noise; chunk i uses fold_in(key, i).
       flow_every: as for `fit`, counted in chunks from this call's first; None leaves these metrics out.
       unroll_options: more options of `unroll`: truncate, remat, ...
+      penalties: terms to be added to the loss, each a `Penalty`; within a chunk. Their keys are those of a `fit` with
+        seed 0, counted in chunks.
     Returns:
       a generator of `Streamed`.
     Raises:
@@ -98,7 +103,7 @@ def stream(
         flow_every = check_count("flow_every", flow_every, 1, "an integer of at least 1, or None")
     weights = jax.tree.map(jnp.asarray, {"cell": params, "loss": loss_params})
     opt_state = owned(optimizer.init(weights) if opt_state is None else opt_state)
-    step = chunk_step(TrainingStep(cell, loss, optimizer, dict(unroll_options or {})))
+    step = chunk_step(TrainingStep(cell, loss, optimizer, dict(unroll_options or {}), check_penalties(penalties)))
     return follow(cell, step, chunks, weights, opt_state, initial_state, key, flow_every)
 
 
@@ -152,7 +157,9 @@ def chunk_step(training_step: TrainingStep) -> Callable[..., Stepped]:
             own = cell.initial_state(weights["cell"], batch_shape)
             return jax.tree.map(lambda new, old: jnp.where(first, new, jax.lax.stop_gradient(old)), own, state)
 
-        keys = StepKeys(noise, jax.random.fold_in(jax.random.key(0), index) if measured else None)
+        tangents = jax.random.fold_in(jax.random.key(0), index) if measured else None
+        own = stream_key(0, RandomStream.PENALTIES, index) if training_step.penalties else None
+        keys = StepKeys(noise, tangents, own)
         return training_step(weights, opt_state, chunk, keys, entering)
 
     return jax.jit(step, static_argnames="measured")

@@ -8,43 +8,29 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jrnn.cures import global_norm
 from jrnn.training.deltas import delta_metrics, is_real
 from jrnn.training.objectives import loss_and_metrics
 from jrnn.training.optimizing import update_weights
+from jrnn.training.penalties import Penalty, needs_deltas, penalty_sum
 from jrnn.training.probing import probe_metrics
+from jrnn.training.step_gradients import StepGradients, Term, step_gradients
 from jrnn.training.unroll_options import options_of
 from jrnn.training.weights import Weights
-from jrnn.types import Array, State
-from jrnn.unrolling import Silent, unroll
+from jrnn.types import Array, Params, State
+from jrnn.unrolling import Silent, Unrolled, unroll
 
 
 class StepKeys(NamedTuple):
     """The random numbers of one step."""
 
-    noise: Array | None
+    noise: Array | None = None
     """For the cell's noise; None without."""
-    tangents: Array | None
+    tangents: Array | None = None
     """For the directions of `tangent_growth`; None where the step does not measure where the gradient goes."""
-
-
-class StepGradients(NamedTuple):
-    """What one backward pass gives."""
-
-    value: Array
-    """What is minimised."""
-    metrics: dict[str, Array]
-    """What the objective says of the batch."""
-    weights: Weights
-    """dL/dweights."""
-    final_state: State
-    """The state after the last step [*B, ...]."""
-    mask: Array
-    """The steps that happened [T, *B]."""
-    deltas: State | None
-    """dL/dh_t [T+1, *B, ...]; None if not asked for. Time is where `time_axis` says, here and in the mask."""
+    penalties: Array | None = None
+    """For the penalties; None without."""
 
 
 class Stepped(NamedTuple):
@@ -60,12 +46,14 @@ class Stepped(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """weights <- weights + optimizer(dL/dweights), L the objective of one batch."""
+    """weights <- weights + optimizer(gradient of objective and penalties on one batch)."""
 
     cell: Any
     objective: Any
-    optimizer: optax.GradientTransformation
+    optimizer: Any
+    """An Optax transformation; None where no update is made."""
     unroll_options: Mapping[str, Any] = field(default_factory=dict)
+    penalties: tuple[Penalty, ...] = ()
 
     def __call__(
         self,
@@ -77,13 +65,10 @@ class TrainingStep:
     ) -> Stepped:
         """The step on a batch; `initial_state` makes h_0 of the weights, by default as the options and the cell say."""
         options = options_of(batch, self.unroll_options, keys.noise)
-        tap = None
+        grads = self.gradients(weights, batch, options, keys, initial_state)
+        flow = {}
         if keys.tangents is not None:
-            zeros = self.zero_tap(weights, batch.get("x"), options)
-            tap = zeros if is_real(zeros) else None
-        grads = self.gradients(weights, batch, options, initial_state, tap)
-        flow = {} if grads.deltas is None else self.flow_metrics(grads, options)
-        if keys.tangents is not None:
+            flow = {} if grads.deltas is None or not is_real(grads.deltas) else self.flow_metrics(grads, options)
             options |= {} if initial_state is None else {"initial_state": initial_state(weights)}
             flow |= probe_metrics(self.cell, weights["cell"], batch.get("x"), options, keys.tangents)
         metrics = {**grads.metrics, "grad_norm": global_norm(grads.weights), **flow}
@@ -95,26 +80,31 @@ class TrainingStep:
         weights: Weights,
         batch: dict[str, Any],
         options: dict[str, Any],
+        keys: StepKeys,
         initial_state: Callable[[Weights], State] | None = None,
-        tap: State | None = None,
     ) -> StepGradients:
-        """Loss and gradients of one backward pass; with a `zero_tap` also dL/dh_t."""
-        xs = batch.get("x")
+        """Loss and gradients on a batch; with dL/dh_t where a penalty needs it, or the step measures it."""
+        xs, axis = batch.get("x"), options.get("time_axis", 0)
 
-        def loss_of(weights: Weights, tap: State | None) -> tuple[Array, Any]:
+        def unrolled_of(weights: Weights, tap: State | None) -> Unrolled:
             own = {} if initial_state is None else {"initial_state": initial_state(weights)}
             own |= {} if tap is None else {"state_tap": added_tap(options.get("state_tap"), tap)}
-            unrolled = unroll(self.cell, weights["cell"], xs, **{**options, **own})
-            value, metrics = loss_and_metrics(self.objective, weights["loss"], unrolled, batch)
-            return value, (metrics, unrolled.final_state, unrolled.mask)
+            own |= {"return_states": True} if self.penalties else {}
+            return unroll(self.cell, weights["cell"], xs, **{**options, **own})
 
-        if tap is None:
-            (value, (metrics, after, mask)), grads = jax.value_and_grad(loss_of, has_aux=True)(weights, None)
-            return StepGradients(value, metrics, grads, after, mask, None)
-        value_and_grad = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True, allow_int=True)
-        (value, (metrics, after, mask)), (grads, deltas) = value_and_grad(weights, tap)
-        deltas = jax.tree.map(lambda d, t: t if d.dtype == jax.dtypes.float0 else d, deltas, tap)
-        return StepGradients(value, metrics, grads, after, mask, deltas)
+        def objective_of(loss_params: Params, unrolled: Unrolled) -> Term:
+            return loss_and_metrics(self.objective, loss_params, unrolled, batch)
+
+        def penalty_of(params: Params, unrolled: Unrolled, deltas: State | None) -> Term:
+            seen = time_first((xs, unrolled.outputs, unrolled.states, unrolled.mask, deltas), axis)
+            unrolled = unrolled._replace(outputs=seen[1], states=seen[2], mask=seen[3])
+            return penalty_sum(self.penalties, self.cell, params, seen[0], unrolled, seen[4], keys.penalties)
+
+        tap = None
+        if keys.tangents is not None or needs_deltas(self.penalties):
+            zeros = self.zero_tap(weights, xs, options)
+            tap = zeros if is_real(zeros) or needs_deltas(self.penalties) else None
+        return step_gradients(unrolled_of, objective_of, penalty_of if self.penalties else None, weights, tap)
 
     def zero_tap(self, weights: Weights, xs: Any, options: dict[str, Any]) -> State:
         """Zeros like h_0..h_T."""
@@ -130,10 +120,15 @@ class TrainingStep:
         axis = options.get("time_axis", 0)
         # computed once: XLA would otherwise put it together anew for every use
         deltas = jax.lax.optimization_barrier(grads.deltas)
-        deltas, mask = jax.tree.map(lambda a: jnp.moveaxis(a, axis, 0), (deltas, grads.mask))
+        deltas, mask = time_first((deltas, grads.mask), axis)
         return delta_metrics(self.cell, deltas, mask, reverse=bool(options.get("reverse", False)))
 
 
 def added_tap(own: State | None, tap: State) -> Any:
     """The zero tap, or the sum with one of the user's own."""
     return Silent(tap) if own is None else jax.tree.map(jnp.add, own, tap)
+
+
+def time_first(tree: Any, axis: int) -> Any:
+    """Arrays with time on axis 0."""
+    return jax.tree.map(lambda a: jnp.moveaxis(a, axis, 0), tree)

@@ -8,8 +8,9 @@ from helpers import cases
 import jrnn
 from jrnn.training import Objective
 from jrnn.training.batches import Cases
-from jrnn.training.fit_step import noise_key
+from jrnn.training.fit_step import step_keys
 from jrnn.training.random_streams import RandomStream, stream_key
+from jrnn.training.training_step import TrainingStep
 from jrnn.training.weights import initial_weights
 
 PINNED = {
@@ -18,6 +19,7 @@ PINNED = {
     "BATCHES": ([966301609, 1948237315], [2380753930, 2002213571]),
     "NOISE": ([276534068, 1641862660], [2494649705, 475266033]),
     "TANGENTS": ([51277378, 3088387524], [1920670888, 3366089766]),
+    "PENALTIES": ([3583082021, 1947592014], [1400128608, 1700204917]),
 }
 """The key of each stream for seed 7, and the key of its step 3."""
 
@@ -39,5 +41,6 @@ def test_each_draw_of_a_run_is_from_its_stream():
     of_cell, of_head = (stream_key(7, stream) for stream in (RandomStream.PARAMS, RandomStream.HEAD))
     np.testing.assert_array_equal(weights["cell"]["w_in"], cell.init(of_cell, 3)["w_in"])
     np.testing.assert_array_equal(weights["loss"]["w"], objective.init(of_head, 4)["w"])
-    of_step = np.asarray(jax.random.key_data(noise_key(cell, 7, 3))).tolist()
-    assert of_step == PINNED["NOISE"][1] and noise_key(jrnn.elman(4), 7, 3) is None
+    keys = step_keys(TrainingStep(cell, objective, None), 7, 3)
+    assert np.asarray(jax.random.key_data(keys.noise)).tolist() == PINNED["NOISE"][1] and keys.penalties is None
+    assert step_keys(TrainingStep(jrnn.elman(4), objective, None), 7, 3).noise is None
