@@ -49,7 +49,7 @@ def measure(cell_name: str, label: str, rounds: int) -> dict[str, Any]:
     from jrnn.cures import clip_by_global_norm, skip_nonfinite
     from jrnn.training.batches import source_of
     from jrnn.training.fit_step import make_step
-    from jrnn.training.probing import EVERY
+    from jrnn.training.telemetry.tangent_probe import EVERY
     from jrnn.training.training_step import TrainingStep
     from jrnn.training.weights import first_carry
 

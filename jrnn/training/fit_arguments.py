@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jrnn.boundary import check_count, is_count
-from jrnn.training.storage import folder_of
+from jrnn.training.storage.folders import folder_of
 from jrnn.types import InputError
 
 OPTIONAL = ("max_skipped", "flow_every")  # None: without

@@ -23,15 +23,15 @@ from jrnn.training.fit_arguments import check_counts, folder_for
 from jrnn.training.fit_step import make_step
 from jrnn.training.hooks import Hook, SkipLimit, check_log, row_hook
 from jrnn.training.interrupts import Interrupts
-from jrnn.training.locking import locked
 from jrnn.training.loop import Intervals, TrainingLoop
-from jrnn.training.metrics import Row
 from jrnn.training.optimizing import LEARNING_RATE, chosen_optimizer, clipped_optimizer
 from jrnn.training.penalties import Penalty, check_penalties
-from jrnn.training.probing import EVERY
-from jrnn.training.runs import open_run
-from jrnn.training.storage import writable
-from jrnn.training.telemetry import Telemetry
+from jrnn.training.storage.folders import writable
+from jrnn.training.storage.locking import locked
+from jrnn.training.storage.run_folder import open_run
+from jrnn.training.telemetry.metric_log import MetricLog
+from jrnn.training.telemetry.metrics import Row
+from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.training_step import TrainingStep
 from jrnn.training.unroll_options import check_options
 from jrnn.training.weights import first_carry, initial_weights
@@ -171,7 +171,7 @@ def fit(
         every = Intervals(log_every, checkpoint_every, flow_every)
         loop = TrainingLoop(step, source, run, carry, done, history, every, max_skipped)
         shown = {"progress": progress, "tensorboard": tensorboard, "history": history}
-        with Interrupts() as interrupts, Telemetry(run.out, done, steps, **shown) as telemetry:
+        with Interrupts() as interrupts, MetricLog(run.out, done, steps, **shown) as telemetry:
             hooks: list[Hook] = [telemetry] if log is None else [telemetry, row_hook(log)]
             if max_skipped is not None:
                 hooks.append(SkipLimit(training_step, source, inner, seed, max_skipped))

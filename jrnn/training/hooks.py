@@ -12,8 +12,8 @@ import numpy as np
 import optax
 
 from jrnn.training.fit_step import step_keys
-from jrnn.training.metrics import Row
 from jrnn.training.nonfinite import NonFiniteError, look_again
+from jrnn.training.telemetry.metrics import Row
 from jrnn.training.training_step import TrainingStep
 from jrnn.training.weights import Carry
 from jrnn.types import InputError

@@ -10,10 +10,10 @@ import numpy as np
 
 from jrnn.training.hooks import Hook
 from jrnn.training.interrupts import Interrupts
-from jrnn.training.metrics import Row
 from jrnn.training.nonfinite import NonFiniteError
-from jrnn.training.runs import Run
-from jrnn.training.storage import StorageError
+from jrnn.training.storage.folders import StorageError
+from jrnn.training.storage.run_folder import RunFolder
+from jrnn.training.telemetry.metrics import Row
 from jrnn.training.weights import Carry
 
 
@@ -33,14 +33,14 @@ class TrainingLoop:
         self,
         step: Callable[..., Any],
         source: Any,
-        run: Run,
+        folder: RunFolder,
         carry: Carry,
         done: int,
         history: list[Row],
         every: Intervals,
         max_skipped: int | None,
     ):
-        self.step, self.source, self.run, self.every, self.max_skipped = step, source, run, every, max_skipped
+        self.step, self.source, self.folder, self.every, self.max_skipped = step, source, folder, every, max_skipped
         self.carry, self.done, self.history = carry, done, history
         self.waiting: list[dict[str, jax.Array]] = []
         """Metrics that are still on the device, of the last steps done."""
@@ -49,13 +49,13 @@ class TrainingLoop:
         """Does the steps that are missing of `steps`, or those up to an interrupt; leaves a checkpoint."""
         while self.done < steps and not interrupts.requested:
             self.advance()
-            checkpoint = self.run.out is not None and self.done % self.every.checkpoint == 0 and self.done < steps
+            checkpoint = self.folder.out is not None and self.done % self.every.checkpoint == 0 and self.done < steps
             if checkpoint or self.done % self.every.log == 0:
                 self.flush(hooks)
             if checkpoint:
-                self.run.checkpoint(self.done, self.carry)
+                self.folder.checkpoint(self.done, self.carry)
         self.flush(hooks)
-        self.run.checkpoint(self.done, self.carry)
+        self.folder.checkpoint(self.done, self.carry)
 
     def advance(self) -> None:
         """One step."""
@@ -76,7 +76,7 @@ class TrainingLoop:
         except (StorageError, NonFiniteError):
             raise
         except Exception:
-            self.run.checkpoint(self.done, self.carry)
+            self.folder.checkpoint(self.done, self.carry)
             raise
 
 

@@ -16,8 +16,8 @@ from jrnn.training.arguments import check_arrays, check_batch, check_objective, 
 from jrnn.training.objectives import Objective
 from jrnn.training.optimizing import check_optimizer
 from jrnn.training.penalties import Penalty, check_penalties
-from jrnn.training.probing import EVERY
 from jrnn.training.random_streams import RandomStream, stream_key
+from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.training_step import StepKeys, Stepped, TrainingStep
 from jrnn.training.unroll_options import check_options
 from jrnn.training.weights import Weights, owned

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cures import global_norm
-from jrnn.training.deltas import delta_metrics, is_real
 from jrnn.training.objectives import loss_and_metrics
 from jrnn.training.optimizing import update_weights
 from jrnn.training.penalties import Penalty, needs_deltas, penalty_sum
-from jrnn.training.probing import probe_metrics
 from jrnn.training.step_gradients import StepGradients, Term, step_gradients
+from jrnn.training.telemetry.state_gradient_metrics import delta_metrics, is_real
+from jrnn.training.telemetry.tangent_probe import tangent_metrics
 from jrnn.training.unroll_options import options_of
 from jrnn.training.weights import Weights
 from jrnn.types import Array, Params, State
@@ -70,7 +70,7 @@ class TrainingStep:
         if keys.tangents is not None:
             flow = {} if grads.deltas is None or not is_real(grads.deltas) else self.flow_metrics(grads, options)
             options |= {} if initial_state is None else {"initial_state": initial_state(weights)}
-            flow |= probe_metrics(self.cell, weights["cell"], batch.get("x"), options, keys.tangents)
+            flow |= tangent_metrics(self.cell, weights["cell"], batch.get("x"), options, keys.tangents)
         metrics = {**grads.metrics, "grad_norm": global_norm(grads.weights), **flow}
         weights, opt_state = update_weights(self.optimizer, grads.weights, opt_state, weights, grads.value)
         return Stepped(weights, opt_state, grads.final_state, metrics)

@@ -10,6 +10,7 @@ from runs import assert_same_run, kept
 import jrnn
 from jrnn import InputError
 from jrnn.training import NonFiniteError, Objective, fit
+from jrnn.training.storage.run_folder import RunFolder
 
 STEPS = 8  # of the worker, which has a checkpoint at every third step and fetches metrics at every second
 
@@ -49,10 +50,8 @@ def test_a_resumed_run_goes_on_where_the_log_was(whole, tmp_path):
 
 def test_steps_done_again_after_a_crash_are_told_again_with_the_same_numbers(whole, tmp_path, monkeypatch):
     told = []
-    checkpoint = jrnn.training.runs.Run.checkpoint
-    monkeypatch.setattr(
-        jrnn.training.runs.Run, "checkpoint", lambda self, step, carry: crash(step) or checkpoint(self, step, carry)
-    )
+    checkpoint = RunFolder.checkpoint
+    monkeypatch.setattr(RunFolder, "checkpoint", lambda run, step, carry: crash(step) or checkpoint(run, step, carry))
 
     def crash(step):
         if step == 6:

@@ -13,23 +13,23 @@ import jax.numpy as jnp
 
 from jrnn.boundary import is_count
 from jrnn.cures import global_norm
-from jrnn.training import checkpoints
 from jrnn.training.batches import Cases
-from jrnn.training.descriptions import described, difference, spelled
 from jrnn.training.extras import extra
-from jrnn.training.metrics import METRICS, Row, cut_back
 from jrnn.training.optimizing import update_weights
-from jrnn.training.saving import check_metadata
-from jrnn.training.storage import storing
+from jrnn.training.storage import checkpoints
+from jrnn.training.storage.descriptions import described, difference, spelled
+from jrnn.training.storage.folders import storing
+from jrnn.training.storage.saving import check_metadata
+from jrnn.training.storage.trees import like_template
+from jrnn.training.telemetry.metrics import METRICS, Row, cut_back
 from jrnn.training.training_step import TrainingStep
-from jrnn.training.trees import like_template
 from jrnn.training.weights import Carry, Weights, owned
 from jrnn.types import InputError
 
 KEEP = 3
 
 
-class Run:
+class RunFolder:
     """A run in a folder, or in none."""
 
     def __init__(
@@ -131,11 +131,11 @@ def open_run(
     optimizer: Any,
     max_norm: float | None,
     learning_rate: Any,
-) -> Run:
+) -> RunFolder:
     """The run in the folder `out`, checked against what is there; the optimizer as `fit` was given it."""
     metadata = None if metadata is None else check_metadata(metadata)
     if out is None:
-        return Run(None, {}, {}, resume, steps)
+        return RunFolder(None, {}, {}, resume, steps)
     rate = None if optimizer is not None or callable(learning_rate) else float(learning_rate)
     config = {
         "seed": seed,
@@ -149,7 +149,7 @@ def open_run(
     if training_step.penalties:  # not there in the checkpoints of earlier versions
         config["penalties"] = described(training_step.penalties)
     about = {"cell": described(training_step.cell), "objective": described(training_step.objective)}
-    return Run(out, config, about, resume, steps, metadata)
+    return RunFolder(out, config, about, resume, steps, metadata)
 
 
 def optimizer_fingerprint(optimizer: Any, weights: Weights) -> list[float]:

@@ -70,9 +70,9 @@ def delta_metrics(cell: Any, delta: State, mask: Array, *, reverse: bool = False
         for part in (rank <= window[None, None], rank > (n - window)[None, None])
     )
     way = (n - window).sum().astype(wide) / jnp.maximum((n > 0).sum(), 1).astype(wide)
-    told = (way > 0) & ~(jnp.isneginf(early) & jnp.isneginf(late))
-    change = jnp.where(told, early, 0) - jnp.where(told, late, 0)
-    growth = change / jnp.where(told, way, jnp.ones_like(way))
+    has_growth = (way > 0) & ~(jnp.isneginf(early) & jnp.isneginf(late))
+    change = jnp.where(has_growth, early, 0) - jnp.where(has_growth, late, 0)
+    growth = change / jnp.where(has_growth, way, jnp.ones_like(way))
     return {
         "delta_early": jnp.exp(early),
         "delta_late": jnp.exp(late),

@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jrnn.training.board import Board
 from jrnn.training.extras import extra
-from jrnn.training.metrics import METRICS, Row, as_line
-from jrnn.training.storage import storing
+from jrnn.training.storage.folders import storing
+from jrnn.training.telemetry.board import Board
+from jrnn.training.telemetry.metrics import METRICS, Row, as_line
 
 
-class Telemetry:
+class MetricLog:
     """The hook that writes and shows rows of metrics; a context manager."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Telemetry:
         while rest and self.file is not None:
             rest = rest[self.file.write(rest) :]
 
-    def __enter__(self) -> Telemetry:
+    def __enter__(self) -> MetricLog:
         return self
 
     def __exit__(self, failed: type[BaseException] | None, *error: object) -> None:
