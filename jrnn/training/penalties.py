@@ -53,12 +53,16 @@ def check_penalties(penalties: Any) -> tuple[Penalty, ...]:
         raise InputError("penalties", f"a {type(penalties).__name__}", needed)
     for penalty in penalties:
         check_function("penalties", penalty, 6, needed)
-    names = [name_of(penalty) for penalty in penalties]
+    check_names([name_of(penalty) for penalty in penalties])
+    return tuple(penalties)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """InputError unless they differ, and none is logged by every run."""
     for i, name in enumerate(names):
         if name in RESERVED or name.startswith("delta_") or name in names[:i]:
             given = f"the name {name!r}" + (" twice" if name in names[:i] else ", which every run logs")
             raise InputError("penalties", given, "another `name` attribute")
-    return tuple(penalties)
 
 
 def name_of(penalty: Penalty) -> str:
@@ -81,14 +85,15 @@ def penalty_sum(
     key: Any,
 ) -> tuple[Array, dict[str, Array]]:
     """(sum, metrics) of one or more penalties; deltas go to those that need them."""
-    values, logged = [], {}
+    values, logged = [], []
     for i, penalty in enumerate(penalties):
         own = deltas if getattr(penalty, "needs_deltas", False) else None
         name, result = name_of(penalty), penalty(cell, params, xs, unrolled, own, jax.random.fold_in(key, i))
         value, metrics = as_scalar(result, "penalties", f"penalty {name!r}")
         values.append(value)
-        logged |= {name: jax.lax.stop_gradient(value)} | {f"{name}_{each}": m for each, m in metrics.items()}
-    return wide_sum(*values), logged
+        logged += [(name, jax.lax.stop_gradient(value)), *((f"{name}_{each}", m) for each, m in metrics.items())]
+    check_names([name for name, _ in logged])
+    return wide_sum(*values), dict(logged)
 
 
 def wide_sum(*values: Array) -> Array:

@@ -305,8 +305,9 @@ def of_arguments(value):
     return penalty
 
 
-def named(name):
-    penalty = of_arguments(lambda unrolled: unrolled.last.sum())
+def named(name, metric=None):
+    """With a metric, if it is named."""
+    penalty = of_arguments(lambda unrolled: (unrolled.last.sum(), {} if metric is None else {metric: 1.0}))
     penalty.name = name
     return penalty
 
@@ -323,6 +324,8 @@ def named(name):
         ([activity, activity], "the name 'activity' twice; need another `name`"),
         ([named("loss")], "the name 'loss', which every run logs; need another `name`"),
         ([named("delta_early")], "the name 'delta_early', which every run logs"),
+        ([named("delta", "early")], "the name 'delta_early', which every run logs"),
+        ([named("a", "b"), named("a_b")], "the name 'a_b' twice; need another `name`"),
         ([named("accuracy")], "the metric 'accuracy', which the objective has too; need another `name`"),
         (
             [of_arguments(lambda unrolled: unrolled.last)],
