@@ -48,8 +48,10 @@ def measure(cell_name: str, label: str, rounds: int) -> dict[str, Any]:
     from benchmarks.problem import QUICK_SIZES, SIZES, problem
     from jrnn.cures import clip_by_global_norm, skip_nonfinite
     from jrnn.training.batches import source_of
-    from jrnn.training.probing import EVERY
-    from jrnn.training.stepping import fresh, make_step
+    from jrnn.training.fit_step import make_step
+    from jrnn.training.telemetry.tangent_probe import EVERY
+    from jrnn.training.training_step import TrainingStep
+    from jrnn.training.weights import first_carry
 
     size = {**SIZES, **QUICK_SIZES}[label]
     made = problem(cell_name, size)
@@ -77,8 +79,8 @@ def measure(cell_name: str, label: str, rounds: int) -> dict[str, Any]:
         objective = lambda _, run, batch: loss(run)  # noqa: E731
         tx = skip_nonfinite(optax.chain(clip_by_global_norm(1.0), optax.adam(1e-3)))
         source = source_of(lambda step: batch, objective, size.batch, 0)
-        step = make_step(cell, objective, source, tx, 0, 1.0, None, None)
-        kinds[name] = stepping(step, fresh({"cell": params, "loss": None}, tx), {"x": xs}, measured)
+        step = make_step(TrainingStep(cell, objective, tx), source, 0, 1.0, None)
+        kinds[name] = stepping(step, first_carry({"cell": params, "loss": None}, tx), {"x": xs}, measured)
     repeats = {name: max(1, int(BLOCK_SECONDS / seconds_once(call))) for name, call in kinds.items()}
     times: dict[str, list[float]] = {name: [] for name in kinds}
     names = list(kinds)

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jrnn.interop.extras import file_in
 
 import jrnn
 from jrnn.interop import trained
-from jrnn.interop.extras import file_in
 
 SHORT = "--short" in sys.argv
 LAGS = (1, 2, 4, 8, 16, 32, 64)

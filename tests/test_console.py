@@ -25,7 +25,9 @@ from jrnn.report import print_report, write_report, writing
 from jrnn.report.plain import PLAIN, plain
 from jrnn.training import Objective
 from jrnn.training.batches import source_of
-from jrnn.training.stepping import fresh, initial_weights, make_step
+from jrnn.training.fit_step import make_step
+from jrnn.training.training_step import TrainingStep
+from jrnn.training.weights import first_carry, initial_weights
 from jrnn.types import InputError
 
 from .report.samples import diagnosis
@@ -286,8 +288,8 @@ def test_the_estimate_of_memory_is_a_lower_bound(kind):
         source = source_of(cases, objective, 16, 0)
         given = source.arguments(0)
         weights = initial_weights(cell, objective, None, None, jax.eval_shape(source.batch, given), 0)
-        step = make_step(cell, objective, source, optimizer, 0, None, None, None)
-        found = step.lower(fresh(weights, optimizer), np.int32(0), given, False).compile().memory_analysis()
+        step = make_step(TrainingStep(cell, objective, optimizer), source, 0, None, None)
+        found = step.lower(first_carry(weights, optimizer), np.int32(0), given, False).compile().memory_analysis()
     held = found.argument_size_in_bytes + found.temp_size_in_bytes
     args = SimpleNamespace(hidden=64, layers=2, batch_size=16)
     assert held / 2 < memory.least_bytes(args, kind(64), 5, 40) < held

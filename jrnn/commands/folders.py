@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from jrnn.training.checkpoints import steps_in
-from jrnn.training.saving import writable
+from jrnn.training.storage.checkpoints import steps_in
+from jrnn.training.storage.saving import writable
 from jrnn.types import InputError
 
 STEM = "jrnn-report"

@@ -18,8 +18,8 @@ from jrnn.commands.memory import check_memory, computing
 from jrnn.commands.telling import require_extras, say
 from jrnn.training import Fitted, Objective, evaluate, fit, save
 from jrnn.training.batches import time_major
-from jrnn.training.probing import EVERY
-from jrnn.training.stepping import initial_weights
+from jrnn.training.telemetry.tangent_probe import EVERY
+from jrnn.training.weights import initial_weights
 from jrnn.types import InputError, Params
 from jrnn.wording import score
 

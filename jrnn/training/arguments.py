@@ -71,16 +71,20 @@ def check_weights(name: str, tree: Any) -> None:
 
 def check_objective(objective: Any, name: str = "objective") -> None:
     """InputError unless it can be called as loss(loss_params, unrolled, batch)."""
-    needed = "an `Objective`, or a function loss(loss_params, unrolled, batch)"
-    if isinstance(objective, type) or not callable(objective):
-        given = f"the class {objective.__name__}" if isinstance(objective, type) else f"a {type(objective).__name__}"
+    check_function(name, objective, 3, "an `Objective`, or a function loss(loss_params, unrolled, batch)")
+
+
+def check_function(name: str, function: Any, arguments: int, needed: str) -> None:
+    """InputError unless it can be called with so many arguments."""
+    if isinstance(function, type) or not callable(function):
+        given = f"the class {function.__name__}" if isinstance(function, type) else f"a {type(function).__name__}"
         raise InputError(name, given, needed)
     try:
-        signature = inspect.signature(objective)
+        signature = inspect.signature(function)
     except (TypeError, ValueError):  # built-in functions may not tell
         return
     try:
-        signature.bind(None, None, None)
+        signature.bind(*[None] * arguments)
     except TypeError:
         raise InputError(name, f"a function of {signature}", needed) from None
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.arguments import check_batch, numbers
+from jrnn.training.random_streams import RandomStream, stream_key
 from jrnn.types import Array, InputError
 
 OVER_TIME = ("x", "resets", "mask")  # [cases, T, ...] in the data, [T, B, ...] in a batch
@@ -28,7 +29,7 @@ class Cases:
         self.each = bool(getattr(objective, "each", False))
         self.cases = len(self.host["x"])
         self.batch_size = min(batch_size, self.cases)
-        self.key = jax.random.fold_in(jax.random.key(seed), 2)
+        self.key = stream_key(seed, RandomStream.BATCHES)
         self.device = jax.tree.map(jnp.asarray, self.host)
         self.drawn: tuple[int, Array] | None = None
 

@@ -13,8 +13,8 @@ import numpy as np
 from jrnn.cells import check_cell, jit_by_cell
 from jrnn.training.arguments import check_arrays, check_objective
 from jrnn.training.batches import check_cases, time_major
-from jrnn.training.nonfinite import check_options, options_of
 from jrnn.training.objectives import loss_and_metrics
+from jrnn.training.unroll_options import check_options, options_of
 from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import unroll
 from jrnn.unrolling.checks import check_count

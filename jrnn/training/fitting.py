@@ -5,34 +5,37 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from jrnn.cells import check_cell
-from jrnn.cures import clip_by_global_norm, skip_nonfinite
+from jrnn.cures import skip_nonfinite
 from jrnn.cures.clipping import check_max_norm
-from jrnn.training import runs
 from jrnn.training.arguments import check_objective
 from jrnn.training.batches import source_of
+from jrnn.training.fit_arguments import check_counts, folder_for
+from jrnn.training.fit_step import make_step
+from jrnn.training.hooks import Hook, SkipLimit, check_log, row_hook
 from jrnn.training.interrupts import Interrupts
-from jrnn.training.locking import locked
-from jrnn.training.metrics import Row
-from jrnn.training.nonfinite import NonFiniteError, check_options, first_nonfinite
-from jrnn.training.probing import EVERY
-from jrnn.training.stepping import Carry, check_optimizer, check_rate, fresh, initial_weights, make_step, noise_key
-from jrnn.training.storage import folder_of, writable
-from jrnn.training.telemetry import Telemetry
-from jrnn.types import InputError, Params
-from jrnn.unrolling.checks import check_count, is_count
-
-LEARNING_RATE = 1e-3
+from jrnn.training.loop import Intervals, TrainingLoop
+from jrnn.training.optimizing import LEARNING_RATE, chosen_optimizer, clipped_optimizer
+from jrnn.training.penalties import Penalty, check_penalties
+from jrnn.training.storage.folders import writable
+from jrnn.training.storage.locking import locked
+from jrnn.training.storage.run_folder import open_run
+from jrnn.training.telemetry.metric_log import MetricLog
+from jrnn.training.telemetry.metrics import Row
+from jrnn.training.telemetry.tangent_probe import EVERY
+from jrnn.training.training_step import TrainingStep
+from jrnn.training.unroll_options import check_options
+from jrnn.training.weights import first_carry, initial_weights
+from jrnn.types import Params
 
 
 class Fitted(NamedTuple):
@@ -51,9 +54,10 @@ class Fitted(NamedTuple):
     """How many steps were done, over all resumed parts; the next batch would be that of this step."""
     history: dict[str, np.ndarray]
     """Metrics per step, each [step]: "step" from 0, loss, accuracy for classes, grad_norm (before clipping),
-    clip_factor, clipped and skipped (0 or 1), and what else the objective returned. With `flow_every` also
-    delta_early, delta_late, delta_growth and delta_reach (`delta_metrics`), and tangent_growth (`tangent_growth`),
-    NaN at the steps that did not measure them. Resumed runs have the earlier ones too."""
+    clip_factor, clipped and skipped (0 or 1), the penalties by name, and what else the objective returned. With
+    `flow_every` also delta_early, delta_late, delta_growth and delta_reach (`delta_metrics`; of the objective alone),
+    and tangent_growth (`tangent_growth`), NaN at the steps that did not measure them. Resumed runs have the earlier
+    ones too."""
     objective: Any
     """The objective, as given."""
     interrupted: bool
@@ -79,19 +83,21 @@ def fit(
     resume: bool = False,
     checkpoint_every: int = 100,
     log_every: int = 10,
+    log: Callable[[dict[str, Any]], object] | None = None,
     max_skipped: int | None = 10,
     flow_every: int | None = EVERY,
     progress: bool = False,
     tensorboard: bool = False,
     unroll_options: dict[str, Any] | None = None,
     metadata: dict[str, Any] | None = None,
+    penalties: Sequence[Penalty] = (),
 ) -> Fitted:
     """Trains a cell and a head: gradient, norm, clip, optimizer step, in that order.
 
-    theta <- theta + optimizer(clip(g)), g = dL/dtheta by backpropagation through time, and nothing at all if a number
-    in it is NaN or Inf (`skip_nonfinite`). Everything is a function of (arguments, step): a run that was killed, or
-    stopped with Ctrl-C, and is resumed ends with the bits of one that was never interrupted. Metrics stay on the
-    device between logs.
+    theta <- theta + optimizer(clip(g)), g = d(L + penalties)/dtheta by backpropagation through time, and nothing at
+    all if a number in it is NaN or Inf (`skip_nonfinite`). Everything is a function of (arguments, step): a run that
+    was killed, or stopped with Ctrl-C, and is resumed ends with the bits of one that was never interrupted. Metrics
+    stay on the device between logs.
 
     Ctrl-C ends the run after the current step, with a checkpoint; a second one raises KeyboardInterrupt at once.
 
@@ -114,6 +120,11 @@ def fit(
       resume: continue the newest checkpoint in `out`; starts anew, and says so, if there is none.
       checkpoint_every: steps between checkpoints; the last step always has one. Three are kept.
       log_every: steps between fetching metrics from the device.
+      log: a function of a dict, for a service such as Weights & Biases: called once for each step, in their order, with
+        the row that metrics.jsonl gets ("step" and plain numbers; NaN and Inf as floats), whenever metrics are fetched.
+        A resumed run tells it nothing of the steps before its checkpoint; after a kill, the steps since the newest
+        checkpoint are done again, and told again, with the same numbers. What it raises ends the run, after a
+        checkpoint, and is raised by `fit`.
       max_skipped: stop after so many skipped updates in a row; None goes on for ever.
       flow_every: log where the gradient goes in the first step and every `flow_every`-th after it: figures of dL/dh_t
         from the same backward pass (`delta_metrics`), and the growth of random tangents along 4 sequences of the batch
@@ -124,140 +135,64 @@ def fit(
       unroll_options: more options of `unroll`: truncate, remat, reverse, ...
       metadata: a dict that JSON can hold, kept in every checkpoint and returned by `load`; "step" and "config" are
         `fit`'s own. A resumed run may have another, and by default keeps the one it had.
+      penalties: terms to be added to the objective, each a `Penalty`: a function penalty(cell, params, xs, unrolled,
+        deltas, key) -> scalar, with its weight inside. Their values are logged by name; "loss" stays the objective's
+        own, and the optimizer's `value` is the sum.
     Returns:
       a `Fitted`.
     Raises:
       InputError: an argument does not fit; `out` cannot be written, is trained in by another process (whose process id
         is told), holds a run and resume is False, or holds a run with another cell, objective, optimizer, seed, batch
-        size or data (which is named), or with more steps.
+        size, data or penalties (which is named), or with more steps.
       StorageError: the disk is full, or the like; names the newest whole checkpoint, from which resume=True goes on.
       NonFiniteError: the last `max_skipped` updates were all skipped; says where the first NaN or Inf came from.
     """
     check_cell(cell)
     check_objective(objective)
-    counts = {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
-    counts |= {
-        name: value for name, value in (("max_skipped", max_skipped), ("flow_every", flow_every)) if value is not None
-    }
-    for name, value in counts.items():
-        least = int(name != "steps")
-        check_count(name, value, least, f"an integer of at least {least}")
-    if steps >= 2**31:
-        raise InputError("steps", steps, "fewer than 2^31")
-    if not is_count(seed) or seed >= 2**63:
-        raise InputError("seed", repr(seed), "an integer from 0 to 2^63 - 1")
-    if out is None and (resume or tensorboard):
-        raise InputError("out", "None", "a folder, for resume=True" if resume else "a folder, for tensorboard=True")
-    out = None if out is None else folder_of("out", out)
-    check_rate(learning_rate)
+    counts = {"batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
+    check_counts(steps, seed, **counts, max_skipped=max_skipped, flow_every=flow_every)
+    folder = folder_for(out, resume=resume, tensorboard=tensorboard)
+    unclipped = chosen_optimizer(optimizer, learning_rate)
     check_options(unroll_options)
-    if optimizer is not None:
-        check_optimizer(optimizer)
-        if callable(learning_rate) or learning_rate != LEARNING_RATE:
-            raise InputError("learning_rate", repr(learning_rate), "none beside an `optimizer`, which has its own")
+    check_log(log)
+    penalties = check_penalties(penalties)
     source = source_of(data, objective, batch_size, seed)
     max_norm = None if max_norm is None else check_max_norm(max_norm)
-    inner = optax.adam(learning_rate) if optimizer is None else optimizer
-    inner = inner if max_norm is None else optax.chain(clip_by_global_norm(max_norm), inner)
-    tx = skip_nonfinite(inner)
-
-    arguments = source.arguments(0)
-    weights = initial_weights(cell, objective, params, loss_params, jax.eval_shape(source.batch, arguments), seed)
-    carry = fresh(weights, tx)
-    settings = {
-        "optimizer": optimizer,
-        "max_norm": max_norm,
-        "learning_rate": learning_rate,
-        "unroll_options": unroll_options,
-        "metadata": metadata,
-        "steps": int(steps),
-    }
-    with nullcontext() if out is None else locked(writable("out", out), "training", "out"):
-        run = runs.open_run(out, resume, cell, objective, source, tx, weights, seed=int(seed), **settings)
-        carry, start, history = run.restore(carry)
-        step_fn = make_step(cell, objective, source, tx, seed, max_norm, max_skipped, unroll_options)
-
-        step, waiting, interrupted = start, [], False
-        with (
-            Interrupts() as interrupts,
-            Telemetry(run.out, start, steps, progress=progress, tensorboard=tensorboard, history=history) as telemetry,
-        ):
-
-            def flush() -> None:
-                rows, stop = before_stop(fetched(waiting, step), max_skipped)
-                waiting.clear()
-                history.extend(rows)
-                telemetry.write(rows)
-                if stop is not None and max_skipped is not None:
-                    raise stopped(cell, objective, source, inner, carry, stop, seed, max_skipped, unroll_options)
-
-            while step < steps and not interrupts.requested:
-                measured = flow_every is not None and step % flow_every == 0
-                carry, metrics = step_fn(carry, np.int32(step), source.arguments(step), measured)
-                waiting.append(metrics)
-                step += 1
-                checkpoint = run.out is not None and step % checkpoint_every == 0 and step < steps
-                if step % log_every == 0 or checkpoint:
-                    flush()
-                if checkpoint:
-                    run.checkpoint(step, carry)
-            flush()
-            run.checkpoint(step, carry)
-            interrupted = step < steps
-    if interrupted:
-        kept = "nothing saved, since out is None"
-        if out is not None:
-            options = f"--resume --out {shlex.quote(str(out))}"
-            kept = f"saved in {out}; go on with resume=True and the same out (command line: {options})"
-        print(f"interrupted after step {step} of {steps}: {kept}", file=sys.stderr)
-    weights, opt_state = carry
-    columns = dict.fromkeys(name for row in history for name in row)
-    table = {name: np.array([row.get(name, np.nan) for row in history]) for name in columns}
-    return Fitted(cell, weights["cell"], weights["loss"], opt_state, step, table, objective, interrupted, out)
+    inner = clipped_optimizer(unclipped, max_norm)
+    training_step = TrainingStep(cell, objective, skip_nonfinite(inner), dict(unroll_options or {}), penalties)
+    batch = jax.eval_shape(source.batch, source.arguments(0))
+    weights = initial_weights(cell, objective, params, loss_params, batch, seed)
+    carry = first_carry(weights, training_step.optimizer)
+    config = {"seed": int(seed), "optimizer": optimizer, "learning_rate": learning_rate, "max_norm": max_norm}
+    with nullcontext() if folder is None else locked(writable("out", folder), "training", "out"):
+        run = open_run(folder, resume, training_step, source, weights, int(steps), metadata, **config)
+        carry, done, history = run.restore(carry)
+        step = make_step(training_step, source, seed, max_norm, max_skipped)
+        every = Intervals(log_every, checkpoint_every, flow_every)
+        loop = TrainingLoop(step, source, run, carry, done, history, every, max_skipped)
+        shown = {"progress": progress, "tensorboard": tensorboard, "history": history}
+        with Interrupts() as interrupts, MetricLog(run.out, done, steps, **shown) as telemetry:
+            hooks: list[Hook] = [telemetry] if log is None else [telemetry, row_hook(log)]
+            if max_skipped is not None:
+                hooks.append(SkipLimit(training_step, source, inner, seed, max_skipped))
+            loop.until(steps, hooks, interrupts)
+    if loop.done < steps:
+        print(interruption(loop.done, steps, folder), file=sys.stderr)
+    weights, opt_state = loop.carry
+    table, interrupted = columns(loop.history), loop.done < steps
+    return Fitted(cell, weights["cell"], weights["loss"], opt_state, loop.done, table, objective, interrupted, folder)
 
 
-def fetched(waiting: list[dict[str, jax.Array]], step: int) -> list[Row]:
-    """The metrics of the steps up to `step`, as plain numbers; this is where the host waits for the device."""
-    rows = []
-    for i, metrics in enumerate(jax.device_get(waiting)):
-        plain = {name: value.item() for name, value in metrics.items() if np.ndim(value) == 0 and name != "step"}
-        rows.append({"step": step - len(waiting) + i, **plain})
-    return rows
+def interruption(done: int, steps: int, folder: Path | None) -> str:
+    """What is printed after Ctrl-C: what is kept, and how to go on."""
+    kept = "nothing saved, since out is None"
+    if folder is not None:
+        options = f"--resume --out {shlex.quote(str(folder))}"
+        kept = f"saved in {folder}; go on with resume=True and the same out (command line: {options})"
+    return f"interrupted after step {done} of {steps}: {kept}"
 
 
-def before_stop(rows: list[Row], max_skipped: int | None) -> tuple[list[Row], int | None]:
-    """(rows without "in_a_row", up to where so many updates in a row were skipped; that step, or None)."""
-    in_a_row = [row.pop("in_a_row") for row in rows]
-    for i, count in enumerate(in_a_row):
-        if max_skipped is not None and count >= max_skipped:
-            return rows[: i + 1], int(rows[i]["step"])
-    return rows, None
-
-
-def stopped(
-    cell: Any,
-    objective: Any,
-    source: Any,
-    optimizer: Any,
-    carry: Carry,
-    step: int,
-    seed: int,
-    skipped: int,
-    options: dict[str, Any] | None,
-) -> NonFiniteError:
-    """The error for a run that gets no further, with the first non-finite number of its last batch."""
-    batch = jax.tree.map(jnp.asarray, source.batch(source.arguments(step)))
-    weights, opt_state = carry
-    key = noise_key(cell, seed, np.int32(step))
-    report = first_nonfinite(
-        cell,
-        objective,
-        weights["cell"],
-        weights["loss"],
-        batch,
-        key=key,
-        unroll_options=options,
-        optimizer=optimizer,
-        opt_state=opt_state.inner_state,
-    )
-    return NonFiniteError(step, skipped, report)
+def columns(history: list[Row]) -> dict[str, np.ndarray]:
+    """Rows as one array a metric, NaN where a row does not have it."""
+    names = dict.fromkeys(name for row in history for name in row)
+    return {name: np.array([row.get(name, np.nan) for row in history]) for name in names}

@@ -3,8 +3,6 @@ cause."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,29 +11,29 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jrnn.cells import check_cell, is_causal
+from jrnn.cells import check_cell
 from jrnn.training.arguments import check_arrays, check_batch, check_objective
-from jrnn.training.objectives import loss_and_metrics
-from jrnn.types import Array, InputError, Params
-from jrnn.unrolling import unroll, value_and_grads
-
-BATCH_OPTIONS = ("lengths", "resets", "mask", "initial_state", "reset_state")
-OPTIONS = frozenset(inspect.signature(unroll).parameters) - {"cell", "params", "xs"}
+from jrnn.training.step_values import values_of_step
+from jrnn.training.training_step import StepKeys, TrainingStep
+from jrnn.training.unroll_options import check_options
+from jrnn.training.weights import Weights
+from jrnn.types import Array, Params
 
 
 class NonFinite(NamedTuple):
     """The first number that is not finite, in the order in which a training step computes."""
 
     place: str
-    """parameters | inputs | states | outputs | loss | state gradients | parameter gradients | update: the first of
-    these that holds a NaN or Inf. "update": all of them are finite, the optimizer's arithmetic is not."""
+    """parameters | inputs | states | outputs | loss | penalties | state gradients | parameter gradients | penalty
+    gradients | update: the first of these that holds a NaN or Inf. "state gradients" and "parameter gradients" are
+    those of the objective; "update": all of them are finite, the optimizer's arithmetic is not."""
     time: int | None
     """The index on the time axis where it appeared: t of x_t for inputs and outputs (0..T-1), k of h_k for states and
     of dL/dh_k for their gradients (0..T, 0 the initial state). In the order of computation: the smallest for what
     runs forward, the largest for gradients (the other way round with reverse=True). None where there is no time."""
     leaf: str
     """The array within its tree: cell['w_rec'], loss['bias'], x, h, [0].c (layer 0's c), ...; of the optimizer's state:
-    state[0].norm."""
+    state[0].norm; of the penalties: the name of one."""
     at: tuple[int, ...]
     """The index of the number in that array, time first; () for a scalar."""
     value: float
@@ -97,46 +95,37 @@ def first_nonfinite(
     check_arrays("params", params)
     check_arrays("loss_params", loss_params)
     batch = check_batch("batch", batch, "[T, *B, F]")
-    weights = {"cell": params, "loss": loss_params}
-    xs, reverse = batch.get("x"), bool((unroll_options or {}).get("reverse", False))
+    training_step = TrainingStep(cell, objective, optimizer, dict(unroll_options or {}))
+    return look_again(training_step, {"cell": params, "loss": loss_params}, batch, StepKeys(key), opt_state)
 
-    @jax.jit
-    def again(weights: dict[str, Any], batch: dict[str, Any], key: Array | None) -> tuple[Any, ...]:
-        xs, options = batch.get("x"), options_of(batch, unroll_options, key)
-        unrolled = unroll(cell, weights["cell"], xs, **{**options, "return_states": True})
 
-        def loss(loss_params: Params, unrolled: Any) -> Array:
-            return loss_and_metrics(objective, loss_params, unrolled, batch)[0]
-
-        if not is_causal(cell):
-            grads = jax.grad(lambda w: loss(w["loss"], unroll(cell, w["cell"], xs, **options)))(weights)
-            return unrolled, loss(weights["loss"], unrolled), grads, None
-        head = weights["loss"]
-        of_loss = partial(loss, None) if head is None else loss
-        value, grads = value_and_grads(cell, weights["cell"], xs, of_loss, loss_params=head, **options)
-        return unrolled, value, {"cell": grads.params, "loss": grads.loss_params}, grads.states
-
-    unrolled, value, by_parameter, by_state = again(weights, batch, key)
-    happened = np.asarray(unrolled.mask)
-    broken = tuple(dict.fromkeys(found[0] for found in find(by_parameter)))
+def look_again(
+    training_step: TrainingStep, weights: Weights, batch: dict[str, Any], keys: StepKeys, opt_state: Any
+) -> NonFinite:
+    """`first_nonfinite` of a step, penalties included; its optimizer may be None."""
+    reverse = bool(training_step.unroll_options.get("reverse", False))
+    values = jax.jit(partial(values_of_step, training_step))(weights, batch, keys)
+    broken = tuple(dict.fromkeys(bad[0] for bad in find(values.gradients)))
     stages = (
         ("parameters", find(weights)),
-        ("inputs", find({"x": xs}, timed=True, mask=happened)),
-        ("states", find(unrolled.states, timed=True, from_end=reverse)),
-        ("outputs", find(unrolled.outputs, timed=True, from_end=reverse)),
-        ("loss", find(value)),
-        ("state gradients", find(by_state, timed=True, from_end=not reverse)),
-        ("parameter gradients", find(by_parameter)),
+        ("inputs", find({"x": batch.get("x")}, timed=True, mask=np.asarray(values.unrolled.mask))),
+        ("states", find(values.unrolled.states, timed=True, from_end=reverse)),
+        ("outputs", find(values.unrolled.outputs, timed=True, from_end=reverse)),
+        ("loss", find(values.loss)),
+        ("penalties", find(values.penalties)),
+        ("state gradients", find(values.state_gradients, timed=True, from_end=not reverse)),
+        ("parameter gradients", find(values.loss_gradients)),
+        ("penalty gradients", find(values.gradients)),
     )
-    for place, found in stages:
-        if found:
-            leaf, index, number, time = found[0]
+    for place, bad in stages:
+        if bad:
+            leaf, index, number, time = bad[0]
             parameter = leaf if place.startswith("parameter") else broken[0] if broken else None
             return NonFinite(place, time, leaf, index, number, parameter, broken)
-    if optimizer is not None:
-        found = in_update(optimizer, opt_state, weights, by_parameter, value)
-        if found is not None:
-            return found
+    if training_step.optimizer is not None:
+        report = in_update(training_step.optimizer, opt_state, weights, values.gradients, values.minimised)
+        if report is not None:
+            return report
     return NonFinite("update", None, "the optimizer's arithmetic", (), float("nan"), None, broken)
 
 
@@ -144,15 +133,15 @@ def in_update(optimizer: Any, opt_state: Any, weights: Any, grads: Any, value: A
     """What is not finite in the update, or newly so in the optimizer's state; the parameter is found by giving the
     optimizer one gradient at a time."""
     update = optax.with_extra_args_support(optimizer).update
-    broken = {found[0] for found in find(opt_state)}
+    broken = {bad[0] for bad in find(opt_state)}
 
     def look(grads: Any) -> list[Any]:
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             updates, state = update(grads, opt_state, weights, value=value)
         return find(updates) + [(f"state{f[0]}", *f[1:]) for f in find(state) if f[0] not in broken]
 
-    found = look(grads)
-    if not found:
+    bad = look(grads)
+    if not bad:
         return None
     paths, treedef = jax.tree_util.tree_flatten_with_path(grads)
 
@@ -161,7 +150,7 @@ def in_update(optimizer: Any, opt_state: Any, weights: Any, grads: Any, value: A
 
     largest = max(range(len(paths)), key=lambda i: float(jnp.abs(paths[i][1]).max(initial=0)))
     culprit = next((i for i in range(len(paths)) if look(alone(i))), largest)
-    leaf, index, number, _ = found[0]
+    leaf, index, number, _ = bad[0]
     return NonFinite("update", None, leaf, index, number, named(paths[culprit][0]), ())
 
 
@@ -175,7 +164,7 @@ def find(
       from_end: time runs backwards.
       mask: [T, *B]: only what happened counts.
     """
-    found = []
+    first = []
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             continue
@@ -190,8 +179,8 @@ def find(
         places = np.argwhere(bad)
         at = places[places[:, 0].argmax() if timed and from_end else 0]
         index = tuple(int(i) for i in at)
-        found.append((named(path), index, float(array[index]), index[0] if timed else None))
-    return sorted(found, key=lambda f: (-f[3] if from_end else f[3]) if timed and f[3] is not None else 0)
+        first.append((named(path), index, float(array[index]), index[0] if timed else None))
+    return sorted(first, key=lambda f: (-f[3] if from_end else f[3]) if timed and f[3] is not None else 0)
 
 
 def named(path: Any) -> str:
@@ -201,18 +190,3 @@ def named(path: Any) -> str:
     plain = not isinstance(path[0], jax.tree_util.SequenceKey)
     first = jax.tree_util.keystr(path[:1], simple=plain)
     return first + jax.tree_util.keystr(path[1:])
-
-
-def check_options(options: Any) -> None:
-    """InputError unless they are options of `unroll`."""
-    if options is not None and not isinstance(options, Mapping):
-        raise InputError("unroll_options", f"a {type(options).__name__}", "a dict of options of `unroll`")
-    unknown = set(options or ()) - OPTIONS
-    if unknown:
-        raise InputError("unroll_options", f"the keys {sorted(map(str, unknown))}", f"some of {sorted(OPTIONS)}")
-
-
-def options_of(batch: dict[str, Any], unroll_options: dict[str, Any] | None, key: Array | None) -> dict[str, Any]:
-    """What `unroll` gets besides cell, parameters and x."""
-    from_batch = {name: batch[name] for name in BATCH_OPTIONS if batch.get(name) is not None}
-    return {**(unroll_options or {}), **from_batch, **({} if key is None else {"key": key})}

@@ -153,19 +153,23 @@ def loss_and_metrics(
 ) -> tuple[Array, dict[str, Array]]:
     """What an `Objective`, or any `loss(loss_params, unrolled, batch) -> scalar | (scalar, metrics)`, says of a
     batch."""
-    result = objective(loss_params, unrolled, batch)
+    value, metrics = as_scalar(objective(loss_params, unrolled, batch), "objective", "loss")
+    return value, {**metrics, "loss": value}
+
+
+def as_scalar(result: Any, argument: str, what: str) -> tuple[Array, dict[str, Array]]:
+    """(value, metrics) of what a user's function returned: scalar | (scalar, metrics); InputError for anything else."""
     needed = "one real number, alone or as (number, metrics)"
     if isinstance(result, tuple) and (len(result) != 2 or not isinstance(result[1], Mapping)):
-        raise InputError("objective", f"a loss that is a tuple of {[type(part).__name__ for part in result]}", needed)
+        raise InputError(argument, f"a {what} that is a tuple of {[type(part).__name__ for part in result]}", needed)
     value, metrics = result if isinstance(result, tuple) else (result, {})
     for name, metric in metrics.items():
         known = isinstance(metric, jax.Array | np.ndarray | np.generic | bool | int | float)
         if not known or not isinstance(name, str) or jnp.issubdtype(jnp.result_type(metric), jnp.complexfloating):
             given = f"a metric {name!r} of type {jnp.result_type(metric) if known else type(metric).__name__}"
-            raise InputError("objective", given, "metrics that are real numbers, by name")
+            raise InputError(argument, given, "metrics that are real numbers, by name")
     if not isinstance(value, jax.Array | np.ndarray | np.generic | float):
-        raise InputError("objective", f"a loss of type {type(value).__name__}", needed)
+        raise InputError(argument, f"a {what} of type {type(value).__name__}", needed)
     if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
-        raise InputError("objective", f"a loss of {jnp.result_type(value)}{list(jnp.shape(value))}", needed)
-    value = jnp.asarray(value)
-    return value, {**{name: jax.lax.stop_gradient(jnp.asarray(m)) for name, m in metrics.items()}, "loss": value}
+        raise InputError(argument, f"a {what} of {jnp.result_type(value)}{list(jnp.shape(value))}", needed)
+    return jnp.asarray(value), {name: jax.lax.stop_gradient(jnp.asarray(m)) for name, m in metrics.items()}

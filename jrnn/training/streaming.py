@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,15 +11,16 @@ import numpy as np
 import optax
 
 from jrnn.cells import check_cell, check_key, is_causal
-from jrnn.cures import global_norm
 from jrnn.training.arguments import check_arrays, check_batch, check_objective, check_weights
-from jrnn.training.deltas import grads_and_delta
-from jrnn.training.nonfinite import check_options, options_of
-from jrnn.training.objectives import Objective, loss_and_metrics
-from jrnn.training.probing import EVERY, probe_metrics
-from jrnn.training.stepping import check_optimizer, owned, update_weights
+from jrnn.training.objectives import Objective
+from jrnn.training.optimizing import check_optimizer
+from jrnn.training.penalties import Penalty, check_penalties
+from jrnn.training.random_streams import RandomStream, stream_key
+from jrnn.training.telemetry.tangent_probe import EVERY
+from jrnn.training.training_step import StepKeys, Stepped, TrainingStep
+from jrnn.training.unroll_options import check_options
+from jrnn.training.weights import Weights, owned
 from jrnn.types import Array, InputError, Params, State
-from jrnn.unrolling import unroll
 from jrnn.unrolling.checks import check_count
 from jrnn.unrolling.states import batch_of, check_state
 
@@ -38,8 +38,8 @@ class Streamed(NamedTuple):
     """h after the chunk's last step [*B, ...], from which the next chunk goes on; made with the parameters before the
     update."""
     metrics: dict[str, Array]
-    """Scalars on the device: loss, grad_norm (before the optimizer), and what the loss returned. In chunks
-    that measured it also those of `delta_metrics`, within the chunk, and tangent_growth."""
+    """Scalars on the device: loss, grad_norm (before the optimizer), what else the loss returned, and the penalties by
+    name. In chunks that measured it also those of `delta_metrics`, within the chunk, and tangent_growth."""
 
 
 def stream(
@@ -55,6 +55,7 @@ def stream(
     key: Array | None = None,
     flow_every: int | None = EVERY,
     unroll_options: dict[str, Any] | None = None,
+    penalties: Sequence[Penalty] = (),
 ) -> Iterator[Streamed]:
     """Trains on one chunk after another; truncated backpropagation through time (Williams, Peng 1990) with a cut at
     each border.
@@ -77,6 +78,8 @@ def stream(
       key: a PRNG key for cells with noise; chunk i uses fold_in(key, i).
       flow_every: as for `fit`, counted in chunks from this call's first; None leaves these metrics out.
       unroll_options: more options of `unroll`: truncate, remat, ...
+      penalties: terms to be added to the loss, each a `Penalty`; within a chunk. Their keys are those of a `fit` with
+        seed 0, counted in chunks.
     Returns:
       a generator of `Streamed`.
     Raises:
@@ -101,7 +104,7 @@ def stream(
         flow_every = check_count("flow_every", flow_every, 1, "an integer of at least 1, or None")
     weights = jax.tree.map(jnp.asarray, {"cell": params, "loss": loss_params})
     opt_state = owned(optimizer.init(weights) if opt_state is None else opt_state)
-    step = jax.jit(partial(one_chunk, cell, loss, optimizer, dict(unroll_options or {})), static_argnames="measured")
+    step = chunk_step(TrainingStep(cell, loss, optimizer, dict(unroll_options or {}), check_penalties(penalties)))
     return follow(cell, step, chunks, weights, opt_state, initial_state, key, flow_every)
 
 
@@ -128,44 +131,36 @@ def follow(
         noise = None if key is None else jax.random.fold_in(key, i)
         start = jnp.asarray(first and i == 0)
         measured = flow_every is not None and i % flow_every == 0
-        weights, opt_state, state, metrics = step(
-            weights, opt_state, state, start, chunk, np.int32(i), noise, measured=measured
-        )
+        done = step(weights, opt_state, state, start, chunk, np.int32(i), noise, measured=measured)
+        weights, opt_state, state, metrics = done
         yield Streamed(weights["cell"], weights["loss"], opt_state, state, metrics)
 
 
-def one_chunk(
-    cell: Any,
-    loss: Callable[..., Any],
-    optimizer: optax.GradientTransformation,
-    unroll_options: dict[str, Any],
-    weights: dict[str, Any],
-    opt_state: Any,
-    state: State,
-    first: Array,
-    chunk: dict[str, Any],
-    index: Array,
-    key: Array | None,
-    *,
-    measured: bool,
-) -> tuple[dict[str, Any], Any, State, dict[str, Array]]:
-    """(weights, optimizer state, state, metrics) after one chunk."""
-    batch_shape = batch_of(cell, weights["cell"], chunk["x"], None, None, time_axes=1)
-    options = options_of(chunk, unroll_options, key)
+def chunk_step(training_step: TrainingStep) -> Callable[..., Stepped]:
+    """The jitted step on a chunk: (weights, opt_state, state, first, chunk, index, noise, measured) -> `Stepped`; the
+    state carried in is held fixed, and the cell's own where `first`."""
 
-    def start(weights: dict[str, Any]) -> State:
-        own = cell.initial_state(weights["cell"], batch_shape)
-        return jax.tree.map(lambda new, old: jnp.where(first, new, jax.lax.stop_gradient(old)), own, state)
+    def step(
+        weights: Weights,
+        opt_state: Any,
+        state: State,
+        first: Array,
+        chunk: dict[str, Any],
+        index: Array,
+        noise: Array | None,
+        *,
+        measured: bool,
+    ) -> Stepped:
+        cell = training_step.cell
+        batch_shape = batch_of(cell, weights["cell"], chunk["x"], None, None, time_axes=1)
 
-    def loss_of(weights: dict[str, Any], options: dict[str, Any]) -> tuple[Array, Any]:
-        unrolled = unroll(cell, weights["cell"], chunk["x"], **{**options, "initial_state": start(weights)})
-        value, metrics = loss_and_metrics(loss, weights["loss"], unrolled, chunk)
-        return value, ((metrics, unrolled.final_state), unrolled.mask)
+        def entering(weights: Weights) -> State:
+            own = cell.initial_state(weights["cell"], batch_shape)
+            return jax.tree.map(lambda new, old: jnp.where(first, new, jax.lax.stop_gradient(old)), own, state)
 
-    (value, (metrics, after)), grads, flow = grads_and_delta(cell, loss_of, weights, chunk["x"], options, measured)
-    if measured:
-        options = {**options, "initial_state": start(weights)}
-        flow |= probe_metrics(cell, weights["cell"], chunk["x"], options, jax.random.fold_in(jax.random.key(0), index))
-    metrics = {**metrics, "grad_norm": global_norm(grads), **flow}
-    weights, opt_state = update_weights(optimizer, grads, opt_state, weights, value)
-    return weights, opt_state, after, metrics
+        tangents = jax.random.fold_in(jax.random.key(0), index) if measured else None
+        own = stream_key(0, RandomStream.PENALTIES, index) if training_step.penalties else None
+        keys = StepKeys(noise, tangents, own)
+        return training_step(weights, opt_state, chunk, keys, entering)
+
+    return jax.jit(step, static_argnames="measured")

@@ -108,6 +108,7 @@ ROWS = [
     fitting("no targets", "data['y']", "none", "classify", data={"y": ...}),
     fitting("a misspelled name", "data", "'label'", data={"label": Y}),
     fitting("a name that is no text", "data", "3", data={3: Y}),
+    fitting("a log that is no function", "log", "a str", "a function of a dict", log="wandb"),
     fitting("data that is text", "data", "a str", data="digits"),
     fitting("data that is a tuple", "data", "a tuple", data=(X, Y)),
     fitting("targets of text", "data['y']", data={"y": np.array(["a"] * 4)}),

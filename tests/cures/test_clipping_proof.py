@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import jrnn
 from jrnn import InputError, clip_state_gradient, clipping_proof, unroll
 from jrnn.cures import proving
-from jrnn.training.descriptions import described, restored
+from jrnn.training.storage.descriptions import described, restored
 from tests.unrolling.brute_force import at, flat, like, look
 
 close = partial(assert_allclose, rtol=1e-11, atol=1e-13)

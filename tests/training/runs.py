@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jrnn.training import checkpoints
+from jrnn.training.storage import checkpoints
 
 WORKER = Path(__file__).with_name("worker.py")
 

@@ -14,8 +14,8 @@ from jrnn import InputError
 from jrnn.cures import clip_rate
 from jrnn.training import NonFiniteError, Objective, fit, load
 from jrnn.training.batches import Cases
-from jrnn.training.descriptions import described, difference
-from jrnn.training.telemetry import Telemetry
+from jrnn.training.storage.descriptions import described, difference
+from jrnn.training.telemetry.metric_log import MetricLog
 
 CLASSIFY = Objective("classify", 3)
 CELL = jrnn.elman(4)
@@ -293,16 +293,16 @@ def test_the_progress_bar_fits_in_80_columns(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     row = {"loss": 1.234e-05, "accuracy": 1.0, "grad_norm": 1.234e-05, "skipped": 0}
     earlier = [{**row, "step": step, "clipped": 1} for step in range(30)]
-    with Telemetry(None, 30, 8000, progress=True, tensorboard=False, history=earlier) as telemetry:
-        telemetry.write([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
-        telemetry.write([{**row, "step": 7999, "clipped": 1}])
+    with MetricLog(None, 30, 8000, progress=True, tensorboard=False, history=earlier) as telemetry:
+        telemetry([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
+        telemetry([{**row, "step": 7999, "clipped": 1}])
         telemetry.bar.progress.update(telemetry.bar.task, text=TEXT)
     line = capsys.readouterr().out.splitlines()[-1]
     assert "8000/8000" in line and line.rstrip().endswith(TEXT) and len(line.rstrip()) <= 80
-    with Telemetry(None, 30, 40, progress=True, tensorboard=False, history=earlier) as telemetry:
-        telemetry.write([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
+    with MetricLog(None, 30, 40, progress=True, tensorboard=False, history=earlier) as telemetry:
+        telemetry([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
     assert "clipped 75%" in capsys.readouterr().out
-    with Telemetry(None, 30, 30, progress=True, tensorboard=False, history=earlier):
+    with MetricLog(None, 30, 30, progress=True, tensorboard=False, history=earlier):
         pass
     shown = capsys.readouterr().out
     assert "compiling" not in shown and "30/30" in shown and "nothing left to do" in shown

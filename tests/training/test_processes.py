@@ -17,7 +17,7 @@ from runs import assert_same_run, kept, start, until
 import jrnn
 from jrnn import InputError
 from jrnn.training import load, save
-from jrnn.training.locking import locked
+from jrnn.training.storage.locking import locked
 
 STEPS = 12
 
@@ -103,7 +103,7 @@ def test_a_child_that_outlives_the_run_does_not_keep_the_lock(tmp_path):
     program = """
 import os, signal, sys, time
 from pathlib import Path
-from jrnn.training.locking import locked
+from jrnn.training.storage.locking import locked
 with locked(Path(sys.argv[1]), "training", "out"):
     child = os.fork()
     if child == 0:

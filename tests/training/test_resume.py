@@ -11,8 +11,9 @@ import worker
 from runs import assert_same_run, kept
 
 from jrnn import InputError
-from jrnn.training import checkpoints, load
-from jrnn.training.metrics import as_row, cut_back
+from jrnn.training import load
+from jrnn.training.storage import checkpoints
+from jrnn.training.telemetry.metrics import as_row, cut_back
 
 STEPS = 8
 ROW = {"step": 0, "loss": 1.5, "grad_norm": 2.0, "clip_factor": 0.5, "clipped": 1, "skipped": 0}

@@ -18,8 +18,9 @@ from helpers import assert_same_bits, cases
 import jrnn
 from jrnn import InputError
 from jrnn.cells.initializers import chrono, forget_bias, orthogonal
-from jrnn.training import Objective, checkpoints, fit, load, save
-from jrnn.training.descriptions import complete, described, restored
+from jrnn.training import Objective, fit, load, save
+from jrnn.training.storage import checkpoints
+from jrnn.training.storage.descriptions import complete, described, restored
 
 CELLS = [
     jrnn.elman(3),

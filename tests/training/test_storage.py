@@ -14,10 +14,11 @@ from runs import assert_same_run, kept
 
 import jrnn
 from jrnn import InputError
-from jrnn.training import StorageError, checkpoints, load, save
-from jrnn.training.board import Board
-from jrnn.training.locking import locked
-from jrnn.training.telemetry import Telemetry
+from jrnn.training import StorageError, load, save
+from jrnn.training.storage import checkpoints
+from jrnn.training.storage.locking import locked
+from jrnn.training.telemetry.board import Board
+from jrnn.training.telemetry.metric_log import MetricLog
 
 STEPS = 12
 
@@ -124,13 +125,13 @@ def opened(path, mode="r", *args, opens=open, **kwargs):
 PLACES = {
     "the lock": ("os.ftruncate", after(0, os.ftruncate), None),
     "opening metrics.jsonl": ("builtins.open", opened, None),
-    "metrics.jsonl": ("jrnn.training.telemetry.Telemetry.append", after(3, Telemetry.append), 3),
-    "TensorBoard's file": ("jrnn.training.board.Board.write", after(3, Board.write), 3),
-    "TensorBoard's file, on closing": ("jrnn.training.board.Board.close", closed_and_full, 12),
-    "the arrays": ("jrnn.training.checkpoints.save", after(2, checkpoints.save), 6),
-    "the checksums": ("jrnn.training.checkpoints.checksums", summed, 6),
+    "metrics.jsonl": ("jrnn.training.telemetry.metric_log.MetricLog.append", after(3, MetricLog.append), 3),
+    "TensorBoard's file": ("jrnn.training.telemetry.board.Board.write", after(3, Board.write), 3),
+    "TensorBoard's file, on closing": ("jrnn.training.telemetry.board.Board.close", closed_and_full, 12),
+    "the arrays": ("jrnn.training.storage.checkpoints.save", after(2, checkpoints.save), 6),
+    "the checksums": ("jrnn.training.storage.checkpoints.checksums", summed, 6),
     "the name": ("os.rename", renamed, 6),
-    "the last checkpoint": ("jrnn.training.checkpoints.save", after(3, checkpoints.save), 9),
+    "the last checkpoint": ("jrnn.training.storage.checkpoints.save", after(3, checkpoints.save), 9),
 }
 
 
@@ -171,7 +172,7 @@ def test_the_command_line_says_it_in_one_line(tmp_path):
 import resource, sys
 import numpy as np
 from jrnn.cli import main
-from jrnn.training import checkpoints
+from jrnn.training.storage import checkpoints
 whole = checkpoints.write
 def write(path, trees, about):
     whole(path, trees, about)

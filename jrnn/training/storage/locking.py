@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jrnn.training.storage import storing
+from jrnn.training.storage.folders import storing
 from jrnn.types import InputError
 
 if sys.platform == "win32":
@@ -73,7 +73,7 @@ def taken(path: Path) -> int | None:
 
 
 def released(path: Path, descriptor: int) -> None:
-    """Takes the name away and lets go. Windows keeps the name of an open file."""
+    """Removes the file and unlocks it. Windows keeps the name of an open file."""
     try:
         path.unlink()
     except OSError:

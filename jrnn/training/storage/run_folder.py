@@ -12,22 +12,24 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cures import global_norm
-from jrnn.training import checkpoints
 from jrnn.training.batches import Cases
-from jrnn.training.descriptions import described, difference, spelled
 from jrnn.training.extras import extra
-from jrnn.training.metrics import METRICS, Row, cut_back
-from jrnn.training.saving import check_metadata
-from jrnn.training.stepping import Carry, owned, update_weights
-from jrnn.training.storage import storing
-from jrnn.training.trees import like_template
+from jrnn.training.optimizing import update_weights
+from jrnn.training.storage import checkpoints
+from jrnn.training.storage.descriptions import described, difference, spelled
+from jrnn.training.storage.folders import storing
+from jrnn.training.storage.saving import check_metadata
+from jrnn.training.storage.trees import like_template
+from jrnn.training.telemetry.metrics import METRICS, Row, cut_back
+from jrnn.training.training_step import TrainingStep
+from jrnn.training.weights import Carry, Weights, owned
 from jrnn.types import InputError
 from jrnn.unrolling.checks import is_count
 
 KEEP = 3
 
 
-class Run:
+class RunFolder:
     """A run in a folder, or in none."""
 
     def __init__(
@@ -66,7 +68,8 @@ class Run:
             )
         theirs = {"cell": stored.about["cell"], "objective": stored.about["objective"], **metadata["config"]}
         ours = {"cell": self.about["cell"], "objective": self.about["objective"], **self.config}
-        for name, value in ours.items():
+        for name in dict.fromkeys([*ours, *theirs]):
+            value = ours.get(name)
             if same(value, theirs.get(name)):
                 continue
             if name == "data":
@@ -118,24 +121,21 @@ class Run:
 def open_run(
     out: Path | None,
     resume: bool,
-    cell: Any,
-    objective: Any,
+    training_step: TrainingStep,
     source: Any,
-    tx: Any,
-    weights: Any,
-    *,
+    weights: Weights,
     steps: int,
     metadata: dict[str, Any] | None,
+    *,
     seed: int,
     optimizer: Any,
     max_norm: float | None,
     learning_rate: Any,
-    unroll_options: dict[str, Any] | None,
-) -> Run:
-    """The run in the folder `out`, checked against what is there."""
+) -> RunFolder:
+    """The run in the folder `out`, checked against what is there; the optimizer as `fit` was given it."""
     metadata = None if metadata is None else check_metadata(metadata)
     if out is None:
-        return Run(None, {}, {}, resume, steps)
+        return RunFolder(None, {}, {}, resume, steps)
     rate = None if optimizer is not None or callable(learning_rate) else float(learning_rate)
     config = {
         "seed": seed,
@@ -143,26 +143,28 @@ def open_run(
         "batch_size": source.batch_size if isinstance(source, Cases) else None,
         "max_norm": described(max_norm),
         "learning_rate": rate,
-        "optimizer": "adam" if rate is not None else probe(tx, weights),
-        "unroll_options": described(unroll_options or {}),
+        "optimizer": "adam" if rate is not None else optimizer_fingerprint(training_step.optimizer, weights),
+        "unroll_options": described(dict(training_step.unroll_options)),
     }
-    about = {"cell": described(cell), "objective": described(objective)}
-    return Run(out, config, about, resume, steps, metadata)
+    if training_step.penalties:  # not there in the checkpoints of earlier versions
+        config["penalties"] = described(training_step.penalties)
+    about = {"cell": described(training_step.cell), "objective": described(training_step.objective)}
+    return RunFolder(out, config, about, resume, steps, metadata)
 
 
-def probe(tx: Any, weights: Any) -> list[float]:
+def optimizer_fingerprint(optimizer: Any, weights: Weights) -> list[float]:
     """What tells one optimizer from another, since an Optax transformation is functions only: the norms of its first
     updates for gradients that follow a fixed pattern."""
 
     def pattern(weight: Any) -> Any:
         return jnp.cos(jnp.arange(weight.size, dtype=jnp.float32)).reshape(weight.shape)
 
-    norms, state = [], tx.init(weights)
+    norms, state = [], optimizer.init(weights)
     still = jax.tree.map(jnp.zeros_like, weights)
     waves = jax.tree.map(pattern, weights)
     for size in (1e-2, 1e-3, 1e-2):
         grads = jax.tree.map(partial(scaled, size), waves, weights)
-        moved, state = update_weights(tx, grads, state, still, jnp.ones(()))
+        moved, state = update_weights(optimizer, grads, state, still, jnp.ones(()))
         norms.append(float(global_norm(moved)))
     return norms
 
@@ -173,7 +175,7 @@ def scaled(size: float, wave: Any, weight: Any) -> Any:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    """Equality; lists of numbers (an optimizer's probe) up to what another machine may round differently."""
+    """Equality; lists of numbers (an optimizer's fingerprint) up to what another machine may round differently."""
     if isinstance(ours, list) and isinstance(theirs, list):
         return len(ours) == len(theirs) and all(
             math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-12) for a, b in zip(ours, theirs, strict=True)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jrnn.cells import check_cell, check_key, is_causal
 from jrnn.cells._base import static_cell
-from jrnn.training.deltas import is_real
+from jrnn.training.telemetry.state_gradient_metrics import is_real
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, size_of
 from jrnn.unrolling import unroll
 from jrnn.unrolling.checks import as_arrays, check_count
@@ -134,7 +134,7 @@ def can_follow(cell: Any, params: Params, xs: Inputs) -> bool:
     return True
 
 
-def probe_metrics(cell: Any, params: Params, xs: Inputs, options: dict[str, Any], key: Array) -> dict[str, Array]:
+def tangent_metrics(cell: Any, params: Params, xs: Inputs, options: dict[str, Any], key: Array) -> dict[str, Array]:
     """{"tangent_growth": ...}; {} where there is none."""
     if not can_follow(cell, params, xs):
         return {}

@@ -23,12 +23,12 @@ def as_line(row: Row) -> str:
 
 
 def as_row(line: bytes) -> Row | None:
-    """The row again; None for what is none."""
+    """The row of a line; None if the line holds none."""
     try:
-        given = json.loads(line.decode("utf-8"))
+        decoded = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    row = {name: number(value) for name, value in given.items()} if isinstance(given, dict) else {}
+    row = {name: number(value) for name, value in decoded.items()} if isinstance(decoded, dict) else {}
     return row if NEEDED <= row.keys() and None not in row.values() and is_count(row["step"]) else None  # type: ignore
 
 
@@ -42,8 +42,8 @@ def number(value: Any) -> float | int | None:
 def cut_back(path: Path, step: int) -> list[Row]:
     """Leaves one row for each step before `step` in metrics.jsonl, in their order, and returns them.
 
-    Later rows go without a word, and so does a last line that was half-written: the run makes them again. Whatever
-    else cannot be read, and steps without a row, are told in a warning. What is no file is renamed.
+    Later rows are dropped silently, and so is a last line that was half-written: the run makes them again. A warning
+    names other lines that cannot be read, and steps without a row. If the path is no file, it is renamed.
     """
     said = []
     if path.exists() and not path.is_file():
@@ -55,16 +55,16 @@ def cut_back(path: Path, step: int) -> list[Row]:
     rows = [as_row(line) for line in lines]
     last = as_row(torn)
     read = [row for row in [*rows, last] if row is not None and row["step"] < step]
-    found = {row["step"]: row for row in read}
+    by_step = {row["step"]: row for row in read}
     if unread := [i for i, row in enumerate(rows, 1) if row is None]:
         said.append(f"lines {some(unread)} could not be read and were dropped")
-    if missing := [i for i in range(step) if i not in found]:
+    if missing := [i for i in range(step) if i not in by_step]:
         said.append(f"steps {some(missing)} have no row")
-    if len(read) > len(found):
+    if len(read) > len(by_step):
         said.append("where a step has several rows, the last one counts")
     if said:
         warnings.warn(f"{path}: {'; '.join(said)}; the training itself is as it was", UserWarning, stacklevel=2)
-    left = [found[i] for i in sorted(found)]
+    left = [by_step[i] for i in sorted(by_step)]
     rewrite(path, content, "".join(map(as_line, left)).encode())
     return left
 

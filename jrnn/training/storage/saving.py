@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jrnn.cells import check_cell
-from jrnn.training import checkpoints
 from jrnn.training.arguments import check_arrays, check_known, check_objective
-from jrnn.training.descriptions import complete, described, difference, restored, spelled
-from jrnn.training.locking import locked
-from jrnn.training.storage import folder_of, storing, writable
-from jrnn.training.trees import as_written, like_template
+from jrnn.training.storage import checkpoints
+from jrnn.training.storage.descriptions import complete, described, difference, restored, spelled
+from jrnn.training.storage.folders import folder_of, storing, writable
+from jrnn.training.storage.locking import locked
+from jrnn.training.storage.trees import as_written, like_template
 from jrnn.types import InputError, Params
 from jrnn.unrolling.checks import is_count
 
@@ -134,20 +134,20 @@ def find(directory: Path) -> checkpoints.Stored:
             return checkpoints.read(directory)
         except checkpoints.Damaged as error:
             raise InputError("directory", str(error), "a whole checkpoint") from error
-    found: list[checkpoints.Stored] = []
+    readable: list[checkpoints.Stored] = []
     errors: list[InputError] = []
     for name in ("model", "checkpoints"):
         try:
             stored = checkpoints.newest(directory / name)
-            found += [] if stored is None else [stored]
+            readable += [] if stored is None else [stored]
         except InputError as error:
             errors.append(error)
-    if errors and not found:
+    if errors and not readable:
         raise errors[0]
     for error in errors:
         warnings.warn(f"passed over: {error}", UserWarning, stacklevel=3)
-    if found:
-        return found[1] if len(found) == 2 and newer(found[1], found[0]) else found[0]
+    if readable:
+        return readable[1] if len(readable) == 2 and newer(readable[1], readable[0]) else readable[0]
     what = "a folder without a model" if directory.is_dir() else "no folder" if not directory.exists() else "a file"
     raise InputError("directory", f"{directory}, {what}", "a folder that `save` or `fit(out=...)` wrote")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,7 +11,6 @@ from jax.scipy.special import logsumexp
 
 from jrnn.cells import Bidirectional, is_causal
 from jrnn.types import Array, InputError, State, size_of
-from jrnn.unrolling import ZeroTap, unroll
 
 WINDOW = 10  # the first and the last tenth of a sequence
 CARRIES = 0.01
@@ -71,9 +70,9 @@ def delta_metrics(cell: Any, delta: State, mask: Array, *, reverse: bool = False
         for part in (rank <= window[None, None], rank > (n - window)[None, None])
     )
     way = (n - window).sum().astype(wide) / jnp.maximum((n > 0).sum(), 1).astype(wide)
-    told = (way > 0) & ~(jnp.isneginf(early) & jnp.isneginf(late))
-    change = jnp.where(told, early, 0) - jnp.where(told, late, 0)
-    growth = change / jnp.where(told, way, jnp.ones_like(way))
+    has_growth = (way > 0) & ~(jnp.isneginf(early) & jnp.isneginf(late))
+    change = jnp.where(has_growth, early, 0) - jnp.where(has_growth, late, 0)
+    growth = change / jnp.where(has_growth, way, jnp.ones_like(way))
     return {
         "delta_early": jnp.exp(early),
         "delta_late": jnp.exp(late),
@@ -125,36 +124,3 @@ def is_real(states: State) -> bool:
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(states)]
     real = any(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes)
     return real and not any(jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes)
-
-
-def grads_and_delta(
-    cell: Any, of: Callable[..., Any], weights: dict[str, Any], xs: Any, options: dict[str, Any], wanted: bool = True
-) -> tuple[Any, Any, dict[str, Array]]:
-    """One backward pass of `of(weights, options) -> (loss, (aux, mask))`, which unrolls the cell with these options.
-
-    Returns:
-      ((loss, aux), dL/dweights, `delta_metrics` if `wanted` and the state is real, else {}).
-    """
-
-    def shapes(weights: Any) -> State:
-        return unroll(cell, weights["cell"], xs, **{**options, "return_states": True, "state_tap": None}).states
-
-    states = jax.eval_shape(shapes, weights) if wanted else None
-    if not (wanted and is_real(states)):
-        (value, (aux, _)), grads = jax.value_and_grad(of, has_aux=True)(weights, options)
-        return (value, aux), grads, {}
-    given = options.get("state_tap")
-    tap = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), states)
-
-    def tapped(weights: Any, tap: State) -> Any:
-        tap = ZeroTap(tap) if given is None else jax.tree.map(jnp.add, given, tap)
-        return of(weights, {**options, "state_tap": tap})
-
-    value_and_grad = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True, allow_int=True)
-    (value, (aux, mask)), (grads, delta) = value_and_grad(weights, tap)
-    delta = jax.tree.map(lambda d, t: t if d.dtype == jax.dtypes.float0 else d, delta, tap)
-    axis = options.get("time_axis", 0)
-    # computed once: XLA would otherwise put it together anew for every use
-    delta = jax.lax.optimization_barrier(delta)
-    delta, mask = jax.tree.map(lambda a: jnp.moveaxis(a, axis, 0), (delta, mask))
-    return (value, aux), grads, delta_metrics(cell, delta, mask, reverse=bool(options.get("reverse", False)))

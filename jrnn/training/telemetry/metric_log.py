@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from jrnn.training.board import Board
 from jrnn.training.extras import extra
-from jrnn.training.metrics import METRICS, Row, as_line
-from jrnn.training.storage import storing
+from jrnn.training.storage.folders import storing
+from jrnn.training.telemetry.board import Board
+from jrnn.training.telemetry.metrics import METRICS, Row, as_line
 
 
-class Telemetry:
-    """Takes rows of metrics (plain numbers, one row a step) and passes them on; a context manager."""
+class MetricLog:
+    """The hook that writes and shows rows of metrics; a context manager."""
 
     def __init__(
         self,
@@ -37,9 +38,8 @@ class Telemetry:
                 self.board = Board(out, start) if tensorboard else None
         self.bar = Bar(start, steps, history) if progress else None
 
-    def write(self, rows: Iterable[Row]) -> None:
-        """Hands the rows to the file system: a killed process loses none of them."""
-        rows = list(rows)
+    def __call__(self, rows: list[Row], carry: Any = None) -> None:
+        """The hook: hands the rows to the file system; a killed process loses none of them."""
         if self.out is not None:
             with storing(self.out):
                 self.append(rows)
@@ -54,7 +54,7 @@ class Telemetry:
         while rest and self.file is not None:
             rest = rest[self.file.write(rest) :]
 
-    def __enter__(self) -> Telemetry:
+    def __enter__(self) -> MetricLog:
         return self
 
     def __exit__(self, failed: type[BaseException] | None, *error: object) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jrnn.training import checkpoints
+from jrnn.training.storage import checkpoints
 from jrnn.types import InputError
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.training.descriptions import named_tuples
+from jrnn.training.storage.descriptions import named_tuples
 from jrnn.types import InputError
 
 

@@ -11,8 +11,8 @@ from jrnn.training.extras import extra
 
 
 class Board:
-    """Writes scalars when it is told to. tensorboardX's own SummaryWriter does so in a thread: a full disk ends that
-    thread, and the run would then wait for it for ever."""
+    """Writes scalars at once. tensorboardX's own SummaryWriter does so in a thread: a full disk ends that thread, and
+    the run would then wait for it for ever."""
 
     def __init__(self, out: Path, start: int):
         self.event = extra("tensorboardX.proto.event_pb2")

@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.extras import extra
-from jrnn.training.quiet import quiet
-from jrnn.training.trees import facts, layout_of, to_host
+from jrnn.training.storage.quiet import quiet
+from jrnn.training.storage.trees import facts, layout_of, to_host
 from jrnn.types import InputError
 
 FORMAT = 1
@@ -160,20 +160,20 @@ def check_files(path: Path) -> None:
     """`Damaged` if a file of the checkpoint is missing or changed; Orbax never sees it then."""
     try:
         expected = json.loads((path / FILES).read_text(encoding="utf-8"))
-        found = checksums(path)
+        present = checksums(path)
     except (OSError, ValueError, RecursionError) as error:
         raise Damaged(f"{path} is unreadable: {error}") from error
     if not isinstance(expected, dict) or not expected:
         raise Damaged(f"{path}: {FILES} holds no checksums")
-    changed = [name for name, value in expected.items() if found.get(name) != value]
+    changed = [name for name, value in expected.items() if present.get(name) != value]
     if changed:
-        raise Damaged(f"{path}: {changed[0]} is {'changed' if changed[0] in found else 'missing'}")
+        raise Damaged(f"{path}: {changed[0]} is {'changed' if changed[0] in present else 'missing'}")
 
 
 def newest(folder: Path, argument: str = "directory") -> Stored | None:
     """The newest readable checkpoint in `folder`, None if there are none; warns of damaged ones that are passed over.
 
-    A run that goes on meanwhile takes older ones away, and only when a newer one is there: then it is looked again.
+    A run that goes on meanwhile removes older ones once a newer one is there: then the search begins again.
 
     Raises:
       InputError: there are checkpoints, and none can be read.
@@ -233,7 +233,7 @@ def set_aside(folder: Path, step: int) -> None:
 
 
 def remove(path: Path) -> None:
-    """Takes the name away first: a checkpoint is whole or not there at all."""
+    """Renames first, then deletes: a checkpoint is whole or not there at all."""
     aside = path.with_name(f"{path.name}{UNFINISHED[-1]}")
     shutil.rmtree(aside, ignore_errors=True)
     os.rename(path, aside)

@@ -1,0 +1,51 @@
+"""The jitted step of `fit`: its batch and random numbers are functions of the index, its carry is donated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells import draws_noise
+from jrnn.training.random_streams import RandomStream, stream_key
+from jrnn.training.training_step import StepKeys, TrainingStep
+from jrnn.training.weights import Carry
+from jrnn.types import Array
+
+
+def step_keys(training_step: TrainingStep, seed: int, step: Any) -> StepKeys:
+    """The keys of a step that does not measure where the gradient goes."""
+    noise = stream_key(seed, RandomStream.NOISE, step) if draws_noise(training_step.cell) else None
+    penalties = stream_key(seed, RandomStream.PENALTIES, step) if training_step.penalties else None
+    return StepKeys(noise, None, penalties)
+
+
+def make_step(
+    training_step: TrainingStep, source: Any, seed: int, max_norm: float | None, max_skipped: int | None
+) -> Callable[[Carry, Any, Any, bool], tuple[Carry, dict[str, Array]]]:
+    """step(carry, index, arguments, measured) -> (carry, metrics); if `measured`, also of where the gradient goes.
+    After `max_skipped` skipped updates in a row it changes nothing."""
+    tangents = stream_key(seed, RandomStream.TANGENTS)
+
+    def step(carry: Carry, index: Array, arguments: Any, measured: bool) -> tuple[Carry, dict[str, Array]]:
+        keys = step_keys(training_step, seed, index)
+        keys = keys._replace(tangents=jax.random.fold_in(tangents, index) if measured else None)
+        done = training_step(*carry, source.batch(arguments), keys)
+        after, state = (done.weights, done.opt_state), done.opt_state
+        if max_skipped is not None:
+            going = carry[1].consecutive < max_skipped
+            after = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, carry)
+        metrics = done.metrics | clip_metrics(done.metrics["grad_norm"], state.last_finite, max_norm)
+        return after, {**metrics, "in_a_row": state.consecutive}
+
+    return jax.jit(step, static_argnums=3, donate_argnums=0)
+
+
+def clip_metrics(norm: Array, made: Array, max_norm: float | None) -> dict[str, Array]:
+    """clip_factor, and as 0 or 1 whether the update was clipped or skipped."""
+    passes = jnp.ones((), bool) if max_norm is None else norm < max_norm
+    factor = jnp.ones_like(norm) if max_norm is None else jnp.where(passes, jnp.ones_like(norm), max_norm / norm)
+    flags = {"clipped": made & ~passes, "skipped": ~made}
+    return {"clip_factor": factor, **{name: flag.astype(jnp.int32) for name, flag in flags.items()}}

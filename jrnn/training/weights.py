@@ -1,0 +1,48 @@
+"""The weights of a run before its first step: {"cell": params, "loss": loss_params}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jrnn.cells import output_size
+from jrnn.training.arguments import check_weights
+from jrnn.training.random_streams import RandomStream, stream_key
+from jrnn.types import Array, Params
+
+Weights = dict[str, Any]
+Carry = tuple[Weights, Any]  # (weights, optimizer state)
+
+
+def initial_weights(cell: Any, objective: Any, params: Params, loss_params: Params, batch: Any, seed: int) -> Weights:
+    """The weights that a caller gave, or drawn from the seed for inputs like batch["x"] (shapes are enough)."""
+    x = batch.get("x")
+    size = None if not hasattr(x, "shape") or getattr(cell, "input_ndim", 1) == 0 else x.shape[-1]
+    for name, tree in (("params", params), ("loss_params", loss_params)):
+        check_weights(name, tree)
+    if loss_params is not None and hasattr(objective, "check_head"):
+        objective.check_head(loss_params)
+    if params is None:
+        params = cell.init(stream_key(seed, RandomStream.PARAMS), size)
+    if loss_params is None and hasattr(objective, "init"):
+        loss_params = objective.init(stream_key(seed, RandomStream.HEAD), output_size(cell, size, params))
+    return {"cell": params, "loss": loss_params}
+
+
+def first_carry(weights: Weights, optimizer: optax.GradientTransformation) -> Carry:
+    """Weights and optimizer state, copied: a step donates its buffers, and those of the caller (or two alike) must not
+    be among them."""
+    return owned((weights, optimizer.init(weights)))
+
+
+def owned(tree: Any) -> Any:
+    """Every leaf as a strongly typed array in a buffer of its own."""
+
+    def copy(leaf: Any) -> Array:
+        leaf = jnp.asarray(leaf)
+        return jnp.array(leaf, dtype=leaf.dtype, copy=True)
+
+    return jax.tree.map(copy, tree)
