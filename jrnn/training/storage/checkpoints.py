@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.training.extras import extra
+from jrnn.extras import require
 from jrnn.training.storage.quiet import quiet
 from jrnn.training.storage.trees import facts, layout_of, to_host
 from jrnn.types import InputError
@@ -75,7 +75,7 @@ def write(path: Path, trees: Mapping[str, Any], about: Mapping[str, Any]) -> Non
 
 def save(path: Path, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
     """Hands both to Orbax; OSError if it cannot write them."""
-    ocp = extra("orbax.checkpoint")
+    ocp = require("orbax.checkpoint")
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         items = ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays), description=ocp.args.JsonSave(description))
         try:
@@ -96,7 +96,7 @@ def reason(error: Exception) -> str:
 def read(path: Path) -> Stored:
     """The checkpoint at `path`; `Damaged` with the reason if any part is missing or changed, InputError if it is
     newer."""
-    ocp = extra("orbax.checkpoint")
+    ocp = require("orbax.checkpoint")
     check_files(path)
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         try:
@@ -109,7 +109,7 @@ def read(path: Path) -> Stored:
 
 def restored(path: Path, checkpointer: Any) -> Stored:
     """What a checkpoint holds; any kind of error where it holds something else."""
-    ocp = extra("orbax.checkpoint")
+    ocp = require("orbax.checkpoint")
     composite = checkpointer.restore(path.absolute(), args=ocp.args.Composite(description=ocp.args.JsonRestore()))
     description = composite["description"]
     if description["format"] != FORMAT:

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cures import global_norm
+from jrnn.extras import require
 from jrnn.training.batches import Cases
-from jrnn.training.extras import extra
 from jrnn.training.optimizing import update_weights
 from jrnn.training.storage import checkpoints
 from jrnn.training.storage.descriptions import described, difference, spelled
@@ -46,7 +46,7 @@ class RunFolder:
         self.written = -1
         if out is None:
             return
-        extra("orbax.checkpoint")
+        require("orbax.checkpoint")
         self.folder = out / "checkpoints"
         if checkpoints.steps_in(self.folder) and not resume:
             needed = "resume=True (--resume) to continue it, or another folder"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jrnn.training.extras import extra
+from jrnn.extras import require
 
 
 class Board:
@@ -15,9 +15,9 @@ class Board:
     the run would then wait for it for ever."""
 
     def __init__(self, out: Path, start: int):
-        self.event = extra("tensorboardX.proto.event_pb2")
-        self.scalar = extra("tensorboardX.summary").scalar
-        self.file = extra("tensorboardX.event_file_writer").EventsWriter(str(out / "events"))
+        self.event = require("tensorboardX.proto.event_pb2")
+        self.scalar = require("tensorboardX.summary").scalar
+        self.file = require("tensorboardX.event_file_writer").EventsWriter(str(out / "events"))
         # TensorBoard then forgets what an earlier part of the run wrote from there on
         log = self.event.SessionLog(status=self.event.SessionLog.START)
         self.file.write_event(self.event.Event(wall_time=time.time(), step=start, session_log=log))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jrnn.training.extras import extra
+from jrnn.extras import require
 from jrnn.training.storage.folders import storing
 from jrnn.training.telemetry.board import Board
 from jrnn.training.telemetry.metrics import METRICS, Row, as_line
@@ -29,7 +29,7 @@ class MetricLog:
     ):
         for name, wanted in (("rich.progress", progress), ("tensorboardX", tensorboard)):
             if wanted:
-                extra(name)
+                require(name)
         self.out, self.file, self.board = out, None, None
         if out is not None:
             with storing(out):
@@ -72,8 +72,8 @@ class Bar:
     per second; in 80 columns the bar itself gives way."""
 
     def __init__(self, start: int, steps: int, history: Sequence[Row] = ()):
-        rich = extra("rich.progress")
-        count = extra("rich.table").Column(no_wrap=True, min_width=2 * len(str(steps)) + 1)
+        rich = require("rich.progress")
+        count = require("rich.table").Column(no_wrap=True, min_width=2 * len(str(steps)) + 1)
         columns = [
             rich.BarColumn(bar_width=12),
             rich.MofNCompleteColumn(table_column=count),

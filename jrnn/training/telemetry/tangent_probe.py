@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -12,13 +13,12 @@ from jrnn.cells import check_cell, check_key, is_causal
 from jrnn.cells._base import static_cell
 from jrnn.training.telemetry.state_gradient_metrics import is_real
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, size_of
-from jrnn.unrolling import unroll
-from jrnn.unrolling.checks import as_arrays, check_count
-from jrnn.unrolling.states import batch_of, check_state, steps_of
+from jrnn.unrolling import read, run, unroll
+from jrnn.unrolling.checks import check_count
+from jrnn.unrolling.states import start_and_reset
 
 SEQUENCES = 4
 EVERY = 50
-TIMED = ("resets", "mask")
 BACKWARD = ("state_tap", "truncate", "remat", "return_states")  # nothing of a forward tangent depends on them
 
 
@@ -46,7 +46,7 @@ class Follow:
         return self.cell.init(key, input_size)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Followed:
-        return start(self.cell.initial_state(params, batch_shape), len(batch_shape))
+        return with_tangent(self.cell.initial_state(params, batch_shape), len(batch_shape))
 
     def step(self, params: Params, before: Followed, x: Any) -> Followed:
         def floats(tangible: tuple[Array, ...]) -> tuple[tuple[Array, ...], State]:
@@ -89,30 +89,27 @@ def tangent_growth(
     if unknown := set(options) - set(inspect.signature(unroll).parameters):
         raise InputError("options", f"the keys {sorted(unknown)}", "options of `unroll`")
     sequences = check_count("sequences", sequences, 1, "a positive number of sequences")
-    axis = options.pop("time_axis", 0)
-    options = {name: value for name, value in options.items() if name not in BACKWARD and value is not None}
-    xs, timed = jax.tree.map(
-        lambda a: jnp.moveaxis(a, axis, 0), as_arrays("xs", (xs, {name: options.get(name) for name in TIMED}))
-    )
-    flags = options.get("lengths", next((flag[0] for flag in timed.values() if flag is not None and len(flag)), None))
-    steps_of(xs, options.get("length"))
-    lead = batch_of(cell, params, xs, options.get("initial_state"), flags, time_axes=1)
-    first = tuple(slice(sequences if i == 0 else 1) for i in range(len(lead)))
-    xs, timed = jax.tree.map(lambda a: a[(slice(None), *first)], (xs, timed))
-    options |= {name: value for name, value in timed.items() if value is not None}
-    if "lengths" in options:
-        options["lengths"] = jnp.asarray(options["lengths"])[first]
-    own = check_state("initial_state", options.get("initial_state"), cell, params, lead)
-    states = {"initial_state": own}
-    if "resets" in options:
-        states["reset_state"] = check_state("reset_state", options.get("reset_state"), cell, params, lead)
-    if not is_real(own):
-        dtypes = [str(leaf.dtype) for leaf in jax.tree.leaves(own)]
+    forward = {name: value for name, value in options.items() if name not in BACKWARD}
+    xs, read_once = read(cell, params, xs, **forward)
+    first = tuple(slice(sequences if i == 0 else 1) for i in range(len(read_once.batch_shape)))
+    xs, resets, mask = jax.tree.map(lambda a: a[(slice(None), *first)], (xs, read_once.resets, read_once.mask))
+    start, reset_state = start_and_reset(cell, params, read_once)
+    if not is_real(start):
+        dtypes = [str(leaf.dtype) for leaf in jax.tree.leaves(start)]
         raise InputError("cell", f"a state of dtypes {dtypes}", "a real floating-point state")
-    for name, state in states.items():
-        options[name] = start(jax.tree.map(lambda a: jnp.asarray(a)[first], state), len(lead), key)
-    run = unroll(Follow(cell), params, xs, **options)
-    return run.outputs.sum() / jnp.maximum(run.mask.sum(), 1).astype(run.outputs.dtype)
+    lengths, start, reset_state = jax.tree.map(lambda a: a[first], (read_once.lengths, start, reset_state))
+    own = replace(
+        read_once,
+        batch_shape=tuple(len(range(n)[cut]) for n, cut in zip(read_once.batch_shape, first, strict=True)),
+        lengths=lengths,
+        resets=resets,
+        mask=mask,
+        initial_state=with_tangent(start, len(first), key),
+        reset_state=with_tangent(reset_state, len(first), key),
+        key=None,
+    )
+    followed = run(Follow(cell), params, xs, own)
+    return followed.outputs.sum() / jnp.maximum(followed.mask.sum(), 1).astype(followed.outputs.dtype)
 
 
 def can_follow(cell: Any, params: Params, xs: Inputs) -> bool:
@@ -142,7 +139,7 @@ def tangent_metrics(cell: Any, params: Params, xs: Inputs, options: dict[str, An
     return {"tangent_growth": tangent_growth(cell, params, xs, key, **options)}
 
 
-def start(state: State, batch_ndim: int, key: Array | None = None) -> Followed:
+def with_tangent(state: State, batch_ndim: int, key: Array | None = None) -> Followed:
     """The state with a unit tangent: random, or without a key the same in all directions."""
     leaves = split(state)
     wide = jnp.float64 if any(leaf.dtype == jnp.float64 for leaf in leaves) else jnp.float32

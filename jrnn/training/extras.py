@@ -1,5 +1,0 @@
-"""See `jrnn.extras`."""
-
-from jrnn.extras import require as extra
-
-__all__ = ["extra"]
