@@ -114,7 +114,7 @@ def fit(
       max_norm: the largest global gradient norm, in units of the gradient; None does not clip.
       learning_rate: Adam's, a number or an Optax schedule; not beside an `optimizer`, which has its own.
       batch_size: B, at most the number of cases; each epoch is a permutation of the cases. Not used for functions.
-      seed: of the parameters, the batches and the noise.
+      seed: of the parameters, the batches, the noise and what penalties draw.
       out: a folder for metrics.jsonl (non-finite numbers as "nan", "inf", "-inf"), TensorBoard files and
         checkpoints/<step>; None writes nothing.
       resume: continue the newest checkpoint in `out`; starts anew, and says so, if there is none.
