@@ -91,7 +91,7 @@ class Measure:
 
     def truth(self, scale: float) -> float:
         """What the boundary is about, of very many sequences: what arrives; for vanishing, what of it is heard."""
-        from jrnn.flow.decay import decay, heard
+        from jrnn.flow.verdicts.decay import decay, heard
 
         arrival = self.arrival(scale, 10**6 + 1, 2048)
         arriving, split = arrival.typical(LAG), decay(arrival, LAG)
@@ -109,7 +109,7 @@ class Measure:
 
     def sides(self, scale: float, sequences: int, draws: int, first: int) -> dict[str, int]:
         """{side of the boundary: verdicts}; the states of a tanh network stay bounded."""
-        from jrnn.flow.judging import judge
+        from jrnn.flow.verdicts.verdict import judge
 
         seeds = range(first, first + draws)
         kinds = [judge(self.arrival(scale, seed, sequences), LAG, True, seed=seed - 1).kind for seed in seeds]

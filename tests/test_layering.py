@@ -29,10 +29,10 @@ LEAVES = {"data": {"types", "extras"}, "interop": set(ORDER[: ORDER.index("repor
 TOP = {"commands": {"data"}, "cli": {"data", "interop"}}  # who may use the leaves
 OVER_TIME = ("jrnn.unrolling.scans", "jrnn.kernels")  # what steps through time
 OVER_SOMETHING_ELSE = {
-    "jrnn.flow.lags": "lags: all times at once, one step further back each",
-    "jrnn.flow.graded": "the rounds and sweeps of Jacobi's method",
-    "jrnn.flow.windows": "the iterations of a subspace",
-    "jrnn.flow.conditioning": "the squarings of a matrix",
+    "jrnn.flow.credit.lag_recursion": "lags: all times at once, one step further back each",
+    "jrnn.flow.singular_values.scaled_svd": "the rounds and sweeps of Jacobi's method",
+    "jrnn.flow.singular_values.windows": "the iterations of a subspace",
+    "jrnn.flow.jacobian.conditioning": "the squarings of a matrix",
 }
 LOOPS = {"scan", "while_loop", "fori_loop", "associative_scan"}
 EXTRAS = (
@@ -47,7 +47,7 @@ FILES = {
 
 
 def room_of(module):
-    """jrnn.flow.credit -> flow; jrnn itself -> None."""
+    """jrnn.flow.credit.splitting -> flow; jrnn itself -> None."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else None
 
@@ -100,7 +100,7 @@ def test_the_reader_sees_violations():
         ("jrnn.cells._gru", "from jrnn import unroll"),
         ("jrnn.cells._gru", "from ..unrolling import unroll"),
         ("jrnn.cells._gru", "from .. import flow"),
-        ("jrnn.flow.credit", "def f():\n    import jrnn.training.fitting"),
+        ("jrnn.flow.credit.splitting", "def f():\n    import jrnn.training.fitting"),
         ("jrnn.data.tables", "from jrnn.cells import gru"),
         ("jrnn.unrolling.scans", "from jrnn.interop import flax"),
         ("jrnn.commands", "from jrnn.interop import flax"),
@@ -111,7 +111,7 @@ def test_the_reader_sees_violations():
         assert violations(module, source), (module, source)
     for module, source in (
         ("jrnn.cells._gru", "from jrnn.types import Array\nfrom jrnn.cells._base import matmul\nfrom . import _base"),
-        ("jrnn.flow.credit", "import jax\nfrom jrnn.unrolling import value_and_grads"),
+        ("jrnn.flow.credit.splitting", "import jax\nfrom jrnn.unrolling import value_and_grads"),
         ("jrnn.data.tables", "from jrnn.data.checks import check\nfrom jrnn.types import InputError"),
         ("jrnn.commands", "from jrnn import cells, data"),
         ("jrnn.cli", "from jrnn.interop import onnx\nfrom jrnn.report import write_report\nimport jrnn"),

@@ -11,18 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import program_of
-from jrnn.flow.arrival import Arrival, arrival
-from jrnn.flow.bands import WindowBands, window_bands
-from jrnn.flow.credit import CHUNK_ELEMENTS, gradient_flow
-from jrnn.flow.expectation import Expected, expected
-from jrnn.flow.jacobian import check_causal, has_forward_mode, jacobians
-from jrnn.flow.judging import Verdict
-from jrnn.flow.pulls import carrying, run_and_pull
-from jrnn.flow.rates import MeasuredSpectrum, measured_spectrum
+from jrnn.flow.credit.output_cotangents import carrying, run_and_pull
+from jrnn.flow.credit.splitting import CHUNK_ELEMENTS, gradient_flow
+from jrnn.flow.jacobian.steps import has_forward_mode, jacobians
+from jrnn.flow.lyapunov.dataset_spectrum import MeasuredSpectrum, measured_spectrum
 from jrnn.flow.sampling import even_sample
+from jrnn.flow.singular_values.window_quantiles import WindowBands, window_bands
+from jrnn.flow.theory.network_theory import Expected, expected
+from jrnn.flow.verdicts.arrival import Arrival, arrival
+from jrnn.flow.verdicts.verdict import Verdict
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
 from jrnn.unrolling import read
-from jrnn.unrolling.checks import check_count, concrete, is_count
+from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
 
 PAIRS, OUTPUTS = 2**21, 64
 """How many (output, state, sequence) triples are followed unasked, some seconds; and how many outputs beyond that."""

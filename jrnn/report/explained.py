@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
+from jrnn.flow.verdicts.verdict import VANISHED
 
 INTRO = (
     "A recurrent network reads a sequence one step at a time and remembers what it read in its state. To learn from "

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
+from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.wording import half_life, number, part_of, percentage, steps
 
 

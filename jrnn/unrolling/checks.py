@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.cells import check_key, draws_noise
+from jrnn.cells import check_cell, check_key, draws_noise, is_causal
 from jrnn.types import Array, InputError, Shape
 
 
@@ -73,6 +73,15 @@ def check_leaves(name: str, tree: Any) -> None:
         given = f"an array of dtype {dtype}" if known else f"a {type(leaf).__name__}"
         need = "arrays of numbers" + (", as `cell.init` makes" if name == "params" else "")
         raise InputError(name + jax.tree_util.keystr(path), given, need)
+
+
+def check_causal(cell: Any) -> None:
+    """Instruments read one step of a cell; a cell that reads the future has none."""
+    check_cell(cell)
+    if not is_causal(cell):
+        raise InputError(
+            "cell", type(cell).__name__, "a causal cell: analyse each direction, the backward one with reverse=True"
+        )
 
 
 def check_noise(cell: Any, key: Any) -> None:

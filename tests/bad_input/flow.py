@@ -9,7 +9,7 @@ import numpy as np
 import jrnn
 from jrnn import flow, report
 from jrnn.cures import clipping_proof
-from jrnn.flow.judging import judge
+from jrnn.flow.verdicts.verdict import judge
 
 from ..report import samples
 from .rows import Call

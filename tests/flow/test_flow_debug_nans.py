@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn.flow.orthonormal import by_cholesky, by_householder
+from jrnn.flow.lyapunov.orthonormal import by_cholesky, by_householder
 
 from .instruments import CELLS, INSTRUMENTS, Case, a_case, as_float64, lyapunov_spectrum, renewed_seldom
 

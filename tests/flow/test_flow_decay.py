@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose
 
 from jrnn.cells import from_functions, from_step, gru, linear, lstm
 from jrnn.flow import gradient_flow
-from jrnn.flow.arrival import Arrival
-from jrnn.flow.judging import judge
+from jrnn.flow.verdicts.arrival import Arrival
+from jrnn.flow.verdicts.verdict import judge
 
 T, S = 120, 5
 XS = np.random.default_rng(0).normal(size=(T, S, 1))

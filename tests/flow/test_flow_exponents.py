@@ -7,7 +7,7 @@ import pytest
 
 import jrnn
 from jrnn.flow import LyapunovSpectrum
-from jrnn.flow.orthonormal import by_cholesky, by_householder, orthonormal_rows
+from jrnn.flow.lyapunov.orthonormal import by_cholesky, by_householder, orthonormal_rows
 
 
 def autonomous(step, start):

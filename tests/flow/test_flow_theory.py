@@ -105,7 +105,7 @@ def test_gaussian_products_to_the_last_digits(size):
 ALONE = """
 import numpy as np, jax, jrnn
 from jrnn.flow import gaussian_product_exponents, gaussian_product_errors, gate_half_life, norm_bound
-from jrnn.flow.expectation import expected
+from jrnn.flow.theory.network_theory import expected
 assert not jax.config.jax_enable_x64
 near = 1 - 2.0**-40
 cell, bias = jrnn.lstm(1), np.repeat(np.float32([0, 20, 0, 0]), 1)

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from jrnn.cells import elman, from_functions, from_step
 from jrnn.flow import gradient_flow
-from jrnn.flow.arrival import Arrival, arrival, interval
+from jrnn.flow.verdicts.arrival import Arrival, arrival, interval
 from jrnn.types import InputError
 
 T = 40

@@ -8,10 +8,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from jrnn.cells import elman, gru, layer_norm, linear, lstm, stack
 from jrnn.flow import gradient_flow, summarise
-from jrnn.flow.bands import grouped, window_bands
-from jrnn.flow.expectation import expected
-from jrnn.flow.rates import combined, measured_spectrum
+from jrnn.flow.lyapunov.dataset_spectrum import combined, measured_spectrum
 from jrnn.flow.sampling import affordable, chosen_sequences, even_sample
+from jrnn.flow.singular_values.window_quantiles import grouped, window_bands
+from jrnn.flow.theory.network_theory import expected
 from jrnn.unrolling import unroll
 
 STEPS, SEQUENCES, UNITS = 13, 5, 3

@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import jrnn
 from jrnn.cells import Bidirectional, dropout, elman, from_functions, gru, lstm
-from jrnn.flow import condition_number, jacobians, spectral_radius, window_singular_values, windows
+from jrnn.flow import condition_number, jacobians, spectral_radius, window_singular_values
+from jrnn.flow.singular_values import windows
 from jrnn.types import InputError
 
 from ..unrolling.brute_force import inputs, make, random_like

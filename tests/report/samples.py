@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from jrnn.flow.bands import WindowBands
-from jrnn.flow.expectation import Expected
-from jrnn.flow.judging import Verdict
-from jrnn.flow.rates import MeasuredSpectrum
+from jrnn.flow.lyapunov.dataset_spectrum import MeasuredSpectrum
+from jrnn.flow.singular_values.window_quantiles import WindowBands
 from jrnn.flow.summary import FlowSummary
+from jrnn.flow.theory.network_theory import Expected
+from jrnn.flow.verdicts.verdict import Verdict
 from jrnn.report import ClippingProof, Diagnosis, Stage
 
 

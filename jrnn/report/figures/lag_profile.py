@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
+from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.figures.base import ARRIVING, Caption, Figure
 from jrnn.report.figures.style import FLOOR, Theme, label_box, legend, mark_lag, prepare, stage_styles

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.extras import require
-from jrnn.flow.expectation import Expected
-from jrnn.flow.judging import VANISHED
-from jrnn.flow.rates import MeasuredSpectrum
+from jrnn.flow.lyapunov.dataset_spectrum import MeasuredSpectrum
+from jrnn.flow.theory.network_theory import Expected
+from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.figures.base import WHY, Caption, Figure
 from jrnn.report.figures.style import Theme, furnish, legend, prepare, split, stage_styles, write_note

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.extras import require
-from jrnn.flow.judging import VANISHED
 from jrnn.flow.summary import FlowSummary
+from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.figures.base import WHY, Caption, Figure
 from jrnn.report.figures.style import Theme, legend, mark_lag, prepare, stage_styles, write_note

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells._base import static_cell
-from jrnn.flow.orthonormal import orthonormal_rows
+from jrnn.flow.lyapunov.orthonormal import orthonormal_rows
 from jrnn.types import Array, Params, Shape, State, ravel_state, unravel_state, wide_dtype
 from jrnn.unrolling import unroll
 from jrnn.unrolling.schedule import Schedule

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jrnn.cells import jit_by_cell
-from jrnn.flow.graded import norms, orthogonal_rows
-from jrnn.flow.jacobian import check_causal, entering_states, jacobians
-from jrnn.flow.passes import Plan, Points, carry
+from jrnn.flow.jacobian.steps import entering_states, jacobians
+from jrnn.flow.singular_values.scaled_svd import norms, orthogonal_rows
+from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, size_of, wide_dtype
 from jrnn.unrolling import read, run
-from jrnn.unrolling.checks import check_count, is_count
+from jrnn.unrolling.checks import check_causal, check_count, is_count
 from jrnn.unrolling.schedule import schedule_of
 
 EXPLICIT_ELEMENTS = 2**25  # of J [T, *B, N, N], up to which "auto" forms it
@@ -75,9 +75,9 @@ def window_singular_values(
     """ln sigma_i of dh_t/dh_k along a run, each to a relative accuracy: also those below eps sigma_1.
 
     Orthonormal columns are carried through the window with a QR at every step, Q_i R_i = J_i Q_{i-1}; the product of
-    the R_i is kept with a power of two a row and diagonalised in that form (`jrnn.flow.graded`), so nothing overflows
-    or drowns, in float32 too. The result is exact for Jacobians rounded to eps ||J_i||: what a single step shrinks
-    below about 4 sqrt(N) eps of the rest counts as dead, -inf. Differentiable where the values are distinct and none 0.
+    the R_i is kept with a power of two a row and diagonalised in that form (`scaled_svd.py`), so nothing overflows or
+    drowns, in float32 too. The result is exact for Jacobians rounded to eps ||J_i||: what a single step shrinks below
+    about 4 sqrt(N) eps of the rest counts as dead, -inf. Differentiable where the values are distinct and none 0.
 
     Args:
       cell, params, xs, initial_state, ..., key: as for `jrnn.jacobians`, time-major; the cell must be causal. With

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.flow.lags import Run, Steps
+from jrnn.flow.credit.lag_recursion import Run, Steps
 from jrnn.types import Array, Inputs, Params, State
 from jrnn.unrolling import Options
 from jrnn.unrolling.schedule import schedule_of, zero_unless

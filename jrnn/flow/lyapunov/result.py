@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jrnn.flow.distrust import reasons
+from jrnn.flow.lyapunov.spectrum_warnings import reasons
 from jrnn.types import Array, InputError
 from jrnn.unrolling.checks import check_count, concrete
 

@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from jrnn.cells import GRU, LSTM, Elman, Stack
 from jrnn.flow.sampling import even_sample
-from jrnn.flow.theory import gate_half_life, mean_field, norm_bound
+from jrnn.flow.theory.closed_forms import gate_half_life, mean_field, norm_bound
 from jrnn.types import Inputs, Params, State
 
 POINTS = 2048  # (time, sequence) pairs at most at which inputs and gates are looked at

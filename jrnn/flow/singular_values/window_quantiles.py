@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.flow.sampling import affordable, chosen_sequences
-from jrnn.flow.windows import window_singular_values
+from jrnn.flow.singular_values.windows import window_singular_values
 from jrnn.types import Inputs, Params, State, ravel_state
 
 SEQUENCES = 4

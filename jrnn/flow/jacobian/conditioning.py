@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jrnn.flow.jacobian import take_out
+from jrnn.flow.jacobian.products import take_out
 from jrnn.types import Array, InputError, wide_dtype
 from jrnn.unrolling.checks import as_array
 

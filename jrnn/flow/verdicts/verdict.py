@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from jrnn.cells import check_number
-from jrnn.flow.arrival import Arrival, interval
-from jrnn.flow.decay import decay, heard
+from jrnn.flow.verdicts.arrival import Arrival, interval
+from jrnn.flow.verdicts.decay import decay, heard
 from jrnn.wording import from_to, halving, nats, part_of, percentage, steps
 
 VANISHED, EXPLODED = 0.01, 100.0

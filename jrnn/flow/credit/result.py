@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jrnn.cells import check_number
-from jrnn.flow.arrival import Arrival, arrival
-from jrnn.flow.judging import LEVEL, Verdict, judge, stays_bounded, sum_caution
+from jrnn.flow.verdicts.arrival import Arrival, arrival
+from jrnn.flow.verdicts.verdict import LEVEL, Verdict, judge, stays_bounded, sum_caution
 from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling.checks import concrete, is_count
 

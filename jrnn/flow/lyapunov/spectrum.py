@@ -10,12 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import check_key, jit_by_cell
-from jrnn.flow.exponents import LyapunovSpectrum
-from jrnn.flow.jacobian import check_causal
-from jrnn.flow.tangents import Orthonormal, Tangents, blocks_of, first_flaw
+from jrnn.flow.lyapunov.result import LyapunovSpectrum
+from jrnn.flow.lyapunov.tangents import Orthonormal, Tangents, blocks_of, first_flaw
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, wide_dtype
 from jrnn.unrolling import Options, read, unroll
-from jrnn.unrolling.checks import check_count
+from jrnn.unrolling.checks import check_causal, check_count
 from jrnn.unrolling.schedule import schedule_of
 from jrnn.unrolling.states import start_and_reset
 

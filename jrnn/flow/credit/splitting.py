@@ -11,15 +11,21 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import clips_on_the_way_back, gate_leaves, jit_by_cell
-from jrnn.flow.credit_result import GradientFlow
-from jrnn.flow.jacobian import check_causal
-from jrnn.flow.lags import Steps, follow
-from jrnn.flow.layout import in_order
-from jrnn.flow.pulls import carrying, check_finite, check_output_times, check_pull, run_and_pull, sample_outputs
+from jrnn.flow.credit.lag_recursion import Steps, follow
+from jrnn.flow.credit.output_cotangents import (
+    carrying,
+    check_finite,
+    check_output_times,
+    check_pull,
+    run_and_pull,
+    sample_outputs,
+)
+from jrnn.flow.credit.reading_order import in_order
+from jrnn.flow.credit.result import GradientFlow
 from jrnn.numerics import norm, norm_of, share_of, split_floating
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, widened
 from jrnn.unrolling import Options, read, run
-from jrnn.unrolling.checks import check_count
+from jrnn.unrolling.checks import check_causal, check_count
 from jrnn.unrolling.schedule import zero_unless
 from jrnn.unrolling.states import state_shapes
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.flow.lyapunov.spectrum import lyapunov_spectrum
 from jrnn.flow.sampling import affordable, chosen_sequences
-from jrnn.flow.spectrum import lyapunov_spectrum
 from jrnn.types import Inputs, Params, ravel_state
 
 SEQUENCES = 4

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jrnn.flow.arrival import Arrival, Ratio
+from jrnn.flow.verdicts.arrival import Arrival, Ratio
 
 LATE = 8
 """From this lag on the growth is taken over the further half of the way back; below, over all but the first step."""

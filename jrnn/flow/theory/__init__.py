@@ -1,0 +1,1 @@
+"""What closed forms and the network's own numbers lead one to expect."""
