@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from jrnn.report import style
+from jrnn.extras import require
+from jrnn.report.figures import style
 
 CELLS = {"lstm": "LSTM", "gru": "GRU", "elman": "Elman"}
 BARS = {"peer": "best of Flax, Equinox and Haiku", "torch_best": "PyTorch, best settings", "torch": "PyTorch, default"}
@@ -19,9 +20,9 @@ Points = Sequence[tuple[float, float, float | None]]
 
 def sheet(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> tuple[Any, Any]:
     """A figure of its own, without pyplot, and its axes [rows, columns]."""
-    figures = style.require("matplotlib.figure", "plots")
+    figures = require("matplotlib.figure")
     figure = figures.Figure(figsize=size, layout="constrained", facecolor=LOOK.background)
-    style.require("matplotlib.backends.backend_agg", "plots").FigureCanvasAgg(figure)
+    require("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
@@ -55,7 +56,7 @@ def bars(rows: Sequence[Mapping[str, Any]], device: str) -> Any:
     values = [row["reached"][name] for row in rows for name in BARS if row["reached"][name]]
     low, high = 0.85 * min([0.95, *values]), 1.5 * max([2.0, *values])
     for ax, cell in zip(panels[:, 0], cells, strict=True):
-        style.furnish(ax, False, "", "times, log scale")
+        style.furnish(ax, LOOK, "", "times, log scale")
         ax.grid(False, axis="x")
         ax.set_title(CELLS[cell], loc="left", color=LOOK.text, fontsize=10, fontweight="bold", pad=3)
         ax.set_yscale("log")
@@ -125,7 +126,7 @@ def curves(found: Sequence[tuple[str, Mapping[str, Points]]], base: Mapping[str,
     for j, (axis, lines) in enumerate(found):
         for i, label in enumerate(("milliseconds", "memory, MiB")):
             ax = panels[i, j]
-            style.furnish(ax, False, AXES[axis] if i else "", label if j == 0 else "")
+            style.furnish(ax, LOOK, AXES[axis] if i else "", label if j == 0 else "")
             ax.set_xscale("log")
             ax.set_yscale("log")
             ticks = sorted({point[0] for points in lines.values() for point in points})

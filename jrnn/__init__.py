@@ -9,7 +9,6 @@ from typing import Any as _Any
 from jrnn import cures as cures
 from jrnn import flow as flow
 from jrnn import kernels as kernels
-from jrnn import training as training
 from jrnn.cells import Bidirectional as Bidirectional
 from jrnn.cells import BidirectionalState as BidirectionalState
 from jrnn.cells import ElmanState as ElmanState
@@ -64,6 +63,7 @@ if _TYPE_CHECKING:
     from jrnn import data as data
     from jrnn import interop as interop
     from jrnn import report as report
+    from jrnn import training as training
 
 __version__ = _version("jrnn")
 

@@ -19,7 +19,7 @@ EXTRA_OF = {
 }
 """The extra of jrnn that brings a package, by the name that is imported."""
 WITHOUT_DEPENDENCIES = {"silero_vad": "silero-vad==6.2.3"}
-"""What is installed without the packages that it asks for, which no extra can say."""
+"""Packages to install without their dependencies, which an extra cannot express."""
 NAME_FOR_PIP = {"orbax": "orbax-checkpoint", "sklearn": "scikit-learn"}
 
 

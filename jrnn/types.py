@@ -64,6 +64,7 @@ class Cell(Protocol):
       kernel(params) -> `jrnn.kernels.Weights`, or None: the step is one of the recurrences that have kernels; the
         output must then take [T, *B] as its batch.
       parts(params) -> {name: (cell, params)}: the cells it is made of (a stack's layers), which choose their kernels.
+      gates: `jrnn.cells.Gates`, the names of the blocks in the parameters' last axis and which of them keeps the state.
       jacobian(params, state, x) -> (J [*B, N, N], dh_t/dx_t [*B, N, F]): the closed form of the step's derivatives.
     """
 

@@ -172,7 +172,7 @@ ARGS = SimpleNamespace(lag=None)
 @pytest.fixture
 def no_figures(monkeypatch):
     """They take seconds, and are written like the page."""
-    monkeypatch.setattr(writing, "_drawings", lambda diagnosis: {})
+    monkeypatch.setattr(writing, "figures_of", lambda diagnosis: ())
 
 
 def reported(monkeypatch, out):

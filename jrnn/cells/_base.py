@@ -117,11 +117,12 @@ def gated_params(
     }
 
 
-def check_params(params: Params, hidden: int, gates: int, **further: Shape) -> None:
+def check_params(params: Params, hidden: int, gates: int, **further: Shape | None) -> None:
     """InputError unless the parameters have the names and shapes of a cell with H units and so many gates, and are of
-    real numbers; more are let be."""
+    real numbers. `further` names more of them, or other shapes; `w_rec=None` is a cell without. Extra entries pass."""
     width = gates * hidden
     expected = {"w_in": (None, width), "w_rec": (hidden, width), "bias": (width,)} | further
+    expected = {name: shape for name, shape in expected.items() if shape is not None}
     entry(params, *expected)
     for name, shape in expected.items():
         array, argument = params[name], f"params['{name}']"
@@ -138,7 +139,7 @@ def zeros_for(params: Params, batch_shape: Shape, hidden: int) -> Array:
     """[*B, H] of zeros, in the dtype of the parameters."""
     if not isinstance(batch_shape, tuple | list) or any(isinstance(n, str | float | bool) for n in batch_shape):
         raise InputError("batch_shape", repr(batch_shape), "a tuple of sizes, such as (32,), or () for one sequence")
-    return jnp.zeros((*batch_shape, hidden), params["w_rec"].dtype)
+    return jnp.zeros((*batch_shape, hidden), jnp.result_type(params["w_in"]))
 
 
 def check_floating(argument: str, x: Any) -> Array:

@@ -17,6 +17,7 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
+from jrnn.cells._gate_names import Gates
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.dense import matmul
@@ -41,7 +42,7 @@ class Elman(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = ("h",)
+    gates = Gates("h")
     initialisers = ("w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:

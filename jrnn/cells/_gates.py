@@ -7,8 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._gru import GRU
-from jrnn.cells._lstm import LSTM
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper
 from jrnn.types import Array, Params
@@ -24,9 +22,9 @@ def gate_leaves(cell: Any, params: Params) -> dict[str, list[Array]]:
         return {f"{i}.{name}": leaves for i, layer in enumerate(layers) for name, leaves in layer.items()}
     if isinstance(cell, Wrapper):
         return gate_leaves(cell.cell, cell.inner(params))
-    if not isinstance(cell, LSTM | GRU):
+    gates = getattr(cell, "gates", ())
+    if len(gates) < 2:
         return {}
-    gates = cell.gates
     found: dict[str, list[Array]] = {gate: [] for gate in gates}
     for leaf in jax.tree.leaves(params):
         if leaf.shape[-1] == len(gates) * cell.hidden:

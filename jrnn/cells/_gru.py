@@ -22,6 +22,7 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
+from jrnn.cells._gate_names import Gates
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.dense import add_bias, matmul
@@ -46,7 +47,7 @@ class GRU(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = ("r", "z", "n")
+    gates = Gates("r", "z", "n", keeps="z")
     initialisers = ("w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:

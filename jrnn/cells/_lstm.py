@@ -20,6 +20,7 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
+from jrnn.cells._gate_names import Gates
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.dense import matmul
@@ -44,7 +45,7 @@ class LSTM(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = ("i", "f", "g", "o")
+    gates = Gates("i", "f", "g", "o", keeps="f", admits="i")
     initialisers = ("w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:

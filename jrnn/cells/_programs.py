@@ -1,4 +1,4 @@
-"""What compiled programs are kept by: a cell without its initialisers, which say how to begin and not how to go on."""
+"""The key of compiled programs: a cell without its initialisers, which act in `init` alone."""
 
 from __future__ import annotations
 

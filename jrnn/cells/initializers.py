@@ -122,7 +122,8 @@ class forget_bias:  # noqa: N801
         settle(self, "value", math.isfinite, "a finite number")
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
-        return jnp.concatenate([jnp.full(hidden, self.value if g in ("f", "z") else 0.0, dtype) for g in gates])
+        keeps = getattr(gates, "keeps", None)
+        return jnp.concatenate([jnp.full(hidden, self.value if g == keeps else 0.0, dtype) for g in gates])
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,9 @@ class chrono:  # noqa: N801
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
         wide = wide_dtype(dtype)
+        keeps, admits = (getattr(gates, role, None) for role in ("keeps", "admits"))
         keep = jnp.log(jax.random.uniform(key, (hidden,), wide, 1.0, self.t_max - 1.0)).astype(dtype)
-        return jnp.concatenate(
-            [keep if g in ("f", "z") else -keep if g == "i" else jnp.zeros_like(keep) for g in gates]
-        )
+        return jnp.concatenate([keep if g == keeps else -keep if g == admits else jnp.zeros_like(keep) for g in gates])
 
 
 @dataclass(frozen=True)

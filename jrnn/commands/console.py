@@ -1,4 +1,4 @@
-"""Standard input, output and error as a run needs them: whatever becomes of them, printing ends nothing."""
+"""Standard input, output and error of a run, which goes on where a print fails."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def clipping_proof(
     and near steps contribute stays what it was, and nothing that vanished comes back (Pascanu, Mikolov, Bengio 2013,
     section 3.2). c is not assumed: the real transformation is given the real gradient, and what it did to each entry is
     done to the same entry of each G_tau. A clip of delta_t inside the recursion (`clip_state_gradient`) is compared
-    with it. Where only the last output is asked for anything and delta shrinks backwards, that clip acts at the last
+    with it. Where only the last output is in the loss, and delta shrinks backwards, that clip acts at the last
     step alone, once a sequence, and the profile changes little; it changes most where delta grows.
 
     It costs two `gradient_flow`s and holds all G_tau, (T+1) x the parameters.
@@ -204,7 +204,7 @@ def difference(norms: Array, others: Array) -> Array:
 
 
 def one_number(g: list[Array], clipped: list[Array]) -> Array:
-    """The c with which c g comes nearest to clipped; 1 for a zero gradient, of which nothing can be told."""
+    """The c with which c g comes nearest to clipped; 1 for a zero gradient, which determines no c."""
     size = norm_of(g)
     unit = [a.astype(size.dtype) / jnp.where(size > 0, size, jnp.ones_like(size)) for a in g]
     pairs = zip(unit, clipped, strict=True)

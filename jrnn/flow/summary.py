@@ -25,7 +25,7 @@ from jrnn.unrolling import read
 from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
 
 PAIRS, OUTPUTS = 2**21, 64
-"""How many (output, state, sequence) triples are followed unasked, some seconds; and how many outputs beyond that."""
+"""How many (output, state, sequence) triples are followed by default, in seconds; and how many outputs beyond that."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class FlowSummary:
     exact: bool = True
     """Whether all outputs that carry gradient were followed; if not, what is said by lag is an estimate."""
     windows: WindowBands | None = None
-    """Singular values of dh_t/dh_{t-lag}, in nats, at lags 1, 2, 4, ...; None where it was not asked why."""
+    """Singular values of dh_t/dh_{t-lag}, in nats, at lags 1, 2, 4, ...; None if `why` is False."""
     spectrum: MeasuredSpectrum | None = None
     """The Lyapunov exponents of the whole state along the data, in nats per step; None likewise."""
     theory: tuple[Expected, ...] = ()

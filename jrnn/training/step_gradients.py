@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jrnn.training.penalties import wide_sum
 from jrnn.training.weights import Weights
@@ -39,8 +40,9 @@ def step_gradients(
     penalty_of: Callable[[Params, Unrolled, State | None], Term] | None,
     weights: Weights,
     tap: State | None,
+    penalties_read_deltas: bool = False,
 ) -> StepGradients:
-    """One backward pass of objective and penalties together; with both penalties and a tap one pass for each.
+    """One backward pass of objective and penalties together; with both penalties and a tap a second one.
 
     Args:
       unrolled_of: the run over the batch, of (weights, tap).
@@ -48,15 +50,21 @@ def step_gradients(
       penalty_of: the sum of the penalties, of (params, unrolled, deltas); None without penalties.
       weights: to differentiate with respect to.
       tap: zeros like h_0..h_T, for dL/dh_t; None without.
+      penalties_read_deltas: then the objective's backward pass comes first.
     """
-    if penalty_of is not None and tap is not None:
+    if penalty_of is not None and tap is not None and penalties_read_deltas:
         return separate_gradients(unrolled_of, objective_of, penalty_of, weights, tap)
+
+    def terms_of(weights: Weights, unrolled: Unrolled) -> Term:
+        term = objective_of(weights["loss"], unrolled)
+        return term if penalty_of is None else added(term, penalty_of(weights["cell"], unrolled, None))
+
+    if penalty_of is not None and tap is not None:
+        return gradients_with_deltas(unrolled_of, objective_of, terms_of, weights, tap)
 
     def minimised(weights: Weights, tap: State | None) -> tuple[Array, Any]:
         unrolled = unrolled_of(weights, tap)
-        value, metrics = objective_of(weights["loss"], unrolled)
-        if penalty_of is not None:
-            value, metrics = added((value, metrics), penalty_of(weights["cell"], unrolled, None))
+        value, metrics = terms_of(weights, unrolled)
         return value, (metrics, unrolled.final_state, unrolled.mask)
 
     if tap is None:
@@ -65,6 +73,22 @@ def step_gradients(
     value_and_grad = jax.value_and_grad(minimised, argnums=(0, 1), has_aux=True, allow_int=True)
     (value, (metrics, after, mask)), (grads, deltas) = value_and_grad(weights, tap)
     return StepGradients(value, metrics, grads, after, mask, filled(deltas, tap))
+
+
+def gradients_with_deltas(
+    unrolled_of: Callable[[Weights, State | None], Unrolled],
+    objective_of: Callable[[Params, Unrolled], Term],
+    terms_of: Callable[[Weights, Unrolled], Term],
+    weights: Weights,
+    tap: State,
+) -> StepGradients:
+    """The gradient as of a step that does not measure, to the bit; a pass of the objective alone gives the deltas."""
+    unrolled, pull = jax.vjp(unrolled_of, weights, tap)
+    of_terms = jax.value_and_grad(terms_of, argnums=(0, 1), has_aux=True, allow_int=True)
+    (value, metrics), (direct, of_unrolled) = of_terms(weights, unrolled)
+    grads = jax.tree.map(jnp.add, direct, pull(of_unrolled)[0])
+    of_objective = jax.grad(objective_of, argnums=1, has_aux=True, allow_int=True)(weights["loss"], unrolled)[0]
+    return StepGradients(value, metrics, grads, unrolled.final_state, unrolled.mask, filled(pull(of_objective)[1], tap))
 
 
 def separate_gradients(

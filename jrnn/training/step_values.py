@@ -33,7 +33,7 @@ class StepValues(NamedTuple):
 
 
 def values_of_step(training_step: TrainingStep, weights: Weights, batch: dict[str, Any], keys: StepKeys) -> StepValues:
-    """The step done again, with everything that `find` looks at."""
+    """The step done again, with all its numbers."""
     cell, objective = training_step.cell, training_step.objective
     xs, options = batch.get("x"), options_of(batch, training_step.unroll_options, keys.noise)
     unrolled = unroll(cell, weights["cell"], xs, **{**options, "return_states": True})

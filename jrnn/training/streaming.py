@@ -78,8 +78,8 @@ def stream(
       key: a PRNG key for cells with noise; chunk i uses fold_in(key, i).
       flow_every: as for `fit`, counted in chunks from this call's first; None leaves these metrics out.
       unroll_options: more options of `unroll`: truncate, remat, ...
-      penalties: terms to be added to the loss, each a `Penalty`; within a chunk. Their keys are those of a `fit` with
-        seed 0, counted in chunks.
+      penalties: terms to be added to the loss, each a `Penalty`; within a chunk. Their keys come from `key`; without
+        one they are those of a `fit` with seed 0, counted in chunks.
     Returns:
       a generator of `Streamed`.
     Raises:
@@ -159,8 +159,9 @@ def chunk_step(training_step: TrainingStep) -> Callable[..., Stepped]:
             return jax.tree.map(lambda new, old: jnp.where(first, new, jax.lax.stop_gradient(old)), own, state)
 
         tangents = jax.random.fold_in(jax.random.key(0), index) if measured else None
-        own = stream_key(0, RandomStream.PENALTIES, index) if training_step.penalties else None
-        keys = StepKeys(noise, tangents, own)
+        # beside the noise of every time step, which is drawn by fold_in(noise, t)
+        own = stream_key(0, RandomStream.PENALTIES, index) if noise is None else jax.random.fold_in(noise, 2**31 - 1)
+        keys = StepKeys(noise, tangents, own if training_step.penalties else None)
         return training_step(weights, opt_state, chunk, keys, entering)
 
     return jax.jit(step, static_argnames="measured")

@@ -19,7 +19,8 @@ from jrnn.training.telemetry.tangent_probe import tangent_metrics
 from jrnn.training.unroll_options import options_of
 from jrnn.training.weights import Weights
 from jrnn.types import Array, Params, State
-from jrnn.unrolling import Unrolled, ZeroTap, unroll
+from jrnn.unrolling import Unrolled, ZeroTap, read, unroll
+from jrnn.unrolling.states import filled, move_axis, state_shapes
 
 
 class StepKeys(NamedTuple):
@@ -104,16 +105,15 @@ class TrainingStep:
         if keys.tangents is not None or needs_deltas(self.penalties):
             zeros = self.zero_tap(weights, xs, options)
             tap = zeros if is_real(zeros) or needs_deltas(self.penalties) else None
-        return step_gradients(unrolled_of, objective_of, penalty_of if self.penalties else None, weights, tap)
+        penalised = penalty_of if self.penalties else None
+        return step_gradients(unrolled_of, objective_of, penalised, weights, tap, needs_deltas(self.penalties))
 
     def zero_tap(self, weights: Weights, xs: Any, options: dict[str, Any]) -> State:
         """Zeros like h_0..h_T."""
-
-        def states(weights: Weights) -> State:
-            own = {**options, "return_states": True, "state_tap": None}
-            return unroll(self.cell, weights["cell"], xs, **own).states
-
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(states, weights))
+        xs, read_once = read(self.cell, weights["cell"], xs, **options)
+        lead = (read_once.steps + 1, *read_once.batch_shape)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), state_shapes(self.cell, weights["cell"], lead))
+        return move_axis(zeros, 0, read_once.time_axis)
 
     def flow_metrics(self, grads: StepGradients, options: dict[str, Any]) -> dict[str, Array]:
         """The figures of dL/dh_t."""
@@ -126,7 +126,7 @@ class TrainingStep:
 
 def added_tap(own: State | None, tap: State) -> Any:
     """The zero tap, or the sum with one of the user's own."""
-    return ZeroTap(tap) if own is None else jax.tree.map(jnp.add, own, tap)
+    return ZeroTap(tap) if own is None else jax.tree.map(jnp.add, filled(own, tap), tap)
 
 
 def time_first(tree: Any, axis: int) -> Any:

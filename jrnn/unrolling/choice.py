@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jrnn.cells import draws_noise, is_causal
 from jrnn.kernels.checks import own_weights
@@ -36,7 +37,8 @@ class Explanation:
     def __str__(self) -> str:
         if self.parts:
             return "\n".join(f"{name}: {part}" for name, part in self.parts.items())
-        return "; ".join([self.chosen, *(f"not {name}: {why}" for name, why in self.refused.items())])
+        reasons = {why: [name for name in self.refused if self.refused[name] == why] for why in self.refused.values()}
+        return "; ".join([self.chosen, *(f"not {', '.join(names)}: {why}" for why, names in reasons.items())])
 
 
 def explain(
@@ -131,11 +133,13 @@ def refusal(name: str, facts: CallFacts, named: bool) -> str | None:
 def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str:
     """What is known of a call; or why no implementation of the array functions can run this cell."""
     kernel = getattr(cell, "kernel", None)
+    if kernel and call is None:  # else `read` has done so
+        state_shapes(cell, params, ())  # the cell checks its parameters, in its own words
     weights = kernel and kernel(params)
     if weights is None:
         return f"{type(cell).__name__} has no recurrence of its own (`kernel`)"
     arrays = jax.tree.leaves(weights[1:]) or jax.tree.leaves(state_shapes(cell, params, ()))
-    dtypes = {a.dtype for a in arrays}
+    dtypes = {jnp.result_type(a) for a in arrays}
     if len(dtypes) > 1:
         return f"the parameters have several dtypes, {sorted(map(str, dtypes))}"
     if weights.kind not in RECURRENCES:

@@ -13,6 +13,7 @@ from jrnn.unrolling.choice import CELL_SCAN, Explanation, choose_for
 from jrnn.unrolling.kernel_calls import Run, scan_together, share_one_call
 from jrnn.unrolling.records import Options, Unrolled
 from jrnn.unrolling.scans import scan
+from jrnn.unrolling.states import filled, has_gaps, own_state
 
 STATES = ("initial_state", "reset_state", "state_tap")
 
@@ -24,26 +25,29 @@ def run(cell: Any, params: Params, xs: Inputs, options: Options, choice: Explana
         return run_both(cell, params, xs, options, choice)
     if isinstance(cell, Stack) and not (cell.causal and choice.chosen == CELL_SCAN):
         return run_layers(cell, params, xs, options, choice)
-    return scan(cell, params, xs, options, choice.chosen)
+    return scan(cell, params, xs, compiled_alike(cell, params, options), choice.chosen)
 
 
 def run_both(cell: Bidirectional, params: Params, xs: Inputs, options: Options, choice: Explanation) -> Unrolled:
     """One direction reads forwards, the other backwards; each has its part of every state."""
     keys = (None, None) if options.key is None else jax.random.split(options.key)
     ways = (("forward", options.reverse, keys[0]), ("backward", not options.reverse, keys[1]))
-    parts, results = cell.parts(params), []
-    runs = [
-        Run(*parts[side], xs, own_options(options, side, reverse=way, key=key), choice.parts[side].chosen)
+    parts = cell.parts(params)
+    sides = [
+        (*parts[side], xs, own_options(options, side, reverse=way, key=key), choice.parts[side])
         for side, way, key in ways
     ]
-    if any(isinstance(each.cell, Bidirectional | Stack) for each in runs):
-        results = [run(*each[:4], choice.parts[side]) for each, side in zip(runs, choice.parts, strict=True)]
-    elif share_one_call(*runs):
-        cells, arguments = tuple(program_of(each.cell) for each in runs), [(each.params, each.options) for each in runs]
-        results = scan_together(cells, runs[0].implementation, xs, *arguments)
-    else:
-        results = [scan(*each) for each in runs]
-    ahead, back = results
+    if any(isinstance(cell, Bidirectional | Stack) for cell, *_ in sides):
+        return side_by_side(*(run(*side) for side in sides))
+    runs = [Run(*side[:3], compiled_alike(side[0], side[1], side[3]), side[4].chosen) for side in sides]
+    if not share_one_call(*runs):
+        return side_by_side(*(scan(*each) for each in runs))
+    cells, arguments = tuple(program_of(each.cell) for each in runs), [(each.params, each.options) for each in runs]
+    return side_by_side(*scan_together(cells, runs[0].implementation, xs, *arguments))
+
+
+def side_by_side(ahead: Unrolled, back: Unrolled) -> Unrolled:
+    """The results of both directions as one."""
     return Unrolled(
         outputs=merge(ahead.outputs, back.outputs),
         final_state=BidirectionalState(ahead.final_state, back.final_state),
@@ -66,6 +70,14 @@ def run_layers(cell: Stack, params: Params, xs: Inputs, options: Options, choice
         final_state=tuple(layer.final_state for layer in layers),
         states=tuple(layer.states for layer in layers) if options.return_states else None,
     )
+
+
+def compiled_alike(cell: Any, params: Params, options: Options) -> Options:
+    """The options of a scan without what would compile it anew and is not read there."""
+    start = options.initial_state
+    if has_gaps(start):
+        start = filled(start, own_state(cell, params, options.batch_shape))
+    return replace(options, initial_state=start, implementation=None, time_axis=0)
 
 
 def own_options(options: Options, part: str | int, **changes: Any) -> Options:

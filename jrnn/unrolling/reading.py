@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import jax
+
 from jrnn.cells import check_cell
 from jrnn.kernels.implementations import IMPLEMENTATIONS
 from jrnn.types import Array, InputError, Inputs, Params, State
@@ -49,6 +51,7 @@ def read(
     """(xs as arrays with time on axis 0, the options), or InputError; the arguments are those of `unroll`."""
     check_cell(cell)
     check_leaves("params", params)
+    jax.eval_shape(lambda: cell.initial_state(params, ()))  # the cell checks its parameters, in its own words
     check_noise(cell, key)
     axis = check_count("time_axis", time_axis, 0, "a non-negative axis")
     front = partial(move_axis, source=axis, to=0)
@@ -87,6 +90,9 @@ def read(
     return xs, options
 
 
+read.__qualname__ = "unroll"  # what Python's error about an unknown keyword names
+
+
 def names_of(implementation: str | Sequence[str] | None) -> tuple[str, ...] | None:
     """The implementations that may run, in the order in which they are tried; None for all."""
     if implementation is None:
@@ -94,7 +100,7 @@ def names_of(implementation: str | Sequence[str] | None) -> tuple[str, ...] | No
     names = (implementation,) if isinstance(implementation, str) else implementation
     known = tuple(IMPLEMENTATIONS)
     if not isinstance(names, Sequence) or not names or any(name not in known for name in names):
-        raise InputError("implementation", repr(implementation), f"None, one of {known}, or several of them")
+        raise InputError("implementation", f"{implementation!r:.60}", f"None, one of {known}, or several of them")
     return tuple(names)
 
 

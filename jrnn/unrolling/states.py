@@ -53,8 +53,10 @@ def batch_of(cell: Cell, params: Params, xs: Inputs, state: State | None, length
 
 
 def check_state(name: str, state: State | None, cell: Cell, params: Params, lead: Shape) -> State:
-    """A state of the cell's own type with leading axes `lead`, cast to the cell's dtype; the cell's own if None."""
-    return own_state(cell, params, lead) if state is None else check_given(name, state, cell, params, lead)
+    """A state of the cell's own type with leading axes `lead`, cast to the cell's dtype; the cell's own if None, also
+    of a direction or a layer."""
+    given = None if state is None else check_given(name, state, cell, params, lead)
+    return filled(given, own_state(cell, params, lead)) if has_gaps(given) else given
 
 
 def own_state(cell: Cell, params: Params, lead: Shape) -> State:
@@ -98,6 +100,12 @@ def check_given(name: str, state: State, cell: Any, params: Params, lead: Shape)
     if not all(map(fits, jax.tree.leaves(given), jax.tree.leaves(expected))):
         raise InputError(name, describe(given), describe(expected))
     return jax.tree.map(lambda a, e: a.astype(e.dtype), given, expected)
+
+
+def has_gaps(given: State | None) -> bool:
+    """Whether it, or a direction or layer in it, is left to the cell."""
+    parts = given if type(given) is tuple or isinstance(given, BidirectionalState) else ()
+    return given is None or any(map(has_gaps, parts))
 
 
 def filled(given: State | None, otherwise: State) -> State:

@@ -1,6 +1,7 @@
 """Penalties of `fit` and `stream` against jax.grad of the sum, two passes written out, and finite differences."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -239,6 +240,26 @@ def test_a_resumed_run_has_the_same_bits_and_the_same_penalties(tmp_path):
     assert "penalties" not in load(tmp_path / "plain").metadata["config"]
     with pytest.raises(InputError, match="penalties: got .*Noise.*; need None, as in"):
         fit(cell, CLASSIFY, cases(), steps=2, out=tmp_path / "plain", resume=True, **options)
+
+
+def closed_over(weight):
+    def weighted(cell, params, xs, unrolled, deltas, key):
+        return weight * wide(unrolled.states.h).sum()
+
+    return weighted
+
+
+def given_weight(weight, cell, params, xs, unrolled, deltas, key):
+    return weight * wide(unrolled.states.h).sum()
+
+
+@pytest.mark.parametrize("of", [closed_over, lambda weight: partial(given_weight, weight)], ids=["closure", "partial"])
+def test_another_weight_of_a_function_is_another_penalty(of, tmp_path):
+    options = {"batch_size": 8, "out": tmp_path / "run", "flow_every": None}
+    fit(jrnn.elman(3), CLASSIFY, cases(), steps=1, penalties=[of(0.5)], **options)
+    fit(jrnn.elman(3), CLASSIFY, cases(), steps=2, penalties=[of(0.5)], resume=True, **options)
+    with pytest.raises(InputError, match="penalties: got .*0.25.*; need .*0.5.*, as in"):
+        fit(jrnn.elman(3), CLASSIFY, cases(), steps=3, penalties=[of(0.25)], resume=True, **options)
 
 
 def test_a_stream_adds_its_penalties_within_each_chunk(key):

@@ -160,7 +160,7 @@ def at_states(pull: Callable, D: State, tau: Array) -> tuple[State, State, Calla
 
 
 def at_outputs(run: Run, steps: Steps, outputs: Array, D: State, tau: Array) -> tuple[State, State, Callable, Callable]:
-    """Some outputs: D lies along them, and the steps that they have come to are gathered and linearised anew."""
+    """Some outputs: D lies along them; each lag gathers the steps reached and linearises them again."""
     k = outputs + 1 - tau
     first = jax.tree.map(lambda a: jnp.sum(a, axis=0), zero_unless(k == 0, D))
     there = jax.tree.map(lambda a: a[jnp.maximum(k - 1, 0)], steps)

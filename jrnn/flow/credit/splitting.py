@@ -30,7 +30,7 @@ from jrnn.unrolling.schedule import zero_unless
 from jrnn.unrolling.states import state_shapes
 
 MAX_PAIRS = 2**22  # (output, state, sequence) triples followed by default
-CHUNK_ELEMENTS = 2**25  # of an array that nobody asked for
+CHUNK_ELEMENTS = 2**25  # of the largest array that is kept by default
 
 
 def gradient_flow(

@@ -51,7 +51,7 @@ def jacobians(
     check_causal(cell)
     if method not in ("auto", "jacfwd", "closed_form"):
         raise InputError("method", repr(method), "'auto', 'jacfwd' or 'closed_form'")
-    closed = method != "jacfwd" and getattr(cell, "jacobian", None) is not None
+    closed = method != "jacfwd" and has_closed_form(cell)
     if method == "closed_form" and not closed:
         raise InputError("method", "'closed_form'", f"'jacfwd': {type(cell).__name__} has no closed form")
     xs, options = read(
@@ -59,6 +59,11 @@ def jacobians(
         resets=resets, mask=mask, reverse=reverse, key=key, return_states=True,
     )  # fmt: skip
     return step_jacobians(cell, params, xs, entering_states(run(cell, params, xs, options), options), options, closed)
+
+
+def has_closed_form(cell: Any) -> bool:
+    """Whether the cell has a `jacobian` of its own."""
+    return getattr(cell, "jacobian", None) is not None
 
 
 def entering_states(unrolled: Unrolled, options: Options) -> State:

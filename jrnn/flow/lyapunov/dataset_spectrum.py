@@ -56,7 +56,7 @@ def measured_spectrum(
     """Follows at most 4 sequences that have a way back of `lag` steps (the first ones in `order`, if it is given).
 
     xs [T, S, F], lengths [S] their valid steps.
-    Fewer where `work` would be passed, and fewer exponents where one sequence with all of them would pass it. An
+    It takes fewer sequences if they would exceed `work`, and fewer exponents if one sequence alone would. An
     eighth of the shortest is the warm-up: sequences are not joined, each starts where it starts in training.
     """
     size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size

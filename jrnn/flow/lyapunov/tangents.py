@@ -78,7 +78,7 @@ class Push:
 
 @static_cell
 class Orthonormal:
-    """A cell whose one step is `every` steps of `cell` with k tangents, then a thin QR; it gives out ln |R_ii|, flaws.
+    """A cell whose step is `every` steps of `cell` with k tangents, then a thin QR; its output is (ln |R_ii|, flaws).
 
     Inputs: {"x": [*B, every, F] or None, "valid": [*B, every, 1] or None where all happen}, as many axes in each.
     """

@@ -57,8 +57,8 @@ def window_bands(
 ) -> WindowBands:
     """Measures windows that end with their sequence; states [T+1, S, ...] of the run, lengths [S] its valid steps.
 
-    At most 4 sequences that reach `lag` steps back are taken (the first ones in `order`, if it is given), fewer where
-    `work` would be passed, and the largest 8 singular values alone where one sequence with all of them would pass it.
+    It takes at most 4 sequences that reach `lag` steps back (the first ones in `order`, if it is given), fewer if they
+    would exceed `work`, and only the largest 8 singular values if one sequence with all of them would.
     """
     size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
     chosen = chosen_sequences(lengths, lag, SEQUENCES, order)

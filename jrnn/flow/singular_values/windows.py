@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jrnn.cells import jit_by_cell
-from jrnn.flow.jacobian.steps import entering_states, jacobians
+from jrnn.flow.jacobian.steps import entering_states, has_closed_form, step_jacobians
 from jrnn.flow.singular_values.scaled_svd import norms, orthogonal_rows
 from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, size_of, wide_dtype
@@ -98,11 +98,11 @@ def window_singular_values(
     if method not in ("auto", "explicit", "matrix_free"):
         raise InputError("method", repr(method), "'auto', 'explicit' or 'matrix_free'")
     iterations = check_count("iterations", iterations, 1, "a positive number of iterations")
-    given: dict[str, Any] = dict(
+    xs, options = read(
+        cell, params, xs, return_states=True,
         initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths, resets=resets, mask=mask,
         reverse=reverse, key=key,
     )  # fmt: skip
-    xs, options = read(cell, params, xs, return_states=True, **given)
     steps, batch_shape = options.steps, options.batch_shape
     flat = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
     if not jnp.issubdtype(flat.dtype, jnp.floating):
@@ -113,10 +113,10 @@ def window_singular_values(
     plan = Plan(check_windows(windows, steps), batch_shape, flat.size, jnp.dtype(wide_dtype(flat.dtype)), reverse)
     if method == "auto":
         method = "explicit" if steps * size_of(batch_shape) * flat.size**2 <= EXPLICIT_ELEMENTS else "matrix_free"
-    if method == "explicit":
-        J = jacobians(cell, params, xs, **given)
-        return measured(None, plan, count, 1, J, first_columns(plan, flat.size))
     entering = entering_states(run(cell, params, xs, options), options)
+    if method == "explicit":
+        J = step_jacobians(cell, params, xs, entering, options, has_closed_form(cell))
+        return measured(None, plan, count, 1, J, first_columns(plan, flat.size))
     points = Points(params, xs, entering, schedule_of(options), key)
     return measured(cell, plan, count, iterations, points, first_columns(plan, min(count + SPARE, flat.size)))
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit
 
-from jrnn.cells import GRU, LSTM, Elman, Stack
+from jrnn.cells import Elman, Stack
 from jrnn.flow.sampling import even_sample
 from jrnn.flow.theory.closed_forms import gate_half_life, mean_field, norm_bound
 from jrnn.types import Inputs, Params, State
@@ -81,8 +81,8 @@ def of_layer(name: str, cell: Any, params: Params, state: State, x: Any) -> Expe
     """Theory for one layer, or None."""
     if isinstance(cell, Elman):
         return of_elman(name, cell, params, state, x)
-    if isinstance(cell, LSTM | GRU):
-        gate = "f" if isinstance(cell, LSTM) else "z"
+    gate = getattr(getattr(cell, "gates", None), "keeps", None)
+    if gate is not None and "w_rec" in params:
         values = gate_values(cell, params, state, x, gate)
         return Expected(name, gate=gate, half_lives=np.sort(gate_half_life(values))) if values.size else None
     return None
@@ -97,7 +97,7 @@ def gate_values(cell: Any, params: Params, state: State, x: Any, gate: str) -> n
 
 
 def from_input(params: Params, x: Any) -> np.ndarray:
-    """[n, G]: x W_in + b, in float64 whatever the network computes in: a gate of 1 - 1e-9 is none of 1."""
+    """[n, G]: x W_in + b, in float64 whatever the network computes in: 1 - 1e-9 must not round to 1."""
     w_in, bias = (np.asarray(params[name], np.float64) for name in ("w_in", "bias"))
     return np.asarray(x, np.float64) @ w_in + bias
 

@@ -15,6 +15,9 @@ TOGETHER = 2**18  # block sums looked up at once
 Ratio = tuple[tuple[int, int, float], ...]
 """(further, nearer, power), ...: the product of (what is left at the further lag / at the nearer one)^power."""
 
+MEDIAN_ERROR = math.sqrt(math.pi / 2)
+"""The standard error of the median of a normal sample over that of its mean."""
+
 
 class Arrival(NamedTuple):
     """The credit by lag: `by_lag[i, tau, s]` = ||part(t_i, t_i - tau)|| of sequence s; NaN where `there` is False.
@@ -127,7 +130,12 @@ class Arrival(NamedTuple):
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(each)
             middle = np.median(logs)
-            width = scipy.special.stdtrit(len(each) - 1, (1 + level) / 2) * 1.2533 * logs.std(ddof=1) / len(each) ** 0.5
+            width = (
+                scipy.special.stdtrit(len(each) - 1, (1 + level) / 2)
+                * MEDIAN_ERROR
+                * logs.std(ddof=1)
+                / len(each) ** 0.5
+            )
             found = np.exp(middle - width), np.exp(middle + width)
         return (float(found[0]), float(found[1])) if np.isfinite(width) else (0.0, np.inf)
 

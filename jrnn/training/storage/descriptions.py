@@ -6,7 +6,8 @@ import dataclasses
 import importlib
 import math
 import pkgutil
-from functools import cache
+from functools import cache, partial
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -44,6 +45,21 @@ def described(value: Any) -> Any:
     if isinstance(value, np.ndarray | jax.Array):
         return {"opaque": f"{value.dtype}{list(value.shape)} {digest({'array': value})}"}
     return {"opaque": full_name(value if hasattr(value, "__qualname__") else type(value))}
+
+
+def with_contents(function: Any) -> Any:
+    """`described`, and of a function or partial what it holds: two closures of one name may differ in that alone."""
+    if isinstance(function, partial):
+        held = dict(enumerate(function.args)) | function.keywords
+        function = function.func
+    elif isinstance(function, FunctionType):
+        names, cells = function.__code__.co_freevars, function.__closure__ or ()
+        held = dict(enumerate(function.__defaults__ or ())) | (function.__kwdefaults__ or {})
+        held |= {name: cell.cell_contents for name, cell in zip(names, cells, strict=True)}
+    else:
+        return described(function)
+    fields = {str(name): with_contents(value) for name, value in held.items()}
+    return {"opaque": full_name(function)} | ({"fields": fields} if fields else {})
 
 
 def restored(description: Any) -> Any:

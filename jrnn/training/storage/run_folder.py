@@ -16,7 +16,7 @@ from jrnn.extras import require
 from jrnn.training.batches import Cases
 from jrnn.training.optimizing import update_weights
 from jrnn.training.storage import checkpoints
-from jrnn.training.storage.descriptions import described, difference, spelled
+from jrnn.training.storage.descriptions import described, difference, spelled, with_contents
 from jrnn.training.storage.folders import storing
 from jrnn.training.storage.saving import check_metadata
 from jrnn.training.storage.trees import like_template
@@ -147,7 +147,7 @@ def open_run(
         "unroll_options": described(dict(training_step.unroll_options)),
     }
     if training_step.penalties:  # not there in the checkpoints of earlier versions
-        config["penalties"] = described(training_step.penalties)
+        config["penalties"] = {"tuple": [with_contents(penalty) for penalty in training_step.penalties]}
     about = {"cell": described(training_step.cell), "objective": described(training_step.objective)}
     return RunFolder(out, config, about, resume, steps, metadata)
 

@@ -19,7 +19,8 @@ from jrnn.unrolling.states import start_and_reset
 
 SEQUENCES = 4
 EVERY = 50
-BACKWARD = ("state_tap", "truncate", "remat", "return_states")  # nothing of a forward tangent depends on them
+BACKWARD = ("state_tap", "truncate", "remat", "return_states", "implementation")
+"""Options on which a forward tangent does not depend."""
 
 
 class Followed(NamedTuple):

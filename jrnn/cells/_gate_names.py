@@ -1,0 +1,20 @@
+"""The names of a cell's gates, and what two of them do: initialisers and instruments ask for that, not for letters."""
+
+from __future__ import annotations
+
+
+class Gates(tuple[str, ...]):
+    """The names in the order of their blocks in the parameters, such as Gates("i", "f", "g", "o", keeps="f").
+
+    Args:
+      keeps: the gate that multiplies the state before the step; None without one.
+      admits: the gate of its own that multiplies what is new; None without one.
+    """
+
+    keeps: str | None
+    admits: str | None
+
+    def __new__(cls, *names: str, keeps: str | None = None, admits: str | None = None) -> Gates:
+        gates = super().__new__(cls, names)
+        gates.keeps, gates.admits = keeps, admits
+        return gates
