@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import probes
-from benchmarks.gate import relative_error
-from benchmarks.judging import paired
+from benchmarks.agreement import relative_error
+from benchmarks.case_results import paired
 from benchmarks.problem import GATES, QUICK_SIZES, SIZES, Size, problem
 from benchmarks.processes import ask
 from benchmarks.tables import number, table

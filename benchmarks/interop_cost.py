@@ -7,7 +7,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from benchmarks.gate import admitted, compare
+from benchmarks.agreement import admitted, compare
 from benchmarks.processes import ask
 from benchmarks.tables import number, table
 from benchmarks.timing import filling, seconds

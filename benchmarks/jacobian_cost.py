@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gate import relative_error
+from benchmarks.agreement import relative_error
 from benchmarks.processes import ask
 from benchmarks.tables import number, table
 from benchmarks.timing import seconds

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import probes
+from benchmarks.agreement import admitted, compare
+from benchmarks.case_results import describe, paired
 from benchmarks.contenders import JAX, REFERENCE, SCAN, TORCH, XLA, contenders, own_cell
-from benchmarks.gate import admitted, compare
-from benchmarks.judging import describe, paired
 from benchmarks.problem import GATES, Size, problem
 from benchmarks.processes import CPU, ask
 from benchmarks.tables import number, table

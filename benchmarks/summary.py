@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.case_results import paired
 from benchmarks.contenders import FLAX, PEERS, REFERENCE, SCAN, TORCH, XLA
 from benchmarks.frameworks import KINDS
-from benchmarks.judging import paired
 from benchmarks.problem import Size
 from benchmarks.tables import number, table
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import charts
+from benchmarks.case_results import compared, judge, on_cores
 from benchmarks.contenders import REFERENCE, Contender, contenders, own_cell
 from benchmarks.frameworks import KINDS
-from benchmarks.judging import compared, judge, on_cores
 from benchmarks.problem import GATES, JUMPS, QUICK_SIZES, SIZES, Size
 from benchmarks.processes import ask_anywhere
 from benchmarks.summary import show_summary, summary

@@ -46,10 +46,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def network_of(model: str, **options: Any) -> Any:
     """A network of a file or a function; only this needs the libraries at the edge."""
-    from jrnn.interop import given
+    from jrnn.interop import model_argument
 
     try:
-        return given.network_of(model, **options)
+        return model_argument.network_of(model, **options)
     except SystemExit as stop:  # of the user's own module
         raise InputError("model", f"{model}, which raises SystemExit({stop.code!r})", "code that goes on") from stop
 

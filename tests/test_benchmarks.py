@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks import bfloat16_gain, charts, contenders, lyapunov_cost, remat_memory, training_step
 from benchmarks.__main__ import main
+from benchmarks.agreement import admitted, compare
+from benchmarks.case_results import judge
 from benchmarks.frameworks import build
-from benchmarks.gate import admitted, compare
-from benchmarks.judging import judge
 from benchmarks.problem import GATES, Size, problem, step_flops
 from benchmarks.summary import summary
 from benchmarks.tables import number, table

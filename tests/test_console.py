@@ -17,7 +17,7 @@ import pytest
 import jrnn
 from jrnn import cli
 from jrnn.cells import elman, gru, lstm, stack
-from jrnn.commands import memory, running, telling
+from jrnn.commands import memory, output, running
 from jrnn.commands.console import LONGEST, Lasting, one_line
 from jrnn.commands.threads import VARIABLES
 from jrnn.cures import skip_nonfinite
@@ -176,12 +176,12 @@ def no_figures(monkeypatch):
 
 
 def reported(monkeypatch, out):
-    """What `telling.report` does with a diagnosis that was measured."""
-    monkeypatch.setattr(telling, "Diagnosis", lambda **given: diagnosis())
+    """What `output.report` does with a diagnosis that was measured."""
+    monkeypatch.setattr(output, "Diagnosis", lambda **given: diagnosis())
     cell = elman(2)
     dataset = SimpleNamespace(name="x", source="x", x=np.zeros((2, 3, 1)), task="classify", lag=1, lag_reason="x")
     stages = diagnosis().stages
-    return telling.report(ARGS, out, cell, cell.init(jax.random.key(0), 1), dataset, 1, stages, {}, {})
+    return output.report(ARGS, out, cell, cell.init(jax.random.key(0), 1), dataset, 1, stages, {}, {})
 
 
 def test_the_report_is_on_disk_before_anything_is_printed(no_figures, monkeypatch, tmp_path):
@@ -189,7 +189,7 @@ def test_the_report_is_on_disk_before_anything_is_printed(no_figures, monkeypatc
         assert (tmp_path / "out" / "report.html").exists() and (tmp_path / "out" / "report.json").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(telling, "print_report", printed)
+    monkeypatch.setattr(output, "print_report", printed)
     with pytest.raises(KeyboardInterrupt):
         reported(monkeypatch, tmp_path / "out")
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from jrnn import data
 from jrnn.commands.folders import output_folder
-from jrnn.commands.measuring import Probe, measure, measure_inside, prove_clipping, some
+from jrnn.commands.measurement import Probe, held_out_sample, measure, measure_inside, prove_clipping
 from jrnn.commands.memory import computing
+from jrnn.commands.output import checked_lag, report, require_extras, say
 from jrnn.commands.running import LESS, build, first_weights, load_data, settings, train_model
-from jrnn.commands.telling import checked_lag, report, require_extras, say
 from jrnn.training import Objective, load
 from jrnn.types import InputError
 
@@ -108,7 +108,7 @@ def report_given(
     """Measures the network, or the RNN inside the whole model."""
     known = {"model": args.model}
     if whole:
-        inside = given.tapped(objective, dataset.subset(some(dataset)))
+        inside = given.tapped(objective, dataset.subset(held_out_sample(dataset)))
         cell, params = inside.cell, inside.params
         stage = measure_inside("as given", given, inside, objective, dataset, lag)
     else:

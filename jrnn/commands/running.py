@@ -15,7 +15,7 @@ import numpy as np
 from jrnn import cells, data
 from jrnn.commands.folders import output_folder
 from jrnn.commands.memory import check_memory, computing
-from jrnn.commands.telling import require_extras, say
+from jrnn.commands.output import require_extras, say
 from jrnn.training import Fitted, Objective, evaluate, fit, save
 from jrnn.training.batches import time_major
 from jrnn.training.telemetry.tangent_probe import EVERY

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jrnn.cells import check_cell, draws_noise
 from jrnn.extras import require
-from jrnn.interop.sequences import chosen, concatenate, run_both, run_layers, run_rnn
+from jrnn.interop.flax_calls import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.types import Array, InputError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import jax
 
 from jrnn.cells import check_cell, draws_noise
 from jrnn.extras import require
-from jrnn.interop.sequences import chosen, concatenate, run_both, run_layers, run_rnn
+from jrnn.interop.flax_calls import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.types import Array, InputError, Params
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.extras import require
+from jrnn.interop.flax_calls import carry_of, chosen, flip, state_of
 from jrnn.interop.flax_cells import from_linen, from_nnx
-from jrnn.interop.sequences import carry_of, chosen, flip, state_of
 from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import Unrolled
 

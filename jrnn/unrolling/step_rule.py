@@ -1,8 +1,11 @@
 """One step as `unroll` takes it, for everything that steps a cell: the scan, the recursion over lags, the Jacobians.
 
 In this order: a cut stops the gradient into h_{t-1}, a reset puts the reset state in its place, a step that does not
-happen is shown zeros, holds the state and gives the output zero. The kernels have this rule a second time, on purpose:
-they are compared with it.
+happen is shown zeros, holds the state and gives the output zero.
+
+The kernels have this rule a second time, on purpose: they are compared with it. What it means for J_t where no step is
+taken (I where nothing happens, 0 after a reset) stands in `flow/jacobian/steps.py`, beside the closed forms, and in
+`flow/singular_values/tangent_transport.py`.
 """
 
 from __future__ import annotations

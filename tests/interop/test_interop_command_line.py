@@ -13,7 +13,7 @@ import pytest
 
 import jrnn
 from jrnn.cli import main, network_of
-from jrnn.commands import measuring, telling
+from jrnn.commands import measurement, output
 from jrnn.interop import weights
 from jrnn.report.page import html_page
 from tests.interop.economy import drawn, jit, params_of
@@ -137,7 +137,7 @@ def here(folder, monkeypatch):
 def shown(monkeypatch):
     """What a command would have drawn and written."""
     seen = []
-    monkeypatch.setattr(telling, "write_report", lambda found, out: seen.append(found) or [Path("report.html")])
+    monkeypatch.setattr(output, "write_report", lambda found, out: seen.append(found) or [Path("report.html")])
     return seen
 
 
@@ -199,7 +199,7 @@ def test_weights_without_a_head_are_pulled_in_random_directions(here, shown, cap
     assert found.stages[0].scores == {} and "random direction" in html_page(found, {})
     data, network = jrnn.data.load("ends.npz"), network_of("one.npz")
     params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), network.params)
-    cases = data.subset(measuring.some(data))
+    cases = data.subset(measurement.held_out_sample(data))
     v = np.asarray(jax.random.normal(jax.random.key(0), (len(cases["x"]), H), jnp.float64))
     ratios = []
     for x, length, pull in zip(cases["x"], cases["lengths"], v):

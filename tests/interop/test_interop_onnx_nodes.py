@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 import jrnn
 from jrnn.interop import weights
-from jrnn.interop.given import network_of
+from jrnn.interop.model_argument import network_of
 from jrnn.interop.weights.onnx_node import ATTRIBUTES, INPUTS
 from tests.interop.economy import drawn
 from tests.interop.test_interop_onnx_file import B, F, H, T, graph_of, node_of, outputs_of, write

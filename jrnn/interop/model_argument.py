@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from jrnn.cells import Bidirectional, Elman, Stack, Wrapper, is_causal, output_size
-from jrnn.interop.models import FlaxModel, made_by, told
-from jrnn.interop.sequences import flip
+from jrnn.interop.flax_calls import flip
+from jrnn.interop.flax_models import FlaxModel, made_by, told
 from jrnn.interop.weights import from_torch, load_npz, load_onnx, load_safetensors
 from jrnn.interop.weights.files import is_file
 from jrnn.interop.weights.layout import fetch

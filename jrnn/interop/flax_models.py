@@ -16,8 +16,8 @@ import numpy as np
 
 from jrnn.cells import check_cell
 from jrnn.extras import require
+from jrnn.interop.flax_calls import flip
 from jrnn.interop.flax_cells import from_linen, from_nnx
-from jrnn.interop.sequences import flip
 from jrnn.interop.tap import Tapped, tap_linen, tap_nnx
 from jrnn.interop.weights.files import one_line
 from jrnn.training import Objective

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.agreement import Comparison, admitted, compare
 from benchmarks.contenders import LACKS, REFERENCE, Contender
 from benchmarks.frameworks import KINDS
-from benchmarks.gate import Comparison, admitted, compare
 from benchmarks.probes import REAL
 from benchmarks.problem import Size, forward_flops, step_flops
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn import data
-from jrnn.commands.telling import say
+from jrnn.commands.output import say
 from jrnn.cures import clipping_proof, global_norm
 from jrnn.flow import FlowSummary, summarise
 from jrnn.report import ClippingProof, Stage
@@ -37,7 +37,7 @@ def measure(
     say(f"Measuring {name} ...")
     held_out = dataset.subset(dataset.test)
     scores = {} if isinstance(objective, Probe) else evaluate(cell, params, objective, loss_params, held_out)
-    given = time_major(dataset.subset(some(dataset)), objective.each)
+    given = time_major(dataset.subset(held_out_sample(dataset)), objective.each)
     with jax.enable_x64(widens(cell, params, given["x"])):
         batch = jax.tree.map(wide, given)
         flow: FlowSummary = summarise(
@@ -70,7 +70,7 @@ def widens(cell: Any, params: Params, xs: Any) -> bool:
         )
 
 
-def some(dataset: data.Dataset) -> np.ndarray:
+def held_out_sample(dataset: data.Dataset) -> np.ndarray:
     """At most MEASURED of the held-out cases, evenly spread."""
     spread = np.linspace(0, len(dataset.test) - 1, min(MEASURED, len(dataset.test)))
     return dataset.test[spread.round().astype(int)]
