@@ -27,6 +27,14 @@ from .cases import (
 SUMMED = ("w_in", "w_rec", "bias", "bias_rec", "restart")
 needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 
+IN_FLOAT32 = {
+    *("tanh-1x6x5x3x4", "linear-1x6x5x3x4", "gru_reset_before-1x6x5x3x4", "gru-1x5x8x17x33-resets-reverse"),
+    *("tanh-3x3x7x0x9-tap", "tanh-1x40x9x2x130-cuts-lengths", "tanh-1x3x2x160x301"),
+    *(f"gru-1x{shape}-lengths-mask-resets-cuts-tap-reverse" for shape in ("7x3x2x5", "270x2x12x83")),
+    *("gru_reset_before-2x3x40x4x6-lengths-mask-resets-cuts-tap", "gru_reset_before-2x40x9x0x70-mask-resets"),
+}
+assert IN_FLOAT32 <= set(map(str, CASES))
+
 
 def cast(tree, dtype):
     return jax.tree.map(lambda a: a.astype(dtype), tree)
@@ -60,7 +68,7 @@ def test_float64(case, keep):
         close(found, wanted, tol=1e-12)
 
 
-@pytest.mark.parametrize("case", CASES[::3], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if str(case) in IN_FLOAT32], ids=str)
 def test_float32(case):
     each, wanted = everyone(case, jnp.float32, [jnp.float64])
     for found in each:
