@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._gate_names import Gates
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper
 from jrnn.types import Array, Params
@@ -22,8 +23,8 @@ def gate_leaves(cell: Any, params: Params) -> dict[str, list[Array]]:
         return {f"{i}.{name}": leaves for i, layer in enumerate(layers) for name, leaves in layer.items()}
     if isinstance(cell, Wrapper):
         return gate_leaves(cell.cell, cell.inner(params))
-    gates = getattr(cell, "gates", ())
-    if len(gates) < 2:
+    gates = getattr(cell, "gates", None)
+    if not isinstance(gates, Gates) or len(gates) < 2:
         return {}
     found: dict[str, list[Array]] = {gate: [] for gate in gates}
     for leaf in jax.tree.leaves(params):
