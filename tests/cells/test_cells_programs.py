@@ -71,3 +71,16 @@ def test_a_cell_of_ones_own_keeps_its_fields():
     cell = Own(3, "glorot", "orthogonal", "zeros", None)
     assert program_of(cell) is cell
     assert program_of(None) is None and program_of(3) == 3
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_chunk_with_the_state_carried_in_compiles_nothing(name, compiled):
+    """Nor do other names that choose the same implementation."""
+    cell = PAIRS[name](1.0)
+    params, xs = cell.init(jax.random.key(0), 2), jnp.ones((5, 3, 2))
+    first = jrnn.unroll(cell, params, xs, implementation="reference")
+    before = compiled[0]
+    jrnn.unroll(cell, params, xs, initial_state=first.final_state, implementation=("reference",))
+    assert compiled[0] == before
+    jrnn.unroll(cell, params, xs[:4], implementation="reference")
+    assert compiled[0] > before

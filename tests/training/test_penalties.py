@@ -242,6 +242,25 @@ def test_a_resumed_run_has_the_same_bits_and_the_same_penalties(tmp_path):
         fit(cell, CLASSIFY, cases(), steps=2, out=tmp_path / "plain", resume=True, **options)
 
 
+@pytest.mark.parametrize("cell", [jrnn.lstm(4), jrnn.stack(jrnn.elman(3), jrnn.gru(3))], ids=["lstm", "stack"])
+def test_measuring_does_not_change_a_run_with_penalties(cell):
+    """Where no penalty reads the deltas: to the bit."""
+    runs = [
+        fit(cell, CLASSIFY, cases(), steps=5, batch_size=8, penalties=[closed_over_all(0.1)], flow_every=every)
+        for every in (None, 2)
+    ]
+    assert "delta_late" in runs[1].history and "delta_late" not in runs[0].history
+    assert_same_bits(*((run.params, run.loss_params, run.opt_state) for run in runs))
+
+
+def closed_over_all(weight):
+    def weighted(cell, params, xs, unrolled, deltas, key):
+        parts = [wide(h**2).sum() for h in jax.tree.leaves((unrolled.states, params))]
+        return weight * sum(parts[1:], parts[0])
+
+    return weighted
+
+
 def closed_over(weight):
     def weighted(cell, params, xs, unrolled, deltas, key):
         return weight * wide(unrolled.states.h).sum()

@@ -400,3 +400,9 @@ def test_flow_every_is_a_positive_number(value, key):
     ):
         with pytest.raises(InputError, match=r"flow_every|optimizer"):
             call()
+
+
+def test_a_named_implementation_does_not_stop_the_probe():
+    """What follows the tangents is no recurrence that a kernel has."""
+    out = fit(jrnn.lstm(3), Objective("classify", 3), cases(), steps=2, unroll_options={"implementation": "xla"})
+    assert np.isfinite(out.history["tangent_growth"][0])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from jrnn.cells import dropout, elman, from_step, gru, layer_norm, residual, stack
+from jrnn.cells import dropout, elman, from_step, gru, layer_norm, lstm, residual, stack
 from jrnn.types import InputError
 from jrnn.unrolling import step, unroll
 
@@ -88,3 +88,16 @@ def test_bad_state_or_input_is_refused():
         step(cell, params, cell.initial_state(params, (4,)), jnp.zeros((3, 2)))
     with pytest.raises(InputError, match="xs"):
         step(cell, params, cell.initial_state(params, (3,)), jnp.zeros((3, 5)))
+
+
+def test_a_layer_left_out_of_the_state_begins_by_itself():
+    cell = stack(lstm(3), gru(2))
+    params = cell.init(jax.random.key(0), 2)
+    own, x = cell.initial_state(params, (4,)), jnp.ones((4, 2))
+    given = jax.tree.map(lambda h: h + 0.5, own[1])
+    for state in ((None, given), (own[0], given)):
+        after, y = step(cell, params, state, x)
+        whole = unroll(cell, params, x[None], initial_state=state)
+        jax.tree.map(close, (after, y), (whole.final_state, whole.last))
+    partly, fully = (step(cell, params, state, x) for state in ((None, given), (own[0], given)))
+    jax.tree.map(close, partly, fully)
