@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jrnn.interop.extras import file_in
 
 import jrnn
+from jrnn.extras import package_file
 from jrnn.interop import trained
 
 SHORT = "--short" in sys.argv
@@ -130,7 +130,7 @@ def speech():
     model = trained.silero_vad()
     frames = 32 if SHORT else 128
     # the convolutions below the LSTM, by ONNX's own evaluator
-    graph = onnx.load(file_in("silero_vad", "data/silero_vad_16k_sequence.onnx"))
+    graph = onnx.load(package_file("silero_vad", "data/silero_vad_16k_sequence.onnx"))
     graph.graph.output.append(onnx.helper.make_empty_tensor_value_info("/Transpose_output_0"))
     zero, features, heard = np.zeros((1, 1, 128), np.float32), [], []
     for base in (100, 120, 150, 180, 210, 240)[: 2 if SHORT else None]:
