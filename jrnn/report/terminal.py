@@ -8,7 +8,7 @@ from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.plain import plain
 from jrnn.report.table import table_rows
-from jrnn.wording import sentence_case
+from jrnn.wording import number, sentence_case
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +56,8 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
             text(f"  {row.label}"), *(text(value) for value in row.values), style="bold cyan" if row.strong else None
         )
     output.print(table)
+    if diagnosis.data.get("plateau_reason"):
+        output.print(text(f"Plateau {number(diagnosis.data['plateau'])}: {diagnosis.data['plateau_reason']}.\n"))
     width = max((len(stage.name) for stage in diagnosis.stages), default=0)
     for stage in diagnosis.stages:
         name = text(f"{sentence_case(stage.name)}: ".ljust(width + 2), style="bold")
