@@ -76,7 +76,7 @@ def test_train_then_diagnose_the_model(trained, tmp_path):
 
 
 def test_resume_goes_on_with_a_generated_task(tmp_path):
-    options = ["--data", "two-lag-coin:6", "--cell", "lstm", "--hidden", "5", "--batch-size", "8", "--out", "run"]
+    options = ["--data", "two-lag-coin:6", "--cell", "lem", "--hidden", "5", "--batch-size", "8", "--out", "run"]
     assert jrnn("train", *options, "--steps", "3", cwd=tmp_path).returncode == 0
     assert training.load(tmp_path / "run").objective == training.Objective("classify_each", 2, 6)
     refused = jrnn("train", *options, "--steps", "6", cwd=tmp_path)

@@ -118,7 +118,11 @@ def parser() -> argparse.ArgumentParser:
 def add_options(one: argparse.ArgumentParser, diagnoses: bool) -> None:
     """Defaults of the model's options are None, so that one given beside --model can be told."""
     one.add_argument("--data", metavar="NAME|NAME:LAG|PATH", help="digits, mnist, ..., marked-bit:200, PATH.npz")
-    one.add_argument("--cell", metavar="KIND", help="elman, lstm or gru (default: elman)")
+    one.add_argument(
+        "--cell",
+        metavar="KIND",
+        help="elman (default), lstm, gru, lem, cornn, unicornn, antisymmetric, indrnn",
+    )
     one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
     one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
     one.add_argument(

@@ -23,7 +23,16 @@ from jrnn.training.weights import initial_weights
 from jrnn.types import InputError, Params
 from jrnn.wording import number, score
 
-KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}
+KINDS = {
+    "elman": cells.elman,
+    "lstm": cells.lstm,
+    "gru": cells.gru,
+    "lem": cells.lem,
+    "cornn": cells.cornn,
+    "unicornn": cells.unicornn,
+    "antisymmetric": cells.antisymmetric,
+    "indrnn": cells.indrnn,
+}
 UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
 BATCH = 32
 LAYERS = 256  # a stack is one program: so many layers take 4 s to compile, and a diagnosis has over a hundred programs
