@@ -36,7 +36,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 MOST_MAPS = 20_000  # a heavy module adds as many again
 
 # these tests compile hundreds of small programs and run each once; the others run programs as users do
-COMPILED_ONCE = {"cells", "kernels", "unrolling", "gradients", "flow", "cures", "training", "interop"}
+COMPILED_ONCE = {"cells", "kernels", "unrolling", "gradients", "flow", "cures", "training", "interop", "data"}
 
 
 @pytest.fixture

@@ -75,14 +75,16 @@ def test_train_then_diagnose_the_model(trained, tmp_path):
     assert found["model"]["cell"] == "GRU" and found["stages"][0]["step"] == 4
 
 
-def test_resume_goes_on(sequences, tmp_path):
-    options = ["--data", sequences, "--cell", "lstm", "--hidden", "5", "--batch-size", "8", "--out", "run"]
+def test_resume_goes_on_with_a_generated_task(tmp_path):
+    options = ["--data", "two-lag-coin:6", "--cell", "lem", "--hidden", "5", "--batch-size", "8", "--out", "run"]
     assert jrnn("train", *options, "--steps", "3", cwd=tmp_path).returncode == 0
+    assert training.load(tmp_path / "run").objective == training.Objective("classify_each", 2, 6)
     refused = jrnn("train", *options, "--steps", "6", cwd=tmp_path)
     assert refused.returncode == 2 and "resume" in refused.stderr
     assert jrnn("train", *options, "--steps", "6", "--resume", cwd=tmp_path).returncode == 0
     whole = [*options[:-1], "whole"]
-    assert jrnn("train", *whole, "--steps", "6", cwd=tmp_path).returncode == 0
+    done = jrnn("train", *whole, "--steps", "6", cwd=tmp_path)
+    assert done.returncode == 0 and "Without what lies 6 steps back the loss is 0.519 (0.51917 with" in done.stdout
     one, other = (training.load(tmp_path / name).params for name in ("run", "whole"))
     for name in one:
         np.testing.assert_array_equal(np.asarray(one[name]), np.asarray(other[name]))

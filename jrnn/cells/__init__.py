@@ -22,6 +22,9 @@ from jrnn.cells._advance import draw_noise as draw_noise
 from jrnn.cells._advance import draws_noise as draws_noise
 from jrnn.cells._advance import is_causal as is_causal
 from jrnn.cells._advance import output_size as output_size
+from jrnn.cells._antisymmetric import Antisymmetric as Antisymmetric
+from jrnn.cells._antisymmetric import AntisymmetricState as AntisymmetricState
+from jrnn.cells._antisymmetric import antisymmetric as antisymmetric
 from jrnn.cells._base import check_key as check_key
 from jrnn.cells._bidirectional import Bidirectional as Bidirectional
 from jrnn.cells._bidirectional import BidirectionalState as BidirectionalState
@@ -29,6 +32,9 @@ from jrnn.cells._bidirectional import merge as merge
 from jrnn.cells._clipping import ClipStateGradient as ClipStateGradient
 from jrnn.cells._clipping import clip_state_gradient as clip_state_gradient
 from jrnn.cells._clipping import clips_on_the_way_back as clips_on_the_way_back
+from jrnn.cells._cornn import CoRNN as CoRNN
+from jrnn.cells._cornn import CoRNNState as CoRNNState
+from jrnn.cells._cornn import cornn as cornn
 from jrnn.cells._dense import Dense as Dense
 from jrnn.cells._dense import dense as dense
 from jrnn.cells._dropout import Dropout as Dropout
@@ -45,6 +51,12 @@ from jrnn.cells._gates import gate_leaves as gate_leaves
 from jrnn.cells._gru import GRU as GRU
 from jrnn.cells._gru import GRUState as GRUState
 from jrnn.cells._gru import gru as gru
+from jrnn.cells._indrnn import IndRNN as IndRNN
+from jrnn.cells._indrnn import IndRNNState as IndRNNState
+from jrnn.cells._indrnn import indrnn as indrnn
+from jrnn.cells._lem import LEM as LEM
+from jrnn.cells._lem import LEMState as LEMState
+from jrnn.cells._lem import lem as lem
 from jrnn.cells._linear import Linear as Linear
 from jrnn.cells._linear import LinearState as LinearState
 from jrnn.cells._linear import linear as linear
@@ -56,6 +68,9 @@ from jrnn.cells._programs import jit_by_cell as jit_by_cell
 from jrnn.cells._programs import program_of as program_of
 from jrnn.cells._stack import Stack as Stack
 from jrnn.cells._stack import stack as stack
+from jrnn.cells._unicornn import UnICORNN as UnICORNN
+from jrnn.cells._unicornn import UnICORNNState as UnICORNNState
+from jrnn.cells._unicornn import unicornn as unicornn
 from jrnn.cells._wrappers import LayerNorm as LayerNorm
 from jrnn.cells._wrappers import LearnableInitialState as LearnableInitialState
 from jrnn.cells._wrappers import Residual as Residual

@@ -163,6 +163,12 @@ def diagonal(factor: Array) -> Array:
     return factor[..., :, None] * jnp.broadcast_to(eye, (*factor.shape, factor.shape[-1]))
 
 
+def quarters(upper_left: Array, upper_right: Array, lower_left: Array, lower_right: Array) -> Array:
+    """[*B, 2H, 2H] of four [*B, H, H]: the Jacobian of a state of two parts."""
+    upper = jnp.concatenate([upper_left, upper_right], axis=-1)
+    return jnp.concatenate([upper, jnp.concatenate([lower_left, lower_right], axis=-1)], axis=-2)
+
+
 def from_input(params: Params, x: Any, like: Array) -> Array:
     """x @ w_in + bias in the accumulation dtype; without input (x is None) the bias alone, with the batch of `like`."""
     w_in, bias = params["w_in"], params["bias"]

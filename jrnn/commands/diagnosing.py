@@ -41,7 +41,7 @@ def diagnose(args: Namespace, network_of: Callable[..., Any]) -> int:
     require_extras(args, figures=True)
     dataset = load_data(args)
     lag = checked_lag(args.lag, dataset)
-    cell, objective = build(args, dataset), Objective(dataset.task, dataset.outputs)
+    cell, objective = build(args, dataset), Objective.of(dataset)
     with output_folder(args, trains=True) as out, computing(LESS):
         say(f"{dataset.source}\nWriting to {out}.")
         cured, weights = first_weights(cell, objective, dataset, args, cures_of(args))
@@ -75,6 +75,7 @@ def diagnose_saved(args: Namespace) -> int:
     if (objective.task, objective.outputs) != (dataset.task, dataset.outputs):
         given = f"{source} ({dataset.task}, {dataset.outputs} outputs)"
         raise InputError("--data", given, f"data for this model ({objective.task}, {objective.outputs} outputs)")
+    objective = Objective.of(dataset)
     features = known.get("features", dataset.x.shape[2])
     if features != dataset.x.shape[2]:
         raise InputError(
@@ -97,7 +98,7 @@ def diagnose_given(args: Namespace, network_of: Callable[..., Any]) -> int:
     whole = hasattr(given, "tapped")
     dataset = dataset if whole else given.fed(dataset)
     lag = checked_lag(args.lag, dataset)
-    objective: Any = Objective(dataset.task, dataset.outputs)
+    objective: Any = Objective.of(dataset)
     if not whole and given.head is None:
         objective = Probe(objective.each)
     with output_folder(args, trains=False) as out, computing(FEWER):

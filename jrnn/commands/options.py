@@ -14,6 +14,9 @@ data (--data):
   mnist     5,000 real MNIST images, 784 steps, 10 classes
   sunspots  yearly sunspot numbers from 1700: forecast the next year
   text      Python's own documentation, character by character: predict the next one
+  NAME:LAG  a task whose answer lies LAG steps back, with the loss of who does not reach it:
+            marked-bit:200, latch, adding, copy, two-lag-coin, delayed-xor, temporal-order;
+            lorenz forecasts so many steps ahead
   PATH.npz  your sequences: x [cases, time, features], y, and lengths [cases] if they differ
   PATH.csv  your series, one row a step, one column a feature: forecast the next row
 """
@@ -121,8 +124,12 @@ def parser() -> argparse.ArgumentParser:
 
 def add_options(one: argparse.ArgumentParser, command: str) -> None:
     """Defaults of the model's options are None, so that one given beside --model can be told."""
-    one.add_argument("--data", metavar="NAME|PATH", help="digits, mnist, sunspots, text, PATH.npz or PATH.csv")
-    one.add_argument("--cell", metavar="KIND", help="elman, lstm or gru (default: elman)")
+    one.add_argument("--data", metavar="NAME|NAME:LAG|PATH", help="digits, mnist, ..., marked-bit:200, PATH.npz")
+    one.add_argument(
+        "--cell",
+        metavar="KIND",
+        help="elman (default), lstm, gru, lem, cornn, unicornn, antisymmetric, indrnn",
+    )
     one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
     one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
     races = command == "prescribe"

@@ -59,6 +59,11 @@ def report(
             "task": dataset.task,
             "lag": lag,
             "lag_reason": dataset.lag_reason if args.lag is None else "given on the command line",
+            **(
+                {}
+                if dataset.plateau is None
+                else {"plateau": dataset.plateau, "plateau_reason": dataset.plateau_reason}
+            ),
         },
         model=facts | {name: known[name] for name in wanted if name in known},
         stages=stages,

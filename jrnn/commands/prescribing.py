@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from jrnn import data
 from jrnn.commands.folders import output_folder
 from jrnn.commands.measurement import measure
 from jrnn.commands.memory import computing
@@ -28,7 +27,7 @@ def prescribe(args: Namespace) -> int:
     require_extras(args, figures=True)
     dataset = load_data(args)
     lag = checked_lag(args.lag, dataset)
-    cell, objective = build(args, dataset), Objective(dataset.task, dataset.outputs)
+    cell, objective = build(args, dataset), Objective.of(dataset)
     budget = seconds_of(BUDGET if args.budget is None else args.budget)
     with output_folder(args, trains=False) as out, computing(LESS):
         say(f"{dataset.source}\nWriting to {out}.")
@@ -44,7 +43,7 @@ def prescribe(args: Namespace) -> int:
             seeds=8 if args.seeds is None else args.seeds,
             seed=args.seed,
             candidates=args.cure or None,
-            target=args.target if args.target is not None else target_of(dataset),
+            target=args.target,
             learning_rate=args.learning_rate,
             max_norm=None if np.isinf(args.max_norm) else args.max_norm,
             batch_size=args.batch_size,
@@ -67,12 +66,6 @@ def prescribe(args: Namespace) -> int:
         params = weights["cell"] if best is None else best.params
         done = report(args, out, used, params, dataset, lag, tuple(stages), known, {}, prescription=found)
     return 130 if found.interrupted else done
-
-
-def target_of(dataset: data.Dataset) -> float | None:
-    """A seventh of the plateau of a task with a known answer; None for other data."""
-    plateau = getattr(dataset, "plateau", None)
-    return None if plateau is None else plateau / 7
 
 
 def keep(out: Path, found: Prescription, objective: Any, known: dict[str, Any]) -> None:

@@ -23,9 +23,18 @@ from jrnn.training.batches import source_of, time_major
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.weights import cured_weights, initial_weights
 from jrnn.types import InputError, Params
-from jrnn.wording import score
+from jrnn.wording import number, score
 
-KINDS = {"elman": cells.elman, "lstm": cells.lstm, "gru": cells.gru}
+KINDS = {
+    "elman": cells.elman,
+    "lstm": cells.lstm,
+    "gru": cells.gru,
+    "lem": cells.lem,
+    "cornn": cells.cornn,
+    "unicornn": cells.unicornn,
+    "antisymmetric": cells.antisymmetric,
+    "indrnn": cells.indrnn,
+}
 UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
 BATCH = 32
 LAYERS = 256  # a stack is one program: so many layers take 4 s to compile, and a diagnosis has over a hundred programs
@@ -37,7 +46,7 @@ def train(args: Namespace) -> int:
     """`jrnn train`: trains and saves; `jrnn diagnose --model DIR` goes on from there."""
     require_extras(args, figures=False)
     dataset = load_data(args)
-    cell, objective = build(args, dataset), Objective(dataset.task, dataset.outputs)
+    cell, objective = build(args, dataset), Objective.of(dataset)
     with output_folder(args, trains=True) as out, computing(LESS):
         say(f"{dataset.source}\nWriting to {out}.")
         fitted = train_model(args, cell, objective, dataset, out)
@@ -45,6 +54,9 @@ def train(args: Namespace) -> int:
             return 130
         scores = evaluate(fitted.cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
     say("On held-out data: " + ", ".join(f"{name} {score(name, value)}" for name, value in scores.items()))
+    if dataset.plateau is not None:
+        plateau = f"{number(dataset.plateau)} ({dataset.plateau_reason})"
+        say(f"Without what lies {dataset.lag} steps back the loss is {plateau}.")
     say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {shlex.quote(str(out))}")
     return 0
 
@@ -124,7 +136,7 @@ def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
     """What a run is known by: its options, and the data it was trained on."""
     names = ("cell", "hidden", "layers", "learning_rate", "batch_size", "steps", "seed")
     source = args.data or "digits"
-    facts = {"data": source if source in data.NAMES else os.path.abspath(source), "features": dataset.x.shape[2]}
+    facts = {"data": source if data.is_named(source) else os.path.abspath(source), "features": dataset.x.shape[2]}
     clip = None if np.isinf(args.max_norm) else args.max_norm
     cures = {"cures": " ".join(args.cure)} if args.cure and args.command != "prescribe" else {}
     return {name: getattr(args, name) for name in names} | facts | {"optimizer": "Adam", "max_norm": clip} | cures

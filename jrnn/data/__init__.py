@@ -1,10 +1,41 @@
 """Data sets as plain NumPy arrays, each with its held-out part and the time lag its task needs.
 
-`load("digits")` gives a `Dataset`; `NAMES` has the other names, and a path to a .npz or .csv file works too. This room
-imports NumPy, the standard library and `jrnn.types` only; other packages are read when asked for.
+`load("digits")` gives a `Dataset`; `NAMES` has the other names, and a path to a .npz or .csv file works too. Tasks with
+known answers, such as `marked_bit(200)` or `load("marked-bit:200")`, make their own sequences and say on which loss a
+network stays that does not reach the lag (`TASKS`). This room imports NumPy, JAX, the standard library and `jrnn.types`
+only; other packages are read when asked for.
 """
 
 from jrnn.data.dataset import Dataset
-from jrnn.data.loading import NAMES, load
+from jrnn.data.loading import NAMES, is_named, load
+from jrnn.data.tasks import (
+    TASKS,
+    GeneratedTask,
+    adding,
+    copy_memory,
+    delayed_xor,
+    latch,
+    lorenz,
+    marked_bit,
+    task,
+    temporal_order,
+    two_lag_coin,
+)
 
-__all__ = ["NAMES", "Dataset", "load"]
+__all__ = [
+    "NAMES",
+    "TASKS",
+    "Dataset",
+    "GeneratedTask",
+    "adding",
+    "copy_memory",
+    "delayed_xor",
+    "is_named",
+    "latch",
+    "load",
+    "lorenz",
+    "marked_bit",
+    "task",
+    "temporal_order",
+    "two_lag_coin",
+]

@@ -30,6 +30,10 @@ class Dataset:
       lag: in steps, how far back the task needs to look: 1..T-1, or 0 where T = 1.
       lag_reason: one sentence, where `lag` comes from.
       source: one sentence, where the data come from.
+      warmup: the first so many steps are not scored; 0 unless the task asks at each step.
+      validation: int64 indices to choose by, in neither of the other parts; none where there is no such part.
+      plateau: the loss of the best predictor that makes no use of what lies `lag` steps back, or None where that is
+        not known; `plateau_reason` says what that predictor knows.
     Raises:
       InputError: with the field's name, what was found (for values: case, time, feature) and what is needed.
     """
@@ -45,6 +49,10 @@ class Dataset:
     lag: int
     lag_reason: str
     source: str
+    warmup: int = 0
+    validation: np.ndarray = field(default_factory=lambda: np.arange(0), repr=False)
+    plateau: float | None = None
+    plateau_reason: str = ""
 
     def __post_init__(self) -> None:
         x = real_array("x", self.x, ("cases", "time", "features"))
@@ -66,6 +74,11 @@ class Dataset:
         low, high = min(1, steps - 1), steps - 1
         if not _whole(self.lag) or not low <= self.lag <= high:
             raise InputError("lag", repr(self.lag), f"a whole number from {low} to {high}, for T = {steps}")
+        most = steps - 1 if self.task.endswith("_each") else 0
+        if not _whole(self.warmup) or not 0 <= self.warmup <= most:
+            raise InputError("warmup", repr(self.warmup), f"a whole number from 0 to {most}, to {self.task}")
+        if self.plateau is not None and not (isinstance(self.plateau, float) and 0 < self.plateau < np.inf):
+            raise InputError("plateau", repr(self.plateau), "a positive float, or None where it is not known")
         object.__setattr__(self, "outputs", int(self.outputs))
         object.__setattr__(self, "lag", int(self.lag))
 
@@ -81,18 +94,23 @@ class Dataset:
         return finite_float32("y", y, places, valid if each else None)
 
     def _check_split(self, cases: int) -> None:
-        for part in ("train", "test"):
+        taken: dict[str, np.ndarray] = {}
+        for part in ("train", "test", "validation"):
             indices = valid_indices(part, getattr(self, part), cases)
-            if not len(indices):
+            if not len(indices) and part != "validation":
                 raise InputError(part, "no cases", "at least one")
             if len(np.unique(indices)) != len(indices):
                 raise InputError(part, "a case named twice", "each case at most once")
-            if self.lengths is not None and self.task.endswith("_each") and not self.lengths[indices].any():
+            answered = self.lengths is None or not self.task.endswith("_each") or self.lengths[indices].any()
+            if len(indices) and not answered:
                 raise InputError(part, "cases of length 0 only", f"at least one step to answer at, to {self.task}")
+            for other, theirs in taken.items():
+                shared = np.intersect1d(theirs, indices)
+                if len(shared):
+                    given = f"case {shared[0]}, which is in {other} too"
+                    raise InputError(part, given, f"cases that are not in {other}")
+            taken[part] = indices
             object.__setattr__(self, part, indices)
-        shared = np.intersect1d(self.train, self.test)
-        if len(shared):
-            raise InputError("test", f"case {shared[0]}, which is in train too", "cases that are not in train")
 
     def subset(self, indices: object) -> dict[str, np.ndarray]:
         """The cases at `indices` ([n] integers, for example `test`): copies of x, y, and lengths if there are any.

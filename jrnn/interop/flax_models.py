@@ -60,8 +60,8 @@ class FlaxModel:
             given = f"a model whose result has shape {jnp.shape(z)} for x {x.shape}"
             raise InputError("model", given, f"predictions {list(wanted)}, to {objective.task}")
         last = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
-        counted = np.arange(x.shape[1])[:, None] < last if objective.each else last > 0
-        return jnp.swapaxes(z, 0, 1) if objective.each else z, jnp.asarray(counted)
+        counted = objective.scored(jnp.asarray(np.arange(x.shape[1])[:, None] < last))
+        return jnp.swapaxes(z, 0, 1) if objective.each else z, counted
 
     def scores(self, objective: Objective, cases: dict[str, Any], batch_size: int = 256) -> dict[str, float]:
         """The objective's metrics over cases, as `jrnn.training.evaluate` gives them."""

@@ -28,7 +28,8 @@ class Parts(NamedTuple):
     steps: int
     """T."""
     floor: float | None
-    """The loss of the best constant answer on the final cases; None where the objective does not tell."""
+    """The plateau of a task with a known answer, or the loss of the best constant answer on the final cases; None where
+    the objective does not tell."""
 
 
 def parts_of(data: Any, objective: Any, batch_size: int, seed: int) -> Parts:
@@ -58,18 +59,20 @@ def parts_of(data: Any, objective: Any, batch_size: int, seed: int) -> Parts:
         order = rng.permutation(cases)
         count = max(2, round(FINAL * cases))
         final, train = order[:count], order[count:]
-    by_time = train.max() < final.min()
-    rest = train if by_time else rng.permutation(train)
-    count = max(1, round(CHOICE * len(rest)))
-    train, choice = rest[:-count], rest[-count:]
+    choice = np.asarray(getattr(data, "validation", ()), int)
+    if not len(choice):
+        rest = train if train.max() < final.min() else rng.permutation(train)
+        count = max(1, round(CHOICE * len(rest)))
+        train, choice = rest[:-count], rest[-count:]
 
     def take(rows: np.ndarray, most: int | None = None) -> dict[str, np.ndarray]:
         if most is not None and len(rows) > most:
             rows = rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
         return {name: array[rows] for name, array in arrays.items()}
 
-    last = take(final, MOST)
-    return Parts(take(np.sort(train)), take(choice, MOST), last, arrays["x"].shape[1], constant_loss(objective, last))
+    last, floor = take(final, MOST), getattr(data, "plateau", None)
+    floor = constant_loss(objective, last) if floor is None else floor
+    return Parts(take(np.sort(train)), take(choice, MOST), last, arrays["x"].shape[1], floor)
 
 
 def generated(data: Callable[[int], Any], objective: Any, batch_size: int) -> Parts:
@@ -99,6 +102,8 @@ def constant_loss(objective: Any, arrays: Mapping[str, np.ndarray]) -> float | N
     valid = np.ones(x.shape[:2], bool)
     if "lengths" in arrays:
         valid = np.arange(x.shape[1]) < np.asarray(arrays["lengths"])[:, None]
+    if objective.each:
+        valid[:, : getattr(objective, "warmup", 0)] = False
     counted = y[valid] if objective.each else y[valid.any(axis=1)]
     if objective.classifies:
         share = np.bincount(counted, minlength=objective.outputs) / max(len(counted), 1)

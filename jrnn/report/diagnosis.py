@@ -55,7 +55,8 @@ class Diagnosis:
     title: str
     """For example "Elman, 128 units, on digits"."""
     data: dict[str, Any]
-    """name, source (one sentence), cases, steps, features, task, lag, lag_reason."""
+    """name, source (one sentence), cases, steps, features, task, lag, lag_reason; where it is known, plateau, the loss
+    of the best predictor that makes no use of the lag, and plateau_reason."""
     model: dict[str, Any]
     """cell, hidden, layers, parameters (count), state (N), max_norm, optimizer, learning_rate, batch_size, steps,
     seed."""

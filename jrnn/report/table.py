@@ -35,10 +35,11 @@ def lags_to_show(longest: int, needed: int) -> list[int]:
 def table_rows(diagnosis: Diagnosis) -> list[Row]:
     """All rows, in order: held-out scores, the gradient at each lag, its reach and growth, one step, training."""
     stages = diagnosis.stages
-    return [*_scores(stages), *_arrival(stages), *_growth(stages), *_singular(stages), *_training(diagnosis)]
+    return [*_scores(diagnosis), *_arrival(stages), *_growth(stages), *_singular(stages), *_training(diagnosis)]
 
 
-def _scores(stages: tuple[Stage, ...]) -> list[Row]:
+def _scores(diagnosis: Diagnosis) -> list[Row]:
+    stages, section = diagnosis.stages, "On held-out data"
     names = list(dict.fromkeys(name for stage in stages for name in stage.scores))
     shown = [name for name in ("accuracy", "loss") if name in names] + [
         n for n in names if n not in ("accuracy", "loss")
@@ -48,14 +49,13 @@ def _scores(stages: tuple[Stage, ...]) -> list[Row]:
         return GONE if value is None else score(name, value)
 
     unit = " (nats a case)" if "accuracy" in names else " (mean squared error)"
-    return [
-        Row(
-            "On held-out data",
-            name + unit * (name == "loss"),
-            tuple(cell(name, stage.scores.get(name)) for stage in stages),
-        )
+    rows = [
+        Row(section, name + unit * (name == "loss"), tuple(cell(name, stage.scores.get(name)) for stage in stages))
         for name in shown
     ]
+    plateau = diagnosis.data.get("plateau")
+    known = [] if plateau is None else [(number(plateau),) * len(stages)]
+    return rows + [Row(section, "loss without the lag (plateau)", values) for values in known]
 
 
 def _arrival(stages: tuple[Stage, ...]) -> list[Row]:

@@ -10,7 +10,7 @@ from jrnn.report.plain import plain
 from jrnn.report.race_page import race_table
 from jrnn.report.race_table import LEGEND
 from jrnn.report.table import table_rows
-from jrnn.wording import sentence_case
+from jrnn.wording import number, sentence_case
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +58,13 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
             text(f"  {row.label}"), *(text(value) for value in row.values), style="bold cyan" if row.strong else None
         )
     output.print(table)
+    if diagnosis.data.get("plateau_reason"):
+        output.print(text(f"Plateau {number(diagnosis.data['plateau'])}: {diagnosis.data['plateau_reason']}.\n"))
+    width = max((len(stage.name) for stage in diagnosis.stages), default=0)
+    for stage in diagnosis.stages:
+        name = text(f"{sentence_case(stage.name)}: ".ljust(width + 2), style="bold")
+        color = COLORS.get(stage.flow.verdict, "red")
+        output.print(padding(name.append(stage.flow.sentence, style=color), (0, 0, 1, 0)))
     found = diagnosis.prescription
     if found is not None:
         style = {"box": table.box, "pad_edge": False, "highlight": False, "title_justify": "left"}
@@ -67,8 +74,3 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
         output.print(padding(text(found.evidence), (0, 0, 1, 0)))
         if found.recipe:
             output.print(text(f"{found.recipe}\n"), soft_wrap=True)
-    width = max((len(stage.name) for stage in diagnosis.stages), default=0)
-    for stage in diagnosis.stages:
-        name = text(f"{sentence_case(stage.name)}: ".ljust(width + 2), style="bold")
-        color = COLORS.get(stage.flow.verdict, "red")
-        output.print(padding(name.append(stage.flow.sentence, style=color), (0, 0, 1, 0)))

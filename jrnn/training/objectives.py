@@ -29,18 +29,30 @@ class Objective:
     float32 at least.
 
     Raises:
-      InputError: the task is unknown, or outputs is no positive integer.
+      InputError: the task is unknown, outputs is no positive integer, or warmup no whole number, 0 for one target a
+        sequence.
     """
 
     task: str
     """classify | classify_each | regress | regress_each."""
     outputs: int
     """K: the number of classes, or of numbers to predict."""
+    warmup: int = 0
+    """With `_each`: the steps t < warmup are not scored."""
 
     def __post_init__(self):
         if self.task not in TASKS:
             raise InputError("task", repr(self.task), f"one of {list(TASKS)}")
         dense(self.outputs)
+        whole = isinstance(self.warmup, int | np.integer) and not isinstance(self.warmup, bool)
+        if not whole or self.warmup < 0 or (self.warmup and not self.each):
+            raise InputError("warmup", repr(self.warmup), "a whole number of steps, 0 for one target a sequence")
+        object.__setattr__(self, "warmup", int(self.warmup))
+
+    @classmethod
+    def of(cls, data: Any) -> Objective:
+        """What a `jrnn.data.Dataset`, or a task of `jrnn.data`, asks for."""
+        return cls(data.task, data.outputs, data.warmup)
 
     @property
     def each(self) -> bool:
@@ -78,7 +90,14 @@ class Objective:
 
     def counted(self, unrolled: Unrolled) -> Array:
         """bool [T, *B] (`_each`) or [*B]: what the mean runs over."""
-        return unrolled.mask if self.each else unrolled.mask.any(axis=0)
+        return self.scored(unrolled.mask)
+
+    def scored(self, mask: Array) -> Array:
+        """`counted` for the steps that happened, bool [T, *B]."""
+        if not self.each:
+            return mask.any(axis=0)
+        late = jnp.arange(mask.shape[0]) >= self.warmup
+        return mask & late.reshape(-1, *(1,) * (mask.ndim - 1)) if self.warmup else mask
 
     def __call__(
         self, loss_params: Params, unrolled: Unrolled, batch: Mapping[str, Any]

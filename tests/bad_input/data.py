@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jrnn.data import Dataset, load
+from jrnn.data import Dataset, latch, load, task
 
 from .rows import Call, Command
 
@@ -215,6 +215,45 @@ ROWS = [
         for name in ("digits", "sunspots")
         for seed in (-1, 1.5, "0", True, None, np.nan)
     ],
+    *[
+        Call(f"load({name!r})  ", "--data", lambda name=name: load(name), words)
+        for name, words in (
+            ("marked_bit:20", ("'marked_bit:20'", "marked-bit, latch, adding", "lorenz")),
+            ("latch", ("a lag in steps after the colon", "latch:200")),
+            ("latch:", ("a lag in steps after the colon",)),
+            ("adding:2.5", ("a lag in steps after the colon",)),
+            ("adding:-3", ("a lag in steps after the colon",)),
+            ("marked-bit:0", ("'marked-bit:0'", "from 1 to 100,000")),
+            ("marked-bit:100001", ("from 1 to 100,000",)),
+            ("copy:10", ("from 11",)),
+            ("two-lag-coin:1", ("from 2 to 50,000", "a shorter one")),
+            ("temporal-order:7", ("from 8 to 80,000",)),
+            ("lorenz:5001", ("from 1 to 5,000",)),
+        )
+    ],
+    *[
+        Call(f"latch({lag!r})", "lag", lambda lag=lag: latch(lag), ("whole number",))
+        for lag in (0, -1, 2.0, "3", True, None, 10**6)
+    ],
+    Call("task('cluster:3')", "--data", lambda: task("cluster:3"), ("'cluster:3'", "delayed-xor")),
+    *[
+        Call(f"a batch of {size!r}", "size", lambda size=size: latch(3).batch(None, size), ("positive integer",))
+        for size in (0, 2.0, True)
+    ],
+    Call("a data set of 11 cases", "cases", lambda: latch(3).dataset(cases=11), ("at least 12",)),
+    Call("a task's seed below 0", "seed", lambda: latch(3).dataset(-1), ("at least 0",)),
+    made("a warm-up for one answer", "warmup", "1", "from 0 to 0", warmup=1),
+    made(
+        "a warm-up as long as T",
+        "warmup",
+        "5",
+        "from 0 to 4",
+        warmup=5,
+        task="classify_each",
+        y=np.ones((CASES, T), int),
+    ),
+    made("a plateau of nought", "plateau", "0.0", plateau=0.0),
+    made("a case to choose by that is trained on", "validation", "case 2", "in train", validation=[2, 5]),
     made("two axes", "x", "[12, 5]", x=X[:, :, 0]),
     made("ragged lists", "x", "list", x=RAGGED),
     made("a tensor that needs a gradient", "x", "Raises", "detach", x=Raises()),
@@ -248,5 +287,6 @@ ROWS = [
         ("--data", "'x'"),
         lambda at: (at / "a.csv").write_text("a\n1\nx\n"),
     ),
+    Command("diagnose a task without its lag", ("diagnose", "--data", "marked-bit"), ("--data", "marked-bit:200")),
     Command("diagnose a file that is not there", ("diagnose", "--data", "no.npz"), ("--data", "no.npz")),
 ]

@@ -178,6 +178,10 @@ ROWS = [
     fitting("the class of objectives", "objective", "the class Objective", objective=Objective),
     fitting("a loss of two arguments", "objective", "(unrolled, batch)", objective=lambda unrolled, batch: 0.0),
     Call("an unknown task", "task", lambda: Objective("cluster", 2), ("'cluster'", "regress")),
+    Call(
+        "a warm-up for one target a sequence", "warmup", lambda: Objective("classify", 2, 3), ("got 3", "steps, 0 for")
+    ),
+    Call("a warm-up as a float", "warmup", lambda: Objective("classify_each", 2, 3.0), ("got 3.0",)),
     Call("no class", "features", lambda: Objective("classify", 0)),
     Call("classes as a float", "features", lambda: Objective("classify", 2.0)),
     Call("a head without a key", "key", lambda: CLASSIFY.init(None, 2)),

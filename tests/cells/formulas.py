@@ -73,6 +73,56 @@ def gru(params, h, x, reset_after):
     return new
 
 
+def cornn(params, h, z, x, dt, gamma, epsilon):
+    """(h', z'), positions and velocities."""
+    new_h, new_z = np.zeros(len(h)), np.zeros(len(h))
+    for j in range(len(h)):
+        driven = weighted(params["w_in"], x, j) + weighted(params["w_rec"], h, j) + weighted(params["w_vel"], z, j)
+        new_z[j] = z[j] + dt * (math.tanh(driven + params["bias"][j]) - gamma * h[j] - epsilon * z[j])
+        new_h[j] = h[j] + dt * new_z[j]
+    return new_h, new_z
+
+
+def unicornn(params, h, z, x, dt, alpha):
+    """(h', z'); every unit on its own."""
+    new_h, new_z = np.zeros(len(h)), np.zeros(len(h))
+    for j in range(len(h)):
+        s = dt * sigmoid(params["rate"][j])
+        driven = params["w_rec"][j] * h[j] + weighted(params["w_in"], x, j) + params["bias"][j]
+        new_z[j] = z[j] - s * (math.tanh(driven) + alpha * h[j])
+        new_h[j] = h[j] + s * new_z[j]
+    return new_h, new_z
+
+
+def lem(params, h, z, x, dt):
+    """(h', z'), blocks a, c, z, h; the last reads the new z."""
+    size = len(h)
+
+    def summed(k, j, read):
+        from_x = weighted(gate(params["w_in"], k, size), x, j) + gate(params["bias"], k, size)[j]
+        return from_x + weighted(gate(params["w_rec"], k, size), read, j)
+
+    a, c = ([dt * sigmoid(summed(k, j, h)) for j in range(size)] for k in (0, 1))
+    new_z = np.array([(1 - a[j]) * z[j] + a[j] * math.tanh(summed(2, j, h)) for j in range(size)])
+    new_h = np.array([(1 - c[j]) * h[j] + c[j] * math.tanh(summed(3, j, new_z)) for j in range(size)])
+    return new_h, new_z
+
+
+def antisymmetric(params, h, x, epsilon, gamma):
+    m = np.asarray(params["w_rec"])
+    new = np.zeros(len(h))
+    for j in range(len(h)):
+        turned = math.fsum(h[i] * (m[i, j] - m[j, i]) for i in range(len(h))) - gamma * h[j]
+        new[j] = h[j] + epsilon * math.tanh(turned + weighted(params["w_in"], x, j) + params["bias"][j])
+    return new
+
+
+def indrnn(params, h, x, activation, bound):
+    u, w, b = (np.asarray(params[name]) for name in ("w_rec", "w_in", "bias"))
+    held = [min(max(u[j], -bound), bound) for j in range(len(h))]
+    return np.array([ACTIVATIONS[activation](held[j] * h[j] + weighted(w, x, j) + b[j]) for j in range(len(h))])
+
+
 def layer_norm(y, scale, bias, epsilon):
     mean = math.fsum(y) / len(y)
     variance = math.fsum((v - mean) ** 2 for v in y) / len(y)

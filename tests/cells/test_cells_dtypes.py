@@ -15,6 +15,11 @@ MAKE = {
     "gru": lambda **o: jrnn.gru(5, **o),
     "gru_before": lambda **o: jrnn.gru(5, reset_after=False, **o),
     "linear": lambda **o: jrnn.linear(5, **o),
+    "cornn": lambda **o: jrnn.cornn(5, **o),
+    "unicornn": lambda **o: jrnn.unicornn(5, **o),
+    "lem": lambda **o: jrnn.lem(5, **o),
+    "antisymmetric": lambda **o: jrnn.antisymmetric(5, **o),
+    "indrnn": lambda **o: jrnn.indrnn(5, t_max=9, **o),
     "layer_norm": lambda **o: jrnn.layer_norm(jrnn.gru(5, **o), on="hidden"),
     "stack": lambda **o: jrnn.stack(jrnn.residual(jrnn.elman(3, **o)), jrnn.layer_norm(jrnn.lstm(5, **o))),
     "dropout": lambda **o: jrnn.dropout(jrnn.lstm(5, **o), outputs=0.5, recurrent=0.5),
@@ -45,7 +50,7 @@ def test_default_dtype_is_that_of_jax():
 
 
 @pytest.mark.parametrize("dtype, bits", [("bfloat16", 8), ("float16", 11), ("float32", 24)])
-@pytest.mark.parametrize("name", ["elman", "lstm", "gru", "gru_before", "linear"])
+@pytest.mark.parametrize("name", [*MAKE][:10])
 def test_one_rounding_away_from_float64(name, dtype, bits):
     """The step of a 16-bit cell is the float64 step of the same numbers, rounded at the end."""
     wide = Case("", MAKE[name](), 40, 0, 0)
@@ -54,8 +59,10 @@ def test_one_rounding_away_from_float64(name, dtype, bits):
     got = cell.step(params, state, x)
     exact = wide.cell.step(*jax.tree.map(lambda a: a.astype(np.float64), (params, state, x)))
     unit = 2.0**-bits
-    # the reset-before GRU rounds r * h before its second product, too
-    slack = {"float32": 16, "float16": 1.1, "bfloat16": 1.1}[dtype] + (4 if name == "gru_before" else 0)
+    # rounded once more, before a product: r * h of the reset-before GRU, the new z of LEM, M - M^T
+    slack = {"float32": 16, "float16": 1.1, "bfloat16": 1.1}[dtype] + (
+        4 if name in ("gru_before", "lem", "antisymmetric") else 0
+    )
     for a, e in zip(jax.tree.leaves(got), jax.tree.leaves(exact), strict=True):
         assert a.dtype == dtype
         np.testing.assert_allclose(a.astype(np.float64), e, rtol=slack * unit, atol=slack * unit / 4)

@@ -10,6 +10,7 @@ from jrnn.types import hidden_part, with_hidden
 
 KEY = jax.random.key(0)
 MAKE = [jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear]
+MAKE += [jrnn.cornn, jrnn.unicornn, jrnn.lem, jrnn.antisymmetric, jrnn.indrnn]
 BOTH = jrnn.Bidirectional(jrnn.gru(3))
 
 
@@ -59,6 +60,32 @@ def test_gru_takes_no_input_size(reset_after):
 def test_decay(decay):
     with pytest.raises(jrnn.InputError, match=r"^decay: got .*; need two numbers \(low, high\) with low <= high"):
         jrnn.linear(3, decay=decay)
+
+
+@pytest.mark.parametrize("make, name, needed", [
+    *((make, "dt", "a positive number") for make in (jrnn.cornn, jrnn.unicornn, jrnn.lem)),
+    (jrnn.antisymmetric, "epsilon", "a positive number"),
+    (jrnn.indrnn, "t_max", "a longest time scale above 2 steps, or None"),
+    *((make, name, "a finite number, 0 or more") for make, name in (
+        (jrnn.cornn, "gamma"), (jrnn.cornn, "epsilon"), (jrnn.unicornn, "alpha"), (jrnn.antisymmetric, "gamma"),
+    )),
+])  # fmt: skip
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "1", True, (1.0,)], ids=repr)
+def test_held_numbers(make, name, needed, value):
+    with pytest.raises(jrnn.InputError, match=f"^{name}: got .*; need {needed}"):
+        make(3, **{name: value})
+    good = make(3, **{name: np.float32(2.5)})
+    assert getattr(good, name) == 2.5 and good == make(3, **{name: 2.5})
+
+
+def test_time_scales_of_two_steps_and_below():
+    for t_max in (0, 1, 2, 2.0):
+        with pytest.raises(jrnn.InputError, match="^t_max: got .*; need a longest time scale above 2 steps"):
+            jrnn.indrnn(3, t_max=t_max)
+    with pytest.raises(
+        jrnn.InputError, match=r"^activation: got 'sigmoid'; need one of \['identity', 'relu', 'tanh'\]"
+    ):
+        jrnn.indrnn(3, "sigmoid")
 
 
 @pytest.mark.parametrize("on", ["outputs", None, "state", True], ids=repr)

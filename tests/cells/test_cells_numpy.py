@@ -73,6 +73,34 @@ def test_linear(sizes):
     np.testing.assert_allclose(after.h, expected, **EXACT)
 
 
+@pytest.mark.parametrize("sizes", [(1, 1), (5, 3)], ids=str)
+def test_cells_of_two_states(sizes):
+    for cell, expect in (
+        (jrnn.cornn(sizes[0], dt=0.3, gamma=1.3, epsilon=0.7), lambda *at: formulas.cornn(*at, 0.3, 1.3, 0.7)),
+        (jrnn.unicornn(sizes[0], dt=0.9, alpha=0.4), lambda *at: formulas.unicornn(*at, 0.9, 0.4)),
+        (jrnn.lem(sizes[0], dt=0.6), lambda *at: formulas.lem(*at, 0.6)),
+    ):
+        params, state, x, after = steps_of(cell, sizes[1])
+        expected = [expect(params, h, z, one) for h, z, one in zip(state.h, state.z, x, strict=True)]
+        np.testing.assert_allclose(after.h, [h for h, _ in expected], **EXACT)
+        np.testing.assert_allclose(after.z, [z for _, z in expected], **EXACT)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (5, 3)], ids=str)
+def test_antisymmetric_and_independent_units(sizes):
+    params, state, x, after = steps_of(jrnn.antisymmetric(sizes[0], epsilon=0.3, gamma=0.6), sizes[1])
+    expected = [formulas.antisymmetric(params, h, one, 0.3, 0.6) for h, one in zip(state.h, x, strict=True)]
+    np.testing.assert_allclose(after.h, expected, **EXACT)
+    for activation in ("relu", "tanh"):  # some of the weights lie beyond the bound
+        params, state, x, after = steps_of(jrnn.indrnn(sizes[0], activation, t_max=20), sizes[1])
+        params["w_rec"] = 2 * params["w_rec"]
+        after = jrnn.indrnn(sizes[0], activation, t_max=20).step(params, state, x)
+        expected = [
+            formulas.indrnn(params, h, one, activation, 2 ** (1 / 20)) for h, one in zip(state.h, x, strict=True)
+        ]
+        np.testing.assert_allclose(after.h, expected, **EXACT)
+
+
 def test_stack_feeds_each_layer_the_output_below():
     cell = jrnn.stack(jrnn.gru(3), jrnn.lstm(2), jrnn.elman(5))
     case = Case("", cell, 4, 0, 0)

@@ -243,6 +243,11 @@ CLOSED = [
     jrnn.gru(3),
     jrnn.gru(3, reset_after=False),
     jrnn.linear(3),
+    jrnn.cornn(3, dt=0.3),
+    jrnn.unicornn(3, dt=0.7),
+    jrnn.lem(3, dt=0.8),
+    jrnn.antisymmetric(3, epsilon=0.3, gamma=0.6),
+    jrnn.indrnn(3, t_max=5),
     jrnn.stack(jrnn.lstm(2), jrnn.gru(3), jrnn.elman(2)),
     jrnn.stack(jrnn.gru(2, reset_after=False), jrnn.linear(3), jrnn.lstm(2)),
 ]

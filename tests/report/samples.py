@@ -194,4 +194,10 @@ def unexplained():
     return diagnosis(stages=(stage,), history={})
 
 
+def on_task():
+    """On a task whose plateau is known."""
+    plateau = {"plateau": np.log(2), "plateau_reason": "ln 2, a guess between two equally likely bits"}
+    return diagnosis(data={"name": "marked-bit:63", "lag": 63, "lag_reason": "shown at step 0", **plateau})
+
+
 EVERY = {f.__name__: f for f in (diagnosis, vanished, broken, regression, saved, gated, estimated, unexplained)}

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jrnn.report import plot_clipping, plot_lag_profile, plot_singular_values, plot_training
+from jrnn.report.figures.training import caption as training_caption
 from jrnn.types import InputError
 from tests.report import samples
 
@@ -42,6 +43,17 @@ def test_every_diagnosis_can_be_drawn(make):
     value = make()
     for plot in FIGURES if value.history else FIGURES[:2]:
         draw(plot(value, dark=make is samples.saved))
+
+
+def test_a_known_plateau_is_a_line():
+    ax = plot_training(samples.on_task())
+    np.testing.assert_array_equal(line(ax, "plateau")[1], [np.log(2)] * 2)
+    low, high = ax.get_ylim()
+    assert low < np.log(2) < high and "plateau 0.693" in text(ax)
+    (said, _) = training_caption(samples.on_task())
+    assert "0.693" in said and "63 steps back: ln 2, a guess" in said
+    assert "plateau" not in training_caption(samples.diagnosis()).text
+    assert not [each for each in plot_training(samples.diagnosis()).lines if each.get_gid() == "plateau"]
 
 
 def test_lag_profile_is_what_was_measured():

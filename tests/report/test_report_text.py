@@ -108,6 +108,15 @@ def test_terminal_rows():
     assert "[bold]x[/bold]" in printed(samples.diagnosis(title="[bold]x[/bold]"))
 
 
+def test_a_known_plateau_is_shown():
+    flat = " ".join(printed(samples.on_task()).split())
+    assert (
+        "loss without the lag (plateau) 0.693 0.693" in flat and "plateau" not in printed(samples.diagnosis()).lower()
+    )
+    assert "Plateau 0.693: ln 2, a guess between two equally likely bits." in flat
+    assert to_json(samples.on_task())["data"]["plateau"] == np.log(2)
+
+
 def test_a_loss_of_the_first_step_alone_is_told_from_fading():
     """An LSTM whose memory halves in 37 steps and of whose gradient 7 % enters it."""
     rate = -np.log(2) / 37

@@ -65,6 +65,25 @@ def test_loss_is_the_mean_over_what_is_valid(task, outputs, numbers, key):
     assert value == 0 and all((np.asarray(g) == 0).all() for g in jax.tree.leaves(grads))
 
 
+def test_a_warm_up_is_not_scored(key):
+    """Steps before it count nowhere: not in the loss, not in the weight of a batch, whatever their targets hold."""
+    objective = Objective("classify_each", 3, 2)
+    assert objective == Objective("classify_each", 3, np.int64(2))
+    data = cases(8, 4, each=True, numbers=None)
+    data["lengths"] = np.array([0, 1, 2, 3, 4, 4, 3, 4])
+    cell = jrnn.elman(4)
+    params, head = cell.init(key, 3), objective.init(key, 4)
+    unrolled = jrnn.unroll(cell, params, jnp.asarray(data["x"].swapaxes(0, 1)), lengths=data["lengths"])
+    spoiled = data["y"].copy()
+    spoiled[:, :2] = -1
+    value = objective(head, unrolled, {"y": spoiled.swapaxes(0, 1)})[0]
+    late = unrolled._replace(outputs=unrolled.outputs[2:], mask=unrolled.mask[2:])
+    left = np.maximum(data["lengths"] - 2, 0).tolist()
+    np.testing.assert_allclose(value, by_hand(objective, head, late, data["y"][:, 2:], left)[0], rtol=1e-12)
+    assert objective.weight(unrolled) == sum(left) == 8
+    np.testing.assert_allclose(evaluate(cell, params, objective, head, data, batch_size=3)["loss"], value, rtol=1e-12)
+
+
 @pytest.mark.parametrize("task, outputs, numbers", [TASKS[0], TASKS[3]])
 def test_evaluate_is_one_big_batch(task, outputs, numbers, key):
     objective = Objective(task, outputs)

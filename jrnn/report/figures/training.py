@@ -9,7 +9,7 @@ import numpy as np
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import TRAINING, Caption, Figure, has_history
 from jrnn.report.figures.style import DENSE, Theme, color_axes, legend, prepare, spans_decades
-from jrnn.wording import listed, score
+from jrnn.wording import listed, number, score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def plot_training(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
     """Draws the loss (left axis) and, where there is one, the accuracy (right axis) of each update's training batch.
 
-    Faint lines are the values, strong ones their running mean. A loss that spans over two decades gets a log axis.
+    Faint lines are the values, strong ones their running mean. A loss that spans over two decades gets a log axis. A
+    dotted line is the loss without the lag, where it is known (`diagnosis.data["plateau"]`).
 
     Args:
       diagnosis: what to draw; it must come from training.
@@ -40,6 +41,12 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
     unit = "loss (nats a case)" if classified else "loss (mean squared error)"
     ax = prepare(ax, colours, FIGURE.title, "update", unit, 1)
     handles = [_trace(ax, loss, colours.text, "-", "loss")]
+    plateau = diagnosis.data.get("plateau")
+    if plateau is not None:
+        label = f"plateau {number(plateau)}"
+        handles.append(
+            ax.axhline(plateau, color=colours.text, linestyle=":", linewidth=1.5, label=label, gid="plateau")
+        )
     if spans_decades(loss):
         ax.set_yscale("log")
     if classified:
@@ -84,6 +91,11 @@ def caption(diagnosis: Diagnosis) -> Caption:
         f"The {measures}. Faint lines are single updates, strong lines their running mean, both on the data the "
         "network trained on. The numbers in the table are on held-out data, which it never saw."
     )
+    if diagnosis.data.get("plateau") is not None:
+        shown += (
+            f" The dotted line at {number(diagnosis.data['plateau'])} is the plateau, the loss of the best predictor "
+            f"that makes no use of what lies {diagnosis.data['lag']} steps back: {diagnosis.data['plateau_reason']}."
+        )
     return Caption(shown, f"Training curves. On held-out data at the end: {scores}.")
 
 

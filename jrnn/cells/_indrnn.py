@@ -1,0 +1,120 @@
+"""The independently recurrent network (IndRNN): an Elman network with a diagonal recurrent matrix."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from jrnn.cells._base import (
+    HiddenOutput,
+    add_bias,
+    check_dtype,
+    check_input_size,
+    check_key,
+    check_params,
+    check_size,
+    diagonal,
+    from_input,
+    spread,
+    static_cell,
+    zeros_for,
+)
+from jrnn.cells._numbers import check_number
+from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, weight_blocks
+from jrnn.kernels.recurrences.elman import ACTIVATIONS, SLOPES
+from jrnn.types import Array, InputError, Params, Shape, wide_dtype
+
+
+class IndRNNState(NamedTuple):
+    """h [*B, H]."""
+
+    h: Float[Array, "*B H"]
+
+
+@static_cell
+class IndRNN(HiddenOutput):
+    """See `indrnn`."""
+
+    hidden: int
+    activation: str
+    t_max: float | None
+    w_in: Any
+    bias: Any
+    dtype: Any
+
+    initialisers = ("w_in", "bias")
+
+    @property
+    def bound(self) -> float:
+        """2^(1/t_max), the largest |u|; 1 without t_max."""
+        return 1.0 if self.t_max is None else 2.0 ** (1 / self.t_max)
+
+    def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
+        check_key(key)
+        k_in, k_rec, k_bias = jax.random.split(key, 3)
+        dtype = jnp.zeros((), self.dtype).dtype
+        return {
+            "w_in": weight_blocks(self.w_in, k_in, (check_input_size(input_size), self.hidden), 1, dtype),
+            "w_rec": jax.random.uniform(k_rec, (self.hidden,), wide_dtype(dtype), 0.0, self.bound).astype(dtype),
+            "bias": bias_blocks(self.bias, k_bias, ("h",), self.hidden, dtype),
+        }
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> IndRNNState:
+        check_params(params, self.hidden, 1, w_rec=(self.hidden,))
+        return IndRNNState(zeros_for(params, batch_shape, self.hidden))
+
+    def reads(self, params: Params, state: IndRNNState, x: Any) -> tuple[Array, Array]:
+        """(u, phi(u * h + x W + b)), both [*B, H]; |u| <= bound."""
+        from_x = from_input(params, x, state.h)
+        u = jnp.clip(add_bias(jnp.zeros_like(from_x), params["w_rec"]), -self.bound, self.bound)
+        return u, ACTIVATIONS[self.activation](from_x + u * state.h.astype(from_x.dtype))
+
+    def step(self, params: Params, state: IndRNNState, x: Any) -> IndRNNState:
+        return IndRNNState(self.reads(params, state, x)[1].astype(state.h.dtype))
+
+    def jacobian(self, params: Params, state: IndRNNState, x: Any) -> tuple[Array, Array]:
+        """(dh'/dh = diag(phi' u) [*B, H, H], dh'/dx = diag(phi') W^T [*B, H, F]) in closed form."""
+        u, h = self.reads(params, state, x)
+        slope = SLOPES[self.activation](h)
+        return diagonal(slope * u), spread(slope, params["w_in"])
+
+
+def indrnn(
+    hidden: int,
+    activation: str = "relu",
+    *,
+    t_max: float | None = None,
+    w_in: Any = "lecun",
+    bias: Any = "zeros",
+    dtype: Any = None,
+) -> IndRNN:
+    """The independently recurrent network (Li, Li, Cook, Zhu, Gao 2018): h' = phi(u * h + x W + b), unit by unit.
+
+    J_t = diag(phi' u) with |u| <= 2^(1/t_max): over t_max steps a unit's gradient stays within [0, 2] by construction.
+    u is clipped to the bound in every step, so a weight beyond it acts as the bound and gets no gradient there.
+
+    Helps: long sequences in several layers (`jrnn.stack`, with `layer_norm` between): ReLU units with u near 1 keep
+    what they hold. Hurts: one layer alone, whose units do not see each other; with ReLU and inputs that push upwards h
+    grows with T, so scale or normalise them.
+
+    Parameters: w_in (W) [F, H], w_rec (u) [H], bias [H]. State: `IndRNNState(h)`. Output: h.
+
+    Args:
+      hidden: H.
+      activation: phi, "relu" | "tanh" | "identity".
+      t_max: the longest lag, above 2; u is drawn from U(0, 2^(1/t_max)) and held within that size. None: within 1.
+      w_in, bias: initialisers, by name or function (`jrnn.initializers`).
+      dtype: of the parameters; the state follows it (16-bit: sums in float32). None is JAX's default.
+    Raises:
+      InputError: hidden is no positive integer, t_max is 2 or below, or activation, initialiser or dtype is unknown.
+    """
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise InputError("activation", repr(activation), f"one of {sorted(ACTIVATIONS)}")
+    if t_max is not None:
+        t_max = check_number("t_max", t_max, lambda t: 2 < t < math.inf, "a longest time scale above 2 steps, or None")
+    inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)
+    return IndRNN(check_size("hidden", hidden), activation, t_max, *inits, check_dtype(dtype))
