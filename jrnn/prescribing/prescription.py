@@ -63,8 +63,8 @@ def prescribe(
 
     Args:
       cell: the network as it is.
-      data: a data set or a task of `jrnn.data`; a mapping {"x": [cases, T, F], "y": ..., "lengths": [cases]}; or a function
-        data(step) -> batch, time-major, as `jrnn.training.fit` takes.
+      data: a data set or a task of `jrnn.data`; a mapping {"x": [cases, T, F], "y": ..., "lengths": [cases]}; or a
+        function data(step) -> batch, time-major, as `jrnn.training.fit` takes.
       objective: as for `fit`; None beside `build`.
       lag: what the task needs, in steps; by default the data set's.
       budget: wall clock, in seconds, or as "90s", "10m", "1h", compilation included. It is turned once into a number of
