@@ -61,7 +61,7 @@ class Floss(NamedTuple):
 
 def flat(a: Array, valid: Array) -> Array:
     """[T, *B, ...] -> [T, number of sequences, ...], as many batch axes as `valid` has."""
-    return a.reshape(len(a), size_of(valid.shape[1:]), *a.shape[valid.ndim :])
+    return jnp.asarray(a).reshape(len(a), size_of(valid.shape[1:]), *a.shape[valid.ndim :])
 
 
 def floss(
