@@ -11,7 +11,7 @@ transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
     linear   h           b                         w_rec is the diagonal, [H]
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
-"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual`, `dropout` and `clip_state_gradient` the cell's
+"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `leaky` {"cell", "theta"}; `residual`, `dropout` and `clip_state_gradient` the cell's
 own; `dense` w [K, features] and bias [features].
 """
 
@@ -45,6 +45,8 @@ from jrnn.cells._gates import gate_leaves as gate_leaves
 from jrnn.cells._gru import GRU as GRU
 from jrnn.cells._gru import GRUState as GRUState
 from jrnn.cells._gru import gru as gru
+from jrnn.cells._leaky import Leaky as Leaky
+from jrnn.cells._leaky import leaky as leaky
 from jrnn.cells._linear import Linear as Linear
 from jrnn.cells._linear import LinearState as LinearState
 from jrnn.cells._linear import linear as linear

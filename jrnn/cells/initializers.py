@@ -133,13 +133,10 @@ class chrono:  # noqa: N801
     t_max: float
 
     def __post_init__(self):
-        settle(self, "t_max", lambda t: 2 < t < math.inf, "a longest time scale above 2 steps")
+        object.__setattr__(self, "t_max", check_t_max(self.t_max))
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
-        wide = wide_dtype(dtype)
-        keeps, admits = (getattr(gates, role, None) for role in ("keeps", "admits"))
-        keep = jnp.log(jax.random.uniform(key, (hidden,), wide, 1.0, self.t_max - 1.0)).astype(dtype)
-        return jnp.concatenate([keep if g == keeps else -keep if g == admits else jnp.zeros_like(keep) for g in gates])
+        return tied(gates, log_time_scales(key, (hidden,), self.t_max, dtype))
 
 
 @dataclass(frozen=True)
@@ -165,6 +162,23 @@ WEIGHTS: dict[str, Initializer] = {
     "zeros": constant(),
 }
 BIASES: dict[str, Any] = {"zeros": constant(), "unit_forget": forget_bias(), "pytorch": pytorch()}
+
+
+def check_t_max(t_max: Any) -> float:
+    """A longest time scale as a plain float, or InputError."""
+    need = "a longest time scale above 2 steps, not a traced one: a cell is static"
+    return check_number("t_max", t_max, lambda t: 2 < t < math.inf, need)
+
+
+def log_time_scales(key: Array, shape: Shape, t_max: float, dtype: Any) -> Array:
+    """ln U[1, t_max - 1]: with it before its sigmoid, a gate that keeps has time scales up to t_max steps."""
+    return jnp.log(jax.random.uniform(key, shape, wide_dtype(dtype), 1.0, t_max - 1.0)).astype(dtype)
+
+
+def tied(gates: tuple[str, ...], keep: Array) -> Array:
+    """[gates*H]: `keep` on the gate that keeps the state, -keep on the one that admits what is new, zero elsewhere."""
+    keeps, admits = (getattr(gates, role, None) for role in ("keeps", "admits"))
+    return jnp.concatenate([keep if g == keeps else -keep if g == admits else jnp.zeros_like(keep) for g in gates])
 
 
 def uniform_draw(key: Array, shape: Shape, bound: float, dtype: Any) -> Array:

@@ -286,6 +286,8 @@ CONSTRUCTORS = [
     ("value", initializers.forget_bias, ("1", float("nan"), True, None)),
     ("value", initializers.constant, ("1", float("inf"), True, 1j)),
     ("t_max", initializers.chrono, ("10", 2, float("inf"), True, None)),
+    ("t_max", lambda v: jrnn.leaky(GRU, v), ("10", 2, float("inf"), True, None)),
+    ("cell", lambda v: jrnn.leaky(v, 9), ("gru", None, BOTH, STACK)),
     ("step", lambda v: jrnn.from_functions(initial_state=len, step=v), (None, "tanh", 3)),
     ("initial_state", lambda v: jrnn.from_functions(initial_state=v, step=len), (None, ZEROS)),
     ("output", lambda v: jrnn.from_functions(initial_state=len, step=len, output=v), ("h", ZEROS)),

@@ -39,6 +39,8 @@ DIFFERENT = [
     jrnn.layer_norm(jrnn.elman(3), on="hidden"),
     jrnn.layer_norm(jrnn.elman(3), epsilon=1e-3),
     jrnn.learnable_initial_state(jrnn.elman(3)),
+    jrnn.leaky(jrnn.elman(3), 9),
+    jrnn.leaky(jrnn.elman(3), 10),
     jrnn.dropout(jrnn.elman(3), outputs=0.5),
     jrnn.dropout(jrnn.elman(3), recurrent=0.5),
     jrnn.Bidirectional(jrnn.elman(3)),
