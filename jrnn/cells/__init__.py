@@ -5,14 +5,15 @@ The parameters of every cell, in one place. A cell with G gates has `w_in [F, G*
 transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
 
     cell     gates       bias                      further
-    elman    h           b_ih + b_hh
+    elman    h           b_ih + b_hh               rotation [H (H - 1) / 2] for w_rec with `orthogonal_map`,
+                                                   offset [H] with modReLU
     lstm     i, f, g, o  b_ih + b_hh
     gru      r, z, n     b_ih + b_hh; n: b_ih      bias_rec [H] = n's b_hh, only with reset_after
     linear   h           b                         w_rec is the diagonal, [H]
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
-"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `leaky` {"cell", "theta"}; `residual`, `dropout` and `clip_state_gradient` the cell's
-own; `dense` w [K, features] and bias [features].
+"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `leaky` {"cell", "theta"}; `residual`, `dropout` and
+`clip_state_gradient` the cell's own; `dense` w [K, features] and bias [features].
 """
 
 from jrnn.cells import initializers as initializers
@@ -22,6 +23,8 @@ from jrnn.cells._advance import draw_noise as draw_noise
 from jrnn.cells._advance import draws_noise as draws_noise
 from jrnn.cells._advance import is_causal as is_causal
 from jrnn.cells._advance import output_size as output_size
+from jrnn.cells._advance import prepared as prepared
+from jrnn.cells._advance import prepared_shapes as prepared_shapes
 from jrnn.cells._base import check_key as check_key
 from jrnn.cells._bidirectional import Bidirectional as Bidirectional
 from jrnn.cells._bidirectional import BidirectionalState as BidirectionalState
@@ -54,6 +57,8 @@ from jrnn.cells._lstm import LSTM as LSTM
 from jrnn.cells._lstm import LSTMState as LSTMState
 from jrnn.cells._lstm import lstm as lstm
 from jrnn.cells._numbers import check_number as check_number
+from jrnn.cells._orthogonal import OrthogonalMap as OrthogonalMap
+from jrnn.cells._orthogonal import orthogonal_map as orthogonal_map
 from jrnn.cells._programs import jit_by_cell as jit_by_cell
 from jrnn.cells._programs import program_of as program_of
 from jrnn.cells._stack import Stack as Stack

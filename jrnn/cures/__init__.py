@@ -3,6 +3,7 @@ information, and `clipping_proof` shows it on a run."""
 
 from jrnn.cells import ClipStateGradient, clip_state_gradient
 from jrnn.cures.clipping import ClipState, SkipState, clip_by_global_norm, clip_rate, global_norm, skip_nonfinite
+from jrnn.cures.orthogonal import orthogonal_rates
 from jrnn.cures.proving import ClippingProof, clipping_proof
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "clip_state_gradient",
     "clipping_proof",
     "global_norm",
+    "orthogonal_rates",
     "skip_nonfinite",
 ]

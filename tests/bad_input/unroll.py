@@ -263,6 +263,10 @@ ROWS += [
 CONSTRUCTORS = [
     ("activation", lambda v: jrnn.elman(H, v), ("Tanh", "sigmoid", None, 3, jnp.tanh, ["tanh"])),
     ("reset_after", lambda v: jrnn.gru(H, v), (32, None, "no", 1)),
+    ("map", jrnn.orthogonal_map, ("qr", None, 3, ["exp"])),
+    ("start", lambda v: jrnn.orthogonal_map(start=v), ("haar", 3, ["henaff"])),
+    ("w_rec", lambda v: jrnn.gru(H, w_rec=v), (jrnn.orthogonal_map(),)),
+    ("scale", jrnn.cures.orthogonal_rates, ("1", -1.0, float("nan"), True, None)),
     ("decay", lambda v: jrnn.linear(H, decay=v), ("12", 0.9, (0.9,), (0.9, 0.5), (True, True), (0.1, float("nan")))),
     ("features", jrnn.dense, ("3", -1, 0, True, None, 2.5)),
     ("w", lambda v: jrnn.dense(H, w=v), ("glort", 3, None)),

@@ -118,6 +118,7 @@ CASES = (
     Case("elman_identity", jrnn.elman(4, "identity"), 3, 4, 4),
     Case("elman_one_unit", jrnn.elman(1), 1, 1, 1),
     Case("elman_autonomous", jrnn.elman(3), None, 3, 3),
+    Case("elman_orthogonal", jrnn.elman(4, "modrelu", w_rec=jrnn.orthogonal_map("cayley")), 3, 4, 4, smooth=False),
     Case("lstm", jrnn.lstm(3), 2, 6, 3),
     Case("gru_reset_after", jrnn.gru(3), 2, 3, 3),
     Case("gru_reset_before", jrnn.gru(3, reset_after=False), 2, 3, 3),

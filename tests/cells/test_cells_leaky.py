@@ -113,7 +113,9 @@ def test_what_cannot_leak():
     with pytest.raises(jrnn.InputError, match="^cell: got Bidirectional; need a causal cell"):
         jrnn.leaky(jrnn.Bidirectional(jrnn.gru(3)), 9)
     pair = jrnn.from_functions(init=nothing, initial_state=lambda p, b: (jnp.zeros(2), jnp.zeros(3)), step=max)
-    with pytest.raises(jrnn.InputError, match=r"^cell: got a state of parts of shapes \[\(2,\), \(3,\)\]; need .* one s"):
+    with pytest.raises(
+        jrnn.InputError, match=r"^cell: got a state of parts of shapes \[\(2,\), \(3,\)\]; need .* one s"
+    ):
         jrnn.leaky(pair, 9).init(KEY, 2)
     cell = jrnn.leaky(jrnn.gru(3), 9)
     params = cell.init(KEY, 2)

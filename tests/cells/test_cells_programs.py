@@ -15,6 +15,7 @@ PAIRS = {
     "linear": lambda gain: jrnn.linear(3, decay=(gain / 4, gain / 2)),
     "stack": lambda gain: jrnn.stack(jrnn.elman(3), jrnn.lstm(2, bias=jrnn.initializers.constant(gain))),
     "wrapped": lambda gain: jrnn.layer_norm(jrnn.gru(3, w_rec=jrnn.initializers.orthogonal(gain))),
+    "orthogonal": lambda gain: jrnn.elman(3, w_rec=jrnn.orthogonal_map(start="henaff" if gain > 1 else "identity")),
     "leaky": lambda gain: jrnn.leaky(jrnn.elman(3), 3 + gain),
     "both": lambda gain: jrnn.Bidirectional(jrnn.gru(2), jrnn.gru(2, w_rec=jrnn.initializers.orthogonal(gain))),
 }

@@ -244,6 +244,7 @@ CLOSED = [
     jrnn.gru(3, reset_after=False),
     jrnn.linear(3),
     jrnn.leaky(jrnn.lstm(3), 9),
+    jrnn.elman(4, "modrelu", w_rec=jrnn.orthogonal_map()),
     jrnn.stack(jrnn.lstm(2), jrnn.gru(3), jrnn.elman(2)),
     jrnn.stack(jrnn.gru(2, reset_after=False), jrnn.linear(3), jrnn.lstm(2)),
 ]
@@ -269,7 +270,13 @@ def test_closed_forms_equal_jacfwd(cell, batch):
 
 
 @pytest.mark.parametrize(
-    "cell", [jrnn.residual(jrnn.elman(2)), jrnn.leaky(jrnn.residual(jrnn.elman(2)), 9), jrnn.stack(jrnn.stack(jrnn.gru(2)), jrnn.gru(2))], ids=str
+    "cell",
+    [
+        jrnn.residual(jrnn.elman(2)),
+        jrnn.leaky(jrnn.residual(jrnn.elman(2)), 9),
+        jrnn.stack(jrnn.stack(jrnn.gru(2)), jrnn.gru(2)),
+    ],
+    ids=str,
 )
 def test_closed_form_is_refused_where_there_is_none(cell, key):
     assert jrnn.jacobians(cell, cell.init(key, 2), jnp.zeros((3, 2))).shape[0] == 3

@@ -103,9 +103,7 @@ def make(case, dtype=jnp.float64, seed=0):
         if "tap" in case or "silent" in case
         else None
     )
-    operands = Operands(
-        array(e, t, b, f), weights, state(), state() if "resets" in case else None, tap
-    )
+    operands = Operands(array(e, t, b, f), weights, state(), state() if "resets" in case else None, tap)
     inside = valid = None
     if "lengths" in case:
         inside = valid = jax.device_put(np.arange(t)[None, :, None] < rng.integers(0, t + 1, (e, 1, b)))

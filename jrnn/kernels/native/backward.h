@@ -153,6 +153,7 @@ struct Backward : Rows<C, S> {
   void differentiate(Workspace& work, const Chunk& chunk, int64_t s) const {
     const int64_t t = time(s);
     const T* leak = weights[0].leak;
+    T* of_leak = work.of_leak;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t m = (s - chunk.start) * rows + r;
       const bool held = !happens(t, r), tapped = inside(t, r);
@@ -179,7 +180,7 @@ struct Backward : Rows<C, S> {
             const T* shares = kLeaks<C> ? leak + unit : nullptr;
             const S* now = p.hs.of<S>(g) + there;
             dh = slope<C, S>(p.kind, dh, dc, gates, now, before, c, dz + v * L, width, dn, h, n, shares, wide);
-            if (kLeaks<C>) store(work.of_leak + unit, load(work.of_leak + unit) + dc);
+            if (kLeaks<C>) store(of_leak + unit, load(of_leak + unit) + dc);
           }
           store(work.skip_delta + here, first<T>(dh, n));
           if (C::kCell) store(work.dc + here, first<T>(dc, n));
