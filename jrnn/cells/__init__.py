@@ -9,6 +9,7 @@ transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
                                                    offset [H] with modReLU
     lstm     i, f, g, o  b_ih + b_hh
     gru      r, z, n     b_ih + b_hh; n: b_ih      bias_rec [H] = n's b_hh, only with reset_after
+    refined  i, f, g, o, refine and r, z, refine, n: `lstm` and `gru` with refine=True
     linear   h           b                         w_rec is the diagonal, [H]
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
@@ -44,9 +45,10 @@ from jrnn.cells._functions import StepCell as StepCell
 from jrnn.cells._functions import from_functions as from_functions
 from jrnn.cells._functions import from_step as from_step
 from jrnn.cells._gate_names import Gates as Gates
+from jrnn.cells._gated_states import GRUState as GRUState
+from jrnn.cells._gated_states import LSTMState as LSTMState
 from jrnn.cells._gates import gate_leaves as gate_leaves
 from jrnn.cells._gru import GRU as GRU
-from jrnn.cells._gru import GRUState as GRUState
 from jrnn.cells._gru import gru as gru
 from jrnn.cells._leaky import Leaky as Leaky
 from jrnn.cells._leaky import leaky as leaky
@@ -54,13 +56,14 @@ from jrnn.cells._linear import Linear as Linear
 from jrnn.cells._linear import LinearState as LinearState
 from jrnn.cells._linear import linear as linear
 from jrnn.cells._lstm import LSTM as LSTM
-from jrnn.cells._lstm import LSTMState as LSTMState
 from jrnn.cells._lstm import lstm as lstm
 from jrnn.cells._numbers import check_number as check_number
 from jrnn.cells._orthogonal import OrthogonalMap as OrthogonalMap
 from jrnn.cells._orthogonal import orthogonal_map as orthogonal_map
 from jrnn.cells._programs import jit_by_cell as jit_by_cell
 from jrnn.cells._programs import program_of as program_of
+from jrnn.cells._refined import RefinedGRU as RefinedGRU
+from jrnn.cells._refined import RefinedLSTM as RefinedLSTM
 from jrnn.cells._stack import Stack as Stack
 from jrnn.cells._stack import stack as stack
 from jrnn.cells._wrappers import LayerNorm as LayerNorm

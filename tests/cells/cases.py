@@ -122,6 +122,8 @@ CASES = (
     Case("lstm", jrnn.lstm(3), 2, 6, 3),
     Case("gru_reset_after", jrnn.gru(3), 2, 3, 3),
     Case("gru_reset_before", jrnn.gru(3, reset_after=False), 2, 3, 3),
+    Case("lstm_refined", jrnn.lstm(3, refine=True), 2, 6, 3),
+    Case("gru_refined", jrnn.gru(3, reset_after=False, refine=True), 2, 3, 3),
     Case("linear", jrnn.linear(5), 3, 5, 5),
     Case("stack_of_two", jrnn.stack(jrnn.elman(3), jrnn.elman(5)), 2, 8, 5),
     Case("stack_of_three", jrnn.stack(jrnn.gru(3), jrnn.lstm(2), jrnn.linear(5)), 4, 12, 5),

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import expit
 
 from jrnn.cells import Elman, Leaky, Stack, prepared
+from jrnn.cells._refined import refined
 from jrnn.flow.sampling import even_sample
 from jrnn.flow.theory.closed_forms import gate_half_life, mean_field, norm_bound
 from jrnn.types import Inputs, Params, State
@@ -92,11 +93,15 @@ def of_layer(name: str, cell: Any, params: Params, state: State, x: Any) -> Expe
 
 
 def gate_values(cell: Any, params: Params, state: State, x: Any, gate: str) -> np.ndarray:
-    """[n, H]: sigmoid of the gate's block of x W_in + b + h W_rec."""
-    i, hidden = cell.gates.index(gate), cell.hidden
-    block = slice(i * hidden, (i + 1) * hidden)
+    """[n, H]: sigmoid of the gate's block of x W_in + b + h W_rec, refined where the cell refines it."""
+    hidden, from_x = cell.hidden, from_input(params, x)
     h, w_rec = np.asarray(state.h, np.float64), np.asarray(params["w_rec"], np.float64)
-    return expit(from_input(params, x)[..., block] + h @ w_rec[:, block])
+
+    def values(name: str) -> np.ndarray:
+        block = slice((i := cell.gates.index(name)) * hidden, (i + 1) * hidden)
+        return expit(from_x[..., block] + h @ w_rec[:, block])
+
+    return refined(values(gate), values("refine")) if "refine" in cell.gates else values(gate)
 
 
 def from_input(params: Params, x: Any) -> np.ndarray:
