@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -43,11 +44,16 @@ class OrthogonalMap:
 
     def matrix(self, free: Array, hidden: int) -> Array:
         """The orthogonal matrix [H, H], in float32 at least and then in the dtype of `free` [H (H - 1) / 2]."""
-        wide = free.astype(wide_dtype(free.dtype))
-        lower = jnp.zeros((hidden, hidden), wide.dtype).at[np.tril_indices(hidden, -1)].set(wide)
-        w = MAPS[self.map](lower)
-        w = w @ (1.5 * jnp.eye(hidden, dtype=w.dtype) - 0.5 * (w.T @ w))  # Newton: takes out what many products rounded
-        return w.astype(free.dtype)
+        return made(self.map, hidden, free)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def made(name: str, hidden: int, free: Array) -> Array:
+    """`OrthogonalMap.matrix`; jitted, so that a stream's steps compile it once."""
+    wide = free.astype(wide_dtype(free.dtype))
+    w = MAPS[name](jnp.zeros((hidden, hidden), wide.dtype).at[np.tril_indices(hidden, -1)].set(wide))
+    w = w @ (1.5 * jnp.eye(hidden, dtype=w.dtype) - 0.5 * (w.T @ w))  # Newton: takes out what many products rounded
+    return w.astype(free.dtype)
 
 
 def exponential(lower: Array) -> Array:

@@ -25,7 +25,7 @@ from jrnn.training.storage.descriptions import complete, described, restored
 CELLS = [
     jrnn.elman(3),
     jrnn.elman(3, "relu", w_rec="identity", dtype="float32"),
-    jrnn.elman(3, "modrelu", w_rec=jrnn.orthogonal_map("householder")),
+    jrnn.residual(jrnn.elman(3, "modrelu", w_rec=jrnn.orthogonal_map("householder"))),
     jrnn.gru(3, refine=True, t_max=20),
     jrnn.lstm(3, bias=chrono(20.0), dtype="bfloat16"),
     jrnn.gru(3, reset_after=False, w_rec=orthogonal(0.5), dtype="float16"),
