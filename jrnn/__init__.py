@@ -31,10 +31,12 @@ from jrnn.cells import gru as gru
 from jrnn.cells import indrnn as indrnn
 from jrnn.cells import initializers as initializers
 from jrnn.cells import layer_norm as layer_norm
+from jrnn.cells import leaky as leaky
 from jrnn.cells import learnable_initial_state as learnable_initial_state
 from jrnn.cells import lem as lem
 from jrnn.cells import linear as linear
 from jrnn.cells import lstm as lstm
+from jrnn.cells import orthogonal_map as orthogonal_map
 from jrnn.cells import output_size as output_size
 from jrnn.cells import residual as residual
 from jrnn.cells import stack as stack

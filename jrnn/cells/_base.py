@@ -52,6 +52,13 @@ def check_size(name: str, value: object) -> int:
     return int(value)
 
 
+def check_flag(name: str, value: object, needed: str = "True or False") -> bool:
+    """A plain bool, or InputError."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(name, repr(value), needed)
+    return bool(value)
+
+
 def check_key(key: Any) -> None:
     """InputError unless it is one PRNG key: typed, or raw and of the shape that JAX's own have."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)

@@ -28,6 +28,7 @@ from jrnn.cures.flossing import floss, lyapunov_penalty
 from jrnn.cures.gain import tune_gain
 from jrnn.cures.gate_opening import open_gates
 from jrnn.cures.norm_keeping import omega
+from jrnn.cures.orthogonal import orthogonal_rates
 from jrnn.cures.proving import ClippingProof, clipping_proof
 from jrnn.cures.rate import Rate
 
@@ -62,6 +63,7 @@ __all__ = [
     "norm_stabilizer",
     "omega",
     "open_gates",
+    "orthogonal_rates",
     "scale_gradient",
     "skip_nonfinite",
     "temporal_activation_penalty",

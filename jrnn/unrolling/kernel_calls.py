@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import kernels
+from jrnn.cells import prepared, prepared_shapes
 from jrnn.cells._base import outputs_hidden
 from jrnn.types import Inputs, Params, State
 from jrnn.unrolling.choice import CELL_SCAN
@@ -38,7 +39,7 @@ def share_one_call(run: Run, other: Run) -> bool:
         return False
     if run.options.segment not in (None, 1) or needs_all(run.cell, ahead) != needs_all(other.cell, ahead):
         return False
-    weights, others = (each.cell.kernel(each.params) for each in (run, other))
+    weights, others = (each.cell.kernel(prepared_shapes(each.cell, each.params)) for each in (run, other))
     alike = jax.tree.map(jax.typeof, weights[1:]) == jax.tree.map(jax.typeof, others[1:])
     return alike and weights.kind == others.kind
 
@@ -49,6 +50,7 @@ def scan_together(cells: tuple, implementation: str, xs: Inputs, *runs: tuple[Pa
     problems, parts = [], []
     for cell, (params, options) in zip(cells, runs, strict=True):
         start, reset_state = start_and_reset(cell, params, options)
+        params = prepared(cell, params)
         check_step(cell, params, start, xs)
         schedule = schedule_of(options)
         start, inputs = split_tap(start, xs, schedule, options)

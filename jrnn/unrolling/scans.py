@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells import draw_noise, jit_by_cell
+from jrnn.cells import draw_noise, jit_by_cell, prepared
 from jrnn.kernels.sharding import aligned, placed_like
 from jrnn.types import Inputs, Params, State, widened
 from jrnn.unrolling.choice import CELL_SCAN
@@ -25,6 +25,7 @@ from jrnn.unrolling.taps import add_zero_tap, assemble, split_tap
 def scan(cell: Any, params: Params, xs: Inputs, options: Options, implementation: str) -> Unrolled:
     """A run of one cell, or of a stack as one; jitted, so that an eager call compiles once per shape."""
     start, reset_state = start_and_reset(cell, params, options)
+    params = prepared(cell, params)
     check_step(cell, params, start, xs)
     schedule, batch_axes = schedule_of(options), len(options.batch_shape)
     placed = partial(placed_like, next(iter(jax.tree.leaves(xs)), jnp.zeros(())), times=0, batch=batch_axes)

@@ -43,7 +43,9 @@ def test_input_size(make, input_size):
 
 @pytest.mark.parametrize("activation", ["sigmoid", "Tanh", None, jnp.tanh, ["tanh"], 5], ids=short)
 def test_activation(activation):
-    with pytest.raises(jrnn.InputError, match=r"^activation: got .*; need one of \['identity', 'relu', 'tanh'\]"):
+    with pytest.raises(
+        jrnn.InputError, match=r"^activation: got .*; need one of \['identity', 'modrelu', 'relu', 'tanh'\]"
+    ):
         jrnn.elman(3, activation)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.kernels import IMPLEMENTATIONS as REGISTRY
-from jrnn.kernels import RECURRENCES, Dense, Events, Operands, Outcome, Scan
+from jrnn.kernels import RECURRENCES, Events, Operands, Outcome, Scan
 from jrnn.kernels.implementations import CallFacts
 from jrnn.kernels.primitives import forward
 
@@ -44,8 +44,10 @@ IMPLEMENTATIONS = able("lstm")  # without the native one where it was not built
 
 
 ALL = "lengths mask resets cuts tap"
-GATES = {"tanh": 1, "relu": 1, "identity": 1, "linear": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
-KINDS = ("tanh", "relu", "identity", "linear", "lstm", "gru", "gru_reset_before")
+LEAKY = ("leaky_tanh", "leaky_relu", "leaky_identity")
+GATES = {"tanh": 1, "relu": 1, "identity": 1, **dict.fromkeys(LEAKY, 1), "linear": 1}
+GATES |= {"lstm": 4, "gru": 3, "gru_reset_before": 3}
+KINDS = tuple(GATES)
 CASES = [
     *(Case(kind, 1, 6, 5, 3, 4) for kind in KINDS),
     *(Case(kind, 1, 7, 3, 2, 5, ALL + " reverse") for kind in ("tanh", "lstm", "gru", "gru_reset_before")),
@@ -70,6 +72,9 @@ CASES = [
     Case("gru", 2, 2, 3, 100, 170),
     Case("tanh", 1, 3, 2, 160, 301),
     Case("gru_reset_before", 1, 3, 2, 130, 165),
+    Case("leaky_tanh", 2, 7, 3, 2, 5, ALL),
+    Case("leaky_tanh", 1, 270, 2, 12, 83, "lengths resets reverse silent"),
+    Case("leaky_relu", 1, 5, 40, 0, 19, "mask cuts tap"),
 ]
 
 
@@ -89,15 +94,16 @@ def make(case, dtype=jnp.float64, seed=0):
 
     square = () if case.kind == "linear" else (wide,)
     weights = array(e, f, wide), array(e, h, *square, scale=1 / np.sqrt(h)), array(e, wide)
-    bias_rec = array(e, h) if case.kind == "gru" else None
+    further = () if case.kind != "gru" else (array(e, h),)
+    if case.kind in LEAKY:
+        further = (array(e, h, scale=2),)
+    weights = RECURRENCES[case.kind].weights(*weights, *further)
     tap = (
         jax.tree.map(lambda a: a * (0 if "silent" in case else 1), state(t))
         if "tap" in case or "silent" in case
         else None
     )
-    operands = Operands(
-        array(e, t, b, f), Dense(*weights, bias_rec), state(), state() if "resets" in case else None, tap
-    )
+    operands = Operands(array(e, t, b, f), weights, state(), state() if "resets" in case else None, tap)
     inside = valid = None
     if "lengths" in case:
         inside = valid = jax.device_put(np.arange(t)[None, :, None] < rng.integers(0, t + 1, (e, 1, b)))

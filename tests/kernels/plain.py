@@ -62,7 +62,9 @@ def group(case, g, operands, events, cotangents):
         if case.kind == "gru_reset_before":
             candidate = slice(2 * case.units, None)
             grads.weights.w_rec[:, candidate] += kept[t]["gated"].T @ dz_x[:, candidate]
-        if one.weights.bias_rec is not None:
+        if case.kind.startswith("leaky"):
+            grads.weights.theta[...] += kept[t]["of_theta"].sum(0)
+        elif one.weights.bias_rec is not None:
             grads.weights.bias_rec[...] += dz_h[:, -one.weights.bias_rec.shape[0] :].sum(0)
         passed[0] = passed[0] + dz_h @ one.weights.w_rec.T
         delta = [np.where(valid, p, d) for p, d in zip(passed, delta)]
@@ -98,6 +100,10 @@ def step(kind, one, before, x):
         r, z = sigmoid(xr + hr), sigmoid(xz + hz)
         n = np.tanh(xn + (r * h) @ one.weights.w_rec[:, 2 * h.shape[1] :])
         return [(1 - z) * n + z * h], dict(r=r, z=z, gated=r * h, n=n)
+    if kind.startswith("leaky"):
+        (value,), kept = step(kind.removeprefix("leaky_"), one, before, x)
+        share = sigmoid(one.weights.theta)
+        return [(1 - share) * h + share * value], kept
     value = {"tanh": np.tanh, "relu": lambda v: np.maximum(v, 0), "identity": lambda v: v}[kind](from_x + from_h)
     return [value], dict(value=value)
 
@@ -123,6 +129,11 @@ def back(kind, one, kept, delta):
         dr = gated * h * r * (1 - r)
         # U_n multiplies no h: its gradient is the caller's
         return [dh * z + gated * r], np.concatenate([dr, dz, dn], axis=1), np.concatenate([dr, dz, 0 * dn], axis=1)
+    if kind.startswith("leaky"):
+        share = sigmoid(one.weights.theta)
+        kept["of_theta"] = dh * (kept["value"] - before[0]) * share * (1 - share)
+        _, dz, _ = back(kind.removeprefix("leaky_"), one, kept, [dh * share])
+        return [dh * (1 - share)], dz, dz
     slope = {"tanh": lambda v: 1 - v**2, "relu": lambda v: (v > 0) * 1.0, "identity": np.ones_like}[kind]
     dz = dh * slope(kept["value"])
     return [np.zeros_like(dh)], dz, dz

@@ -7,9 +7,11 @@ namespace JRNN_ISA {
 namespace {
 
 // A unit's vector of gates from its sums z (q-th at z + q * width): returns the new h, changes c in place, and stores
-// what the backward pass needs in `kept` [kKept][h]. Of GruBefore it returns r h, and c carries z to GruCandidate.
+// what the backward pass needs in `kept` [kKept][h]. Of GruBefore it returns r h, and c carries z to GruCandidate; of
+// Leaky, `leak` holds the unit's shares of the old state and, `padded` further, of what is new.
 template <class Part, class S, class T = Wide<S>, class V = Vector<T>>
-JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* kept, int64_t h, int64_t n) {
+JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* kept, int64_t h, int64_t n,
+                       const T* leak, int64_t padded) {
   auto keep = [&](int q, V v) {
     if (kept) store(kept + q * h, v, n);
   };
@@ -38,15 +40,17 @@ JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* 
     if (kind == Kind::kTanh) value = tanh<T>(value);
     if (kind == Kind::kRelu) value = value < T(0) ? V{} : value;
     keep(0, value);
+    if constexpr (kLeaks<Part>) return load(leak) * before + load(leak + padded) * value;
     return value;
   }
 }
 
 // dz (q-th at dz + q * width) from delta of h and of c; returns what passes to the state before without dz, changes dc.
-// Of GruBefore it finds dz of z, and of n in `dn`; that of r follows from dn.
+// Of GruBefore it finds dz of z, and of n in `dn`; that of r follows from dn. Of Leaky, dc becomes delta of
+// sigmoid(theta).
 template <class C, class S, class O, class T = Wide<S>, class V = Vector<T>>
 JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V before, V c, O* dz, int64_t width, O* dn,
-                    int64_t h, int64_t n) {
+                    int64_t h, int64_t n, const T* leak, int64_t padded) {
   auto put = [&](int q, V v) { store(dz + q * width, first<T>(v, n)); };
   auto gate = [&](int q) { return load(kept + q * h, n); };
   if constexpr (std::is_same_v<C, Lstm>) {
@@ -73,10 +77,16 @@ JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V bef
     return dh * update;
   } else {
     const V value = kept ? gate(0) : load(h_now, n);
+    V held{};
+    if constexpr (kLeaks<C>) {
+      dc = dh * (value - before);
+      held = dh * load(leak);
+      dh *= load(leak + padded);
+    }
     if (kind == Kind::kTanh) dh = dh * (T(1) - value * value);
     if (kind == Kind::kRelu) dh = value > T(0) ? dh : V{};
     put(0, dh);
-    return V{};
+    return held;
   }
 }
 

@@ -1,4 +1,4 @@
-// The recurrences of Elman, LSTM and GRU over a whole sequence, forwards and backwards.
+// The recurrences of Elman, leaky or not, LSTM and GRU over a whole sequence, forwards and backwards.
 //
 // Compiled once for each instruction set (JRNN_ISA, JRNN_VECTOR_BYTES). Rows of the batch are independent, so they are
 // split over threads, without any synchronisation inside the time loop. A step takes block after block of units: the
@@ -29,7 +29,7 @@ void solve_as(const Problem& p, Parallel parallel) {
   const int64_t each = (parallel.threads + p.groups - 1) / p.groups, tiles = (p.rows + kTile - 1) / kTile;
   const int64_t pieces = std::clamp<int64_t>(each, 1, std::max<int64_t>(1, tiles));
   const int64_t numbers = (p.features + p.units) * C::kGates * p.units;
-  const bool shared = !p.w_in.stride && !p.w_rec.stride && !p.bias.stride && !p.bias_rec.stride;
+  const bool shared = !p.w_in.stride && !p.w_rec.stride && !p.bias.stride && !p.bias_rec.stride && !p.theta.stride;
   std::vector<std::array<Weights<S>, 2>> weights(shared ? 1 : p.groups);
   using Workspace = typename Backward<C, S>::Workspace;
   std::vector<Workspace> workspaces(p.backward ? p.groups * pieces : 0);
@@ -55,8 +55,16 @@ void solve_as(const Problem& p, Parallel parallel) {
     Workspace work;
     backward.run(work);
     std::swap(workspaces[i].of_in, work.of_in), std::swap(workspaces[i].of_rec, work.of_rec);
+    std::swap(workspaces[i].of_leak, work.of_leak);
   });
   if (!p.d_w_rec) return;
+  for (int64_t j = 0; kLeaks<C> && j < p.groups * p.units; ++j) {
+    const int64_t g = j / p.units, unit = j % p.units, wide = Blocks<C, T>(p.units).padded;
+    const T* leak = weights[shared ? 0 : g][0].leak + unit;
+    T sum = 0;
+    for (int64_t i = g * pieces; i < (g + 1) * pieces; ++i) sum += workspaces[i].of_leak[unit];
+    p.d_theta.of<S>(g)[unit] = narrow<S>(sum * leak[0] * leak[wide]);
+  }
   run(parallel, p.groups * shares, [&](int64_t j) {
     const int64_t g = j / shares;
     const Share share{j % shares, shares};
@@ -80,6 +88,7 @@ void solve_in(const Problem& p, const Parallel& parallel) {
   if (p.kind == Kind::kLstm) return solve_as<Lstm, S>(p, parallel);
   if (p.kind == Kind::kGru) return solve_as<Gru, S>(p, parallel);
   if (p.kind == Kind::kGruBefore) return solve_as<GruBefore, S>(p, parallel);
+  if (p.theta) return solve_as<Leaky, S>(p, parallel);
   return solve_as<Elman, S>(p, parallel);
 }
 

@@ -5,6 +5,7 @@ from jrnn.kernels.recurrences.base import Recurrence as Recurrence
 from jrnn.kernels.recurrences.base import Sloped as Sloped
 from jrnn.kernels.recurrences.elman import Elman
 from jrnn.kernels.recurrences.gru import GRU
+from jrnn.kernels.recurrences.leaky import LeakyElman
 from jrnn.kernels.recurrences.linear import Linear
 from jrnn.kernels.recurrences.lstm import LSTM
 
@@ -14,6 +15,9 @@ RECURRENCES: dict[str, Recurrence] = {
         Elman("tanh"),
         Elman("relu"),
         Elman("identity"),
+        LeakyElman("tanh"),
+        LeakyElman("relu"),
+        LeakyElman("identity"),
         Linear(),
         LSTM(),
         GRU(reset_after=True),
