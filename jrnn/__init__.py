@@ -12,8 +12,10 @@ from jrnn import kernels as kernels
 from jrnn.cells import Bidirectional as Bidirectional
 from jrnn.cells import BidirectionalState as BidirectionalState
 from jrnn.cells import ElmanState as ElmanState
+from jrnn.cells import GatedState as GatedState
 from jrnn.cells import GRUState as GRUState
 from jrnn.cells import LinearState as LinearState
+from jrnn.cells import LRUState as LRUState
 from jrnn.cells import LSTMState as LSTMState
 from jrnn.cells import dense as dense
 from jrnn.cells import dropout as dropout
@@ -25,9 +27,13 @@ from jrnn.cells import initializers as initializers
 from jrnn.cells import layer_norm as layer_norm
 from jrnn.cells import learnable_initial_state as learnable_initial_state
 from jrnn.cells import linear as linear
+from jrnn.cells import lru as lru
 from jrnn.cells import lstm as lstm
+from jrnn.cells import min_gru as min_gru
+from jrnn.cells import min_lstm as min_lstm
 from jrnn.cells import output_size as output_size
 from jrnn.cells import residual as residual
+from jrnn.cells import rg_lru as rg_lru
 from jrnn.cells import stack as stack
 from jrnn.cures import ClippingProof as ClippingProof
 from jrnn.cures import ClipState as ClipState

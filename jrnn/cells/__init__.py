@@ -9,6 +9,11 @@ transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
     lstm     i, f, g, o  b_ih + b_hh
     gru      r, z, n     b_ih + b_hh; n: b_ih      bias_rec [H] = n's b_hh, only with reset_after
     linear   h           b                         w_rec is the diagonal, [H]
+    min_gru  z, n        b                         no w_rec, as the gates of these three read x alone
+    min_lstm f, i, n     b
+    rg_lru   i, n, r     b                         decay [H]
+
+`lru` has w_in [F, 2H] and w_out [2H, K] (real and imaginary parts), nu, theta, gamma [H] and skip [F, K].
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
 "bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual`, `dropout` and `clip_state_gradient` the cell's
@@ -41,6 +46,7 @@ from jrnn.cells._functions import StepCell as StepCell
 from jrnn.cells._functions import from_functions as from_functions
 from jrnn.cells._functions import from_step as from_step
 from jrnn.cells._gate_names import Gates as Gates
+from jrnn.cells._gated import GatedState as GatedState
 from jrnn.cells._gates import gate_leaves as gate_leaves
 from jrnn.cells._gru import GRU as GRU
 from jrnn.cells._gru import GRUState as GRUState
@@ -51,9 +57,18 @@ from jrnn.cells._linear import linear as linear
 from jrnn.cells._lstm import LSTM as LSTM
 from jrnn.cells._lstm import LSTMState as LSTMState
 from jrnn.cells._lstm import lstm as lstm
+from jrnn.cells._lru import LRU as LRU
+from jrnn.cells._lru import LRUState as LRUState
+from jrnn.cells._lru import lru as lru
+from jrnn.cells._min_gru import MinGRU as MinGRU
+from jrnn.cells._min_gru import min_gru as min_gru
+from jrnn.cells._min_lstm import MinLSTM as MinLSTM
+from jrnn.cells._min_lstm import min_lstm as min_lstm
 from jrnn.cells._numbers import check_number as check_number
 from jrnn.cells._programs import jit_by_cell as jit_by_cell
 from jrnn.cells._programs import program_of as program_of
+from jrnn.cells._rg_lru import RGLRU as RGLRU
+from jrnn.cells._rg_lru import rg_lru as rg_lru
 from jrnn.cells._stack import Stack as Stack
 from jrnn.cells._stack import stack as stack
 from jrnn.cells._wrappers import LayerNorm as LayerNorm

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jrnn import kernels
 from jrnn.cells._base import outputs_hidden
-from jrnn.types import Inputs, Params, State
+from jrnn.types import Array, Inputs, Params, Shape, State
 from jrnn.unrolling.choice import CELL_SCAN
 from jrnn.unrolling.records import Options, Unrolled
 from jrnn.unrolling.schedule import schedule_of, select, zero_unless
@@ -35,6 +35,8 @@ def share_one_call(run: Run, other: Run) -> bool:
     if jax.tree.structure(ahead) != jax.tree.structure(other.options) or run.xs is not other.xs:
         return False
     if run.implementation != other.implementation or run.implementation == CELL_SCAN:
+        return False
+    if projects(run.cell) or projects(other.cell):  # each kernel reads its own inputs
         return False
     if run.options.segment not in (None, 1) or needs_all(run.cell, ahead) != needs_all(other.cell, ahead):
         return False
@@ -76,6 +78,22 @@ def needs_all(cell: Any, options: Options) -> bool:
     return options.return_states or not outputs_hidden(cell)
 
 
+def projects(cell: Any) -> bool:
+    """Whether the cell's kernel reads something else in place of x."""
+    return getattr(cell, "project", None) is not None
+
+
+def kernel_inputs(cell: Any, params: Params, xs: Inputs, batch_shape: Shape, valid: Array | None = None) -> Inputs:
+    """What the cell's kernel reads; `batch_shape` is that of xs with time. Padding may hold NaN, and 0 * NaN would reach
+    the gradient of a product."""
+    if not projects(cell):
+        return xs
+    if xs is None:
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        xs = jnp.zeros((*batch_shape, 0), dtype)
+    return cell.project(params, xs if valid is None else zero_unless(valid, xs))
+
+
 def kernel_problem(
     cell: Any, params: Params, reset_state: State, options: Options, state: State, inputs: Any
 ) -> kernels.Problem:
@@ -83,7 +101,7 @@ def kernel_problem(
     times, xs, schedule, tap = inputs
     return kernels.problem_of(
         cell.kernel(params),
-        xs,
+        kernel_inputs(cell, params, xs, (times.shape[0], *options.batch_shape), schedule.valid),
         tuple(jax.tree.leaves(state)),
         times.shape[0],
         options.batch_shape,

@@ -1,4 +1,4 @@
-// The recurrences of Elman, LSTM and GRU over a whole sequence, forwards and backwards.
+// The recurrences of Elman, LSTM and GRU over a whole sequence, forwards and backwards; gated.h has those without products.
 //
 // Compiled once for each instruction set (JRNN_ISA, JRNN_VECTOR_BYTES). Rows of the batch are independent, so they are
 // split over threads, without any synchronisation inside the time loop. A step takes block after block of units: the
@@ -8,6 +8,7 @@
 // step: r and z over [x, h], then, with r of all units known, n over [x, r h].
 #include "backward.h"
 #include "forward.h"
+#include "gated.h"
 
 namespace jrnn {
 #if defined(JRNN_PAIRS)
@@ -46,7 +47,7 @@ void solve_as(const Problem& p, Parallel parallel) {
   run(parallel, p.groups * pieces, [&](int64_t i) {
     const int64_t g = i / pieces, piece = i % pieces;
     const int64_t begin = p.rows * piece / pieces, end = p.rows * (piece + 1) / pieces;
-    const Rows<C, S> rows{p, weights[shared ? 0 : g].data(), g, begin, end - begin, spare};
+    const Rows<C, S> rows{{p, g, begin, end - begin}, weights[shared ? 0 : g].data(), spare};
     if (!p.backward) {
       const Forward<C, S> forward{rows};  // const: what it holds stays in registers
       return forward.run();
@@ -80,6 +81,8 @@ void solve_in(const Problem& p, const Parallel& parallel) {
   if (p.kind == Kind::kLstm) return solve_as<Lstm, S>(p, parallel);
   if (p.kind == Kind::kGru) return solve_as<Gru, S>(p, parallel);
   if (p.kind == Kind::kGruBefore) return solve_as<GruBefore, S>(p, parallel);
+  if (p.kind == Kind::kGated) return solve_gated<1, S>(p, parallel);
+  if (p.kind == Kind::kComplex) return solve_gated<2, S>(p, parallel);
   return solve_as<Elman, S>(p, parallel);
 }
 

@@ -4,7 +4,9 @@
 
 namespace jrnn {
 
-enum class Kind : int64_t { kTanh = 0, kRelu = 1, kIdentity = 2, kLstm = 3, kGru = 4, kGruBefore = 5 };
+enum class Kind : int64_t {
+  kTanh = 0, kRelu = 1, kIdentity = 2, kLstm = 3, kGru = 4, kGruBefore = 5, kGated = 6, kComplex = 7
+};
 enum class Storage { kFloat32, kFloat64, kBfloat16 };
 
 // An array with a leading axis of groups, which all groups share where it has length 1. Absent: null.

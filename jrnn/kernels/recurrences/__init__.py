@@ -4,6 +4,7 @@ from jrnn.kernels.recurrences.base import Diagonal as Diagonal
 from jrnn.kernels.recurrences.base import Recurrence as Recurrence
 from jrnn.kernels.recurrences.base import Sloped as Sloped
 from jrnn.kernels.recurrences.elman import Elman
+from jrnn.kernels.recurrences.gated import Complex, Gated
 from jrnn.kernels.recurrences.gru import GRU
 from jrnn.kernels.recurrences.linear import Linear
 from jrnn.kernels.recurrences.lstm import LSTM
@@ -18,6 +19,8 @@ RECURRENCES: dict[str, Recurrence] = {
         LSTM(),
         GRU(reset_after=True),
         GRU(reset_after=False),
+        Gated(),
+        Complex(),
     )
 }
 """By name, the one that a cell's `kernel` gives as `Weights.kind`."""
