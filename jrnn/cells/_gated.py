@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells._base import HiddenOutput, diagonal, zeros_for
 from jrnn.cells.initializers import BIASES, chrono, named
 from jrnn.kernels import GatedKernel, gated_kernel
+from jrnn.kernels.recurrences.min_gru import CANDIDATES
 from jrnn.types import Array, InputError, Params, Shape
 
 
@@ -60,18 +60,6 @@ class GatedCell(HiddenOutput):
         """(dh'/dh = diag(a) [*B, H, H], dh'/dx = diag(h) da/dx + db/dx [*B, H, F])."""
         a = self.factors(params, state, x)
         return diagonal(a), self.input_slopes(params, state.h.astype(a.dtype), x)
-
-
-CANDIDATES = {
-    "identity": lambda z: z,
-    "tanh": jnp.tanh,
-    "positive": lambda z: jnp.where(z >= 0, z + 0.5, jax.nn.sigmoid(z)),
-}
-SLOPES = {  # of the candidate, from its argument
-    "identity": jnp.ones_like,
-    "tanh": lambda z: 1 - jnp.tanh(z) ** 2,
-    "positive": lambda z: jnp.where(z >= 0, jnp.ones_like(z), jax.nn.sigmoid(z) * jax.nn.sigmoid(-z)),
-}
 
 
 def check_candidate(candidate: Any) -> str:

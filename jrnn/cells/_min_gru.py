@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jrnn.cells._base import check_dtype, check_params, check_size, from_input, input_params, spread, static_cell
 from jrnn.cells._gate_names import Gates
-from jrnn.cells._gated import CANDIDATES, SLOPES, GatedCell, bias_for, check_candidate
+from jrnn.cells._gated import GatedCell, bias_for, check_candidate
 from jrnn.cells.initializers import WEIGHTS, named
+from jrnn.kernels.recurrences.min_gru import InputKernel, slopes, terms
 from jrnn.types import Array, Params
 
 
@@ -34,16 +34,18 @@ class MinGRU(GatedCell):
         check_params(params, self.hidden, 2, w_rec=None)
 
     def terms(self, params: Params, x: Any, like: Array) -> tuple[Array, Array]:
-        z, n = jnp.split(from_input(params, x, like), 2, axis=-1)
-        return jax.nn.sigmoid(-z), jax.nn.sigmoid(z) * CANDIDATES[self.candidate](n)
+        return terms(self.candidate, from_input(params, x, like))
+
+    project = None  # its kernel has the products and the gates in it
+
+    def kernel(self, params: Params) -> InputKernel:
+        kind = "min_gru" if self.candidate == "identity" else f"min_gru_{self.candidate}"
+        return InputKernel(kind, params["w_in"], params["bias"])
 
     def input_slopes(self, params: Params, h: Array, x: Any) -> Array:
         """z (1-z) (g - h) W_z + z g' W_n."""
-        z, n = jnp.split(from_input(params, x, h), 2, axis=-1)
-        of_z, of_n = jnp.split(params["w_in"], 2, axis=1)
-        keep, admit = jax.nn.sigmoid(-z), jax.nn.sigmoid(z)
-        new, slope = CANDIDATES[self.candidate](n), SLOPES[self.candidate](n)
-        return spread(admit * keep * (new - h), of_z) + spread(admit * slope, of_n)
+        of_z, of_n = slopes(self.candidate, *jnp.split(from_input(params, x, h), 2, axis=-1), h)
+        return sum(map(spread, (of_z, of_n), jnp.split(params["w_in"], 2, axis=1)))
 
 
 def min_gru(

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from jrnn.cells._base import check_dtype, check_params, check_size, from_input, input_params, spread, static_cell
 from jrnn.cells._gate_names import Gates
-from jrnn.cells._gated import CANDIDATES, SLOPES, GatedCell, bias_for, check_candidate
+from jrnn.cells._gated import GatedCell, bias_for, check_candidate
 from jrnn.cells.initializers import WEIGHTS, named
+from jrnn.kernels.recurrences.min_gru import CANDIDATES, SLOPES
 from jrnn.types import Array, Params
 
 

@@ -26,6 +26,7 @@ from jrnn.kernels.recurrences import Recurrence as Recurrence
 from jrnn.kernels.recurrences.dense import Dense as Dense
 from jrnn.kernels.recurrences.gated import GatedKernel as GatedKernel
 from jrnn.kernels.recurrences.gated import gated_kernel as gated_kernel
+from jrnn.kernels.recurrences.min_gru import InputKernel as InputKernel
 from jrnn.kernels.streaming import step as step
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Events",
     "Explanation",  # pyright: ignore[reportUnsupportedDunderAll]
     "GatedKernel",
+    "InputKernel",
     "Operands",
     "Outcome",
     "Problem",

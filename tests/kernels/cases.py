@@ -11,6 +11,7 @@ from jrnn.kernels import RECURRENCES, Dense, Events, Operands, Outcome, Scan
 from jrnn.kernels.implementations import CallFacts
 from jrnn.kernels.primitives import forward
 from jrnn.kernels.recurrences.gated import Units
+from jrnn.kernels.recurrences.min_gru import InputWeights
 from jrnn.types import wide_dtype
 
 
@@ -47,7 +48,8 @@ IMPLEMENTATIONS = able("lstm")  # without the native one where it was not built
 
 ALL = "lengths mask resets cuts tap"
 GATES = {"tanh": 1, "relu": 1, "identity": 1, "linear": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
-KINDS = ("tanh", "relu", "identity", "linear", "lstm", "gru", "gru_reset_before", "gated", "complex")
+GATES |= {"min_gru": 2, "min_gru_tanh": 2, "min_gru_positive": 2}
+KINDS = ("tanh", "relu", "identity", "linear", "lstm", "gru", "gru_reset_before", "gated", "complex", "min_gru")
 WITHOUT_WEIGHTS = ("gated", "complex")  # their features are a and b, as many as the units ask for
 CASES = [
     *(Case(kind, 1, 6, 5, 3, 4) for kind in KINDS),
@@ -71,6 +73,9 @@ CASES = [
     Case("gru_reset_before", 2, 40, 9, 0, 70, "mask resets"),
     Case("gated", 1, 7, 3, 0, 5, ALL + " reverse"),
     Case("complex", 1, 7, 3, 0, 5, ALL + " reverse"),
+    Case("min_gru_tanh", 1, 7, 3, 2, 5, ALL + " reverse"),
+    Case("min_gru", 2, 40, 9, 0, 70, "mask resets"),
+    Case("min_gru_positive", 1, 150, 2, 110, 75, "lengths cuts silent"),
     Case("gated", 2, 150, 5, 0, 33, "lengths resets silent"),  # rows that threads share
     Case("complex", 1, 300, 1, 0, 70, "mask tap"),  # units that threads share
     Case("lstm", 1, 3, 2, 130, 150),  # weights that threads pack and sum together
@@ -95,7 +100,9 @@ def make(case, dtype=jnp.float64, seed=0):
         return jax.device_put(rng.random((e, t, b)) < rate)
 
     square = () if case.kind == "linear" else (wide,)
-    if case.kind in WITHOUT_WEIGHTS:
+    if case.kind.startswith("min_gru"):
+        xs, weights = array(e, t, b, f), InputWeights(array(e, f, wide), array(e, wide))
+    elif case.kind in WITHOUT_WEIGHTS:
         xs, weights = array(e, t, b, 2 * parts * h).astype(wide_dtype(dtype)), Units(array(e, 0, h))
     else:
         bias_rec = array(e, h) if case.kind == "gru" else None

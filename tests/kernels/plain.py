@@ -57,6 +57,12 @@ def group(case, g, operands, events, cotangents):
         stepped = [np.where(valid, d, 0) for d in delta]
         if case.kind in ("gated", "complex"):
             passed, grads.xs[t] = numbers_back(kept[t]["a"], kept[t]["before"], stepped)
+        elif case.kind.startswith("min_gru"):
+            (delta_h,), k = stepped, kept[t]
+            keep, dz = 1 - k["z"], np.concatenate([k["of_z"] * delta_h, k["of_n"] * delta_h], axis=1)
+            passed, grads.xs[t] = [keep * delta_h], dz @ one.weights.w_in.T
+            grads.weights.w_in[...] += one.xs[t].T @ dz
+            grads.weights.bias[...] += dz.sum(0)
         else:
             passed = with_weights(case, one, grads, t, kept[t], stepped)
         delta = [np.where(valid, p, d) for p, d in zip(passed, delta)]
@@ -112,7 +118,17 @@ def step(kind, one, before, x):
         each = np.split(x, 2 * half, axis=1)
         a = numbers(each[:half])
         return parts_of(a * numbers(before) + numbers(each[half:])), dict(a=a)
-    from_x, from_h = x @ one.weights.w_in + one.weights.bias, h @ one.weights.w_rec
+    from_x = x @ one.weights.w_in + one.weights.bias
+    if kind.startswith("min_gru"):
+        z, n = np.split(from_x, 2, axis=1)
+        z, low = sigmoid(z), sigmoid(n)
+        g, slope = {
+            "min_gru": (n, 1),
+            "min_gru_tanh": (np.tanh(n), 1 - np.tanh(n) ** 2),
+            "min_gru_positive": (np.where(n < 0, low, n + 0.5), np.where(n < 0, low * (1 - low), 1)),
+        }[kind]
+        return [h + z * (g - h)], dict(z=z, of_z=z * (1 - z) * (g - h), of_n=z * slope)
+    from_h = h @ one.weights.w_rec
     if kind == "lstm":
         i, f, g, o = np.split(from_x + from_h, 4, axis=1)
         i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)

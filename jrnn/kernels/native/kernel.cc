@@ -25,7 +25,7 @@ constexpr int64_t kShare = 1 << 16;  // weights that make it worth for another t
 template <class C, class S>
 void solve_as(const Problem& p, Parallel parallel) {
   using T = Wide<S>;
-  const double multiplications = double(p.groups) * p.steps * p.rows * C::kGates * p.units * (p.features + p.units);
+  const double multiplications = double(p.groups) * p.steps * p.rows * C::kGates * p.units * (p.features + (C::kRecurrent ? p.units : 1));
   if (multiplications < kOneThread) parallel.threads = 1;
   const int64_t each = (parallel.threads + p.groups - 1) / p.groups, tiles = (p.rows + kTile - 1) / kTile;
   const int64_t pieces = std::clamp<int64_t>(each, 1, std::max<int64_t>(1, tiles));
@@ -57,7 +57,7 @@ void solve_as(const Problem& p, Parallel parallel) {
     backward.run(work);
     std::swap(workspaces[i].of_in, work.of_in), std::swap(workspaces[i].of_rec, work.of_rec);
   });
-  if (!p.d_w_rec) return;
+  if (!p.d_bias) return;
   run(parallel, p.groups * shares, [&](int64_t j) {
     const int64_t g = j / shares;
     const Share share{j % shares, shares};
@@ -68,6 +68,7 @@ void solve_as(const Problem& p, Parallel parallel) {
       for (int64_t i = g * pieces; i < (g + 1) * pieces; ++i)
         in.push_back(workspaces[i].of_in[number]), rec.push_back(workspaces[i].of_rec[number]);
       unpack<Part, S>(in, p.features + 1, Part::of_input, blocks, p.d_w_in.of<S>(g), p.d_bias.of<S>(g), 0, share);
+      if (!C::kRecurrent) return;
       // beside h only n of the GRU has a bias
       const int biased = Part::kOwnBias ? Part::kGates - 1 : Part::kGates;
       unpack<Part, S>(rec, p.units + 1, Part::of_state, blocks, p.d_w_rec.of<S>(g), p.d_bias_rec.of<S>(g), biased,
@@ -81,6 +82,7 @@ void solve_in(const Problem& p, const Parallel& parallel) {
   if (p.kind == Kind::kLstm) return solve_as<Lstm, S>(p, parallel);
   if (p.kind == Kind::kGru) return solve_as<Gru, S>(p, parallel);
   if (p.kind == Kind::kGruBefore) return solve_as<GruBefore, S>(p, parallel);
+  if (p.kind >= Kind::kMinGru) return solve_as<MinGru, S>(p, parallel);
   if (p.kind == Kind::kGated) return solve_gated<1, S>(p, parallel);
   if (p.kind == Kind::kComplex) return solve_gated<2, S>(p, parallel);
   return solve_as<Elman, S>(p, parallel);

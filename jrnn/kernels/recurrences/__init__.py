@@ -8,6 +8,7 @@ from jrnn.kernels.recurrences.gated import Complex, Gated
 from jrnn.kernels.recurrences.gru import GRU
 from jrnn.kernels.recurrences.linear import Linear
 from jrnn.kernels.recurrences.lstm import LSTM
+from jrnn.kernels.recurrences.min_gru import MinGRU
 
 RECURRENCES: dict[str, Recurrence] = {
     recurrence.name: recurrence
@@ -21,6 +22,9 @@ RECURRENCES: dict[str, Recurrence] = {
         GRU(reset_after=False),
         Gated(),
         Complex(),
+        MinGRU("identity"),
+        MinGRU("tanh"),
+        MinGRU("positive"),
     )
 }
 """By name, the one that a cell's `kernel` gives as `Weights.kind`."""
