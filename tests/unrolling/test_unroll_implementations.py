@@ -30,6 +30,11 @@ CELLS = {
     "bidirectional": jrnn.Bidirectional(jrnn.lstm(3), jrnn.gru(2)),
     "both alike": jrnn.Bidirectional(jrnn.residual(jrnn.lstm(F))),
     "bidirectional stack": jrnn.stack(jrnn.Bidirectional(jrnn.gru(2)), jrnn.lstm(3)),
+    "min_gru": jrnn.min_gru(4, candidate="tanh"),
+    "min_lstm": jrnn.min_lstm(4),
+    "rg_lru": jrnn.residual(jrnn.rg_lru(F)),
+    "lru": jrnn.lru(4, outputs=2),
+    "gated both ways": jrnn.stack(jrnn.Bidirectional(jrnn.min_lstm(2)), jrnn.min_gru(3), jrnn.lru(2)),
     "residual": jrnn.residual(jrnn.gru(F)),
     "layer norm": jrnn.layer_norm(jrnn.lstm(4)),
     "learnable start": jrnn.learnable_initial_state(jrnn.lstm(4)),
@@ -96,10 +101,16 @@ def test_cells(cell):
 
 
 @pytest.mark.parametrize(
-    "cell", ["lstm", "relu", "stack", "mixed stack", "stack of stacks", "both alike", "bidirectional stack"]
+    "cell", ["lstm", "relu", "stack", "mixed stack", "stack of stacks", "both alike", "bidirectional stack", "lru"]
 )
 def test_a_tap_that_is_added(cell):
     assert_same(CELLS[cell], dict(lengths=LENGTHS, mask=MASK), tap=True)
+
+
+@pytest.mark.parametrize("cell", ["min_gru", "lru"])
+def test_gated_cells_in_segments(cell):
+    """Each segment makes the inputs of its kernel anew."""
+    assert_same(CELLS[cell], OPTIONS["remat sqrt"], initial=True, names=[*IMPLEMENTATIONS, "associative"])
 
 
 @pytest.mark.parametrize("options", ["everything", "remat sqrt"])
@@ -112,7 +123,9 @@ def test_batch_axes_and_empty_sequences(shape):
     assert_same(CELLS["lstm"], {}, shape=shape, initial=True)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "stack", "mixed stack", "layer norm", "bidirectional", "both alike"])
+@pytest.mark.parametrize(
+    "cell", ["lstm", "stack", "mixed stack", "layer norm", "bidirectional", "both alike", "gated both ways"]
+)
 def test_a_silent_tap_takes_the_gradient(cell):
     """delta_t from the kernel's own backward pass."""
     cell = CELLS[cell]
