@@ -11,12 +11,16 @@ import jax.numpy as jnp
 
 from jrnn import kernels
 from jrnn.cells._base import outputs_hidden
-from jrnn.types import Array, Inputs, Params, Shape, State
+from jrnn.kernels.implementations import IMPLEMENTATIONS
+from jrnn.types import Array, Inputs, Params, Shape, State, size_of
 from jrnn.unrolling.choice import CELL_SCAN
 from jrnn.unrolling.records import Options, Unrolled
 from jrnn.unrolling.schedule import schedule_of, select, zero_unless
 from jrnn.unrolling.states import check_step, start_and_reset
 from jrnn.unrolling.taps import assemble, split_tap, subtract_zero_tap
+
+
+CACHED = 2**17  # numbers of the states of a segment; its inputs are two or four times as many
 
 
 class Run(NamedTuple):
@@ -92,6 +96,19 @@ def kernel_inputs(cell: Any, params: Params, xs: Inputs, batch_shape: Shape, val
         dtype = jnp.result_type(*jax.tree.leaves(params))
         xs = jnp.zeros((*batch_shape, 0), dtype)
     return cell.project(params, xs if valid is None else zero_unless(valid, xs))
+
+
+def segment_for(cell: Any, options: Options, implementation: str, state: State) -> int | None:
+    """The steps of a segment: those of the options; else, where XLA makes the inputs of a foreign call and can fuse
+    nothing with it, so few that they stay in the cache, and the backward pass makes them again."""
+    if options.segment is not None or implementation == CELL_SCAN or not projects(cell):
+        return options.segment
+    rows = size_of(options.batch_shape)
+    if not IMPLEMENTATIONS[implementation].opaque_to_xla or not isinstance(rows, int):  # a symbol in an exported program
+        return None
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(state))
+    size = max(1, CACHED // max(numbers, 1))
+    return size if 1 < size <= options.steps // 4 else None
 
 
 def kernel_problem(

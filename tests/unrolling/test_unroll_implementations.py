@@ -7,7 +7,7 @@ import pytest
 
 import jrnn
 from jrnn.kernels.implementations import native
-from jrnn.unrolling import ZeroTap
+from jrnn.unrolling import ZeroTap, kernel_calls
 
 needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 IMPLEMENTATIONS = ("xla",) if isinstance(native.library(), str) else ("native", "xla")
@@ -107,10 +107,40 @@ def test_a_tap_that_is_added(cell):
     assert_same(CELLS[cell], dict(lengths=LENGTHS, mask=MASK), tap=True)
 
 
-@pytest.mark.parametrize("cell", ["min_gru", "lru"])
-def test_gated_cells_in_segments(cell):
-    """Each segment makes the inputs of its kernel anew."""
-    assert_same(CELLS[cell], OPTIONS["remat sqrt"], initial=True, names=[*IMPLEMENTATIONS, "associative"])
+def test_gated_cells_in_segments_of_their_own():
+    """With `remat` each segment makes the inputs of its kernel anew."""
+    assert_same(CELLS["lru"], OPTIONS["remat sqrt"], initial=True, names=[*IMPLEMENTATIONS, "associative"])
+
+
+@needs_kernel
+def test_gated_cells_run_in_pieces_of_the_cache(monkeypatch):
+    """Long sequences, whatever was asked for: 13 steps by 3."""
+    monkeypatch.setattr(kernel_calls, "CACHED", 3 * B * 4)
+    cell = CELLS["min_lstm"]
+    assert_same(cell, dict(lengths=LENGTHS, reverse=True), shape=(13, B), names=["native"])
+    params = cell.init(jax.random.key(0), F)
+    for steps, pieces in ((13, True), (11, False)):
+        program = jax.make_jaxpr(lambda p, xs: jrnn.unroll(cell, p, xs).outputs)(params, jnp.ones((steps, B, F)))
+        assert ("scan[" in str(program)) == pieces
+
+
+@pytest.mark.parametrize("cell", ["min_lstm", "lru"])
+def test_members_of_an_ensemble_with_inputs_of_their_own(cell):
+    """Under vmap a kernel without weights has one group for each set of parameters, or more sequences."""
+    cell = CELLS[cell]
+    sets = jax.tree.map(lambda *p: jnp.stack(p), *(cell.init(jax.random.key(n), F) for n in range(3)))
+    xs, resets = jax.random.normal(jax.random.key(5), (T, B, F)), RESETS
+
+    def gradient(name):
+        def loss(params, shift):
+            found = jrnn.unroll(cell, params, xs + shift, resets=resets, implementation=name)
+            return jnp.sum(jnp.sin(found.outputs)) + sum(map(jnp.sum, jax.tree.leaves(found.final_state)))
+
+        return jax.jit(jax.vmap(jax.value_and_grad(loss, (0, 1)), in_axes=(0, None)))(sets, jnp.ones(()))
+
+    wanted = gradient("reference")
+    for name in IMPLEMENTATIONS:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11), gradient(name), wanted)
 
 
 @pytest.mark.parametrize("options", ["everything", "remat sqrt"])
