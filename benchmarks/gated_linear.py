@@ -1,4 +1,4 @@
-"""Cells whose gates read x alone: the time of a training step against an LSTM's, and the credit map without derivatives."""
+"""Cells whose gates read x alone: a training step's time against an LSTM's, and the credit map without derivatives."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def steps(F: int, T: int, B: int, H: int) -> tuple[dict[str, Callable], dict[str
 
 
 def credit_maps(F: int, T: int, B: int, H: int) -> tuple[dict[str, Callable], dict[str, float]]:
-    """`gradient_flow` of min_gru: all of it lag by lag, the credit alone lag by lag, the credit by products of factors."""
+    """`gradient_flow` of min_gru: all of it lag by lag, the credit alone lag by lag, the credit by factors."""
     import jax
     import jax.numpy as jnp
 
@@ -126,7 +126,7 @@ def show(report: dict[str, Any]) -> str:
 
 
 def ratio(report: dict[str, Any], first: str, name: str, what: str) -> str:
-    """first's time over that of `name`, round by round; '-' where the answers differ by more than float32 allows."""
+    """first's time over that of `name`, paired by round; '-' where the answers differ by more than float32 allows."""
     if max(report["apart"][first], report["apart"][name]) > TOLERANCE[what]:
         return "-"
     return number(median(a / b for a, b in zip(report["seconds"][first], report["seconds"][name], strict=True)))

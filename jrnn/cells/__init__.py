@@ -54,12 +54,12 @@ from jrnn.cells._gru import gru as gru
 from jrnn.cells._linear import Linear as Linear
 from jrnn.cells._linear import LinearState as LinearState
 from jrnn.cells._linear import linear as linear
-from jrnn.cells._lstm import LSTM as LSTM
-from jrnn.cells._lstm import LSTMState as LSTMState
-from jrnn.cells._lstm import lstm as lstm
 from jrnn.cells._lru import LRU as LRU
 from jrnn.cells._lru import LRUState as LRUState
 from jrnn.cells._lru import lru as lru
+from jrnn.cells._lstm import LSTM as LSTM
+from jrnn.cells._lstm import LSTMState as LSTMState
+from jrnn.cells._lstm import lstm as lstm
 from jrnn.cells._min_gru import MinGRU as MinGRU
 from jrnn.cells._min_gru import min_gru as min_gru
 from jrnn.cells._min_lstm import MinLSTM as MinLSTM

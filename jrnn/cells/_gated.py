@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells._base import HiddenOutput, diagonal, zeros_for
-from jrnn.cells.initializers import BIASES, chrono, named
-from jrnn.kernels import GatedKernel, gated_kernel
+from jrnn.cells.initializers import BIASES, chrono, named, ring, time_constant
+from jrnn.kernels import gated_kernel
 from jrnn.kernels.recurrences.min_gru import CANDIDATES
 from jrnn.types import Array, InputError, Params, Shape
 
@@ -49,7 +49,7 @@ class GatedCell(HiddenOutput):
         """[a, b] side by side [*B, 2H], what the kernel reads."""
         return jnp.concatenate(self.terms(params, x, x), axis=-1)
 
-    def kernel(self, params: Params) -> GatedKernel:
+    def kernel(self, params: Params) -> Any:
         return gated_kernel("gated", self.hidden, jnp.result_type(params["w_in"]))
 
     def factors(self, params: Params, state: GatedState, x: Any) -> Array:
@@ -74,3 +74,16 @@ def bias_for(t_max: float | None, bias: Any) -> Any:
     if t_max is not None and bias is not None:
         raise InputError("t_max", f"{t_max!r} beside bias={bias!r}", "one of the two: t_max draws the biases")
     return chrono(t_max) if t_max is not None else named("bias", "zeros" if bias is None else bias, BIASES)
+
+
+def decay_for(t_max: float | None, decay: Any, power: float = 1.0) -> Any:
+    """What draws the decays: `time_constant(t_max)`, or a ring from a pair, or what is given; InputError for two."""
+    if t_max is not None and decay is not None:
+        raise InputError("t_max", f"{t_max!r} beside decay={decay!r}", "one of the two: t_max draws the decays")
+    if t_max is not None:
+        return time_constant(t_max, power)
+    if isinstance(decay, tuple | list) and len(decay) == 2:
+        return ring(*decay)
+    if decay is not None and (isinstance(decay, type) or not callable(decay)):
+        raise InputError("decay", repr(decay), "a pair (low, high), or a function (key, shape, dtype) -> decays")
+    return ring() if decay is None else decay

@@ -24,12 +24,12 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
+from jrnn.cells._gated import decay_for
 from jrnn.cells._numbers import check_number
-from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, decay_for, drawn, named, weight_blocks
+from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, drawn, named, weight_blocks
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.linear import advance
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
-
 
 RANGE = (0.9, 0.999)
 

@@ -22,8 +22,9 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
+from jrnn.cells._gated import decay_for
 from jrnn.cells._numbers import check_number
-from jrnn.cells.initializers import WEIGHTS, decay_for, drawn, gaussian, named, weight_blocks
+from jrnn.cells.initializers import WEIGHTS, drawn, gaussian, named, weight_blocks
 from jrnn.kernels import GatedKernel, gated_kernel
 from jrnn.kernels.recurrences.dense import matmul
 from jrnn.types import Array, Params, Shape, wide_dtype
@@ -133,13 +134,12 @@ def lru(
     w_out: Any = "gaussian",
     dtype: Any = None,
 ) -> LRU:
-    """The linear recurrent unit (Orvieto et al. 2023, arXiv:2303.06349): h' = lam h + gamma (x B), complex, elementwise.
+    """The linear recurrent unit (Orvieto et al. 2023, arXiv:2303.06349): h' = lam h + gamma x B of complex numbers.
 
-    lam = exp(-exp(nu) + i exp(theta)), gamma = exp(the parameter gamma); y = Re(h C) + x D. J_t is constant: each unit
-    is turned by its phase and multiplied by |lam|, so that what arrives from L steps back is known before training,
-    |lam|^L a unit. It is linear in its inputs: it remembers well and selects nothing, so put nonlinear layers around it.
-
-    gamma starts at sqrt(1 - |lam|^2), which keeps the variance of h whatever |lam| is.
+    Elementwise, with lam = exp(-exp(nu) + i exp(theta)), and gamma the exponential of its parameter; y = Re(h C) + x D.
+    J_t is constant: each unit is turned by its phase and multiplied by |lam|, so that what arrives from L steps back is
+    known before training, |lam|^L a unit. It is linear in its inputs: it remembers well and selects nothing, so put
+    nonlinear layers around it. gamma starts at sqrt(1 - |lam|^2), which keeps the variance of h whatever |lam| is.
 
     Parameters: nu, theta, gamma [H]; w_in [F, 2H], the real and imaginary parts of B side by side; w_out [2H, K], those
     of C, one below the other; skip [F, K], D. State: `LRUState(re, im)`, N = 2H. Output: y_t [K].
@@ -153,8 +153,8 @@ def lru(
       w_in, w_out: initialisers of each part of B and C, by name or function (`jrnn.initializers`).
       dtype: of the parameters; the state follows it (16-bit: sums in float32). None is JAX's default.
     Raises:
-      InputError: hidden or outputs is no positive integer, t_max is not above 2 or stands beside a decay, max_phase is no
-        positive number, or an initialiser or the dtype is unknown.
+      InputError: hidden or outputs is no positive integer, t_max is not above 2 or stands beside a decay, max_phase is
+        no positive number, or an initialiser or the dtype is unknown.
     """
     size = check_size("hidden", hidden)
     phase = check_number("max_phase", max_phase, lambda p: 0 < p < math.inf, "a positive number of radians a step")

@@ -36,7 +36,7 @@ class MinGRU(GatedCell):
     def terms(self, params: Params, x: Any, like: Array) -> tuple[Array, Array]:
         return terms(self.candidate, from_input(params, x, like))
 
-    project = None  # its kernel has the products and the gates in it
+    project = None  # pyright: ignore[reportAssignmentType] - its kernel has the products and the gates in it
 
     def kernel(self, params: Params) -> InputKernel:
         kind = "min_gru" if self.candidate == "identity" else f"min_gru_{self.candidate}"
@@ -44,8 +44,10 @@ class MinGRU(GatedCell):
 
     def input_slopes(self, params: Params, h: Array, x: Any) -> Array:
         """z (1-z) (g - h) W_z + z g' W_n."""
-        of_z, of_n = slopes(self.candidate, *jnp.split(from_input(params, x, h), 2, axis=-1), h)
-        return sum(map(spread, (of_z, of_n), jnp.split(params["w_in"], 2, axis=1)))
+        z, n = jnp.split(from_input(params, x, h), 2, axis=-1)
+        of_z, of_n = slopes(self.candidate, z, n, h)
+        w_z, w_n = jnp.split(params["w_in"], 2, axis=1)
+        return spread(of_z, w_z) + spread(of_n, w_n)
 
 
 def min_gru(

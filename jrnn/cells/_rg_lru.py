@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from jrnn.cells._base import check_dtype, check_params, check_size, from_input, input_params, spread, static_cell
 from jrnn.cells._gate_names import Gates
-from jrnn.cells._gated import GatedCell
-from jrnn.cells.initializers import BIASES, WEIGHTS, decay_for, drawn, named
+from jrnn.cells._gated import GatedCell, decay_for
+from jrnn.cells.initializers import BIASES, WEIGHTS, drawn, named
 from jrnn.types import Array, Params, wide_dtype
 
 POWER = 8.0
@@ -75,9 +75,7 @@ class RGLRU(GatedCell):
         a, root = jnp.exp(log_a), bounded_sqrt(-jnp.expm1(2 * log_a))
         of_a = h - i * n * 2 * a * root_slope(root)
         return (
-            spread(-of_a * a * rate * r * (1 - r), of_r)
-            + spread(root * i * (1 - i) * n, of_i)
-            + spread(root * i, of_n)
+            spread(-of_a * a * rate * r * (1 - r), of_r) + spread(root * i * (1 - i) * n, of_i) + spread(root * i, of_n)
         )
 
 

@@ -157,8 +157,10 @@ class constant:  # noqa: N801
 
 @dataclass(frozen=True)
 class ring:  # noqa: N801
-    """Decays d from `low` to `high` with d^2 uniform: complex numbers of these moduli fill a ring evenly (Orvieto et al.
-    2023). What is left after L steps, E d^(2L) = (high^(2L+2) - low^(2L+2)) / ((L+1) (high^2 - low^2))."""
+    """Decays d from `low` to `high`, d^2 uniform: complex numbers of these moduli fill a ring (Orvieto et al. 2023).
+
+    What is left after L steps: E d^(2L) = (high^(2L+2) - low^(2L+2)) / ((L+1) (high^2 - low^2)).
+    """
 
     low: float = 0.9
     high: float = 0.999
@@ -218,19 +220,6 @@ def named(argument: str, init: Any, table: dict[str, Any]) -> Any:
     if isinstance(init, str) or not (callable(init) or (table is BIASES and hasattr(init, "for_gates"))):
         raise InputError(argument, repr(init), need)
     return init
-
-
-def decay_for(t_max: float | None, decay: Any, power: float = 1.0) -> Any:
-    """What draws the decays: `time_constant(t_max)`, or a ring from a pair, or what is given; InputError for two."""
-    if t_max is not None and decay is not None:
-        raise InputError("t_max", f"{t_max!r} beside decay={decay!r}", "one of the two: t_max draws the decays")
-    if t_max is not None:
-        return time_constant(t_max, power)
-    if isinstance(decay, tuple | list) and len(decay) == 2:
-        return ring(*decay)
-    if decay is not None and (isinstance(decay, type) or not callable(decay)):
-        raise InputError("decay", repr(decay), "a pair (low, high), or a function (key, shape, dtype) -> decays")
-    return ring() if decay is None else decay
 
 
 def weight_blocks(init: Any, key: Array, shape: Shape, gates: int, dtype: Any) -> Array:

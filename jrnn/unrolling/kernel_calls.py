@@ -19,7 +19,6 @@ from jrnn.unrolling.schedule import schedule_of, select, zero_unless
 from jrnn.unrolling.states import check_step, start_and_reset
 from jrnn.unrolling.taps import assemble, split_tap, subtract_zero_tap
 
-
 CACHED = 2**17  # numbers of the states of a segment; its inputs are two or four times as many
 
 
@@ -88,8 +87,10 @@ def projects(cell: Any) -> bool:
 
 
 def kernel_inputs(cell: Any, params: Params, xs: Inputs, batch_shape: Shape, valid: Array | None = None) -> Inputs:
-    """What the cell's kernel reads; `batch_shape` is that of xs with time. Padding may hold NaN, and 0 * NaN would reach
-    the gradient of a product."""
+    """What the cell's kernel reads; `batch_shape` is that of xs, time included.
+
+    Padding is shown as zeros, as to a step: it may hold NaN, and 0 * NaN would reach the gradient of a product.
+    """
     if not projects(cell):
         return xs
     if xs is None:
@@ -104,7 +105,9 @@ def segment_for(cell: Any, options: Options, implementation: str, state: State) 
     if options.segment is not None or implementation == CELL_SCAN or not projects(cell):
         return options.segment
     rows = size_of(options.batch_shape)
-    if not IMPLEMENTATIONS[implementation].opaque_to_xla or not isinstance(rows, int):  # a symbol in an exported program
+    if not IMPLEMENTATIONS[implementation].opaque_to_xla or not isinstance(
+        rows, int
+    ):  # a symbol in an exported program
         return None
     numbers = sum(leaf.size for leaf in jax.tree.leaves(state))
     size = max(1, CACHED // max(numbers, 1))

@@ -79,9 +79,7 @@ CANDIDATES = {"identity": lambda v: v, "tanh": math.tanh, "positive": lambda v: 
 def from_input(params, x, size, j):
     """x W + b of unit j, block by block."""
     count = np.shape(params["bias"])[0] // size
-    return [
-        weighted(gate(params["w_in"], k, size), x, j) + gate(params["bias"], k, size)[j] for k in range(count)
-    ]
+    return [weighted(gate(params["w_in"], k, size), x, j) + gate(params["bias"], k, size)[j] for k in range(count)]
 
 
 def min_gru(params, h, x, candidate):

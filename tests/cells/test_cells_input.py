@@ -78,7 +78,9 @@ def test_t_max_beside_what_it_draws():
             make(3, t_max=9, decay=(0.5, 0.9))
 
 
-@pytest.mark.parametrize("decay", [0.9, (0.9,), (0.9, 0.5), (0.5, 1.0), (0, 0.9), "ring", jrnn.initializers.ring], ids=short)
+@pytest.mark.parametrize(
+    "decay", [0.9, (0.9,), (0.9, 0.5), (0.5, 1.0), (0, 0.9), "ring", jrnn.initializers.ring], ids=short
+)
 @pytest.mark.parametrize("make", [jrnn.rg_lru, jrnn.lru])
 def test_decay_of_the_ring(make, decay):
     with pytest.raises(jrnn.InputError, match="^(decay|low|high): got "):

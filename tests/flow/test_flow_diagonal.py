@@ -1,4 +1,4 @@
-"""The credit map of cells with diagonal Jacobians, by products of their diagonals, against the way that differentiates."""
+"""The credit map of cells with diagonal Jacobians, by products of them, against the way that differentiates."""
 
 from functools import partial
 

@@ -41,4 +41,6 @@ def test_the_numbers_of_recurrences():
     (body,) = re.findall(r"enum class Kind : int64_t {(.*?)}", text, re.S)
     theirs = {name.lower(): int(number) for name, number in re.findall(r"k(\w+) = (\d+)", body)}
     ours = {name: each.native for name, each in RECURRENCES.items() if each.native is not None}
-    assert {name.replace("gru_reset_before", "grubefore").replace("_", ""): number for name, number in ours.items()} == theirs
+    assert {
+        name.replace("gru_reset_before", "grubefore").replace("_", ""): number for name, number in ours.items()
+    } == theirs

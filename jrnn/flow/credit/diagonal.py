@@ -1,10 +1,10 @@
 """The credit map of a cell whose Jacobians are diagonal, by products of their diagonals: no step is differentiated.
 
 With a_j the diagonal of J_j and d_t what output t pulls on h_t, part(t, k) = a_{k+1} ... a_t d_t (conj(a) of complex
-numbers). States lie in blocks. Where t lies beyond the block of k, the product splits at that block's end: V_k from k on
+numbers). States lie in blocks. Where t lies beyond the block of k, the product splits at that block's end: V_k from k
 to the end, times Q_t from there to t with d_t. A block's ||part(t, k)||^2 = sum over units of Q_t^2 V_k^2 is then one
-matrix product for all t and k. Within a block the way goes lag by lag. Nothing is divided by, so that resets (a = 0) are
-exact. Where the unit of the largest Q is not that of the largest V, what is below 1e-19 of their product is 0 in float32.
+matrix product for all t and k. Within a block the way goes lag by lag. Nothing is divided by, so that resets (a = 0)
+are exact. Each Q_t and V_k is scaled to 1; where no unit is large in both, less than 1e-19 is 0 in float32.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def diagonal_credit(run: Run, steps: Steps, outputs: Array | None) -> tuple[Stat
     Args:
       outputs: the steps [R] of the outputs to follow, or None for all.
     """
-    count, lead = len(steps.time), len(run.batch_shape)
+    count = len(steps.time)
     at = jnp.arange(count, dtype=jnp.int32) if outputs is None else outputs
     pulls = seeds(run, jax.tree.map(lambda a: a[at], steps)).here
     leaves, tree = jax.tree.flatten(pulls)
@@ -77,15 +77,13 @@ def diagonal_credit(run: Run, steps: Steps, outputs: Array | None) -> tuple[Stat
         total = total + within(blocks, rows.pulls)
     sizes = [batch_last(size[:, :, : count + 1], 2) for size in sizes]
     total = [batch_last(part[:, : count + 1], 1) for part in parts_of(total)]
-    assert sizes[0].ndim == lead + 2
     return tree.unflatten(sizes), tree.unflatten(total)
 
 
 def factor(run: Run, now: Steps, entering: State) -> Array:
-    """What dL/dh_t is multiplied by on its way to h_{t-1}: conj(a), 1 where nothing happens, 0 behind a reset or cut."""
-    params, restart = run.whole(run.params), run.begin(run.params)[1]
-    step = entered(run, now, run.params, entering, restart)
-    a = jnp.conj(run.cell.factors(params, step.state, step.x))
+    """What multiplies dL/dh_t on its way to h_{t-1}: conj(a), 1 where nothing happens, 0 behind a reset or cut."""
+    step = entered(run, now, run.params, entering, run.begin(run.params)[1])
+    a = jnp.conj(run.cell.factors(step.params, step.state, step.x))
     a = hold(step.valid, a, jnp.ones_like(a))
     for ends in (now.schedule.resets, now.schedule.cuts):
         a = a if ends is None else zero_unless(~ends, a)
@@ -134,7 +132,7 @@ def near(blocks: Blocks, rows: Rows) -> tuple[Array, ...]:
 
 
 def far(blocks: Blocks, rows: Rows, own: tuple[Array, ...]) -> tuple[list[Array], Array]:
-    """(||part(t, k)|| for all k [b, R, blocks SIZE] of each leaf, `own` in t's own block; the sum of the parts beyond)."""
+    """(||part(t, k)|| of each leaf, [b, R, blocks SIZE], `own` in t's own block; the sum of the parts beyond it)."""
     entering = rows.pulls * blocks.onto[:, rows.block, rows.place]
 
     def one_block(Q: Array, block: tuple) -> tuple[Array, tuple]:

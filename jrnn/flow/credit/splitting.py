@@ -30,6 +30,7 @@ from jrnn.unrolling.checks import check_causal, check_count, check_switch
 from jrnn.unrolling.schedule import zero_unless
 from jrnn.unrolling.states import state_shapes
 
+LAG_FIELDS = ("lag_norms", "lag_errors", "lag_cosines", "lag_shares", "lag_gradients")
 MAX_PAIRS = 2**22  # (output, state, sequence) triples followed by default
 CHUNK_ELEMENTS = 2**25  # of the largest array that is kept by default
 
@@ -171,8 +172,7 @@ def compute_fields(
     width = len(steps.time) + 1 if times is None else len(times) // (2 if sampled else 1)
     if has_factors(cell) and len(steps.time) and not (by_lag or keep_parts):
         sizes, D_sum = diagonal_credit(lag_run, steps, layout.rows)
-        found, G_sum, D_sum = {}, None, D_sum if times is None else None
-        by_state = jax.tree.map(layout.placed, sizes)
+        found, G_sum, D_sum = {"by_output": sizes}, [], D_sum if times is None else None
     elif width == 1 and times is None:  # no steps: what there is passes through the initial state
         D_sum, G_sum = None, gradient
         found = jax.tree.map(lambda a: a[None], account(jax.tree.map(jnp.zeros_like, states), gradient))
@@ -180,24 +180,17 @@ def compute_fields(
         found, (D_sum, G_sum) = in_halves(lambda rows: follow(lag_run, steps, rows, account), layout.rows)
     else:
         found, (D_sum, G_sum) = follow(lag_run, steps, layout.rows, account)
-    if "sizes" in found:
+    if "by_output" in found:
+        by_state = jax.tree.map(layout.placed, found["by_output"])
+    else:
         by_state = jax.tree.map(layout.by_output, found["sizes"])
     weight = jnp.ones_like(one) if weight is None else weight.astype(one.dtype)
     credit = norm(jnp.stack(jnp.broadcast_arrays(*jax.tree.leaves(by_state)), axis=-1))
-    lags, error = dict.fromkeys(("lag_norms", "lag_errors", "lag_cosines", "lag_shares", "lag_gradients")), jnp.zeros_like(one)
+    lags: dict[str, Any] = dict.fromkeys(LAG_FIELDS)
+    error = jnp.zeros_like(one)
     if by_lag:
-        norms, along = weight * found["norm"], weight * found["along"]
-        gap = norm_of([weight * widened(total) - widened(g) for total, g in zip(G_sum, gradient, strict=True)])
-        error = share_of(gap, jnp.sum(norms))
-        lags = {
-            "lag_norms": norms,
-            "lag_errors": weight * found["error"],
-            "lag_cosines": jnp.clip(share_of(along, norms), -1, 1),
-            "lag_shares": along / one,
-            "lag_gradients": whole([(weight * widened(G)).astype(G.dtype) for G in found["G"]], None)
-            if keep_lags
-            else None,
-        }
+        lags, error = fields_by_lag(found, weight, one, G_sum, gradient)
+        lags["lag_gradients"] = whole(lags["lag_gradients"], None) if keep_lags else None
     delta = ravel_state(delta, axes)
     if D_sum is not None:
         gaps = norm(layout.by_state(ravel_state(D_sum, axes)) - widened(delta))
@@ -214,6 +207,16 @@ def compute_fields(
         "reverse": jnp.asarray(layout.reverse),
         "parts": layout.by_output(found["parts"]) if keep_parts else None,
     }
+
+
+def fields_by_lag(found: dict, weight: Array, one: Array, G_sum: list, gradient: list) -> tuple[dict[str, Any], Array]:
+    """(the fields of `LAG_FIELDS`, how far the sum of all G_tau is from the gradient)."""
+    norms, along = weight * found["norm"], weight * found["along"]
+    gap = norm_of([weight * widened(total) - widened(g) for total, g in zip(G_sum, gradient, strict=True)])
+    kept = [(weight * widened(G)).astype(G.dtype) for G in found.get("G", ())]
+    cosines = jnp.clip(share_of(along, norms), -1, 1)
+    values = norms, weight * found["error"], cosines, along / one, kept
+    return dict(zip(LAG_FIELDS, values, strict=True)), share_of(gap, jnp.sum(norms))
 
 
 def segments_of(steps: Steps, shape: tuple[int, ...]) -> Array:

@@ -67,9 +67,7 @@ class Associative:
         return map_groups(body, scan, (operands, events, saved._replace(gates=None), cotangents))
 
 
-def forward_group(
-    scan: Scan, all_states: bool, reverse: bool, operands: Operands, events: Events
-) -> RecurrenceResult:
+def forward_group(scan: Scan, all_states: bool, reverse: bool, operands: Operands, events: Events) -> RecurrenceResult:
     """One group: arrays without the leading axis."""
     recurrence: Any = scan.recurrence
     dtype, start, restart = operands.dtype, number(operands.start), number(operands.restart or operands.start)

@@ -1,7 +1,7 @@
-"""The gated linear recurrence, h' = a h + b elementwise, whose a_t and b_t are its inputs: real, or complex in two parts.
+"""The gated linear recurrence, h' = a h + b elementwise, whose a_t and b_t are its inputs: real or complex numbers.
 
-It has no products and no weights. What makes a and b of a cell's inputs stands outside the loop, over all steps at once.
-With delta = dL/dh': dL/da = delta h, dL/db = delta, dL/dh = a delta; of complex numbers conj(h) delta and conj(a) delta.
+It has no products and no weights. What makes a and b of a cell's inputs stands outside the loop, for all steps at once.
+With delta = dL/dh': dL/da = delta h, dL/db = delta, dL/dh = a delta; of complex numbers conj(h) delta, conj(a) delta.
 """
 
 from __future__ import annotations
