@@ -14,10 +14,12 @@ from jrnn.cells import Bidirectional as Bidirectional
 from jrnn.cells import BidirectionalState as BidirectionalState
 from jrnn.cells import CoRNNState as CoRNNState
 from jrnn.cells import ElmanState as ElmanState
+from jrnn.cells import GatedState as GatedState
 from jrnn.cells import GRUState as GRUState
 from jrnn.cells import IndRNNState as IndRNNState
 from jrnn.cells import LEMState as LEMState
 from jrnn.cells import LinearState as LinearState
+from jrnn.cells import LRUState as LRUState
 from jrnn.cells import LSTMState as LSTMState
 from jrnn.cells import UnICORNNState as UnICORNNState
 from jrnn.cells import antisymmetric as antisymmetric
@@ -35,10 +37,14 @@ from jrnn.cells import leaky as leaky
 from jrnn.cells import learnable_initial_state as learnable_initial_state
 from jrnn.cells import lem as lem
 from jrnn.cells import linear as linear
+from jrnn.cells import lru as lru
 from jrnn.cells import lstm as lstm
+from jrnn.cells import min_gru as min_gru
+from jrnn.cells import min_lstm as min_lstm
 from jrnn.cells import orthogonal_map as orthogonal_map
 from jrnn.cells import output_size as output_size
 from jrnn.cells import residual as residual
+from jrnn.cells import rg_lru as rg_lru
 from jrnn.cells import stack as stack
 from jrnn.cells import unicornn as unicornn
 from jrnn.cells import zoneout as zoneout

@@ -11,6 +11,11 @@ transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
     gru      r, z, n     b_ih + b_hh; n: b_ih      bias_rec [H] = n's b_hh, only with reset_after
     refined  i, f, g, o, refine and r, z, refine, n: `lstm` and `gru` with refine=True
     linear   h           b                         w_rec is the diagonal, [H]
+    min_gru  z, n        b                         no w_rec, as the gates of these three read x alone
+    min_lstm f, i, n     b
+    rg_lru   i, n, r     b                         decay [H]
+
+`lru` has w_in [F, 2H] and w_out [2H, K] (real and imaginary parts), nu, theta, gamma [H] and skip [F, K].
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
 "bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual`, `dropout`, `clip_state_gradient`,
@@ -53,6 +58,7 @@ from jrnn.cells._functions import StepCell as StepCell
 from jrnn.cells._functions import from_functions as from_functions
 from jrnn.cells._functions import from_step as from_step
 from jrnn.cells._gate_names import Gates as Gates
+from jrnn.cells._gated import GatedState as GatedState
 from jrnn.cells._gated_states import GRUState as GRUState
 from jrnn.cells._gated_states import LSTMState as LSTMState
 from jrnn.cells._gates import bare_cells as bare_cells
@@ -74,8 +80,15 @@ from jrnn.cells._lem import lem as lem
 from jrnn.cells._linear import Linear as Linear
 from jrnn.cells._linear import LinearState as LinearState
 from jrnn.cells._linear import linear as linear
+from jrnn.cells._lru import LRU as LRU
+from jrnn.cells._lru import LRUState as LRUState
+from jrnn.cells._lru import lru as lru
 from jrnn.cells._lstm import LSTM as LSTM
 from jrnn.cells._lstm import lstm as lstm
+from jrnn.cells._min_gru import MinGRU as MinGRU
+from jrnn.cells._min_gru import min_gru as min_gru
+from jrnn.cells._min_lstm import MinLSTM as MinLSTM
+from jrnn.cells._min_lstm import min_lstm as min_lstm
 from jrnn.cells._numbers import check_number as check_number
 from jrnn.cells._orthogonal import OrthogonalMap as OrthogonalMap
 from jrnn.cells._orthogonal import orthogonal_map as orthogonal_map
@@ -83,6 +96,8 @@ from jrnn.cells._programs import jit_by_cell as jit_by_cell
 from jrnn.cells._programs import program_of as program_of
 from jrnn.cells._refined import RefinedGRU as RefinedGRU
 from jrnn.cells._refined import RefinedLSTM as RefinedLSTM
+from jrnn.cells._rg_lru import RGLRU as RGLRU
+from jrnn.cells._rg_lru import rg_lru as rg_lru
 from jrnn.cells._stack import Stack as Stack
 from jrnn.cells._stack import stack as stack
 from jrnn.cells._unicornn import UnICORNN as UnICORNN

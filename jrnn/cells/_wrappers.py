@@ -61,6 +61,12 @@ class Wrapper(Replaceable):
     def lacks_kernel(self) -> str | None:
         return getattr(self.cell, "lacks_kernel", None)
 
+    @property
+    def project(self) -> Any:
+        """What the inner cell's kernel reads in place of x; None where it reads x."""
+        project = getattr(self.cell, "project", None)
+        return project and (lambda params, x: project(self.inner(params), x))
+
     def inner_kernel(self, params: Params) -> Weights | None:
         kernel = getattr(self.cell, "kernel", None)
         return kernel and kernel(self.inner(params))

@@ -172,6 +172,44 @@ class constant:  # noqa: N801
         return jnp.full(shape, self.value, dtype)
 
 
+@dataclass(frozen=True)
+class ring:  # noqa: N801
+    """Decays d from `low` to `high`, d^2 uniform: complex numbers of these moduli fill a ring (Orvieto et al. 2023).
+
+    What is left after L steps: E d^(2L) = (high^(2L+2) - low^(2L+2)) / ((L+1) (high^2 - low^2)).
+    """
+
+    low: float = 0.9
+    high: float = 0.999
+
+    def __post_init__(self):
+        settle(self, "low", lambda d: 0 < d < 1, "a decay between 0 and 1")
+        settle(self, "high", lambda d: self.low <= d < 1, "a decay below 1 and at least `low`")
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        square = jax.random.uniform(key, shape, wide_dtype(dtype), self.low**2, self.high**2)
+        return jnp.sqrt(square).astype(dtype)
+
+
+@dataclass(frozen=True)
+class time_constant:  # noqa: N801
+    """Decays d = a^power, a = u / (1 + u), u ~ U[1, t_max - 1]: time constants 1 / (1 - a) = 1 + u up to t_max.
+
+    The law of `chrono`, for decays that are no gates: there sigmoid(b_f) = a.
+    """
+
+    t_max: float
+    power: float = 1.0
+
+    def __post_init__(self):
+        settle(self, "t_max", lambda t: 2 < t < math.inf, "a longest time scale above 2 steps")
+        settle(self, "power", lambda p: 0 < p < math.inf, "a number above 0")
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        u = jax.random.uniform(key, shape, wide_dtype(dtype), 1.0, self.t_max - 1.0)
+        return ((u / (1 + u)) ** self.power).astype(dtype)
+
+
 WEIGHTS: dict[str, Initializer] = {
     "orthogonal": orthogonal(),
     "identity": identity(),

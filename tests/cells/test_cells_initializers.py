@@ -286,3 +286,47 @@ def test_what_a_function_gives_is_checked():
 def test_chrono_needs_a_time_scale(t_max):
     with pytest.raises(jrnn.InputError, match="^t_max: got .*need a longest time scale above 2 steps"):
         initializers.chrono(t_max)
+
+
+def test_what_a_ring_leaves():
+    """E d^(2L) of 65,536 units: (high^(2L+2) - low^(2L+2)) / ((L+1) (high^2 - low^2)), .01770 at L = 200."""
+    low, high = 0.9, 0.999
+    square = np.asarray(initializers.ring()(KEY, (65_536,), jnp.float64)) ** 2
+    assert_uniform(square, low**2, high**2)
+    for lag in (1, 20, 200):
+        law = (high ** (2 * lag + 2) - low ** (2 * lag + 2)) / ((lag + 1) * (high**2 - low**2))
+        np.testing.assert_allclose(np.mean(square**lag), law, atol=1.5e-3)
+    np.testing.assert_allclose(law, 0.01770, atol=5e-6)
+
+
+def test_lru_starts_on_the_ring():
+    """Moduli, phases and the normaliser, from the parameters as the step reads them."""
+    cell = jrnn.lru(4096, outputs=1, max_phase=0.5)
+    params = jax.tree.map(np.asarray, cell.init(KEY, 1))
+    size = np.exp(-np.exp(params["nu"]))
+    assert_uniform(size**2, 0.9**2, 0.999**2)
+    assert_uniform(np.exp(params["theta"]), 0, 0.5)
+    np.testing.assert_allclose(np.exp(2 * params["gamma"]), 1 - size**2, rtol=1e-10)
+    np.testing.assert_allclose(params["w_in"].std(), 0.5**0.5, rtol=5 / np.sqrt(2 * 8192))
+
+
+def time_constants(cell):
+    """Of every unit where x is zero."""
+    params = cell.init(KEY, 2)
+    state = cell.initial_state(params, ())
+    return 1 / (1 - np.abs(np.asarray(cell.factors(params, state, jnp.zeros(2)))))
+
+
+@pytest.mark.parametrize("name", ["min_gru", "min_lstm", "rg_lru", "lru", "linear"])
+def test_t_max_fills_the_time_constants(name):
+    """1 / (1 - a) = 1 + u, u ~ U[1, t_max - 1], and the law of chrono: mean of a^L at L = t_max near .1490."""
+    options = {"outputs": 1} if name == "lru" else {}
+    found = time_constants(getattr(jrnn, name)(4096, t_max=200, **options))
+    assert_uniform(found, 2, 200)
+    np.testing.assert_allclose(np.mean((1 - 1 / found) ** 200), 0.1490, atol=6e-3)
+
+
+def test_rg_lru_starts_with_a_power_of_the_ring():
+    """a = d^(8 r), r = 1/2: its half-lives at the start are a quarter of the ring's."""
+    kept = 1 - 1 / time_constants(jrnn.rg_lru(4096))
+    assert_uniform(kept**0.5, 0.9**2, 0.999**2)

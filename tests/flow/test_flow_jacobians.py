@@ -250,8 +250,13 @@ CLOSED = [
     jrnn.indrnn(3, t_max=5),
     jrnn.leaky(jrnn.lstm(3), 9),
     jrnn.elman(4, "modrelu", w_rec=jrnn.orthogonal_map()),
+    *(jrnn.min_gru(3, candidate=candidate) for candidate in ("identity", "tanh", "positive")),
+    jrnn.min_lstm(3, candidate="tanh"),
+    jrnn.rg_lru(3),
+    jrnn.lru(3),
     jrnn.stack(jrnn.lstm(2), jrnn.gru(3), jrnn.elman(2)),
     jrnn.stack(jrnn.gru(2, reset_after=False), jrnn.linear(3), jrnn.lstm(2)),
+    jrnn.stack(jrnn.min_gru(2), jrnn.rg_lru(3)),
 ]
 
 

@@ -50,7 +50,8 @@ def everyone(case, dtype, specs, keep=True):
     """((results, gradients) of each implementation), those of the spec on the same operands in each of some dtypes."""
     operands, events, cotangents = given(case, dtype)
     each = [program(case, name, keep)(operands, events, cotangents) for name in able(case.kind)]
-    return each, *(program(case, "spec")(cast(operands, d), events, cast(cotangents, d)) for d in specs)
+    own = {d: (operands, cotangents) if d == dtype else cast((operands, cotangents), d) for d in specs}
+    return each, *(program(case, "spec")(own[d][0], events, own[d][1]) for d in specs)
 
 
 def given(case, dtype):
@@ -91,7 +92,8 @@ def test_bfloat16(case):
     """
     each, *specs = everyone(case, jnp.bfloat16, [jnp.bfloat16, jnp.float32], case.units % 2 == 0)  # of either kind many
     for found in each:
-        assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(found))
+        assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(found[0]))
+        assert jax.tree.map(jnp.result_type, found[1]) == jax.tree.map(jnp.result_type, make(case, jnp.bfloat16)[0])
         (outcome, grads), (wanted, right), (_, exact) = (
             jax.tree.map(lambda a: np.asarray(a, np.float64), each) for each in (found, *specs)
         )

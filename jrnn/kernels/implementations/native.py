@@ -141,7 +141,7 @@ class Native:
         }
         groups, own = len(scan.reverse), named(operands, events)  # a tap of zeros has a gradient, too
         types = {
-            f"d_{name}": ((groups, *array.shape[1:]), operands.dtype)
+            f"d_{name}": ((groups, *array.shape[1:]), array.dtype)
             for name, array in own.items()
             if needed.get(name) and array is not None
         }

@@ -52,7 +52,7 @@ struct Backward : Rows<C, S> {
       *each = Scratch<T>(rows * wide, T(0));
     each_product<C>([&](auto part, int i) {
       work.of_in[i] = Scratch<T>((f + 1) * part.kWeights * wide, T(0));
-      work.of_rec[i] = Scratch<T>((h + 1) * part.kWeights * wide, T(0));
+      if (C::kRecurrent) work.of_rec[i] = Scratch<T>((h + 1) * part.kWeights * wide, T(0));
     });
     if (kLeaks<C>) work.of_leak = Scratch<T>(wide, T(0));
     for (int64_t r = 0; r < rows; ++r) {
@@ -94,7 +94,7 @@ struct Backward : Rows<C, S> {
 
   // Finds what follows from dz of all steps of a chunk.
   void conclude(const Workspace& work, const Chunk& chunk) const {
-    if (p.d_w_rec) accumulate(work, chunk);
+    if (p.d_bias) accumulate(work, chunk);
     if (p.d_xs) inputs_back(chunk);
   }
 
@@ -202,7 +202,7 @@ struct Backward : Rows<C, S> {
         if (happens(t, r)) reset_back(work, chunk, t, r, unit, m + r, v);
       });
     }
-    back(chunk, work.sums, 0, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
+    if (C::kRecurrent) back(chunk, work.sums, 0, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
       T* to = work.skip_delta + r * wide + unit;
       if (happens(t, r)) store(to, load(to) + v);
     });
@@ -288,7 +288,7 @@ struct Backward : Rows<C, S> {
           multiply_rows<O>(count, Part::kWeights * vectors, sums, line, left, dz + offset * width * D, lines * D);
         };
         add(Part::kInput, 0, f + 1, work.of_in[i]);
-        add(Part::kState, states(chunk, i) - chunk.columns, h + 1, work.of_rec[i]);
+        if (C::kRecurrent) add(Part::kState, states(chunk, i) - chunk.columns, h + 1, work.of_rec[i]);
       });
     });
   }

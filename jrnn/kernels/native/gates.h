@@ -1,4 +1,4 @@
-// The gates of each cell from their sums, and their slopes.
+// The gates of each cell from their sums, and their slopes. Of MinGru the slopes themselves are kept.
 #pragma once
 #include "panels.h"
 
@@ -35,6 +35,19 @@ JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* 
             candidate = tanh<T>(load(z) + reset * inner);
     keep(0, reset), keep(1, update), keep(2, candidate), keep(3, inner);
     return (T(1) - update) * candidate + update * before;
+  } else if constexpr (std::is_same_v<Part, MinGru>) {
+    const V update = load(z), stay = sigmoid<T>(-update), take = sigmoid<T>(update);  // both keep all digits
+    V candidate = load(z + width), steep = take;  // take times the candidate's slope
+    if (kind == Kind::kMinGruTanh) {
+      candidate = tanh<T>(candidate), steep = take * (T(1) - candidate * candidate);
+    } else if (kind == Kind::kMinGruPositive) {
+      const V low = sigmoid<T>(candidate);
+      steep = candidate >= T(0) ? take : take * low * (T(1) - low);
+      candidate = candidate >= T(0) ? candidate + T(0.5) : low;
+    }
+    const V after = stay * before + take * candidate;
+    keep(0, stay), keep(1, take * stay * (candidate - before)), keep(2, steep);
+    return after;
   } else {
     V value = load(z);
     if (kind == Kind::kTanh) value = tanh<T>(value);
@@ -75,6 +88,9 @@ JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V bef
     store(dn, first<T>(dh * (T(1) - update) * (T(1) - candidate * candidate), n));
     put(1, dh * (before - candidate) * update * (T(1) - update));
     return dh * update;
+  } else if constexpr (std::is_same_v<C, MinGru>) {
+    put(0, dh * gate(1)), put(1, dh * gate(2));
+    return dh * gate(0);
   } else {
     const V value = kept ? gate(0) : load(h_now, n);
     V held{};
