@@ -16,6 +16,7 @@ import numpy as np
 
 from jrnn import cells, data
 from jrnn.commands.console import complain
+from jrnn.cures.advice import advise
 from jrnn.extras import missing
 from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
 from jrnn.types import InputError, Params, ravel_state
@@ -72,6 +73,7 @@ def report(
         command=shlex.join(["jrnn", *sys.argv[1:]]),
         clipping_proof=proof,
         prescription=prescription,
+        **next_step(args, cell, stages[0]),
     )
     try:
         written = write_report(found, out)
@@ -83,6 +85,30 @@ def report(
     page = next(path for path in written if path.suffix == ".html")
     say(f"\nThe report: {page} (figures and JSON beside it)")
     return 0
+
+
+def next_step(args: Namespace, cell: Any, stage: Stage) -> dict[str, str]:
+    """What to try after a diagnosis, and the command: of the network before it was trained, as reach after training is
+    no score."""
+    if args.command != "diagnose" or stage.flow.lag == 0:
+        return {}
+    advice = advise(cell, stage.flow.judgement)
+    command = ""
+    if args.cell is not None and advice.cures:
+        words = [
+            "jrnn",
+            "prescribe",
+            "--data",
+            args.data or "digits",
+            "--cell",
+            args.cell,
+            "--lag",
+            str(stage.flow.lag),
+        ]
+        given = ("hidden", "layers", "learning_rate", "batch_size", "max_norm", "seed")
+        words += [word for name in given for word in (f"--{name.replace('_', '-')}", f"{getattr(args, name):g}")]
+        command = shlex.join([*words, *[word for cure in args.cure or () for word in ("--cure", cure)]])
+    return {"advice": advice.sentence, "next_command": command}
 
 
 def require_extras(args: Namespace, figures: bool) -> None:

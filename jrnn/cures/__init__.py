@@ -1,5 +1,8 @@
 """FIX: what mends a gradient flow.
 
+A cure is a value that transforms a training problem (`Chrono(200)`, or `cure("chrono:200")`): `fit(cures=[...])`,
+`jrnn.prescribe` and `jrnn train --cure` take it, and several compose. They are made of these functions:
+
 before training     tune_gain, floss, open_gates                    parameters -> parameters
 in the backward pass  scale_gradient, h_detach, clip_state_gradient  cell -> cell; zoneout, in both passes
 beside the loss     omega, lyapunov_penalty, norm_stabilizer,       penalties of `fit`
@@ -20,6 +23,9 @@ from jrnn.cells import (
 )
 from jrnn.cures.activity import activation_penalty, norm_stabilizer, temporal_activation_penalty
 from jrnn.cures.adaptive_clipping import AutoClipState, ZClipState, auto_clip, z_clip
+from jrnn.cures.adaptive_clips import AutoClip, ZClip
+from jrnn.cures.advice import Advice, advise
+from jrnn.cures.backward_rules import Detached, ScaledGradient
 from jrnn.cures.base import Cure, Training, apply_to_cell, apply_to_params, apply_to_training
 from jrnn.cures.catalogue import CURES, cure
 from jrnn.cures.chrono import Chrono
@@ -27,26 +33,47 @@ from jrnn.cures.clipping import ClipState, SkipState, clip_by_global_norm, clip_
 from jrnn.cures.flossing import floss, lyapunov_penalty
 from jrnn.cures.gain import tune_gain
 from jrnn.cures.gate_opening import open_gates
+from jrnn.cures.leaky_units import LeakyUnits
+from jrnn.cures.measured_starts import Flossed, TunedGain
+from jrnn.cures.minimal_gru import MinimalGRU
 from jrnn.cures.norm_keeping import omega
 from jrnn.cures.orthogonal import orthogonal_rates
+from jrnn.cures.orthogonal_cell import OrthogonalMatrix
+from jrnn.cures.penalised import NormStabilizer, Omega
 from jrnn.cures.proving import ClippingProof, clipping_proof
 from jrnn.cures.rate import Rate
+from jrnn.cures.uniform_gates import RefinedGates, UniformGates
 
 __all__ = [
     "CURES",
+    "Advice",
+    "AutoClip",
     "AutoClipState",
     "Chrono",
     "ClipState",
     "ClipStateGradient",
     "ClippingProof",
     "Cure",
+    "Detached",
+    "Flossed",
     "HDetach",
+    "LeakyUnits",
+    "MinimalGRU",
+    "NormStabilizer",
+    "Omega",
+    "OrthogonalMatrix",
     "Rate",
+    "RefinedGates",
     "ScaleGradient",
+    "ScaledGradient",
     "SkipState",
     "Training",
+    "TunedGain",
+    "UniformGates",
+    "ZClip",
     "ZClipState",
     "activation_penalty",
+    "advise",
     "apply_to_cell",
     "apply_to_params",
     "apply_to_training",

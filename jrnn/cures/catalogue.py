@@ -4,13 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 
+from jrnn.cures.adaptive_clips import AutoClip, ZClip
+from jrnn.cures.backward_rules import Detached, ScaledGradient
 from jrnn.cures.base import Cure
 from jrnn.cures.chrono import Chrono
+from jrnn.cures.leaky_units import LeakyUnits
+from jrnn.cures.measured_starts import Flossed, TunedGain
+from jrnn.cures.minimal_gru import MinimalGRU
+from jrnn.cures.orthogonal_cell import OrthogonalMatrix
+from jrnn.cures.penalised import NormStabilizer, Omega
 from jrnn.cures.rate import Rate
+from jrnn.cures.uniform_gates import RefinedGates, UniformGates
 from jrnn.types import InputError
 
-CURES: dict[str, type[Cure]] = {cure.name: cure for cure in (Chrono, Rate)}
-"""By name. A new cure is a file in this folder and its class here."""
+KINDS: tuple[type[Cure], ...] = (
+    Chrono,
+    LeakyUnits,
+    UniformGates,
+    RefinedGates,
+    OrthogonalMatrix,
+    MinimalGRU,
+    TunedGain,
+    Flossed,
+    ScaledGradient,
+    Detached,
+    Omega,
+    NormStabilizer,
+    AutoClip,
+    ZClip,
+    Rate,
+)
+"""A new cure is a file in this folder and its class here."""
+CURES: dict[str, type[Cure]] = {kind.name: kind for kind in KINDS}
+"""By name, as the command line has them."""
 
 
 def cure(text: str) -> Cure:
@@ -21,15 +47,15 @@ def cure(text: str) -> Cure:
     """
     name, *given = str(text).split(":")
     if name not in CURES:
-        raise InputError("cure", repr(text), f"one of {', '.join(map(usage, CURES.values()))}")
+        raise InputError("cure", repr(text), f"one of {', '.join(map(usage, KINDS))}")
     fields = dataclasses.fields(CURES[name])  # type: ignore[arg-type]
     least = sum(field.default is dataclasses.MISSING for field in fields)
-    if not least <= len(given) <= len(fields):
-        raise InputError("cure", repr(text), usage(CURES[name]))
     try:
         settings = [float(number) for number in given]
     except ValueError:
         raise InputError("cure", repr(text), usage(CURES[name])) from None
+    if not least <= len(settings) <= len(fields):
+        raise InputError("cure", repr(text), usage(CURES[name]))
     return CURES[name](*settings)
 
 

@@ -23,6 +23,15 @@ def innermost(cell: Any) -> Iterator[Any]:
         yield cell
 
 
+def around(cell: Any) -> Iterator[Any]:
+    """The cell, and every cell within it: layers, directions, what wrappers hold."""
+    yield cell
+    for name in ("cells", "forward", "backward", "cell"):
+        within = getattr(cell, name, ())
+        for each in within if isinstance(within, tuple) else (within,):
+            yield from around(each)
+
+
 def rebuilt(cell: Any, change: Callable[[Any], Any]) -> Any:
     """The same stacks, directions and wrappers around `change` of each innermost cell."""
     if isinstance(cell, Stack):

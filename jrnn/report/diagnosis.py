@@ -74,6 +74,10 @@ class Diagnosis:
     """What clipping does to the split by lag; None where nothing was trained."""
     prescription: Prescription | None = None
     """What the race of `jrnn prescribe` found; None where there was none."""
+    advice: str = ""
+    """What to try next, in sentences; empty for nothing."""
+    next_command: str = ""
+    """The command that tries it."""
 
 
 def shows_diagnosis(show: Show, stages: int = 0) -> Show:

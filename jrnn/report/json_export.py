@@ -41,6 +41,8 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
             "clipping": asdict(facts) if facts.updates else None,
             "clipping_proof": None if diagnosis.clipping_proof is None else asdict(diagnosis.clipping_proof),
             "history": diagnosis.history,
+            "advice": diagnosis.advice,
+            "next_command": diagnosis.next_command,
             "prescription": None if diagnosis.prescription is None else _prescription(diagnosis.prescription),
         }
     )

@@ -73,8 +73,16 @@ def _verdict(diagnosis: Diagnosis) -> str:
         f'<section class="verdict {tone}" aria-label="Verdict">\n'
         f'<p class="when">{escape(sentence_case(last.name))}</p>\n'
         f'<p class="now">{unbroken(last.flow.sentence)}</p>\n'
-        f"<p>{explained.advice(last.flow)}</p>\n{change}{why}{before}</section>"
+        f"<p>{explained.advice(last.flow)}</p>\n{change}{why}{before}{_next(diagnosis)}</section>"
     )
+
+
+def _next(diagnosis: Diagnosis) -> str:
+    """What to try, and the command."""
+    if not diagnosis.advice:
+        return ""
+    command = f"<pre>{escape(diagnosis.next_command)}</pre>\n" if diagnosis.next_command else ""
+    return f"<h2>What to try</h2>\n<p>{unbroken(diagnosis.advice)}</p>\n{command}"
 
 
 def _keys(diagnosis: Diagnosis) -> str:

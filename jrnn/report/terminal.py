@@ -65,6 +65,10 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
         name = text(f"{sentence_case(stage.name)}: ".ljust(width + 2), style="bold")
         color = COLORS.get(stage.flow.verdict, "red")
         output.print(padding(name.append(stage.flow.sentence, style=color), (0, 0, 1, 0)))
+    if diagnosis.advice:
+        output.print(padding(text(diagnosis.advice), (0, 0, 1, 0)))
+    if diagnosis.next_command:
+        output.print(text(f"{diagnosis.next_command}\n", style="bold"), soft_wrap=True)
     found = diagnosis.prescription
     if found is not None:
         style = {"box": table.box, "pad_edge": False, "highlight": False, "title_justify": "left"}

@@ -121,6 +121,13 @@ class Verdict:
         return f"{head}, {arrives}; {tail}."
 
     @property
+    def advice(self) -> str:
+        """What to try, and what a verdict is not; `jrnn.cures.advise` says it for a cell."""
+        from jrnn.cures.advice import advise  # the cures know the flow, not the other way round
+
+        return advise(None, self).sentence
+
+    @property
     def change(self) -> str:
         """What would make it another verdict."""
         if self.lag == 0 or self.kind == "not finite":
