@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import (
     bfloat16_gain,
+    cures,
     flow_cost,
     gated_linear,
     growth,
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "interop_cost": interop_cost,
     "verdict_stability": verdict_stability,
     "published_spectra": published_spectra,
+    "cures": cures,
 }
 COMPARED = {
     "training_step": training_step,
@@ -101,7 +103,7 @@ def draw(report: dict, path: Path) -> list[Path]:
     if not find_spec("matplotlib"):
         return []
     written = []
-    for name in [name for name in ("training_step", "growth") if name in report]:
+    for name in [name for name in ("training_step", "growth", "cures") if name in report]:
         for title, figure in BENCHMARKS[name].draw(report[name]).items():
             written.append(path.with_name(f"{path.stem}-{title}.png"))
             figure.savefig(written[-1], dpi=160)
