@@ -74,9 +74,12 @@ if _TYPE_CHECKING:
     from jrnn import interop as interop
     from jrnn import report as report
     from jrnn import training as training
+    from jrnn.prescribing import Prescription as Prescription
+    from jrnn.prescribing import prescribe as prescribe
 
 __version__ = _version("jrnn")
 
+_LATER = {"prescribe": "prescribing", "Prescription": "prescribing"}
 _ROOMS = ("cells", "cures", "data", "flow", "initializers", "interop", "kernels", "report", "training")
 
 
@@ -84,10 +87,12 @@ def __getattr__(name: str) -> _Any:
     """The rooms that a first gradient does not need are imported when they are first asked for."""
     if name in _ROOMS:
         return _import_module(f"jrnn.{name}")
+    if name in _LATER:
+        return getattr(_import_module(f"jrnn.{_LATER[name]}"), name)
     raise AttributeError(f"module 'jrnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """The public names and the rooms, without the modules behind them."""
     public = [name for name, value in globals().items() if name[0] != "_" and not isinstance(value, _ModuleType)]
-    return sorted([*public, *_ROOMS, "__version__"])
+    return sorted([*public, *_ROOMS, *_LATER, "__version__"])

@@ -1,4 +1,4 @@
-"""The command line: `jrnn diagnose` and `jrnn train`."""
+"""The command line: `jrnn diagnose`, `jrnn train` and `jrnn prescribe`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     program = f"{top.prog} {args.command}"
     try:
         with one_blas_thread():
-            return commands.diagnose(args, network_of) if args.command == "diagnose" else commands.train(args)
+            if args.command == "diagnose":
+                return commands.diagnose(args, network_of)
+            return commands.prescribe(args) if args.command == "prescribe" else commands.train(args)
     except InputError as error:
         complain(program, spelled(error, args))
         return 2

@@ -11,7 +11,10 @@ from typing import Any
 
 ROOMS = (
     "jrnn",
-    *(f"jrnn.{room}" for room in ("cells", "cells.initializers", "kernels", "flow", "cures", "training", "report")),
+    *(
+        f"jrnn.{room}"
+        for room in ("cells", "cells.initializers", "kernels", "flow", "cures", "training", "prescribing", "report")
+    ),
     *(f"jrnn.{room}" for room in ("data", "interop", "interop.weights", "interop.nnx", "interop.linen")),
 )
 
@@ -42,7 +45,7 @@ def names_of(room: ModuleType) -> list[str]:
     """The names that a room offers: `__all__` where it has one, else what is defined in it or below it."""
     offered = getattr(room, "__all__", None) or [
         name
-        for name, value in vars(room).items()
+        for name, value in ((name, getattr(room, name)) for name in dir(room))
         if not name.startswith("_") and getattr(value, "__module__", "").startswith(room.__name__)
     ]
     return sorted(offered)

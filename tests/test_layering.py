@@ -21,6 +21,7 @@ ORDER = (
     "flow",
     "cures",
     "training",
+    "prescribing",
     "report",
     "commands",
     "cli",

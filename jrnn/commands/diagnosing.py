@@ -13,7 +13,7 @@ from jrnn.commands.folders import output_folder
 from jrnn.commands.measurement import Probe, held_out_sample, measure, measure_inside, prove_clipping
 from jrnn.commands.memory import computing
 from jrnn.commands.output import checked_lag, report, require_extras, say
-from jrnn.commands.running import LESS, build, first_weights, load_data, settings, train_model
+from jrnn.commands.running import LESS, build, cures_of, first_weights, load_data, settings, train_model
 from jrnn.training import Objective, load
 from jrnn.types import InputError
 
@@ -44,15 +44,17 @@ def diagnose(args: Namespace, network_of: Callable[..., Any]) -> int:
     cell, objective = build(args, dataset), Objective.of(dataset)
     with output_folder(args, trains=True) as out, computing(LESS):
         say(f"{dataset.source}\nWriting to {out}.")
-        weights = first_weights(cell, objective, dataset, args)
-        before = measure("before training", 0, cell, weights["cell"], objective, weights["loss"], dataset, lag)
+        cured, weights = first_weights(cell, objective, dataset, args, cures_of(args))
+        before = measure("before training", 0, cured, weights["cell"], objective, weights["loss"], dataset, lag)
         fitted = train_model(args, cell, objective, dataset, out)
         if fitted.interrupted:
             return 130
-        after = measure("after training", fitted.step, cell, fitted.params, objective, fitted.loss_params, dataset, lag)
+        after = measure(
+            "after training", fitted.step, cured, fitted.params, objective, fitted.loss_params, dataset, lag
+        )
         known = settings(args, dataset) | {"steps": fitted.step}
-        proof = prove_clipping(cell, fitted.params, objective, fitted.loss_params, dataset, args.max_norm)
-        return report(args, out, cell, fitted.params, dataset, lag, (before, after), known, fitted.history, proof)
+        proof = prove_clipping(cured, fitted.params, objective, fitted.loss_params, dataset, args.max_norm)
+        return report(args, out, cured, fitted.params, dataset, lag, (before, after), known, fitted.history, proof)
 
 
 def diagnose_saved(args: Namespace) -> int:
@@ -134,7 +136,7 @@ def from_elsewhere(model: str) -> bool:
 def check_alone(args: Namespace) -> None:
     """InputError for what --model leaves no room for, and for a package that is missing."""
     require_extras(args, figures=True)
-    for name in ("cell", "hidden", "layers", "steps", "max_norm", "learning_rate", "batch_size", "seed"):
+    for name in ("cell", "hidden", "layers", "cure", "steps", "max_norm", "learning_rate", "batch_size", "seed"):
         if getattr(args, name) is not None:
             needed = "no such option beside --model, which brings its own"
             raise InputError(f"--{name.replace('_', '-')}", getattr(args, name), needed)

@@ -1,4 +1,4 @@
-"""The options of `jrnn diagnose` and `jrnn train`, and how a mistake in them is told: in one line."""
+"""The options of the commands, and how a mistake in them is told: in one line."""
 
 from __future__ import annotations
 
@@ -47,6 +47,12 @@ models from elsewhere (--model), diagnosed on --data:
 examples:
   jrnn train --cell gru --data sunspots --out sun
   jrnn train --cell gru --data sunspots --out sun --resume    go on after Ctrl-C or a crash
+  jrnn train --cell gru --data mine.npz --cure chrono:200     gates that start open for 200 steps
+""",
+    "prescribe": """\
+examples:
+  jrnn prescribe --data mine.npz --cell gru --lag 200 --budget 10m
+  jrnn prescribe --data mine.npz --cell elman --cure leaky:200 --cure tune-gain    these alone
 """,
 }
 
@@ -92,7 +98,7 @@ def real(text: str) -> float:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of both commands."""
+    """The options of all commands."""
     top = Parser(
         prog="jrnn",
         description="Shows where the gradient of a recurrent network goes, on your data.",
@@ -103,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (
         ("diagnose", "train a network and report how far back its gradient reaches, before and after"),
         ("train", "train a network and save it"),
+        ("prescribe", "race what is known to help against a network as it is, and say what helps"),
     ):
         one = commands.add_parser(
             name,
@@ -111,11 +118,11 @@ def parser() -> argparse.ArgumentParser:
             epilog=DATA + "\n" + EXAMPLES[name],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        add_options(one, name == "diagnose")
+        add_options(one, name)
     return top
 
 
-def add_options(one: argparse.ArgumentParser, diagnoses: bool) -> None:
+def add_options(one: argparse.ArgumentParser, command: str) -> None:
     """Defaults of the model's options are None, so that one given beside --model can be told."""
     one.add_argument("--data", metavar="NAME|NAME:LAG|PATH", help="digits, mnist, ..., marked-bit:200, PATH.npz")
     one.add_argument(
@@ -125,22 +132,31 @@ def add_options(one: argparse.ArgumentParser, diagnoses: bool) -> None:
     )
     one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
     one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
-    one.add_argument(
-        "--steps",
-        type=whole,
-        metavar="N",
-        help="optimizer updates (default: 8000; fewer where sequences are longer than 64)",
-    )
+    races = command == "prescribe"
+    if not races:
+        text = "optimizer updates (default: 8000; fewer where sequences are longer than 64)"
+        one.add_argument("--steps", type=whole, metavar="N", help=text)
     one.add_argument(
         "--max-norm", type=real, metavar="X", help="clip the gradient's global norm at X, inf for never (default: 1)"
     )
     one.add_argument("--learning-rate", type=real, metavar="X", help="of Adam (default: 0.001)")
     one.add_argument("--batch-size", type=whole, metavar="N", help="sequences in an update (default: 32)")
     one.add_argument("--seed", type=whole, metavar="N", help="of parameters, batches and the split (default: 0)")
-    if diagnoses:
+    text = "race this one (default: those that fit the cell)" if races else "apply it"
+    text += "; several act together" if not races else "; A+B act together"
+    one.add_argument("--cure", metavar="NAME[:X]", action="append", help=f"a cure, such as chrono:200: {text}")
+    if command != "train":
         one.add_argument(
             "--lag", type=whole, metavar="L", help="the lag the task needs, in steps (default: from the data)"
         )
+    if races:
+        one.add_argument("--budget", metavar="TIME", help="wall clock, such as 90s, 10m or 1h (default: 10m)")
+        one.add_argument("--updates", type=whole, metavar="N", help="of a run in the final, instead of a budget")
+        one.add_argument("--seeds", type=whole, metavar="N", help="in the final, at least 8 (default: 8)")
+        text = "held-out loss that counts as solved (default: none, but for tasks with a known plateau)"
+        one.add_argument("--target", type=real, metavar="LOSS", help=text)
+        one.set_defaults(steps=None, resume=False, tensorboard=False)
+    if command == "diagnose":
         one.add_argument(
             "--model", metavar="DIR|FILE|FUNCTION", help="diagnose what `jrnn train` saved, or a model from elsewhere"
         )
@@ -153,5 +169,6 @@ def add_options(one: argparse.ArgumentParser, diagnoses: bool) -> None:
         one.add_argument("--head", metavar="NAME", help="the linear layer of a state_dict that answers the task")
         one.add_argument("--direction", metavar="WAY", help="forward or backward, of a bidirectional layer")
     one.add_argument("--out", metavar="DIR", help="where to write (default: jrnn-report, or jrnn-report-2, ...)")
-    one.add_argument("--tensorboard", action="store_true", help="write TensorBoard event files too")
-    one.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    if not races:
+        one.add_argument("--tensorboard", action="store_true", help="write TensorBoard event files too")
+        one.add_argument("--resume", action="store_true", help="go on with the run in --out")

@@ -32,6 +32,7 @@ def report(
     known: dict[str, Any],
     history: dict[str, np.ndarray],
     proof: ClippingProof | None = None,
+    prescription: Any = None,
 ) -> int:
     """Writes the page, the figures and the JSON file, then shows the diagnosis in the terminal; 1 if nothing could be
     written."""
@@ -70,12 +71,13 @@ def report(
         versions={"jrnn": version("jrnn"), "jax": jax.__version__, "python": platform.python_version()},
         command=shlex.join(["jrnn", *sys.argv[1:]]),
         clipping_proof=proof,
+        prescription=prescription,
     )
     try:
         written = write_report(found, out)
     except InputError as error:  # what was measured is shown all the same
         print_report(found)
-        complain("jrnn diagnose", f"the report could not be written: {error}")
+        complain(f"jrnn {args.command}", f"the report could not be written: {error}")
         return 1
     print_report(found)
     page = next(path for path in written if path.suffix == ".html")

@@ -16,10 +16,12 @@ from jrnn import cells, data
 from jrnn.commands.folders import output_folder
 from jrnn.commands.memory import check_memory, computing
 from jrnn.commands.output import require_extras, say
+from jrnn.cures.base import Cure, apply_to_cell
+from jrnn.cures.catalogue import cure
 from jrnn.training import Fitted, Objective, evaluate, fit, save
-from jrnn.training.batches import time_major
+from jrnn.training.batches import source_of, time_major
 from jrnn.training.telemetry.tangent_probe import EVERY
-from jrnn.training.weights import initial_weights
+from jrnn.training.weights import cured_weights, initial_weights
 from jrnn.types import InputError, Params
 from jrnn.wording import number, score
 
@@ -50,7 +52,7 @@ def train(args: Namespace) -> int:
         fitted = train_model(args, cell, objective, dataset, out)
         if fitted.interrupted:
             return 130
-        scores = evaluate(cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
+        scores = evaluate(fitted.cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
     say("On held-out data: " + ", ".join(f"{name} {score(name, value)}" for name, value in scores.items()))
     if dataset.plateau is not None:
         plateau = f"{number(dataset.plateau)} ({dataset.plateau_reason})"
@@ -85,12 +87,24 @@ def build(args: Namespace, dataset: data.Dataset) -> Any:
     return one if args.layers == 1 else cells.stack(*[one] * args.layers)
 
 
-def first_weights(cell: Any, objective: Objective, dataset: data.Dataset, args: Namespace) -> dict[str, Params]:
-    """The parameters that `fit` will start from."""
-    batch = time_major(dataset.subset(dataset.train[: args.batch_size]), objective.each)
-    return initial_weights(
-        cell, objective, None, None, jax.eval_shape(lambda: jax.tree.map(jnp.asarray, batch)), args.seed
-    )
+def cures_of(args: Namespace) -> tuple[Cure, ...]:
+    """--cure, as often as it was given."""
+    return tuple(map(cure, args.cure or ()))
+
+
+def first_weights(
+    cell: Any, objective: Objective, dataset: data.Dataset, args: Namespace, cures: tuple[Cure, ...] = ()
+) -> tuple[Any, dict[str, Params]]:
+    """(the cell after the cures, the parameters that `fit` will start from)."""
+    cell = apply_to_cell(cures, cell)
+    train = dataset.subset(dataset.train)
+    batch = time_major({name: array[: args.batch_size] for name, array in train.items()}, objective.each)
+    shapes = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, batch))
+    weights = initial_weights(cell, objective, None, None, shapes, args.seed)
+    if any(each.measures for each in cures):
+        source: Any = source_of(train, objective, args.batch_size, args.seed)
+        weights = cured_weights(cures, cell, weights, source.batch(source.arguments(0)), args.seed)
+    return cell, weights
 
 
 def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.Dataset, out: Path) -> Fitted:
@@ -110,10 +124,11 @@ def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.
         tensorboard=args.tensorboard,
         flow_every=min(EVERY, max(args.steps // 50, 1)),  # enough points for the figure
         metadata=settings(args, dataset),
+        cures=cures_of(args),
     )
     if not fitted.interrupted:
         known = settings(args, dataset) | {"step": fitted.step, "steps": fitted.step}
-        save(out, cell, fitted.params, loss_params=fitted.loss_params, objective=objective, metadata=known)
+        save(out, fitted.cell, fitted.params, loss_params=fitted.loss_params, objective=objective, metadata=known)
     return fitted
 
 
@@ -123,7 +138,8 @@ def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
     source = args.data or "digits"
     facts = {"data": source if data.is_named(source) else os.path.abspath(source), "features": dataset.x.shape[2]}
     clip = None if np.isinf(args.max_norm) else args.max_norm
-    return {name: getattr(args, name) for name in names} | facts | {"optimizer": "Adam", "max_norm": clip}
+    cures = {"cures": " ".join(args.cure)} if args.cure and args.command != "prescribe" else {}
+    return {name: getattr(args, name) for name in names} | facts | {"optimizer": "Adam", "max_norm": clip} | cures
 
 
 def load_data(args: Namespace) -> data.Dataset:

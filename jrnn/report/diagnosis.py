@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from jrnn.flow.summary import FlowSummary
+from jrnn.prescribing.result import Prescription
 from jrnn.types import InputError
 
 Show = TypeVar("Show", bound=Callable[..., Any])
@@ -71,6 +72,8 @@ class Diagnosis:
     """The command that made this, for the page's foot."""
     clipping_proof: ClippingProof | None = None
     """What clipping does to the split by lag; None where nothing was trained."""
+    prescription: Prescription | None = None
+    """What the race of `jrnn prescribe` found; None where there was none."""
 
 
 def shows_diagnosis(show: Show, stages: int = 0) -> Show:

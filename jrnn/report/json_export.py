@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jrnn.prescribing.result import Prescription
 from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
 from jrnn.report.training_facts import clipping_facts
 from jrnn.wording import half_life
@@ -25,7 +26,8 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
       title, command, versions, data and model as they are in the diagnosis; stages: for each name, step, scores,
       verdict, sentence, change, at_lag, half_life (steps, of what entered) and flow (the fields of `FlowSummary`);
       clipping: the fields of `ClippingFacts`, or None where nothing was trained; clipping_proof: the fields of
-      `ClippingProof` or None; history: one list per quantity, one number an update.
+      `ClippingProof` or None; history: one list per quantity, one number an update; prescription: what a race found
+      (recommends, sentence, recipe, table, curves, ...) or None.
     """
     facts = clipping_facts(diagnosis)
     return plain(
@@ -39,6 +41,7 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
             "clipping": asdict(facts) if facts.updates else None,
             "clipping_proof": None if diagnosis.clipping_proof is None else asdict(diagnosis.clipping_proof),
             "history": diagnosis.history,
+            "prescription": None if diagnosis.prescription is None else _prescription(diagnosis.prescription),
         }
     )
 
@@ -56,6 +59,24 @@ def _stage(stage: Stage) -> dict[str, Any]:
         "flow": asdict(flow) | {name: getattr(flow, name) for name in DERIVED},
         "change": flow.judgement.change,
     }
+
+
+def _prescription(found: Prescription) -> dict[str, Any]:
+    rows = [row._asdict() | {"against": row.against and row.against._asdict()} for row in found.table]
+    names = (
+        "recommends",
+        "sentence",
+        "evidence",
+        "recipe",
+        "learning_rate",
+        "lag",
+        "updates",
+        "target",
+        "floor",
+        "prediction",
+    )
+    curves = {name: {"updates": updates, "losses": losses} for name, (updates, losses) in found.curves.items()}
+    return {name: getattr(found, name) for name in names} | {"table": rows, "curves": curves}
 
 
 def plain(value: Any) -> Any:

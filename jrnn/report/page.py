@@ -13,6 +13,7 @@ from jrnn.report import explained
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures import FIGURES
 from jrnn.report.figures.base import Figure
+from jrnn.report.race_page import race_section
 from jrnn.report.reasons import reasons
 from jrnn.report.stylesheet import CSS
 from jrnn.report.table import GONE, table_rows
@@ -35,7 +36,8 @@ LABELS = {
 
 def html_page(diagnosis: Diagnosis, images: Images) -> str:
     """The whole page. Everything that comes from outside is escaped."""
-    parts = [_head(diagnosis), _verdict(diagnosis), _keys(diagnosis)]
+    race = [] if diagnosis.prescription is None else [race_section(diagnosis.prescription)]
+    parts = [_head(diagnosis), *race, _verdict(diagnosis), _keys(diagnosis)]
     parts += _chapters(diagnosis, images)
     parts += [_table(diagnosis), _facts(diagnosis), _words(), _foot(diagnosis)]
     return (

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.plain import plain
+from jrnn.report.race_page import race_table
+from jrnn.report.race_table import LEGEND
 from jrnn.report.table import table_rows
 from jrnn.wording import number, sentence_case
 
@@ -63,3 +65,12 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
         name = text(f"{sentence_case(stage.name)}: ".ljust(width + 2), style="bold")
         color = COLORS.get(stage.flow.verdict, "red")
         output.print(padding(name.append(stage.flow.sentence, style=color), (0, 0, 1, 0)))
+    found = diagnosis.prescription
+    if found is not None:
+        style = {"box": table.box, "pad_edge": False, "highlight": False, "title_justify": "left"}
+        output.print(race_table(found, table_module.Table(title=text("The race", style="bold"), **style), text))
+        output.print(padding(text(LEGEND, style="dim"), (0, 0, 1, 0)))
+        output.print(padding(text(found.sentence, style="bold green" if found.recommends else "bold"), (0, 0, 1, 0)))
+        output.print(padding(text(found.evidence), (0, 0, 1, 0)))
+        if found.recipe:
+            output.print(text(f"{found.recipe}\n"), soft_wrap=True)

@@ -16,6 +16,7 @@ import optax
 
 from jrnn.cells import check_cell
 from jrnn.cures import skip_nonfinite
+from jrnn.cures.base import Cure, Training, apply_to_cell, apply_to_training, check_cures
 from jrnn.cures.clipping import check_max_norm
 from jrnn.training.arguments import check_objective
 from jrnn.training.batches import source_of
@@ -34,7 +35,7 @@ from jrnn.training.telemetry.metrics import Row
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.training_step import TrainingStep
 from jrnn.training.unroll_options import check_options
-from jrnn.training.weights import first_carry, initial_weights
+from jrnn.training.weights import cured_weights, first_carry, initial_weights
 from jrnn.types import Params
 
 
@@ -42,7 +43,7 @@ class Fitted(NamedTuple):
     """What `fit` returns."""
 
     cell: Any
-    """The cell, as given."""
+    """The cell that was trained: as given, or as the cures made it."""
     params: Params
     """Its parameters after the last step."""
     loss_params: Params
@@ -91,6 +92,7 @@ def fit(
     unroll_options: dict[str, Any] | None = None,
     metadata: dict[str, Any] | None = None,
     penalties: Sequence[Penalty] = (),
+    cures: Sequence[Cure] = (),
 ) -> Fitted:
     """Trains a cell and a head: gradient, norm, clip, optimizer step, in that order.
 
@@ -138,6 +140,9 @@ def fit(
       penalties: terms to be added to the objective, each a `Penalty`: a function penalty(cell, params, xs, unrolled,
         deltas, key) -> scalar, with its weight inside. Their values are logged by name; "loss" stays the objective's
         own, and the optimizer's `value` is the sum.
+      cures: what transforms the problem before the first step, such as [jrnn.cures.Chrono(200)], one after the other:
+        the cell, the initial parameters (measured on the first batch), then clip, optimizer and penalties. Parameters
+        that are given are those of the cell after the cures.
     Returns:
       a `Fitted`.
     Raises:
@@ -148,6 +153,8 @@ def fit(
       NonFiniteError: the last `max_skipped` updates were all skipped; says where the first NaN or Inf came from.
     """
     check_cell(cell)
+    cures = check_cures(cures)
+    cell = apply_to_cell(cures, cell)
     check_objective(objective)
     counts = {"batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
     check_counts(steps, seed, **counts, max_skipped=max_skipped, flow_every=flow_every)
@@ -156,14 +163,19 @@ def fit(
     check_options(unroll_options)
     check_log(log)
     penalties = check_penalties(penalties)
-    source = source_of(data, objective, batch_size, seed)
+    source: Any = source_of(data, objective, batch_size, seed)
     max_norm = None if max_norm is None else check_max_norm(max_norm)
-    inner = clipped_optimizer(unclipped, max_norm)
+    training = apply_to_training(cures, Training(unclipped, max_norm, penalties))
+    inner, max_norm = clipped_optimizer(training.optimizer, training.max_norm), training.max_norm
+    penalties = check_penalties(training.penalties)
     training_step = TrainingStep(cell, objective, skip_nonfinite(inner), dict(unroll_options or {}), penalties)
     batch = jax.eval_shape(source.batch, source.arguments(0))
     weights = initial_weights(cell, objective, params, loss_params, batch, seed)
+    if any(cure.measures for cure in cures):
+        weights = cured_weights(cures, cell, weights, source.batch(source.arguments(0)), seed)
     carry = first_carry(weights, training_step.optimizer)
     config = {"seed": int(seed), "optimizer": optimizer, "learning_rate": learning_rate, "max_norm": max_norm}
+    config["cures"] = cures
     with nullcontext() if folder is None else locked(writable("out", folder), "training", "out"):
         run = open_run(folder, resume, training_step, source, weights, int(steps), metadata, **config)
         carry, done, history = run.restore(carry)

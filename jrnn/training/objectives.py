@@ -141,7 +141,7 @@ class Objective:
         if self.classifies:
             y = jnp.where(counted, y, jnp.zeros_like(y))  # padding may hold any label
             loss = mean(optax.softmax_cross_entropy_with_integer_labels(z, y))
-            return loss, {"loss": loss, "accuracy": mean((z.argmax(axis=-1) == y).astype(wide))}
+            return loss, {"loss": loss, "accuracy": mean((z.argmax(axis=-1).astype(y.dtype) == y).astype(wide))}
         y = jnp.where(jnp.broadcast_to(counted[..., None], y.shape), y, jnp.zeros_like(y)).astype(wide)
         loss = mean(jnp.square(z - y).mean(axis=-1))
         return loss, {"loss": loss}

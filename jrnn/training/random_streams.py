@@ -25,6 +25,8 @@ class RandomStream(IntEnum):
     """The directions that `tangent_growth` follows; by step."""
     PENALTIES = 5
     """What penalties draw; by step."""
+    CURES = 6
+    """What cures draw that measure the initial parameters."""
 
 
 def stream_key(seed: int, stream: RandomStream, step: Any = None) -> Array:

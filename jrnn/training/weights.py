@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jrnn.cells import output_size
+from jrnn.cures.base import Cure, apply_to_params
 from jrnn.training.arguments import check_weights
 from jrnn.training.random_streams import RandomStream, stream_key
 from jrnn.types import Array, Params
@@ -30,6 +32,12 @@ def initial_weights(cell: Any, objective: Any, params: Params, loss_params: Para
     if loss_params is None and hasattr(objective, "init"):
         loss_params = objective.init(stream_key(seed, RandomStream.HEAD), output_size(cell, size, params))
     return {"cell": params, "loss": loss_params}
+
+
+def cured_weights(cures: Sequence[Cure], cell: Any, weights: Weights, batch: Any, seed: int) -> Weights:
+    """The weights after the cures that measure the cell on a batch."""
+    key = stream_key(seed, RandomStream.CURES)
+    return weights | {"cell": apply_to_params(cures, cell, weights["cell"], batch.get("x"), key)}
 
 
 def first_carry(weights: Weights, optimizer: optax.GradientTransformation) -> Carry:

@@ -10,6 +10,7 @@ from jrnn.report.figures import (
     lag_gradients,
     lag_profile,
     lyapunov,
+    race,
     step_singular_values,
     training,
     unrolled,
@@ -24,12 +25,14 @@ from jrnn.report.figures.gates import plot_gates
 from jrnn.report.figures.lag_gradients import plot_heard_lags
 from jrnn.report.figures.lag_profile import plot_lag_profile
 from jrnn.report.figures.lyapunov import plot_lyapunov
+from jrnn.report.figures.race import plot_race
 from jrnn.report.figures.step_singular_values import plot_singular_values
 from jrnn.report.figures.training import plot_training
 from jrnn.report.figures.unrolled import plot_unrolled
 from jrnn.report.figures.window_bands import plot_window_bands
 
 FIGURES: tuple[Figure, ...] = (
+    race.FIGURE,
     unrolled.FIGURE,
     lag_profile.FIGURE,
     credit_map.FIGURE,
@@ -53,6 +56,7 @@ __all__ = [
     "plot_heard_lags",
     "plot_lag_profile",
     "plot_lyapunov",
+    "plot_race",
     "plot_singular_values",
     "plot_training",
     "plot_unrolled",

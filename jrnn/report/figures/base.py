@@ -13,8 +13,14 @@ from jrnn.types import InputError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ARRIVING, WHY, CLIPPING, TRAINING = "How much of the gradient arrives", "Why", "Clipping", "Training"
-"""The chapters of the page: what arrives, why, what clipping does to it, and how training went."""
+RACE, ARRIVING, WHY, CLIPPING, TRAINING = (
+    "What was tried",
+    "How much of the gradient arrives",
+    "Why",
+    "Clipping",
+    "Training",
+)
+"""The chapters of the page: the race, what arrives, why, what clipping does to it, and how training went."""
 
 
 class Caption(NamedTuple):

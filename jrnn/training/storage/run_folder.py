@@ -131,6 +131,7 @@ def open_run(
     optimizer: Any,
     max_norm: float | None,
     learning_rate: Any,
+    cures: tuple[Any, ...] = (),
 ) -> RunFolder:
     """The run in the folder `out`, checked against what is there; the optimizer as `fit` was given it."""
     metadata = None if metadata is None else check_metadata(metadata)
@@ -148,6 +149,8 @@ def open_run(
     }
     if training_step.penalties:  # not there in the checkpoints of earlier versions
         config["penalties"] = {"tuple": [with_contents(penalty) for penalty in training_step.penalties]}
+    if cures:
+        config["cures"] = " ".join(cure.option for cure in cures)
     about = {"cell": described(training_step.cell), "objective": described(training_step.objective)}
     return RunFolder(out, config, about, resume, steps, metadata)
 

@@ -1,0 +1,73 @@
+"""Which arms are raced: what is known to help such a cell, each at several learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jrnn.cures.advice import suggested
+from jrnn.cures.base import Cure, apply_to_cell, check_cures
+from jrnn.cures.catalogue import cure
+from jrnn.cures.rate import Rate
+from jrnn.types import InputError
+
+RATES = (1.0, 1 / 3, 3.0)
+"""Times the user's learning rate: a cure that is tried at one rate is no evidence."""
+AS_IT_IS = "as it is"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Cures, at one learning rate."""
+
+    cures: tuple[Cure, ...]
+    rate: float
+    """Times the user's."""
+
+    @property
+    def cure(self) -> str:
+        """The cures' names, or that there are none."""
+        return " + ".join(each.option for each in self.cures) or AS_IT_IS
+
+    @property
+    def name(self) -> str:
+        """Cures and rate, as the table writes them."""
+        return self.cure if self.rate == 1 else f"{self.cure}, learning rate x {self.rate:.3g}"
+
+
+def arms_for(cell: Any, lag: int, candidates: Any, own_problem: bool) -> tuple[Arm, ...]:
+    """The arms, the user's own network at its own rate first.
+
+    Args:
+      candidates: cures, their texts ("chrono:200") or sequences of them that act together; None for those suggested.
+      own_problem: whether the cell stands in a problem of the user's own, where only cures of the cell apply.
+    """
+    chosen = [()] + (list(suggested(cell, lag)) if candidates is None else [as_cures(each) for each in candidates])
+    if own_problem:
+        outside = [c.option for cures in chosen for c in cures if c.trains or c.measures]
+        if outside and candidates is not None:
+            raise InputError("candidates", outside[0], "cures that act on the cell alone, beside `build`")
+        chosen = [cures for cures in chosen if not any(c.trains or c.measures for c in cures)]
+    for cures in chosen:
+        apply_to_cell(cures, cell)  # refuses what does not fit before anything is computed
+    return tuple(dict.fromkeys(Arm(tuple(cures), rate) for rate in RATES for cures in chosen))
+
+
+def as_cures(given: Any) -> tuple[Cure, ...]:
+    """One candidate as a tuple of cures."""
+    if isinstance(given, str):
+        return tuple(cure(part.strip()) for part in given.split("+"))
+    if isinstance(given, Cure):
+        return (given,)
+    if isinstance(given, Sequence):
+        return check_cures([part for each in given for part in as_cures(each)])
+    raise InputError("candidates", f"{given!r:.80}", "cures, or texts such as 'chrono:200'")
+
+
+def rate_of(cures: Sequence[Cure]) -> tuple[tuple[Cure, ...], float]:
+    """(the cures that are no rates, the product of those that are)."""
+    rate = 1.0
+    for each in cures:
+        rate *= each.factor if isinstance(each, Rate) else 1.0
+    return tuple(each for each in cures if not isinstance(each, Rate)), rate

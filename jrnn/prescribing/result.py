@@ -1,0 +1,81 @@
+"""What a race found: a table, a recommendation with its evidence, and a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jrnn.prescribing.paired import Paired
+from jrnn.types import Params
+
+
+class Row(NamedTuple):
+    """One arm."""
+
+    name: str
+    """Its cures and its learning rate, relative to the user's."""
+    cure: str
+    """Its cures alone."""
+    learning_rate: float
+    arriving: float
+    """The share of the gradient that arrives at the lag before training; NaN where it is not known."""
+    updates: int
+    """How far it was trained."""
+    loss: float
+    """The held-out loss at the end, the median over its seeds."""
+    solved: int
+    """Seeds that reached the target; 0 where there is none."""
+    diverged: int
+    """Seeds whose run diverged."""
+    seeds: int
+    milliseconds: float
+    """Of one update of one seed, without compilation."""
+    figure: float | None = None
+    """Of a finalist, in the final: updates to the target, or the held-out loss, the median over seeds."""
+    against: Paired | None = None
+    """Of a finalist: its figure over that of the network as it is, seed by seed."""
+
+
+class Best(NamedTuple):
+    """The network of the recommended arm that did best on the cases of the choice."""
+
+    cell: Any
+    params: Params
+    loss_params: Params
+    seed: int
+
+
+@dataclass(frozen=True)
+class Prescription:
+    """What `prescribe` returns."""
+
+    recommends: str | None
+    """The cure, "learning_rate" where a rate alone did it, or None: keep yours."""
+    sentence: str
+    """The finding, with its numbers."""
+    evidence: str
+    """What supports it: the paired interval, the gradient before training, what one more seed would give."""
+    recipe: str
+    """Python that applies it; empty for "keep yours"."""
+    table: tuple[Row, ...]
+    """Finalists first, then the others as they left the race."""
+    best: Best | None
+    """None if the race was interrupted before its final."""
+    cures: tuple[Any, ...]
+    """Those of the recommended arm."""
+    learning_rate: float
+    """That of the recommended arm."""
+    lag: int
+    updates: int
+    """Of a run in the final: what the budget came to."""
+    target: float | None
+    floor: float | None
+    """The loss of the best constant answer."""
+    prediction: tuple[float, float]
+    """Where the recommended arm's figure with one more seed is expected, at 95 %."""
+    curves: dict[str, tuple[np.ndarray, np.ndarray]] = field(repr=False, default_factory=dict)
+    """By arm: (updates [n], held-out losses [n, seeds]), of the final where it was in it."""
+    interrupted: bool = False
+    """Whether Ctrl-C ended the race; the table holds what was seen."""

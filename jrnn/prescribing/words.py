@@ -1,0 +1,102 @@
+"""What a race found, in words and in code to copy."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from jrnn.prescribing.candidates import AS_IT_IS, Arm
+from jrnn.prescribing.jobs import Job
+from jrnn.prescribing.result import Row
+from jrnn.wording import number, percentage
+
+
+class Facts(NamedTuple):
+    """What the sentences speak of beside the table."""
+
+    target: float | None
+    updates: int
+    """Of a run in the final."""
+    lag: int
+    prediction: tuple[float, float]
+
+
+def finding(table: tuple[Row, ...], chosen: Row | None, facts: Facts, interrupted: bool) -> str:
+    """The finding, in a sentence."""
+    if interrupted:
+        return f"Interrupted: nothing is recommended. The table tells what was seen of {len(table)} arms."
+    if table and all(row.diverged == row.seeds for row in table):
+        return "All runs diverged: nothing is recommended. Try a smaller learning rate or a smaller max_norm."
+    own = next((row for row in table if row.name == AS_IT_IS), None)
+    if chosen is not None and own is not None:
+        what = f"Take {chosen.cure} with" if chosen.cure != AS_IT_IS else "Change nothing but the learning rate: take"
+        return f"{what} a learning rate of {number(chosen.learning_rate)}: {achieved(chosen, own, facts)}."
+    best = closest(table)
+    if best is None or own is None:
+        return "Keep yours: nothing else got to the final."
+    return f"Keep yours: {named(best)} did best beside it, and the difference may be chance ({ratio(best, facts)})."
+
+
+def achieved(row: Row, own: Row, facts: Facts) -> str:
+    """What a finalist reached, and what the network as it is did."""
+    if facts.target is None:
+        return f"its held-out loss after {facts.updates:,} updates is {number(row.loss)}, yours {number(own.loss)}"
+    runs = f"{own.solved} of {own.seeds} runs of {facts.updates:,} updates"
+    return (
+        f"it reaches a loss of {number(facts.target)} in {row.solved} of {row.seeds} runs, after "
+        f"{number(row.figure or math.nan)} updates in the median; your network as it is reaches it in {runs}"
+    )
+
+
+def evidence(table: tuple[Row, ...], chosen: Row | None, facts: Facts) -> str:
+    """What supports the finding: the paired interval, the gradient, what one more seed would give."""
+    best = chosen or closest(table)
+    own = next((row for row in table if row.name == AS_IT_IS), None)
+    if best is None or own is None:
+        return ""
+    said = [f"Seed by seed, {named(best)} takes {ratio(best, facts)}."]
+    if facts.target is not None:
+        said.append(f"A run that does not get there counts as {facts.updates:,} updates.")
+    if math.isfinite(best.arriving) and math.isfinite(own.arriving):
+        said.append(
+            f"Before training, {percentage(best.arriving)} of a pull on the output arrives {facts.lag:,} steps back; "
+            f"in your network as it is {percentage(own.arriving)}."
+        )
+    low, high = facts.prediction
+    if chosen is not None and math.isfinite(low) and low < high:
+        unit = "a held-out loss of" if facts.target is None else "updates:"
+        said.append(f"One more seed is expected to give {unit} {number(low)} to {number(high)} (95 %).")
+    said.append("Nothing is said of longer runs.")
+    return " ".join(said)
+
+
+def ratio(row: Row, facts: Facts) -> str:
+    """0.8 times the updates (0.75 to 0.86 at 97.5 % confidence)."""
+    against, what = row.against, "updates" if facts.target is not None else "held-out loss"
+    if against is None:
+        return f"a {what} that was not compared"
+    interval = f"{number(against.low)} to {number(against.high)} at {100 * against.level:g} % confidence"
+    return f"{number(against.ratio)} times the {what} ({interval})"
+
+
+def closest(table: tuple[Row, ...]) -> Row | None:
+    """The finalist that did best against the network as it is."""
+    compared = [row for row in table if row.against is not None]
+    return min(compared, key=lambda row: row.against.ratio if row.against else math.inf, default=None)
+
+
+def named(row: Row) -> str:
+    """An arm with its learning rate."""
+    return f"{row.cure} at a learning rate of {number(row.learning_rate)}"
+
+
+def recipe_of(arm: Arm, rate: float, template: Job) -> str:
+    """Python that applies the arm."""
+    cures = ", ".join(cure.python for cure in arm.cures)
+    if template.plan.build is not None:
+        lines = [f"cell = jrnn.cures.apply_to_cell([{cures}], cell)"] if arm.cures else []
+        return "\n".join([*lines, f"learning_rate = {rate:.6g}"])
+    given = [f"    cures=[{cures}],"] if arm.cures else []
+    options = f"max_norm={template.plan.max_norm}, batch_size={template.batch_size}"
+    lines = ["jrnn.training.fit(", "    cell, objective, data, steps=...,", f"    learning_rate={rate:.6g}, {options},"]
+    return "\n".join([*lines, *given, ")"])

@@ -1,0 +1,38 @@
+"""What the page and the terminal say of a race: the finding, its evidence, the recipe, the table."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from jrnn.prescribing.result import Prescription
+from jrnn.report.race_table import LEGEND, race_columns, race_rows
+
+
+def race_section(found: Prescription) -> str:
+    """The section of the page."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in race_columns(found))
+    lines = []
+    for row in race_rows(found):
+        name, *cells = map(escape, row)
+        lines.append(f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    recipe = f"<p>To apply it:</p>\n<pre>{escape(found.recipe)}</pre>\n" if found.recipe else ""
+    tone = "healthy" if found.recommends else "undecided"
+    return (
+        f'<section class="verdict {tone}" aria-label="Prescription">\n<p class="when">What helps</p>\n'
+        f'<p class="now">{escape(found.sentence)}</p>\n<p>{escape(found.evidence)}</p>\n{recipe}</section>\n'
+        '<section>\n<h2>Every arm</h2>\n<div class="scroll" tabindex="0" role="region" aria-label="Every arm">\n'
+        f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
+        + "\n".join(lines)
+        + f"\n</tbody>\n</table>\n</div>\n<p>{escape(LEGEND)}</p>\n</section>"
+    )
+
+
+def race_table(found: Prescription, table: Any, text: Any) -> Any:
+    """The table for the terminal: `table` is an empty rich table, `text` makes its cells."""
+    for i, name in enumerate(race_columns(found)):
+        table.add_column(text(name), justify="left" if i == 0 else "right", overflow="fold")
+    for i, row in enumerate(race_rows(found)):
+        chosen = found.recommends is not None and i == 0
+        table.add_row(*map(text, row), style="bold cyan" if chosen else None)
+    return table

@@ -1,0 +1,61 @@
+"""The table of a race: what the terminal and the page show of each arm."""
+
+from __future__ import annotations
+
+import math
+
+from jrnn.prescribing.result import Prescription, Row
+from jrnn.report.table import GONE
+from jrnn.wording import number, percentage
+
+
+def race_columns(found: Prescription) -> tuple[str, ...]:
+    """The headings; whether runs diverged is told where some did."""
+    figure = ("held-out loss",) if found.target is None else (f"updates to {number(found.target)}", "solved")
+    diverged = ("diverged",) if any(row.diverged for row in found.table) else ()
+    return ("arm", "rate", "arrives", *figure, "against yours", *diverged, "ms")
+
+
+def race_rows(found: Prescription) -> list[tuple[str, ...]]:
+    """One row an arm, finalists first."""
+    columns = race_columns(found)
+    return [tuple(cells(found, row)[name] for name in columns) for row in found.table]
+
+
+def cells(found: Prescription, row: Row) -> dict[str, str]:
+    """A row in words, by heading."""
+    against = GONE
+    if row.against is not None:
+        low, high = row.against.low, row.against.high
+        against = f"{number(row.against.ratio)} ({number(low)} to {number(high)})"
+    return {
+        "arm": row.cure,
+        "rate": number(row.learning_rate),
+        "arrives": percentage(row.arriving) if math.isfinite(row.arriving) else GONE,
+        "held-out loss": number(row.loss) + left(row),
+        f"updates to {number(found.target or math.nan)}": updates(found, row),
+        "solved": f"{row.solved}/{row.seeds}",
+        "against yours": against,
+        "diverged": f"{row.diverged}/{row.seeds}",
+        "ms": number(row.milliseconds),
+    }
+
+
+def updates(found: Prescription, row: Row) -> str:
+    """The updates it took; of an arm that left early, its loss and where it left."""
+    if row.figure is None:
+        return f"{number(row.loss)}{left(row)}"
+    return number(row.figure) if row.solved > row.seeds / 2 else f"over {found.updates:,}"
+
+
+def left(row: Row) -> str:
+    """Where an arm left the race; nothing for those of the final."""
+    return "" if row.figure is not None else f" at {row.updates:,}"
+
+
+LEGEND = (
+    "rate: the learning rate. arrives: the share of a pull on the last output that arrives at the lag before training. "
+    "against yours: the ratio to your network as it is, seed by seed, with its interval; below 1 is better. ms: of one "
+    "update of one seed. Arms that left the race show their loss and the update at which they left. What arrives after "
+    "training is no score: a network that has learnt to hold a bit lets no gradient through."
+)
