@@ -141,6 +141,7 @@ def test_plateaus_by_counting():
     left = [entropy_given(known, coins) for known in ([0] * len(coins), far.tolist(), near.tolist(), everything)]
     np.testing.assert_allclose(left, [0.66156, 0.62774, 0.51917, 0.45445], atol=6e-3)
     assert one.plateau == pytest.approx(0.51917, abs=5e-6) and one.warmup == 4
+    assert one.best_loss == one.dataset(cases=12).best_loss == pytest.approx(0.45445, abs=5e-6)
     assert all(number in one.plateau_reason for number in ("0.66156", "0.45445"))
 
     one, x, y = drawn("temporal-order:8", 20_000)
