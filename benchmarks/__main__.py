@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import (
     bfloat16_gain,
     flow_cost,
+    gated_linear,
     growth,
     interop_cost,
     jacobian_cost,
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "remat_memory": remat_memory,
     "flow_cost": flow_cost,
     "jacobian_cost": jacobian_cost,
+    "gated_linear": gated_linear,
     "lyapunov_cost": lyapunov_cost,
     "telemetry_cost": telemetry_cost,
     "interop_cost": interop_cost,

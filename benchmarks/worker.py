@@ -86,7 +86,15 @@ def flow_cost(job: dict[str, Any]) -> dict[str, Any]:
     return measure(job["cell"], job["size"], job["rounds"])
 
 
+def gated_linear(job: dict[str, Any]) -> dict[str, Any]:
+    """Training steps of cells on the gated linear recurrence beside an LSTM's, or three ways to a credit map."""
+    from benchmarks.gated_linear import measure
+
+    return measure(job["what"], job["size"], job["rounds"])
+
+
 JOBS = {
+    "gated_linear": gated_linear,
     "flow_cost": flow_cost,
     "lyapunov_cost": lyapunov_cost,
     "device": device,

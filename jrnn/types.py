@@ -62,10 +62,16 @@ class Cell(Protocol):
       noise(params, key, t, batch_shape) -> noise: what `step` and `output` then accept as keyword `noise=`
         (dropout masks); drawn anew for every step, never part of the state; None without a key.
       kernel(params) -> `jrnn.kernels.Weights`, or None: the step is one of the recurrences that have kernels; the
-        output must then take [T, *B] as its batch.
+        output must then take [T, *B] as its batch. `lacks_kernel` says why it is None, for `explain`.
+      prepared(params) -> params: with what every step would make of them, made once for a loop over time; `step`,
+        `output`, `kernel` and `initial_state` take either.
+      project(params, x) -> what the kernel reads in place of x: x [*B, F] -> [*B, F'], [T, *B] in front of it too; for
+        recurrences whose gates read x alone, so that all products stand outside the loop.
       parts(params) -> {name: (cell, params)}: the cells it is made of (a stack's layers), which choose their kernels.
       gates: `jrnn.cells.Gates`, the names of the blocks in the parameters' last axis and which of them keeps the state.
       jacobian(params, state, x) -> (J [*B, N, N], dh_t/dx_t [*B, N, F]): the closed form of the step's derivatives.
+      factors(params, state, x) -> [*B, H]: J where it is diagonal; complex numbers where the state is (re, im) of H of
+        them. Products of Jacobians are then products of these, which `jrnn.gradient_flow` uses.
     """
 
     def init(self, key: Array, input_size: int | None) -> Params: ...

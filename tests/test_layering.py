@@ -31,10 +31,13 @@ TOP = {"commands": {"data"}, "cli": {"data", "interop"}}  # who may use the leav
 OVER_TIME = ("jrnn.unrolling.scans", "jrnn.kernels")  # what steps through time
 OVER_SOMETHING_ELSE = {
     "jrnn.data.tasks.attractor": "the time of a differential equation, which makes the sequences",
+    "jrnn.flow.credit.diagonal": "lags within a block, and blocks",
     "jrnn.flow.credit.lag_recursion": "lags: all times at once, one step further back each",
     "jrnn.flow.singular_values.scaled_svd": "the rounds and sweeps of Jacobi's method",
     "jrnn.flow.singular_values.windows": "the iterations of a subspace",
     "jrnn.flow.jacobian.conditioning": "the squarings of a matrix",
+    "jrnn.cures.gain": "the trials of a bisection",
+    "jrnn.cures.flossing": "updates",
 }
 LOOPS = {"scan", "while_loop", "fori_loop", "associative_scan"}
 EXTRAS = (

@@ -41,6 +41,21 @@ def advance(cell: Cell, params: Params, state: State, x: Any, noise: Any = None)
     return after, cell.output(params, reads, x, **options)
 
 
+def prepared(cell: Any, params: Params) -> Params:
+    """The parameters with what every step would make of them, made once: what `unroll` does before its loop.
+
+    Only a cell with `jrnn.orthogonal_map` has any such thing, its recurrent matrix. With what this returns the cell
+    steps as with `params` (`jrnn.step` need not make the matrix each time), and `init` made the latter: train those.
+    """
+    own = getattr(cell, "prepared", None)
+    return params if own is None else own(params)
+
+
+def prepared_shapes(cell: Any, params: Params) -> Params:
+    """`prepared` for a caller who reads shapes alone: nothing is computed."""
+    return jax.eval_shape(lambda p: prepared(cell, p), params) if hasattr(cell, "prepared") else params
+
+
 def output_size(cell: Any, input_size: int | None, params: Params = None) -> int:
     """K, the last axis of the cell's output y_t, from shapes alone (nothing is computed).
 

@@ -24,11 +24,11 @@ def static_cell(cls: C) -> C:
 
 
 class Replaceable:
-    """A subclass with a step of its own has neither kernel nor closed form, unless it brings them along."""
+    """A subclass with a step of its own has neither kernel nor closed forms, unless it brings them along."""
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
-        for name in ("kernel", "jacobian"):
+        for name in ("kernel", "jacobian", "factors"):
             if "step" in vars(cls) and name not in vars(cls):
                 setattr(cls, name, None)
 
@@ -50,6 +50,13 @@ def check_size(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InputError(name, repr(value), "a positive integer")
     return int(value)
+
+
+def check_flag(name: str, value: object, needed: str = "True or False") -> bool:
+    """A plain bool, or InputError."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(name, repr(value), needed)
+    return bool(value)
 
 
 def check_key(key: Any) -> None:
@@ -113,6 +120,25 @@ def gated_params(
     return {
         "w_in": initializers.weight_blocks(w_in, k_in, (size, hidden), len(gates), dtype),
         "w_rec": initializers.weight_blocks(w_rec, k_rec, (hidden, hidden), len(gates), dtype),
+        "bias": initializers.bias_blocks(bias, k_bias, gates, hidden, dtype),
+    }
+
+
+def input_params(
+    key: Array,
+    input_size: int | None,
+    hidden: int,
+    gates: tuple[str, ...],
+    dtype: Any,
+    w_in: str | Callable,
+    bias: str | Callable,
+) -> dict[str, Array]:
+    """`gated_params` of a cell whose gates do not read the state: w_in [F, gates*H], bias [gates*H]."""
+    check_key(key)
+    k_in, k_bias = jax.random.split(key)
+    dtype = jnp.zeros((), dtype).dtype
+    return {
+        "w_in": initializers.weight_blocks(w_in, k_in, (check_input_size(input_size), hidden), len(gates), dtype),
         "bias": initializers.bias_blocks(bias, k_bias, gates, hidden, dtype),
     }
 

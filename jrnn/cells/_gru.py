@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Float
 
 from jrnn.cells._base import (
     HiddenOutput,
     check_dtype,
+    check_flag,
     check_key,
     check_params,
     check_size,
@@ -23,17 +22,13 @@ from jrnn.cells._base import (
     zeros_for,
 )
 from jrnn.cells._gate_names import Gates
-from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named
+from jrnn.cells._gated_states import GRUState
+from jrnn.cells._refined import RefinedGRU
+from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, chrono_or, named
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.dense import add_bias, matmul
 from jrnn.kernels.recurrences.gru import advance, slopes
-from jrnn.types import Array, InputError, Params, Shape
-
-
-class GRUState(NamedTuple):
-    """h [*B, H]."""
-
-    h: Float[Array, "*B H"]
+from jrnn.types import Array, Params, Shape
 
 
 @static_cell
@@ -47,7 +42,7 @@ class GRU(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = Gates("r", "z", "n", keeps="z")
+    gates = Gates("r", "z", "n", keeps="z", candidate="n")
     initialisers = ("w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
@@ -108,8 +103,10 @@ def gru(
     w_in: Any = "glorot",
     w_rec: Any = "orthogonal",
     bias: Any = "zeros",
+    t_max: float | None = None,
+    refine: bool = False,
     dtype: Any = None,
-) -> GRU:
+) -> GRU | RefinedGRU:
     """The gated recurrent unit (Cho et al. 2014), in its two variants; z keeps: h' = (1 - z) n + z h.
 
     r, z = sigmoid(x W + h U + b);
@@ -123,11 +120,16 @@ def gru(
       hidden: H.
       reset_after: which GRU.
       w_in, w_rec, bias: initialisers, by name or function (`jrnn.initializers`).
+      t_max: the longest time scale at the start, steps, above 2: short for bias=`jrnn.initializers.chrono(t_max)`, the
+        cure for a lag that the gradient does not reach.
+      refine: a gate more moves z towards 0 or 1, see `jrnn.cells.RefinedGRU`. It has no kernel: the scan runs it.
       dtype: of the parameters; the state follows it (16-bit: gates in float32). None is JAX's default.
     Raises:
-      InputError: hidden is no positive integer, reset_after no bool, or an initialiser or the dtype is unknown.
+      InputError: hidden is no positive integer, reset_after or refine no bool, an initialiser or the dtype is unknown,
+        or t_max is 2 or below or stands beside a bias.
     """
-    if not isinstance(reset_after, bool | np.bool_):
-        raise InputError("reset_after", repr(reset_after), "True or False (the input size is told to `init`)")
+    after = check_flag("reset_after", reset_after, "True or False (the input size is told to `init`)")
+    bias = chrono_or(bias, "zeros", t_max)
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
-    return GRU(check_size("hidden", hidden), bool(reset_after), *inits, check_dtype(dtype))
+    of = RefinedGRU if check_flag("refine", refine) else GRU
+    return of(check_size("hidden", hidden), after, *inits, check_dtype(dtype))

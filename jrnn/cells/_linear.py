@@ -24,11 +24,14 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
+from jrnn.cells._gated import decay_for
 from jrnn.cells._numbers import check_number
-from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, weight_blocks
+from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, drawn, named, weight_blocks
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.linear import advance
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
+
+RANGE = (0.9, 0.999)
 
 
 class LinearState(NamedTuple):
@@ -42,7 +45,7 @@ class Linear(HiddenOutput):
     """See `linear`."""
 
     hidden: int
-    decay: tuple[float, float]
+    decay: Any
     w_in: Any
     bias: Any
     dtype: Any
@@ -53,12 +56,17 @@ class Linear(HiddenOutput):
         check_key(key)
         k_in, k_rec, k_bias = jax.random.split(key, 3)
         dtype = jnp.zeros((), self.dtype).dtype
-        low, high = self.decay
         return {
             "w_in": weight_blocks(self.w_in, k_in, (check_input_size(input_size), self.hidden), 1, dtype),
-            "w_rec": jax.random.uniform(k_rec, (self.hidden,), wide_dtype(dtype), low, high).astype(dtype),
+            "w_rec": self.draw(k_rec, dtype),
             "bias": bias_blocks(self.bias, k_bias, ("h",), self.hidden, dtype),
         }
+
+    def draw(self, key: Array, dtype: Any) -> Array:
+        """w_rec [H]."""
+        if isinstance(self.decay, tuple):
+            return jax.random.uniform(key, (self.hidden,), wide_dtype(dtype), *self.decay).astype(dtype)
+        return drawn(self.decay, key, (self.hidden,), dtype)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> LinearState:
         check_params(params, self.hidden, 1, w_rec=(self.hidden,))
@@ -70,16 +78,21 @@ class Linear(HiddenOutput):
     def kernel(self, params: Params) -> Weights:
         return Weights("linear", params["w_in"], params["w_rec"], params["bias"])
 
+    def factors(self, params: Params, state: LinearState, x: Any) -> Array:
+        """w_rec [*B, H]."""
+        return add_bias(jnp.zeros(state.h.shape, wide_dtype(state.h.dtype)), params["w_rec"])
+
     def jacobian(self, params: Params, state: LinearState, x: Any) -> tuple[Array, Array]:
         """(dh'/dh = diag(w_rec) [*B, H, H], dh'/dx = W_in^T [*B, H, F])."""
-        one = jnp.ones(state.h.shape, wide_dtype(state.h.dtype))
-        return diagonal(add_bias(jnp.zeros_like(one), params["w_rec"])), spread(one, params["w_in"])
+        a = self.factors(params, state, x)
+        return diagonal(a), spread(jnp.ones_like(a), params["w_in"])
 
 
 def linear(
     hidden: int,
     *,
-    decay: tuple[float, float] = (0.9, 0.999),
+    decay: tuple[float, float] = RANGE,
+    t_max: float | None = None,
     w_in: Any = "lecun",
     bias: Any = "zeros",
     dtype: Any = None,
@@ -94,14 +107,20 @@ def linear(
     Args:
       hidden: H.
       decay: the range from which w_rec is drawn uniformly.
+      t_max: the longest time constant, in steps, in the place of `decay`: w_rec = u / (1 + u), u ~ U[1, t_max - 1], so
+        that 1 / (1 - w_rec) = 1 + u.
       w_in, bias: initialisers, by name or function (`jrnn.initializers`).
       dtype: of the parameters; the state follows it (16-bit: sums in float32). None is JAX's default.
     Raises:
-      InputError: hidden is no positive integer, decay no ordered pair, or an initialiser or the dtype is unknown.
+      InputError: hidden is no positive integer, decay no ordered pair, t_max not above 2 or beside a decay, or an
+        initialiser or the dtype is unknown.
     """
     need = "two numbers (low, high) with low <= high"
     ends = [check_number("decay", each, math.isfinite, need) for each in (decay if isinstance(decay, Iterable) else ())]
     if len(ends) != 2 or ends[0] > ends[1]:
         raise InputError("decay", repr(decay), need)
+    ends = (ends[0], ends[1])
+    if t_max is not None:
+        ends = decay_for(t_max, None if ends == RANGE else ends)
     inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)
-    return Linear(check_size("hidden", hidden), (ends[0], ends[1]), *inits, check_dtype(dtype))
+    return Linear(check_size("hidden", hidden), ends, *inits, check_dtype(dtype))

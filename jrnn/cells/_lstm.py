@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
 
 from jrnn.cells._base import (
     HiddenOutput,
     check_dtype,
+    check_flag,
     check_params,
     check_size,
     diagonal,
@@ -21,18 +21,13 @@ from jrnn.cells._base import (
     zeros_for,
 )
 from jrnn.cells._gate_names import Gates
-from jrnn.cells.initializers import BIASES, WEIGHTS, named
+from jrnn.cells._gated_states import LSTMState
+from jrnn.cells._refined import RefinedLSTM
+from jrnn.cells.initializers import BIASES, WEIGHTS, chrono_or, named
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.dense import matmul
 from jrnn.kernels.recurrences.lstm import advance, slopes
 from jrnn.types import Array, Params, Shape
-
-
-class LSTMState(NamedTuple):
-    """h [*B, H] and c [*B, H]; the whole state is both (N = 2H)."""
-
-    h: Float[Array, "*B H"]
-    c: Float[Array, "*B H"]
 
 
 @static_cell
@@ -45,7 +40,7 @@ class LSTM(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = Gates("i", "f", "g", "o", keeps="f", admits="i")
+    gates = Gates("i", "f", "g", "o", keeps="f", admits="i", candidate="g")
     initialisers = ("w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
@@ -93,8 +88,10 @@ def lstm(
     w_in: Any = "glorot",
     w_rec: Any = "orthogonal",
     bias: Any = "unit_forget",
+    t_max: float | None = None,
+    refine: bool = False,
     dtype: Any = None,
-) -> LSTM:
+) -> LSTM | RefinedLSTM:
     """The LSTM cell without peepholes (Hochreiter, Schmidhuber 1997; forget gate: Gers et al. 2000).
 
     i, f, o = sigmoid(x W + h U + b), g = tanh(x W + h U + b), c' = f c + i g, h' = o tanh(c').
@@ -106,10 +103,16 @@ def lstm(
     Args:
       hidden: H.
       w_in, w_rec, bias: initialisers, by name or function (`jrnn.initializers`); the bias may be
-        `jrnn.initializers.forget_bias(value)` or `jrnn.initializers.chrono(t_max)`.
+        `forget_bias(value)`, `chrono(t_max)` or `uniform_gate(d)` of them.
+      t_max: the longest time scale at the start, steps, above 2: short for bias=`jrnn.initializers.chrono(t_max)`, the
+        cure for a lag that the gradient does not reach.
+      refine: a gate more moves f towards 0 or 1, see `jrnn.cells.RefinedLSTM`. It has no kernel: the scan runs it.
       dtype: of the parameters; the state follows it (16-bit: gates in float32). None is JAX's default.
     Raises:
-      InputError: hidden is no positive integer, or an initialiser or the dtype is unknown.
+      InputError: hidden is no positive integer, an initialiser or the dtype is unknown, t_max is 2 or below or stands
+        beside a bias, or refine is no bool.
     """
+    bias = chrono_or(bias, "unit_forget", t_max)
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
-    return LSTM(check_size("hidden", hidden), *inits, check_dtype(dtype))
+    of = RefinedLSTM if check_flag("refine", refine) else LSTM
+    return of(check_size("hidden", hidden), *inits, check_dtype(dtype))

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._advance import advance, check_cell, draw_noise, draws_noise, is_causal, output_size
+from jrnn.cells._advance import advance, check_cell, draw_noise, draws_noise, is_causal, output_size, prepared
 from jrnn.cells._base import check_key, outputs_hidden, static_cell
 from jrnn.types import Array, InputError, Params, Shape, State
 
@@ -44,6 +44,9 @@ class Stack:
     def parts(self, params: Params) -> dict[str, tuple[Any, Params]]:
         """{its name: (cell, parameters)} of each layer."""
         return {f"layer {i}": pair for i, pair in enumerate(self.layers(params))}
+
+    def prepared(self, params: Params) -> tuple[Params, ...]:
+        return tuple(prepared(cell, own) for cell, own in self.layers(params))
 
     def output_size(self, input_size: int | None, params: Params) -> int:
         for cell, own in self.layers(params):

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._advance import check_cell, draw_noise, draws_noise, is_causal, output_size
+from jrnn.cells._advance import check_cell, draw_noise, draws_noise, is_causal, output_size, prepared
 from jrnn.cells._base import Replaceable, entry, static_cell
 from jrnn.cells._numbers import check_number
 from jrnn.kernels import Weights
@@ -22,6 +22,13 @@ class Wrapper(Replaceable):
 
     def inner(self, params: Params) -> Params:
         return params
+
+    def prepared(self, params: Params) -> Params:
+        inner = self.inner(params)
+        made = prepared(self.cell, inner)
+        if made is inner:
+            return params
+        return made if inner is params else {**params, "cell": made}
 
     @property
     def input_ndim(self) -> int:
@@ -49,6 +56,16 @@ class Wrapper(Replaceable):
 
     def kernel(self, params: Params) -> Weights | None:
         return self.inner_kernel(params)
+
+    @property
+    def lacks_kernel(self) -> str | None:
+        return getattr(self.cell, "lacks_kernel", None)
+
+    @property
+    def project(self) -> Any:
+        """What the inner cell's kernel reads in place of x; None where it reads x."""
+        project = getattr(self.cell, "project", None)
+        return project and (lambda params, x: project(self.inner(params), x))
 
     def inner_kernel(self, params: Params) -> Weights | None:
         kernel = getattr(self.cell, "kernel", None)

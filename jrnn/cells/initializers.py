@@ -1,8 +1,8 @@
 """Initialisers, chosen per cell by name or as a function `(key, shape, dtype) -> array`, as in `jax.nn.initializers`.
 
 A weight initialiser is called once per gate block ([F, H] or [H, H]); a bias initialiser once per gate ([H]). Those
-that tie gates together (`forget_bias`, `chrono`, `pytorch`) have a method `for_gates(key, gates, hidden, dtype) ->
-[gates*H]`.
+that tie gates together (`forget_bias`, `chrono`, `uniform_gate`, `pytorch`) have a method `for_gates(key, gates,
+hidden, dtype) -> [gates*H]`.
 
 Names. Weights: orthogonal, identity, glorot, lecun, gaussian, pytorch, zeros. Biases: zeros, unit_forget, pytorch.
 """
@@ -133,13 +133,30 @@ class chrono:  # noqa: N801
     t_max: float
 
     def __post_init__(self):
-        settle(self, "t_max", lambda t: 2 < t < math.inf, "a longest time scale above 2 steps")
+        object.__setattr__(self, "t_max", check_t_max(self.t_max))
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
-        wide = wide_dtype(dtype)
-        keeps, admits = (getattr(gates, role, None) for role in ("keeps", "admits"))
-        keep = jnp.log(jax.random.uniform(key, (hidden,), wide, 1.0, self.t_max - 1.0)).astype(dtype)
-        return jnp.concatenate([keep if g == keeps else -keep if g == admits else jnp.zeros_like(keep) for g in gates])
+        return tied(gates, log_time_scales(key, (hidden,), self.t_max, dtype))
+
+
+@dataclass(frozen=True)
+class uniform_gate:  # noqa: N801
+    """b_f = ln(u / (1 - u)), u ~ U[1/d, 1 - 1/d], b_i = -b_f; the GRU's b_z likewise (Gu et al. 2020).
+
+    The gate that keeps starts uniform in [1/d, 1 - 1/d]: time scales of all sizes up to d steps, most of them short. Of
+    what a unit holds, ((1-a)^(L+1) - a^(L+1)) / ((L+1) (1-2a)), a = 1/d, is left after L steps in the mean: 1.8e-3 with
+    d = L = 200, where `chrono(200)` leaves .15. The published d is the number of units; that reaches no lag much above
+    d (d = 64: 2e-4 at lag 200), so give the lag instead. It wants refine gates (`jrnn.lstm(..., refine=True)`).
+    """
+
+    d: float
+
+    def __post_init__(self):
+        settle(self, "d", lambda d: 2 < d < math.inf, "a longest time scale above 2 steps")
+
+    def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
+        u = jax.random.uniform(key, (hidden,), wide_dtype(dtype), 1 / self.d, 1 - 1 / self.d)
+        return tied(gates, (jnp.log(u) - jnp.log1p(-u)).astype(dtype))
 
 
 @dataclass(frozen=True)
@@ -155,6 +172,44 @@ class constant:  # noqa: N801
         return jnp.full(shape, self.value, dtype)
 
 
+@dataclass(frozen=True)
+class ring:  # noqa: N801
+    """Decays d from `low` to `high`, d^2 uniform: complex numbers of these moduli fill a ring (Orvieto et al. 2023).
+
+    What is left after L steps: E d^(2L) = (high^(2L+2) - low^(2L+2)) / ((L+1) (high^2 - low^2)).
+    """
+
+    low: float = 0.9
+    high: float = 0.999
+
+    def __post_init__(self):
+        settle(self, "low", lambda d: 0 < d < 1, "a decay between 0 and 1")
+        settle(self, "high", lambda d: self.low <= d < 1, "a decay below 1 and at least `low`")
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        square = jax.random.uniform(key, shape, wide_dtype(dtype), self.low**2, self.high**2)
+        return jnp.sqrt(square).astype(dtype)
+
+
+@dataclass(frozen=True)
+class time_constant:  # noqa: N801
+    """Decays d = a^power, a = u / (1 + u), u ~ U[1, t_max - 1]: time constants 1 / (1 - a) = 1 + u up to t_max.
+
+    The law of `chrono`, for decays that are no gates: there sigmoid(b_f) = a.
+    """
+
+    t_max: float
+    power: float = 1.0
+
+    def __post_init__(self):
+        settle(self, "t_max", lambda t: 2 < t < math.inf, "a longest time scale above 2 steps")
+        settle(self, "power", lambda p: 0 < p < math.inf, "a number above 0")
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        u = jax.random.uniform(key, shape, wide_dtype(dtype), 1.0, self.t_max - 1.0)
+        return ((u / (1 + u)) ** self.power).astype(dtype)
+
+
 WEIGHTS: dict[str, Initializer] = {
     "orthogonal": orthogonal(),
     "identity": identity(),
@@ -167,9 +222,37 @@ WEIGHTS: dict[str, Initializer] = {
 BIASES: dict[str, Any] = {"zeros": constant(), "unit_forget": forget_bias(), "pytorch": pytorch()}
 
 
+def check_t_max(t_max: Any) -> float:
+    """A longest time scale as a plain float, or InputError."""
+    need = "a longest time scale above 2 steps, not a traced one: a cell is static"
+    return check_number("t_max", t_max, lambda t: 2 < t < math.inf, need)
+
+
+def log_time_scales(key: Array, shape: Shape, t_max: float, dtype: Any) -> Array:
+    """ln U[1, t_max - 1]: with it before its sigmoid, a gate that keeps has time scales up to t_max steps."""
+    return jnp.log(jax.random.uniform(key, shape, wide_dtype(dtype), 1.0, t_max - 1.0)).astype(dtype)
+
+
+def tied(gates: tuple[str, ...], keep: Array) -> Array:
+    """[gates*H]: `keep` on the gate that keeps the state, -keep on the one that admits what is new, zero elsewhere."""
+    keeps, admits = (getattr(gates, role, None) for role in ("keeps", "admits"))
+    return jnp.concatenate([keep if g == keeps else -keep if g == admits else jnp.zeros_like(keep) for g in gates])
+
+
 def uniform_draw(key: Array, shape: Shape, bound: float, dtype: Any) -> Array:
     """U(-bound, bound)."""
     return jax.random.uniform(key, shape, wide_dtype(dtype), -bound, bound).astype(dtype)
+
+
+def chrono_or(bias: Any, default: str, t_max: Any) -> Any:
+    """The bias of a gated cell, or `chrono(t_max)` in place of its default; InputError where both are given."""
+    if t_max is None:
+        return bias
+    short = chrono(t_max)
+    if not isinstance(bias, str) or bias != default:
+        need = "one of the two: t_max is short for bias=jrnn.initializers.chrono(t_max)"
+        raise InputError("t_max", f"{t_max!r} beside bias={bias!r:.60}", need)
+    return short
 
 
 def named(argument: str, init: Any, table: dict[str, Any]) -> Any:

@@ -1,32 +1,73 @@
-"""FIX: what mends a gradient flow. Clipping bounds an update, skipping keeps a broken one out; neither moves
-information, and `clipping_proof` shows it on a run."""
+"""FIX: what mends a gradient flow.
 
-from jrnn.cells import ClipStateGradient, clip_state_gradient
+before training     tune_gain, floss, open_gates                    parameters -> parameters
+in the backward pass  scale_gradient, h_detach, clip_state_gradient  cell -> cell; zoneout, in both passes
+beside the loss     omega, lyapunov_penalty, norm_stabilizer,       penalties of `fit`
+                    activation_penalty, temporal_activation_penalty
+in the optimiser    clip_by_global_norm, auto_clip, z_clip, skip_nonfinite; AGC is optax.adaptive_grad_clip
+
+A clip bounds an update, skipping keeps a broken one out; neither moves information, and `clipping_proof` shows it.
+"""
+
+from jrnn.cells import (
+    ClipStateGradient,
+    HDetach,
+    ScaleGradient,
+    clip_state_gradient,
+    h_detach,
+    scale_gradient,
+    zoneout,
+)
+from jrnn.cures.activity import activation_penalty, norm_stabilizer, temporal_activation_penalty
+from jrnn.cures.adaptive_clipping import AutoClipState, ZClipState, auto_clip, z_clip
 from jrnn.cures.base import Cure, Training, apply_to_cell, apply_to_params, apply_to_training
 from jrnn.cures.catalogue import CURES, cure
 from jrnn.cures.chrono import Chrono
 from jrnn.cures.clipping import ClipState, SkipState, clip_by_global_norm, clip_rate, global_norm, skip_nonfinite
+from jrnn.cures.flossing import floss, lyapunov_penalty
+from jrnn.cures.gain import tune_gain
+from jrnn.cures.gate_opening import open_gates
+from jrnn.cures.norm_keeping import omega
+from jrnn.cures.orthogonal import orthogonal_rates
 from jrnn.cures.proving import ClippingProof, clipping_proof
 from jrnn.cures.rate import Rate
 
 __all__ = [
     "CURES",
+    "AutoClipState",
     "Chrono",
     "ClipState",
     "ClipStateGradient",
     "ClippingProof",
     "Cure",
+    "HDetach",
     "Rate",
+    "ScaleGradient",
     "SkipState",
     "Training",
+    "ZClipState",
+    "activation_penalty",
     "apply_to_cell",
     "apply_to_params",
     "apply_to_training",
+    "auto_clip",
     "clip_by_global_norm",
     "clip_rate",
     "clip_state_gradient",
     "clipping_proof",
     "cure",
+    "floss",
     "global_norm",
+    "h_detach",
+    "lyapunov_penalty",
+    "norm_stabilizer",
+    "omega",
+    "open_gates",
+    "orthogonal_rates",
+    "scale_gradient",
     "skip_nonfinite",
+    "temporal_activation_penalty",
+    "tune_gain",
+    "z_clip",
+    "zoneout",
 ]

@@ -19,7 +19,13 @@ from jrnn.types import Array, Inputs, Params, State, ravel_state, widened
 from jrnn.unrolling import value_and_grads
 from jrnn.unrolling.checks import as_arrays
 
-OF_THE_SPLIT = ("output_times", "max_pairs", "lag_gradients", "parts")  # options that a plain gradient has no use for
+OF_THE_SPLIT = (
+    "output_times",
+    "max_pairs",
+    "by_lag",
+    "lag_gradients",
+    "parts",
+)  # options that a plain gradient has no use for
 
 
 class ClippingProof(NamedTuple):
@@ -128,7 +134,7 @@ def clipping_proof(
     xs = as_arrays("xs", xs)
     options["loss_params"] = loss_params
     passes = {name: value for name, value in options.items() if name not in OF_THE_SPLIT}
-    options |= {"lag_gradients": True, "parts": False}
+    options |= {"by_lag": True, "lag_gradients": True, "parts": False}
     flow = gradient_flow(cell, params, xs, loss, **options)
     grads = value_and_grads(cell, params, xs, loss, **passes)[1]
     g, of_loss = real_leaves(params, grads.params), real_leaves(loss_params, grads.loss_params)
@@ -147,7 +153,7 @@ def clipping_proof(
     linear = gradient_flow(Scaled(cell), params, given, loss, **options)
     g, per_step_norms = real_leaves(params, per_step.params), norms_of(pieces_of(linear))
     return ClippingProof(
-        max_norm=jnp.asarray(max_norm, flow.lag_norms.dtype),
+        max_norm=jnp.asarray(max_norm, norms.dtype),
         lag_norms=norms,
         step_max_norm=limit,
         step_coefficients=factors,

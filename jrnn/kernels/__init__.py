@@ -24,6 +24,9 @@ from jrnn.kernels.problems import recur_all as recur_all
 from jrnn.kernels.recurrences import RECURRENCES as RECURRENCES
 from jrnn.kernels.recurrences import Recurrence as Recurrence
 from jrnn.kernels.recurrences.dense import Dense as Dense
+from jrnn.kernels.recurrences.gated import GatedKernel as GatedKernel
+from jrnn.kernels.recurrences.gated import gated_kernel as gated_kernel
+from jrnn.kernels.recurrences.min_gru import InputKernel as InputKernel
 from jrnn.kernels.streaming import step as step
 
 __all__ = [
@@ -31,6 +34,8 @@ __all__ = [
     "Dense",
     "Events",
     "Explanation",  # pyright: ignore[reportUnsupportedDunderAll]
+    "GatedKernel",
+    "InputKernel",
     "Operands",
     "Outcome",
     "Problem",
@@ -38,6 +43,7 @@ __all__ = [
     "Scan",
     "Weights",
     "explain",  # pyright: ignore[reportUnsupportedDunderAll]
+    "gated_kernel",
     "problem_of",
     "recur",
     "recur_all",

@@ -50,7 +50,7 @@ class Weights(NamedTuple):
 
 
 class Operands(NamedTuple):
-    """The arrays that have derivatives, all of one dtype."""
+    """The arrays that have derivatives, all of one dtype; but for xs where the recurrence has `wide_inputs`."""
 
     xs: Array
     """[E, T, B, F]; F = 0 without inputs."""

@@ -13,6 +13,7 @@ from jrnn.kernels.checks import check_events, check_real, check_shape, check_siz
 from jrnn.kernels.implementations import IMPLEMENTATIONS, CallFacts, Implementation
 from jrnn.kernels.operands import Events, Operands, Scan, Weights, sizes
 from jrnn.kernels.primitives import forward
+from jrnn.kernels.recurrences.base import input_dtype
 from jrnn.kernels.sharding import placed_like
 from jrnn.types import Array, InputError, Shape, size_of
 
@@ -96,7 +97,7 @@ def problem_of(
 
     Args:
       weights: see `Weights`.
-      xs: [T, *B, F], or None for F = 0.
+      xs: [T, *B, F], or None for F = 0; of a gated recurrence its a and b.
       start, restart: h, or (h, c) [*B, H]: the initial state and what resets go to.
       steps, batch_shape: T > 0, *B.
       events: [T, *B] of bool each, or [T].
@@ -117,7 +118,7 @@ def problem_of(
     if xs is None:
         xs = jnp.zeros((steps, *batch_shape, 0), dtype)
     check_real("xs", xs)
-    xs = jnp.asarray(xs).astype(dtype)
+    xs = jnp.asarray(xs).astype(input_dtype(recurrence, dtype))
     state = (*batch_shape, units)
     check_shape("xs", xs, (steps, *batch_shape, features))
     for name, arrays, shape in (("start", start, state), ("restart", restart, state), ("tap", tap, (steps, *state))):
@@ -125,10 +126,10 @@ def problem_of(
 
     def flat(array: Array, times: int) -> Array:
         lead = (1, *array.shape[:times], rows)
-        return placed_like(xs, cast(array), times, batch).reshape(*lead, *array.shape[times + batch :])
+        return placed_like(xs, array, times, batch).reshape(*lead, *array.shape[times + batch :])
 
     def cast(array: Array) -> Array:
-        return array if array.dtype == bool else array.astype(dtype)
+        return array.astype(dtype)
 
     def flags(array: Array | None) -> Array | None:
         if array is None:
@@ -140,8 +141,8 @@ def problem_of(
     operands = Operands(
         flat(xs, 1),
         jax.tree.map(lambda w: w[None], own),
-        tuple(flat(h, 0) for h in start),
-        tuple(flat(h, 0) for h in restart or ()) if events.resets is not None else None,
-        None if tap is None else tuple(flat(h, 1) for h in tap),
+        tuple(flat(cast(h), 0) for h in start),
+        tuple(flat(cast(h), 0) for h in restart or ()) if events.resets is not None else None,
+        None if tap is None else tuple(flat(cast(h), 1) for h in tap),
     )
     return Problem(Scan(recurrence, (reverse,), silent), operands, events, batch_shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jrnn.kernels.checks import check_real, check_shape, check_states, own_weights
+from jrnn.kernels.recurrences.base import input_dtype
 from jrnn.types import Array
 
 
@@ -24,5 +25,5 @@ def step(weights: Any, state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
     check_real("x", x)
     check_shape("x", x, (*x.shape[:-1], features))
     check_states(recurrence.parts, "state", state, (*x.shape[:-1], units))
-    sums = recurrence.sums(own, x.astype(state[0].dtype), state)
+    sums = recurrence.sums(own, x.astype(input_dtype(recurrence, state[0].dtype)), state)
     return recurrence.after(recurrence.gates(own, sums, state), state)

@@ -10,6 +10,8 @@ from jrnn.flow.summary import FlowSummary
 from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.wording import half_life, number, part_of, percentage, steps
 
+GATES = {"f": "forget gate", "z": "update gate"}
+
 
 def reasons(flow: FlowSummary) -> list[str]:
     """One sentence each: the best direction, the long run, the gates or the bound, and what the weights hear."""
@@ -74,7 +76,7 @@ def _gates(flow: FlowSummary) -> list[str]:
             low, middle, high = (number(value) for value in layer.half_life_quantiles)
             where = f" of layer {layer.layer}" if layer.layer else ""
             found.append(
-                f"The {'forget' if layer.gate == 'f' else 'update'} gate{where} alone halves what a typical unit holds "
+                f"The {GATES.get(layer.gate, layer.gate)}{where} alone halves what a typical unit holds "
                 f"in {middle} steps (80 % of the units: {low} to {high})."
             )
     return found

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells import draws_noise, is_causal
+from jrnn.cells import draws_noise, is_causal, prepared_shapes
 from jrnn.kernels.checks import own_weights
 from jrnn.kernels.implementations import IMPLEMENTATIONS, REFERENCE, CallFacts
 from jrnn.kernels.recurrences import RECURRENCES
@@ -135,9 +135,10 @@ def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str
     kernel = getattr(cell, "kernel", None)
     if kernel and call is None:  # else `read` has done so
         state_shapes(cell, params, ())  # the cell checks its parameters, in its own words
-    weights = kernel and kernel(params)
+    weights = kernel and kernel(prepared_shapes(cell, params))
     if weights is None:
-        return f"{type(cell).__name__} has no recurrence of its own (`kernel`)"
+        why = getattr(cell, "lacks_kernel", None)
+        return why or f"{type(cell).__name__} has no recurrence of its own (`kernel`)"
     arrays = jax.tree.leaves(weights[1:]) or jax.tree.leaves(state_shapes(cell, params, ()))
     dtypes = {jnp.result_type(a) for a in arrays}
     if len(dtypes) > 1:

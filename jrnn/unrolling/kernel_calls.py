@@ -10,13 +10,17 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import kernels
+from jrnn.cells import prepared, prepared_shapes
 from jrnn.cells._base import outputs_hidden
-from jrnn.types import Inputs, Params, State
+from jrnn.kernels.implementations import IMPLEMENTATIONS
+from jrnn.types import Array, Inputs, Params, Shape, State, size_of
 from jrnn.unrolling.choice import CELL_SCAN
 from jrnn.unrolling.records import Options, Unrolled
 from jrnn.unrolling.schedule import schedule_of, select, zero_unless
 from jrnn.unrolling.states import check_step, start_and_reset
 from jrnn.unrolling.taps import assemble, split_tap, subtract_zero_tap
+
+CACHED = 2**17  # numbers of the states of a segment; its inputs are two or four times as many
 
 
 class Run(NamedTuple):
@@ -36,9 +40,11 @@ def share_one_call(run: Run, other: Run) -> bool:
         return False
     if run.implementation != other.implementation or run.implementation == CELL_SCAN:
         return False
+    if projects(run.cell) or projects(other.cell):  # each kernel reads its own inputs
+        return False
     if run.options.segment not in (None, 1) or needs_all(run.cell, ahead) != needs_all(other.cell, ahead):
         return False
-    weights, others = (each.cell.kernel(each.params) for each in (run, other))
+    weights, others = (each.cell.kernel(prepared_shapes(each.cell, each.params)) for each in (run, other))
     alike = jax.tree.map(jax.typeof, weights[1:]) == jax.tree.map(jax.typeof, others[1:])
     return alike and weights.kind == others.kind
 
@@ -49,6 +55,7 @@ def scan_together(cells: tuple, implementation: str, xs: Inputs, *runs: tuple[Pa
     problems, parts = [], []
     for cell, (params, options) in zip(cells, runs, strict=True):
         start, reset_state = start_and_reset(cell, params, options)
+        params = prepared(cell, params)
         check_step(cell, params, start, xs)
         schedule = schedule_of(options)
         start, inputs = split_tap(start, xs, schedule, options)
@@ -76,6 +83,39 @@ def needs_all(cell: Any, options: Options) -> bool:
     return options.return_states or not outputs_hidden(cell)
 
 
+def projects(cell: Any) -> bool:
+    """Whether the cell's kernel reads something else in place of x."""
+    return getattr(cell, "project", None) is not None
+
+
+def kernel_inputs(cell: Any, params: Params, xs: Inputs, batch_shape: Shape, valid: Array | None = None) -> Inputs:
+    """What the cell's kernel reads; `batch_shape` is that of xs, time included.
+
+    Padding is shown as zeros, as to a step: it may hold NaN, and 0 * NaN would reach the gradient of a product.
+    """
+    if not projects(cell):
+        return xs
+    if xs is None:
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        xs = jnp.zeros((*batch_shape, 0), dtype)
+    return cell.project(params, xs if valid is None else zero_unless(valid, xs))
+
+
+def segment_for(cell: Any, options: Options, implementation: str, state: State) -> int | None:
+    """The steps of a segment: those of the options; else, where XLA makes the inputs of a foreign call and can fuse
+    nothing with it, so few that they stay in the cache, and the backward pass makes them again."""
+    if options.segment is not None or implementation == CELL_SCAN or not projects(cell):
+        return options.segment
+    rows = size_of(options.batch_shape)
+    if not IMPLEMENTATIONS[implementation].opaque_to_xla or not isinstance(
+        rows, int
+    ):  # a symbol in an exported program
+        return None
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(state))
+    size = max(1, CACHED // max(numbers, 1))
+    return size if 1 < size <= options.steps // 4 else None
+
+
 def kernel_problem(
     cell: Any, params: Params, reset_state: State, options: Options, state: State, inputs: Any
 ) -> kernels.Problem:
@@ -83,7 +123,7 @@ def kernel_problem(
     times, xs, schedule, tap = inputs
     return kernels.problem_of(
         cell.kernel(params),
-        xs,
+        kernel_inputs(cell, params, xs, (times.shape[0], *options.batch_shape), schedule.valid),
         tuple(jax.tree.leaves(state)),
         times.shape[0],
         options.batch_shape,

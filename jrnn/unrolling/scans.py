@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells import draw_noise, jit_by_cell
+from jrnn.cells import draw_noise, jit_by_cell, prepared
 from jrnn.kernels.sharding import aligned, placed_like
 from jrnn.types import Inputs, Params, State, widened
 from jrnn.unrolling.choice import CELL_SCAN
-from jrnn.unrolling.kernel_calls import kernel_steps
+from jrnn.unrolling.kernel_calls import kernel_steps, segment_for
 from jrnn.unrolling.records import Options, Unrolled
 from jrnn.unrolling.schedule import schedule_of, select, zero_unless
 from jrnn.unrolling.states import check_step, start_and_reset
@@ -25,6 +25,7 @@ from jrnn.unrolling.taps import add_zero_tap, assemble, split_tap
 def scan(cell: Any, params: Params, xs: Inputs, options: Options, implementation: str) -> Unrolled:
     """A run of one cell, or of a stack as one; jitted, so that an eager call compiles once per shape."""
     start, reset_state = start_and_reset(cell, params, options)
+    params = prepared(cell, params)
     check_step(cell, params, start, xs)
     schedule, batch_axes = schedule_of(options), len(options.batch_shape)
     placed = partial(placed_like, next(iter(jax.tree.leaves(xs)), jnp.zeros(())), times=0, batch=batch_axes)
@@ -48,9 +49,10 @@ def scan(cell: Any, params: Params, xs: Inputs, options: Options, implementation
         steps = partial(jax.lax.scan, body, reverse=options.reverse, unroll=options.unroll)
     else:
         steps = partial(kernel_steps, cell, params, reset_state, options, implementation)
-    if options.segment in (None, 1) or options.steps == 0:
+    segment = segment_for(cell, options, implementation, start)
+    if segment in (None, 1) or options.steps == 0:
         return assemble(start, schedule, options, *steps((start, silence), inputs))
-    return assemble(start, schedule, options, *scan_segments(steps, (start, silence), inputs, options.segment, options))
+    return assemble(start, schedule, options, *scan_segments(steps, (start, silence), inputs, segment, options))
 
 
 def one_step(

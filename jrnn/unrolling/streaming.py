@@ -13,6 +13,7 @@ from jrnn.kernels.recurrences import Sloped
 from jrnn.types import Array, InputError, Inputs, Params, State
 from jrnn.unrolling.checks import as_arrays, check_leaves, check_noise, check_time
 from jrnn.unrolling.choice import known_facts
+from jrnn.unrolling.kernel_calls import projects
 from jrnn.unrolling.states import batch_of, check_state
 
 
@@ -53,7 +54,7 @@ def one_step(cell: Any, params: Params, state: State, x: Inputs) -> tuple[State,
             new, x = one_step(layer, own, before, x)
             after.append(new)
         return tuple(after), x
-    plain = hasattr(cell, "kernel") and not isinstance(cell, Wrapper) and x is not None
+    plain = hasattr(cell, "kernel") and not (isinstance(cell, Wrapper) or projects(cell)) and x is not None
     if not plain or not has_slopes(cell, params):
         return advance(cell, params, state, x)
     jax.eval_shape(cell.step, params, state, x)  # checks them

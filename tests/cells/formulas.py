@@ -123,6 +123,57 @@ def indrnn(params, h, x, activation, bound):
     return np.array([ACTIVATIONS[activation](held[j] * h[j] + weighted(w, x, j) + b[j]) for j in range(len(h))])
 
 
+CANDIDATES = {"identity": lambda v: v, "tanh": math.tanh, "positive": lambda v: v + 0.5 if v >= 0 else sigmoid(v)}
+
+
+def from_input(params, x, size, j):
+    """x W + b of unit j, block by block."""
+    count = np.shape(params["bias"])[0] // size
+    return [weighted(gate(params["w_in"], k, size), x, j) + gate(params["bias"], k, size)[j] for k in range(count)]
+
+
+def min_gru(params, h, x, candidate):
+    """h', blocks z, n; z admits the new."""
+    new = np.zeros(len(h))
+    for j in range(len(h)):
+        z, n = from_input(params, x, len(h), j)
+        new[j] = (1 - sigmoid(z)) * h[j] + sigmoid(z) * CANDIDATES[candidate](n)
+    return new
+
+
+def min_lstm(params, h, x, candidate):
+    """h', blocks f, i, n."""
+    new = np.zeros(len(h))
+    for j in range(len(h)):
+        f, i, n = from_input(params, x, len(h), j)
+        f, i = sigmoid(f), sigmoid(i)
+        new[j] = (f * h[j] + i * CANDIDATES[candidate](n)) / (f + i)
+    return new
+
+
+def rg_lru(params, h, x):
+    """h', blocks i, n, r."""
+    new = np.zeros(len(h))
+    for j in range(len(h)):
+        i, n, r = from_input(params, x, len(h), j)
+        a = math.exp(-math.log1p(math.exp(params["decay"][j]))) ** (8 * sigmoid(r))
+        new[j] = a * h[j] + math.sqrt(1 - a * a) * sigmoid(i) * n
+    return new
+
+
+def lru(params, h, x):
+    """(h', y) with complex h: of the matrices the real parts stand before the imaginary ones."""
+    size = len(h)
+    w, c = params["w_in"], params["w_out"]
+    new = np.zeros(size, complex)
+    for j in range(size):
+        lam = np.exp(-np.exp(params["nu"][j]) + 1j * np.exp(params["theta"][j]))
+        given = sum(x[i] * (w[i, j] + 1j * w[i, size + j]) for i in range(len(x)))
+        new[j] = lam * h[j] + np.exp(params["gamma"][j]) * given
+    read = [sum(new[j] * (c[j, k] + 1j * c[size + j, k]) for j in range(size)).real for k in range(c.shape[1])]
+    return new, np.array([y + weighted(params["skip"], x, k) for k, y in enumerate(read)])
+
+
 def layer_norm(y, scale, bias, epsilon):
     mean = math.fsum(y) / len(y)
     variance = math.fsum((v - mean) ** 2 for v in y) / len(y)

@@ -20,10 +20,17 @@ MAKE = {
     "lem": lambda **o: jrnn.lem(5, **o),
     "antisymmetric": lambda **o: jrnn.antisymmetric(5, **o),
     "indrnn": lambda **o: jrnn.indrnn(5, t_max=9, **o),
+    "min_gru": lambda **o: jrnn.min_gru(5, **o),
+    "min_lstm": lambda **o: jrnn.min_lstm(5, **o),
+    "rg_lru": lambda **o: jrnn.rg_lru(5, **o),
+    "lru": lambda **o: jrnn.lru(5, **o),
     "layer_norm": lambda **o: jrnn.layer_norm(jrnn.gru(5, **o), on="hidden"),
     "stack": lambda **o: jrnn.stack(jrnn.residual(jrnn.elman(3, **o)), jrnn.layer_norm(jrnn.lstm(5, **o))),
     "dropout": lambda **o: jrnn.dropout(jrnn.lstm(5, **o), outputs=0.5, recurrent=0.5),
 }
+
+
+GATED = ("min_gru", "min_lstm", "rg_lru", "lru")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -51,6 +58,7 @@ def test_default_dtype_is_that_of_jax():
 
 @pytest.mark.parametrize("dtype, bits", [("bfloat16", 8), ("float16", 11), ("float32", 24)])
 @pytest.mark.parametrize("name", [*MAKE][:10])
+@pytest.mark.parametrize("name", [*("elman", "lstm", "gru", "gru_before", "linear"), *GATED])
 def test_one_rounding_away_from_float64(name, dtype, bits):
     """The step of a 16-bit cell is the float64 step of the same numbers, rounded at the end."""
     wide = Case("", MAKE[name](), 40, 0, 0)
@@ -104,7 +112,7 @@ def test_layer_norm_works_in_float32():
 
 
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "complex64"])
-@pytest.mark.parametrize("make", [jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear])
+@pytest.mark.parametrize("make", [jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear, jrnn.min_gru, jrnn.lru])
 def test_inputs_that_are_no_floats(make, dtype):
     cell = make(3)
     params = cell.init(jax.random.key(0), 2)
@@ -116,7 +124,8 @@ def test_inputs_that_are_no_floats(make, dtype):
 
 @pytest.mark.parametrize("dtype", ["int32", int, "complex64", "string", "float33", [2]], ids=str)
 def test_parameter_dtypes_that_are_no_floats(dtype):
-    for make in (jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear, jrnn.dense):
+    gated = jrnn.min_gru, jrnn.min_lstm, jrnn.rg_lru, jrnn.lru
+    for make in (jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear, *gated, jrnn.dense):
         with pytest.raises(jrnn.InputError, match="^dtype: got .*need a floating dtype"):
             make(3, dtype=dtype)
 

@@ -137,6 +137,35 @@ def test_chrono(t_max):
     np.testing.assert_array_equal(np.concatenate([r, n, params["bias_rec"]]), np.zeros(3 * hidden))
 
 
+def kept(init, gates, count):
+    """sigmoid of the bias of the gate that keeps, of so many units: what a unit without weights keeps a step."""
+    bias = init.for_gates(KEY, gates, count, jnp.float64)
+    return 1 / (1 + np.exp(-blocks(bias, len(gates))[gates.index(gates.keeps)]))
+
+
+def test_what_chrono_leaves_after_the_longest_time_scale():
+    """Without weights dc_L/dc_0 = f^L. At L = t_max its mean over units is int_0^1 exp(-1/x) dx = .1485 nearly."""
+    for cell in (jrnn.lstm, jrnn.gru):
+        assert abs(np.mean(kept(initializers.chrono(200), cell(1).gates, 4096) ** 200) - 0.1490) < 0.006
+
+
+@pytest.mark.parametrize("d, lag, law", [(200, 200, 1.835e-3), (64, 200, None), (64, 30, None), (5, 3, None)])
+def test_what_a_uniform_gate_leaves(d, lag, law):
+    """E f^L in closed form, on gates drawn alone; 1.835e-3 at L = d = 200."""
+    a = 1 / d
+    exact = ((1 - a) ** (lag + 1) - a ** (lag + 1)) / ((lag + 1) * (1 - 2 * a))
+    assert law is None or abs(exact - law) < 1e-6
+    f = kept(initializers.uniform_gate(d), jrnn.lstm(1).gates, 200_000)
+    np.testing.assert_allclose(np.mean(f**lag), exact, rtol=0.08)
+    assert_uniform(f, a, 1 - a)
+
+
+def test_a_uniform_gate_is_tied_to_the_gate_that_admits():
+    i, f, g, o = blocks(jrnn.lstm(50, bias=initializers.uniform_gate(9)).init(KEY, 1)["bias"], 4)
+    np.testing.assert_array_equal(i, -f)
+    np.testing.assert_array_equal(np.concatenate([g, o]), np.zeros(100))
+
+
 def test_forget_bias_is_on_the_gate_that_keeps():
     lstm = blocks(jrnn.lstm(2).init(KEY, 1)["bias"], 4)
     np.testing.assert_array_equal(lstm, [[0, 0], [1, 1], [0, 0], [0, 0]])
@@ -257,3 +286,47 @@ def test_what_a_function_gives_is_checked():
 def test_chrono_needs_a_time_scale(t_max):
     with pytest.raises(jrnn.InputError, match="^t_max: got .*need a longest time scale above 2 steps"):
         initializers.chrono(t_max)
+
+
+def test_what_a_ring_leaves():
+    """E d^(2L) of 65,536 units: (high^(2L+2) - low^(2L+2)) / ((L+1) (high^2 - low^2)), .01770 at L = 200."""
+    low, high = 0.9, 0.999
+    square = np.asarray(initializers.ring()(KEY, (65_536,), jnp.float64)) ** 2
+    assert_uniform(square, low**2, high**2)
+    for lag in (1, 20, 200):
+        law = (high ** (2 * lag + 2) - low ** (2 * lag + 2)) / ((lag + 1) * (high**2 - low**2))
+        np.testing.assert_allclose(np.mean(square**lag), law, atol=1.5e-3)
+    np.testing.assert_allclose(law, 0.01770, atol=5e-6)
+
+
+def test_lru_starts_on_the_ring():
+    """Moduli, phases and the normaliser, from the parameters as the step reads them."""
+    cell = jrnn.lru(4096, outputs=1, max_phase=0.5)
+    params = jax.tree.map(np.asarray, cell.init(KEY, 1))
+    size = np.exp(-np.exp(params["nu"]))
+    assert_uniform(size**2, 0.9**2, 0.999**2)
+    assert_uniform(np.exp(params["theta"]), 0, 0.5)
+    np.testing.assert_allclose(np.exp(2 * params["gamma"]), 1 - size**2, rtol=1e-10)
+    np.testing.assert_allclose(params["w_in"].std(), 0.5**0.5, rtol=5 / np.sqrt(2 * 8192))
+
+
+def time_constants(cell):
+    """Of every unit where x is zero."""
+    params = cell.init(KEY, 2)
+    state = cell.initial_state(params, ())
+    return 1 / (1 - np.abs(np.asarray(cell.factors(params, state, jnp.zeros(2)))))
+
+
+@pytest.mark.parametrize("name", ["min_gru", "min_lstm", "rg_lru", "lru", "linear"])
+def test_t_max_fills_the_time_constants(name):
+    """1 / (1 - a) = 1 + u, u ~ U[1, t_max - 1], and the law of chrono: mean of a^L at L = t_max near .1490."""
+    options = {"outputs": 1} if name == "lru" else {}
+    found = time_constants(getattr(jrnn, name)(4096, t_max=200, **options))
+    assert_uniform(found, 2, 200)
+    np.testing.assert_allclose(np.mean((1 - 1 / found) ** 200), 0.1490, atol=6e-3)
+
+
+def test_rg_lru_starts_with_a_power_of_the_ring():
+    """a = d^(8 r), r = 1/2: its half-lives at the start are a quarter of the ring's."""
+    kept = 1 - 1 / time_constants(jrnn.rg_lru(4096))
+    assert_uniform(kept**0.5, 0.9**2, 0.999**2)

@@ -11,6 +11,8 @@ from jrnn.types import hidden_part, with_hidden
 KEY = jax.random.key(0)
 MAKE = [jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear]
 MAKE += [jrnn.cornn, jrnn.unicornn, jrnn.lem, jrnn.antisymmetric, jrnn.indrnn]
+GATED = [jrnn.min_gru, jrnn.min_lstm, jrnn.rg_lru, jrnn.lru]
+MAKE = [jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear, *GATED]
 BOTH = jrnn.Bidirectional(jrnn.gru(3))
 
 
@@ -43,7 +45,9 @@ def test_input_size(make, input_size):
 
 @pytest.mark.parametrize("activation", ["sigmoid", "Tanh", None, jnp.tanh, ["tanh"], 5], ids=short)
 def test_activation(activation):
-    with pytest.raises(jrnn.InputError, match=r"^activation: got .*; need one of \['identity', 'relu', 'tanh'\]"):
+    with pytest.raises(
+        jrnn.InputError, match=r"^activation: got .*; need one of \['identity', 'modrelu', 'relu', 'tanh'\]"
+    ):
         jrnn.elman(3, activation)
 
 
@@ -87,6 +91,41 @@ def test_time_scales_of_two_steps_and_below():
         jrnn.InputError, match=r"^activation: got 'sigmoid'; need one of \['identity', 'relu', 'tanh'\]"
     ):
         jrnn.indrnn(3, "sigmoid")
+
+
+@pytest.mark.parametrize("t_max", [2, 1.5, -1, float("nan"), float("inf"), "200", True], ids=repr)
+@pytest.mark.parametrize("make", [*GATED, jrnn.linear])
+def test_t_max(make, t_max):
+    with pytest.raises(jrnn.InputError, match="^t_max: got .*; need a longest time scale above 2 steps"):
+        make(3, t_max=t_max)
+
+
+def test_t_max_beside_what_it_draws():
+    for make, other in ((jrnn.min_gru, {"bias": "zeros"}), (jrnn.min_lstm, {"bias": "zeros"})):
+        with pytest.raises(jrnn.InputError, match="^t_max: got 9 beside bias='zeros'; need one of the two"):
+            make(3, t_max=9, **other)
+    for make in (jrnn.rg_lru, jrnn.lru, jrnn.linear):
+        with pytest.raises(jrnn.InputError, match=r"^t_max: got 9 beside decay=\(0.5, 0.9\); need one of the two"):
+            make(3, t_max=9, decay=(0.5, 0.9))
+
+
+@pytest.mark.parametrize(
+    "decay", [0.9, (0.9,), (0.9, 0.5), (0.5, 1.0), (0, 0.9), "ring", jrnn.initializers.ring], ids=short
+)
+@pytest.mark.parametrize("make", [jrnn.rg_lru, jrnn.lru])
+def test_decay_of_the_ring(make, decay):
+    with pytest.raises(jrnn.InputError, match="^(decay|low|high): got "):
+        make(3, decay=decay)
+
+
+def test_further_arguments_of_gated_cells():
+    for make in (jrnn.min_gru, jrnn.min_lstm):
+        for candidate in ("relu", None, ["tanh"]):
+            with pytest.raises(jrnn.InputError, match="^candidate: got .*; need one of identity, tanh, positive"):
+                make(3, candidate=candidate)
+    for given in ({"outputs": 0}, {"max_phase": 0}, {"max_phase": "pi"}):
+        with pytest.raises(jrnn.InputError, match=f"^{next(iter(given))}: got "):
+            jrnn.lru(3, **given)
 
 
 @pytest.mark.parametrize("on", ["outputs", None, "state", True], ids=repr)

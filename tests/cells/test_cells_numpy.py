@@ -101,6 +101,32 @@ def test_antisymmetric_and_independent_units(sizes):
         np.testing.assert_allclose(after.h, expected, **EXACT)
 
 
+@pytest.mark.parametrize("candidate", ["identity", "tanh", "positive"])
+@pytest.mark.parametrize("name", ["min_gru", "min_lstm"])
+def test_minimal_gated_cells(name, candidate):
+    params, state, x, after = steps_of(getattr(jrnn, name)(5, candidate=candidate), 3)
+    expected = [getattr(formulas, name)(params, h, one, candidate) for h, one in zip(state.h, x, strict=True)]
+    np.testing.assert_allclose(after.h, expected, **EXACT)
+
+
+def test_rg_lru():
+    params, state, x, after = steps_of(jrnn.rg_lru(5), 3)
+    expected = [formulas.rg_lru(params, h, one) for h, one in zip(state.h, x, strict=True)]
+    np.testing.assert_allclose(after.h, expected, **EXACT)
+
+
+def test_lru():
+    cell = jrnn.lru(5, outputs=4)
+    case = Case("", cell, 3, 0, 0)
+    params, state, x = case.params(5), case.state((4,), 7), case.inputs((4,), 6)
+    after = cell.step(params, state, x)
+    y = np.asarray(cell.output(params, after, x))
+    for b in range(4):
+        new, read = formulas.lru(params, state.re[b] + 1j * state.im[b], x[b])
+        np.testing.assert_allclose(np.asarray(after.re)[b] + 1j * np.asarray(after.im)[b], new, **EXACT)
+        np.testing.assert_allclose(y[b], read, **EXACT)
+
+
 def test_stack_feeds_each_layer_the_output_below():
     cell = jrnn.stack(jrnn.gru(3), jrnn.lstm(2), jrnn.elman(5))
     case = Case("", cell, 4, 0, 0)

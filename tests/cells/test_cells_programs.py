@@ -56,6 +56,19 @@ def test_another_gain_compiles_nothing(name, compiled):
     assert compiled[0] > before  # another length is another program: the count is alive
 
 
+def test_starts_are_no_part_of_a_program(compiled):
+    """Time constants and rotations at the start act in `init` alone; what is made of the latter is compiled once."""
+    maps = jrnn.orthogonal_map(start="henaff"), jrnn.orthogonal_map(start="identity")
+    cells = [jrnn.leaky(jrnn.elman(3, w_rec=each), t_max) for each, t_max in zip(maps, (9, 20), strict=True)]
+    assert cells[0] != cells[1] and program_of(cells[0]) == program_of(cells[1])
+    assert program_of(cells[0]) != program_of(jrnn.leaky(jrnn.elman(3, w_rec=jrnn.orthogonal_map("cayley")), 9))
+    params = [cell.init(jax.random.key(0), 2) for cell in cells]
+    for cell, own in zip(cells, params, strict=True):
+        before = compiled[0]
+        jax.block_until_ready(jrnn.cells.prepared(cell, own))
+    assert compiled[0] == before
+
+
 def test_init_under_jit_draws_what_the_cell_says():
     init = jax.jit(lambda cell, key: cell.init(key, 2), static_argnums=0)
     one, other = (init(PAIRS["elman"](gain), jax.random.key(0)) for gain in (1.0, 1.5))

@@ -27,6 +27,10 @@ DIFFERENT = [
     jrnn.lstm(3),
     jrnn.lstm(3, bias=initializers.chrono(10)),
     jrnn.lstm(3, bias=initializers.chrono(11)),
+    jrnn.lstm(3, bias=initializers.uniform_gate(10)),
+    jrnn.lstm(3, refine=True),
+    jrnn.gru(3, refine=True),
+    jrnn.gru(3, reset_after=False, refine=True),
     jrnn.gru(3),
     jrnn.gru(3, reset_after=False),
     jrnn.linear(3),
@@ -46,6 +50,17 @@ DIFFERENT = [
     jrnn.indrnn(3),
     jrnn.indrnn(3, "tanh"),
     jrnn.indrnn(3, t_max=9),
+    jrnn.linear(3, t_max=9),
+    jrnn.min_gru(3),
+    jrnn.min_gru(3, t_max=9),
+    jrnn.min_gru(3, candidate="tanh"),
+    jrnn.min_lstm(3),
+    jrnn.rg_lru(3),
+    jrnn.rg_lru(3, t_max=9),
+    jrnn.rg_lru(3, decay=(0.5, 0.9)),
+    jrnn.lru(3),
+    jrnn.lru(3, outputs=2),
+    jrnn.lru(3, max_phase=0.1),
     jrnn.stack(jrnn.elman(3)),
     jrnn.stack(jrnn.elman(3), jrnn.elman(3)),
     jrnn.stack(jrnn.elman(3), jrnn.lstm(3)),
@@ -54,6 +69,12 @@ DIFFERENT = [
     jrnn.layer_norm(jrnn.elman(3), on="hidden"),
     jrnn.layer_norm(jrnn.elman(3), epsilon=1e-3),
     jrnn.learnable_initial_state(jrnn.elman(3)),
+    jrnn.elman(3, w_rec=jrnn.orthogonal_map()),
+    jrnn.elman(3, w_rec=jrnn.orthogonal_map("cayley")),
+    jrnn.elman(3, w_rec=jrnn.orthogonal_map(start="cayley")),
+    jrnn.elman(3, "modrelu"),
+    jrnn.leaky(jrnn.elman(3), 9),
+    jrnn.leaky(jrnn.elman(3), 10),
     jrnn.dropout(jrnn.elman(3), outputs=0.5),
     jrnn.dropout(jrnn.elman(3), recurrent=0.5),
     jrnn.Bidirectional(jrnn.elman(3)),
@@ -91,6 +112,8 @@ def test_equal_configurations_are_equal(make):
 
 def test_names_are_the_functions_they_stand_for():
     assert jrnn.elman(3, w_rec="orthogonal") == jrnn.elman(3, w_rec=initializers.orthogonal()) == jrnn.elman(3)
+    assert jrnn.lstm(3, t_max=20) == jrnn.lstm(3, bias=initializers.chrono(20.0)) != jrnn.lstm(3)
+    assert jrnn.gru(3, False, t_max=20) == jrnn.gru(3, False, bias=initializers.chrono(20.0))
     assert jrnn.lstm(3, bias="unit_forget") == jrnn.lstm(3, bias=initializers.forget_bias(1.0)) == jrnn.lstm(3)
     again = jrnn.from_functions(init=leaky_init, initial_state=leaky_start, step=leaky_step, output=leaky_output)
     assert again == OWN

@@ -248,8 +248,15 @@ CLOSED = [
     jrnn.lem(3, dt=0.8),
     jrnn.antisymmetric(3, epsilon=0.3, gamma=0.6),
     jrnn.indrnn(3, t_max=5),
+    jrnn.leaky(jrnn.lstm(3), 9),
+    jrnn.elman(4, "modrelu", w_rec=jrnn.orthogonal_map()),
+    *(jrnn.min_gru(3, candidate=candidate) for candidate in ("identity", "tanh", "positive")),
+    jrnn.min_lstm(3, candidate="tanh"),
+    jrnn.rg_lru(3),
+    jrnn.lru(3),
     jrnn.stack(jrnn.lstm(2), jrnn.gru(3), jrnn.elman(2)),
     jrnn.stack(jrnn.gru(2, reset_after=False), jrnn.linear(3), jrnn.lstm(2)),
+    jrnn.stack(jrnn.min_gru(2), jrnn.rg_lru(3)),
 ]
 
 
@@ -273,7 +280,13 @@ def test_closed_forms_equal_jacfwd(cell, batch):
 
 
 @pytest.mark.parametrize(
-    "cell", [jrnn.residual(jrnn.elman(2)), jrnn.stack(jrnn.stack(jrnn.gru(2)), jrnn.gru(2))], ids=str
+    "cell",
+    [
+        jrnn.residual(jrnn.elman(2)),
+        jrnn.leaky(jrnn.residual(jrnn.elman(2)), 9),
+        jrnn.stack(jrnn.stack(jrnn.gru(2)), jrnn.gru(2)),
+    ],
+    ids=str,
 )
 def test_closed_form_is_refused_where_there_is_none(cell, key):
     assert jrnn.jacobians(cell, cell.init(key, 2), jnp.zeros((3, 2))).shape[0] == 3

@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.kernels import IMPLEMENTATIONS as REGISTRY
-from jrnn.kernels import RECURRENCES, Dense, Events, Operands, Outcome, Scan
+from jrnn.kernels import RECURRENCES, Events, Operands, Outcome, Scan
 from jrnn.kernels.implementations import CallFacts
 from jrnn.kernels.primitives import forward
+from jrnn.kernels.recurrences.gated import Units
+from jrnn.kernels.recurrences.min_gru import InputWeights
+from jrnn.types import wide_dtype
 
 
 class Case(NamedTuple):
@@ -44,8 +47,12 @@ IMPLEMENTATIONS = able("lstm")  # without the native one where it was not built
 
 
 ALL = "lengths mask resets cuts tap"
-GATES = {"tanh": 1, "relu": 1, "identity": 1, "linear": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
-KINDS = ("tanh", "relu", "identity", "linear", "lstm", "gru", "gru_reset_before")
+LEAKY = ("leaky_tanh", "leaky_relu", "leaky_identity")
+GATES = {"tanh": 1, "relu": 1, "identity": 1, **dict.fromkeys(LEAKY, 1), "linear": 1}
+GATES |= {"lstm": 4, "gru": 3, "gru_reset_before": 3}
+KINDS = (*GATES, "gated", "complex", "min_gru")
+GATES |= {"min_gru": 2, "min_gru_tanh": 2, "min_gru_positive": 2}
+WITHOUT_WEIGHTS = ("gated", "complex")  # their features are a and b, as many as the units ask for
 CASES = [
     *(Case(kind, 1, 6, 5, 3, 4) for kind in KINDS),
     *(Case(kind, 1, 7, 3, 2, 5, ALL + " reverse") for kind in ("tanh", "lstm", "gru", "gru_reset_before")),
@@ -66,38 +73,52 @@ CASES = [
     Case("gru_reset_before", 1, 9, 13, 7, 19, "lengths silent"),
     Case("gru_reset_before", 1, 300, 1, 110, 75, "lengths resets silent"),
     Case("gru_reset_before", 2, 40, 9, 0, 70, "mask resets"),
+    Case("gated", 1, 7, 3, 0, 5, ALL + " reverse"),
+    Case("complex", 1, 7, 3, 0, 5, ALL + " reverse"),
+    Case("min_gru_tanh", 1, 7, 3, 2, 5, ALL + " reverse"),
+    Case("min_gru", 2, 40, 9, 0, 70, "mask resets"),
+    Case("min_gru_positive", 1, 150, 2, 110, 75, "lengths cuts silent"),
+    Case("gated", 2, 150, 5, 0, 33, "lengths resets silent"),  # rows that threads share
+    Case("complex", 1, 300, 1, 0, 70, "mask tap"),  # units that threads share
     Case("lstm", 1, 3, 2, 130, 150),  # weights that threads pack and sum together
     Case("gru", 2, 2, 3, 100, 170),
     Case("tanh", 1, 3, 2, 160, 301),
     Case("gru_reset_before", 1, 3, 2, 130, 165),
+    Case("leaky_tanh", 2, 7, 3, 2, 5, ALL),
+    Case("leaky_tanh", 1, 270, 2, 12, 83, "lengths resets reverse silent"),
+    Case("leaky_relu", 1, 5, 40, 0, 19, "mask cuts tap"),
 ]
 
 
 def make(case, dtype=jnp.float64, seed=0):
     """(operands, events) of random numbers."""
     rng, (_, e, t, b, f, h, _) = np.random.default_rng(seed), case
-    wide = GATES[case.kind] * h
+    wide, parts = GATES.get(case.kind, 0) * h, len(RECURRENCES[case.kind].parts)
 
     def array(*shape, scale=0.5):
         return jax.device_put((rng.normal(size=shape) * scale).astype(dtype))  # compiles nothing, as jnp.asarray would
 
     def state(*shape):
-        return tuple(array(e, *shape, b, h) for _ in range(2 if case.kind == "lstm" else 1))
+        return tuple(array(e, *shape, b, h) for _ in range(parts))
 
     def flags(rate):
         return jax.device_put(rng.random((e, t, b)) < rate)
 
     square = () if case.kind == "linear" else (wide,)
-    weights = array(e, f, wide), array(e, h, *square, scale=1 / np.sqrt(h)), array(e, wide)
-    bias_rec = array(e, h) if case.kind == "gru" else None
+    if case.kind.startswith("min_gru"):
+        xs, weights = array(e, t, b, f), InputWeights(array(e, f, wide), array(e, wide))
+    elif case.kind in WITHOUT_WEIGHTS:
+        xs, weights = array(e, t, b, 2 * parts * h).astype(wide_dtype(dtype)), Units(array(e, 0, h))
+    else:
+        further = (array(e, h, scale=2),) if case.kind in LEAKY else (array(e, h),) if case.kind == "gru" else ()
+        weights = array(e, f, wide), array(e, h, *square, scale=1 / np.sqrt(h)), array(e, wide)
+        xs, weights = array(e, t, b, f), RECURRENCES[case.kind].weights(*weights, *further)
     tap = (
         jax.tree.map(lambda a: a * (0 if "silent" in case else 1), state(t))
         if "tap" in case or "silent" in case
         else None
     )
-    operands = Operands(
-        array(e, t, b, f), Dense(*weights, bias_rec), state(), state() if "resets" in case else None, tap
-    )
+    operands = Operands(xs, weights, state(), state() if "resets" in case else None, tap)
     inside = valid = None
     if "lengths" in case:
         inside = valid = jax.device_put(np.arange(t)[None, :, None] < rng.integers(0, t + 1, (e, 1, b)))

@@ -54,17 +54,17 @@ def group(case, g, operands, events, cotangents):
             for tap, d in zip(grads.tap, delta):
                 tap[t] = np.where(flags["inside"][t][:, None], d, 0)
         valid = flags["valid"][t][:, None]
-        passed, dz_x, dz_h = back(case.kind, one, kept[t], [np.where(valid, d, 0) for d in delta])
-        grads.xs[t] = dz_x @ one.weights.w_in.T
-        grads.weights.w_in[...] += one.xs[t].T @ dz_x
-        grads.weights.bias[...] += dz_x.sum(0)
-        grads.weights.w_rec[...] += kept[t]["before"][0].T @ dz_h
-        if case.kind == "gru_reset_before":
-            candidate = slice(2 * case.units, None)
-            grads.weights.w_rec[:, candidate] += kept[t]["gated"].T @ dz_x[:, candidate]
-        if one.weights.bias_rec is not None:
-            grads.weights.bias_rec[...] += dz_h[:, -one.weights.bias_rec.shape[0] :].sum(0)
-        passed[0] = passed[0] + dz_h @ one.weights.w_rec.T
+        stepped = [np.where(valid, d, 0) for d in delta]
+        if case.kind in ("gated", "complex"):
+            passed, grads.xs[t] = numbers_back(kept[t]["a"], kept[t]["before"], stepped)
+        elif case.kind.startswith("min_gru"):
+            (delta_h,), k = stepped, kept[t]
+            keep, dz = 1 - k["z"], np.concatenate([k["of_z"] * delta_h, k["of_n"] * delta_h], axis=1)
+            passed, grads.xs[t] = [keep * delta_h], dz @ one.weights.w_in.T
+            grads.weights.w_in[...] += one.xs[t].T @ dz
+            grads.weights.bias[...] += dz.sum(0)
+        else:
+            passed = with_weights(case, one, grads, t, kept[t], stepped)
         delta = [np.where(valid, p, d) for p, d in zip(passed, delta)]
         resets, cuts = flags["resets"][t][:, None], flags["cuts"][t][:, None]
         if one.restart is not None:
@@ -79,10 +79,58 @@ def group(case, g, operands, events, cotangents):
     return Outcome(tuple(states), tuple(state)), grads
 
 
+def with_weights(case, one, grads, t, kept, stepped):
+    """What passes to the state before; the gradients of the weights and of xs are written to `grads`."""
+    passed, dz_x, dz_h = back(case.kind, one, kept, stepped)
+    grads.xs[t] = dz_x @ one.weights.w_in.T
+    grads.weights.w_in[...] += one.xs[t].T @ dz_x
+    grads.weights.bias[...] += dz_x.sum(0)
+    grads.weights.w_rec[...] += kept["before"][0].T @ dz_h
+    if case.kind == "gru_reset_before":
+        candidate = slice(2 * case.units, None)
+        grads.weights.w_rec[:, candidate] += kept["gated"].T @ dz_x[:, candidate]
+    if case.kind.startswith("leaky"):
+        grads.weights.theta[...] += kept["of_theta"].sum(0)
+    elif one.weights.bias_rec is not None:
+        grads.weights.bias_rec[...] += dz_h[:, -one.weights.bias_rec.shape[0] :].sum(0)
+    passed[0] = passed[0] + dz_h @ one.weights.w_rec.T
+    return passed
+
+
+def numbers(parts):
+    """Real numbers, or complex ones of two parts."""
+    return parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]
+
+
+def parts_of(array):
+    return [array.real, array.imag] if np.iscomplexobj(array) else [array]
+
+
+def numbers_back(a, before, delta):
+    """(delta of the state before, those of a and b side by side) of h' = a h + b."""
+    h, d = numbers(before), numbers(delta)
+    return parts_of(np.conj(a) * d), np.concatenate([*parts_of(np.conj(h) * d), *parts_of(d)], axis=1)
+
+
 def step(kind, one, before, x):
     """(the state after, what the way back needs)."""
     h = before[0]
-    from_x, from_h = x @ one.weights.w_in + one.weights.bias, h @ one.weights.w_rec
+    if kind in ("gated", "complex"):
+        half = len(before)
+        each = np.split(x, 2 * half, axis=1)
+        a = numbers(each[:half])
+        return parts_of(a * numbers(before) + numbers(each[half:])), dict(a=a)
+    from_x = x @ one.weights.w_in + one.weights.bias
+    if kind.startswith("min_gru"):
+        z, n = np.split(from_x, 2, axis=1)
+        z, low = sigmoid(z), sigmoid(n)
+        g, slope = {
+            "min_gru": (n, 1),
+            "min_gru_tanh": (np.tanh(n), 1 - np.tanh(n) ** 2),
+            "min_gru_positive": (np.where(n < 0, low, n + 0.5), np.where(n < 0, low * (1 - low), 1)),
+        }[kind]
+        return [h + z * (g - h)], dict(z=z, of_z=z * (1 - z) * (g - h), of_n=z * slope)
+    from_h = h @ one.weights.w_rec
     if kind == "lstm":
         i, f, g, o = np.split(from_x + from_h, 4, axis=1)
         i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
@@ -98,6 +146,10 @@ def step(kind, one, before, x):
         r, z = sigmoid(xr + hr), sigmoid(xz + hz)
         n = np.tanh(xn + (r * h) @ one.weights.w_rec[:, 2 * h.shape[1] :])
         return [(1 - z) * n + z * h], dict(r=r, z=z, gated=r * h, n=n)
+    if kind.startswith("leaky"):
+        (value,), kept = step(kind.removeprefix("leaky_"), one, before, x)
+        share = sigmoid(one.weights.theta)
+        return [(1 - share) * h + share * value], kept
     value = {"tanh": np.tanh, "relu": lambda v: np.maximum(v, 0), "identity": lambda v: v}[kind](from_x + from_h)
     return [value], dict(value=value)
 
@@ -123,6 +175,11 @@ def back(kind, one, kept, delta):
         dr = gated * h * r * (1 - r)
         # U_n multiplies no h: its gradient is the caller's
         return [dh * z + gated * r], np.concatenate([dr, dz, dn], axis=1), np.concatenate([dr, dz, 0 * dn], axis=1)
+    if kind.startswith("leaky"):
+        share = sigmoid(one.weights.theta)
+        kept["of_theta"] = dh * (kept["value"] - before[0]) * share * (1 - share)
+        _, dz, _ = back(kind.removeprefix("leaky_"), one, kept, [dh * share])
+        return [dh * (1 - share)], dz, dz
     slope = {"tanh": lambda v: 1 - v**2, "relu": lambda v: (v > 0) * 1.0, "identity": np.ones_like}[kind]
     dz = dh * slope(kept["value"])
     return [np.zeros_like(dh)], dz, dz

@@ -24,11 +24,17 @@ from .cases import (
     replaced,
 )
 
-SUMMED = ("w_in", "w_rec", "bias", "bias_rec", "restart")
+SUMMED = ("w_in", "w_rec", "bias", "bias_rec", "theta", "restart")
 needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 
 IN_FLOAT32 = {
-    *("tanh-1x6x5x3x4", "linear-1x6x5x3x4", "gru_reset_before-1x6x5x3x4", "gru-1x5x8x17x33-resets-reverse"),
+    *(
+        "tanh-1x6x5x3x4",
+        "leaky_tanh-1x6x5x3x4",
+        "linear-1x6x5x3x4",
+        "gru_reset_before-1x6x5x3x4",
+        "gru-1x5x8x17x33-resets-reverse",
+    ),
     *("tanh-3x3x7x0x9-tap", "tanh-1x40x9x2x130-cuts-lengths", "tanh-1x3x2x160x301"),
     *(f"gru-1x{shape}-lengths-mask-resets-cuts-tap-reverse" for shape in ("7x3x2x5", "270x2x12x83")),
     *("gru_reset_before-2x3x40x4x6-lengths-mask-resets-cuts-tap", "gru_reset_before-2x40x9x0x70-mask-resets"),
@@ -44,7 +50,8 @@ def everyone(case, dtype, specs, keep=True):
     """((results, gradients) of each implementation), those of the spec on the same operands in each of some dtypes."""
     operands, events, cotangents = given(case, dtype)
     each = [program(case, name, keep)(operands, events, cotangents) for name in able(case.kind)]
-    return each, *(program(case, "spec")(cast(operands, d), events, cast(cotangents, d)) for d in specs)
+    own = {d: (operands, cotangents) if d == dtype else cast((operands, cotangents), d) for d in specs}
+    return each, *(program(case, "spec")(own[d][0], events, own[d][1]) for d in specs)
 
 
 def given(case, dtype):
@@ -85,7 +92,8 @@ def test_bfloat16(case):
     """
     each, *specs = everyone(case, jnp.bfloat16, [jnp.bfloat16, jnp.float32], case.units % 2 == 0)  # of either kind many
     for found in each:
-        assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(found))
+        assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(found[0]))
+        assert jax.tree.map(jnp.result_type, found[1]) == jax.tree.map(jnp.result_type, make(case, jnp.bfloat16)[0])
         (outcome, grads), (wanted, right), (_, exact) = (
             jax.tree.map(lambda a: np.asarray(a, np.float64), each) for each in (found, *specs)
         )
@@ -111,7 +119,7 @@ def test_bfloat16_gradients_are_near_those_of_float32():
         assert np.linalg.norm(a - b) <= 5e-3 * np.linalg.norm(b)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "gru_reset_before", "tanh", "relu"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "gru_reset_before", "tanh", "relu", "leaky_relu"])
 @pytest.mark.parametrize("place", ["xs", "w_in", "w_rec", "bias", "start", "cotangent"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.bfloat16])

@@ -7,7 +7,7 @@ import pytest
 
 import jrnn
 from jrnn.kernels.implementations import native
-from jrnn.unrolling import ZeroTap
+from jrnn.unrolling import ZeroTap, kernel_calls
 
 needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 IMPLEMENTATIONS = ("xla",) if isinstance(native.library(), str) else ("native", "xla")
@@ -30,6 +30,11 @@ CELLS = {
     "bidirectional": jrnn.Bidirectional(jrnn.lstm(3), jrnn.gru(2)),
     "both alike": jrnn.Bidirectional(jrnn.residual(jrnn.lstm(F))),
     "bidirectional stack": jrnn.stack(jrnn.Bidirectional(jrnn.gru(2)), jrnn.lstm(3)),
+    "min_gru": jrnn.min_gru(4, candidate="tanh"),
+    "min_lstm": jrnn.min_lstm(4),
+    "rg_lru": jrnn.residual(jrnn.rg_lru(F)),
+    "lru": jrnn.lru(4, outputs=2),
+    "gated both ways": jrnn.stack(jrnn.Bidirectional(jrnn.min_lstm(2)), jrnn.min_gru(3), jrnn.lru(2)),
     "residual": jrnn.residual(jrnn.gru(F)),
     "layer norm": jrnn.layer_norm(jrnn.lstm(4)),
     "learnable start": jrnn.learnable_initial_state(jrnn.lstm(4)),
@@ -96,10 +101,46 @@ def test_cells(cell):
 
 
 @pytest.mark.parametrize(
-    "cell", ["lstm", "relu", "stack", "mixed stack", "stack of stacks", "both alike", "bidirectional stack"]
+    "cell", ["lstm", "relu", "stack", "mixed stack", "stack of stacks", "both alike", "bidirectional stack", "lru"]
 )
 def test_a_tap_that_is_added(cell):
     assert_same(CELLS[cell], dict(lengths=LENGTHS, mask=MASK), tap=True)
+
+
+def test_gated_cells_in_segments_of_their_own():
+    """With `remat` each segment makes the inputs of its kernel anew."""
+    assert_same(CELLS["lru"], OPTIONS["remat sqrt"], initial=True, names=[*IMPLEMENTATIONS, "associative"])
+
+
+@needs_kernel
+def test_gated_cells_run_in_pieces_of_the_cache(monkeypatch):
+    """Long sequences, whatever was asked for: 13 steps by 3."""
+    monkeypatch.setattr(kernel_calls, "CACHED", 3 * B * 4)
+    cell = CELLS["min_lstm"]
+    assert_same(cell, dict(lengths=LENGTHS, reverse=True), shape=(13, B), names=["native"])
+    params = cell.init(jax.random.key(0), F)
+    for steps, pieces in ((13, True), (11, False)):
+        program = jax.make_jaxpr(lambda p, xs: jrnn.unroll(cell, p, xs).outputs)(params, jnp.ones((steps, B, F)))
+        assert ("scan[" in str(program)) == pieces
+
+
+@pytest.mark.parametrize("cell", ["min_lstm", "lru"])
+def test_members_of_an_ensemble_with_inputs_of_their_own(cell):
+    """Under vmap a kernel without weights has one group for each set of parameters, or more sequences."""
+    cell = CELLS[cell]
+    sets = jax.tree.map(lambda *p: jnp.stack(p), *(cell.init(jax.random.key(n), F) for n in range(3)))
+    xs, resets = jax.random.normal(jax.random.key(5), (T, B, F)), RESETS
+
+    def gradient(name):
+        def loss(params, shift):
+            found = jrnn.unroll(cell, params, xs + shift, resets=resets, implementation=name)
+            return jnp.sum(jnp.sin(found.outputs)) + sum(map(jnp.sum, jax.tree.leaves(found.final_state)))
+
+        return jax.jit(jax.vmap(jax.value_and_grad(loss, (0, 1)), in_axes=(0, None)))(sets, jnp.ones(()))
+
+    wanted = gradient("reference")
+    for name in IMPLEMENTATIONS:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11), gradient(name), wanted)
 
 
 @pytest.mark.parametrize("options", ["everything", "remat sqrt"])
@@ -112,7 +153,9 @@ def test_batch_axes_and_empty_sequences(shape):
     assert_same(CELLS["lstm"], {}, shape=shape, initial=True)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "stack", "mixed stack", "layer norm", "bidirectional", "both alike"])
+@pytest.mark.parametrize(
+    "cell", ["lstm", "stack", "mixed stack", "layer norm", "bidirectional", "both alike", "gated both ways"]
+)
 def test_a_silent_tap_takes_the_gradient(cell):
     """delta_t from the kernel's own backward pass."""
     cell = CELLS[cell]

@@ -31,6 +31,10 @@ class Layout(NamedTuple):
         t = k.T[1:] if self.rows is None else self.rows[:, None] + 1
         place = k if self.rows is None else jnp.arange(len(t), dtype=jnp.int32)[:, None]
         found = zero_unless(t >= k, by_lag[jnp.maximum(t - k, 0), jnp.broadcast_to(place, (len(t), k.size))])
+        return self.placed(found)
+
+    def placed(self, found: Array) -> Array:
+        """[R, T+1, *B, ...] in reading order -> the same where a run has its outputs and states; zero on padding."""
         found = jax.vmap(partial(zero_unless, self.inside))(found)
         if not self.reverse:
             return found

@@ -36,17 +36,19 @@ class GradientFlow(NamedTuple):
     sum_error: Float[Array, ""]
     """How well the parts sum up, relative to the sum of their norms: the larger of ||sum_tau G_tau - dL/dparams|| over
     sum_tau ||G_tau|| and (all outputs followed) the same for delta_k, at the worst k. Rounding where `exact`, unless
-    the step's own backward pass is not linear (`verdict` says so then); else the measured error of the estimate."""
-    lag_norms: Float[Array, " T+1"]
+    the step's own backward pass is not linear (`verdict` says so then); else the measured error of the estimate. With
+    `by_lag=False` that of delta_k alone; 0 where not all outputs were followed."""
+    lag_norms: Float[Array, " T+1"] | None
     """||G_tau||_2, [T+1]. G_tau = sum_t (d+h_{t-tau}/dparams)^T part(t, t - tau): what the outputs leave in the
     parameters as used tau steps before (d+: this step alone; the output's own use counts at lag 0, a learnt initial
     state where the sequence or segment begins). sum_tau G_tau = dL/dparams. Of a sample: 2 n / R sqrt(<A, B>)
-    with A and B its two interleaved halves, which does not count their scatter as signal; 0 where it is negative."""
-    lag_errors: Float[Array, " T+1"]
+    with A and B its two interleaved halves, which does not count their scatter as signal; 0 where it is negative. This
+    and what else is by lag is None with `by_lag=False`."""
+    lag_errors: Float[Array, " T+1"] | None
     """n / R ||A - B||, [T+1]: the sampling error of G_tau; 0 where nothing was estimated."""
-    lag_cosines: Float[Array, " T+1"]
+    lag_cosines: Float[Array, " T+1"] | None
     """[T+1], of the angle between G_tau and dL/dparams; 0 where either is zero."""
-    lag_shares: Float[Array, " T+1"]
+    lag_shares: Float[Array, " T+1"] | None
     """<G_tau, dL/dparams> / ||dL/dparams||^2, [T+1]: the signed share of lag tau; they sum to 1."""
     lag_gradients: Params | None
     """G_tau, like the parameters with a leading lag axis [T+1, ...] (None for integer leaves); None where that is too
@@ -71,8 +73,10 @@ class GradientFlow(NamedTuple):
         the total is zero or not finite.
 
         Raises:
-          InputError: `share` is no number above 0 and at most 1.
+          InputError: `share` is no number above 0 and at most 1, or nothing was split by lag.
         """
+        if self.lag_norms is None:
+            raise InputError("flow", "a gradient flow with by_lag=False", "by_lag=True: the horizon is one of lags")
         share = check_number("share", share, lambda part: 0 < part <= 1, "a number above 0 and at most 1, not traced")
         total = jnp.cumsum(self.lag_norms, axis=-1)
         last = total[..., -1]

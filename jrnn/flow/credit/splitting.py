@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import clips_on_the_way_back, gate_leaves, jit_by_cell
+from jrnn.flow.credit.diagonal import diagonal_credit, has_factors
 from jrnn.flow.credit.lag_recursion import Steps, follow
 from jrnn.flow.credit.output_cotangents import (
     carrying,
@@ -25,10 +26,11 @@ from jrnn.flow.credit.result import GradientFlow
 from jrnn.numerics import norm, norm_of, share_of, split_floating
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, widened
 from jrnn.unrolling import Options, read, run
-from jrnn.unrolling.checks import check_causal, check_count
+from jrnn.unrolling.checks import check_causal, check_count, check_switch
 from jrnn.unrolling.schedule import zero_unless
 from jrnn.unrolling.states import state_shapes
 
+LAG_FIELDS = ("lag_norms", "lag_errors", "lag_cosines", "lag_shares", "lag_gradients")
 MAX_PAIRS = 2**22  # (output, state, sequence) triples followed by default
 CHUNK_ELEMENTS = 2**25  # of the largest array that is kept by default
 
@@ -42,6 +44,7 @@ def gradient_flow(
     loss_params: Params = None,
     output_times: Any = None,
     max_pairs: int = MAX_PAIRS,
+    by_lag: bool = True,
     lag_gradients: bool | None = None,
     parts: bool = False,
     **options: Any,
@@ -60,6 +63,9 @@ def gradient_flow(
         these outputs alone. By default all, or as many as `max_pairs` allows.
       max_pairs: the most elements of `credit`, R (T+1) B; above it an even sample of the outputs that carry gradient
         is followed, and `exact` tells whether that was all of them.
+      by_lag: whether to split dL/dparams by lag, which takes one product with the inputs a lag. Without it the fields
+        lag_* are None, and where the cell says that its Jacobians are diagonal (`factors`: min_gru, min_lstm, rg_lru,
+        lru, linear) no step is differentiated: the credit is all of a few matrix products.
       lag_gradients: whether to keep G_tau itself; by default where it has no more than 2^25 elements.
       parts: whether to keep the parts themselves, R (T+1) B N elements.
       options: any other option of `unroll` but time_axis, return_states and state_tap; with `truncate` the parts are
@@ -77,6 +83,9 @@ def gradient_flow(
     for name in ("time_axis", "return_states", "state_tap"):
         if name in options:
             raise InputError(name, f"{options[name]!r:.60}", f"no {name}: xs is time-major, the states are tapped here")
+    by_lag = check_switch("by_lag", by_lag)
+    if lag_gradients and not by_lag:
+        raise InputError("lag_gradients", "True beside by_lag=False", "by_lag=True, which finds them")
     max_pairs = check_count("max_pairs", max_pairs, 1, "a positive number of pairs")
     xs, read_once = read(cell, params, xs, **options)
     states = jax.tree.leaves(state_shapes(cell, params, ()))
@@ -97,13 +106,13 @@ def gradient_flow(
         pairs_of_outputs = max_pairs // max((steps + 1) * final_row[0].size, 1) // 2
         times, exact, weight = sample_outputs(carry, 2 * max(1, min(steps // 2, pairs_of_outputs)))
     fields = compute_fields(
-        cell, params, xs, unrolled.states, pulls, times, exact, weight, read_once, lag_gradients, parts
+        cell, params, xs, unrolled.states, pulls, times, exact, weight, read_once, by_lag, lag_gradients, parts
     )
     times = jnp.arange(1, steps + 1, dtype=jnp.int32) if times is None else times
     return GradientFlow(**fields, output_times=times, exact=exact)
 
 
-@partial(jit_by_cell, static_argnums=(0, 9, 10))
+@partial(jit_by_cell, static_argnums=(0, 9, 10, 11))
 def compute_fields(
     cell: Any,
     params: Params,
@@ -114,6 +123,7 @@ def compute_fields(
     exact: Array,
     weight: Array | None,
     options: Options,
+    by_lag: bool,
     keep_lags: bool | None,
     keep_parts: bool,
 ) -> dict[str, Any]:
@@ -137,6 +147,8 @@ def compute_fields(
         sizes = jax.tree.map(lambda d: norm(ravel_state(d, axes)), D)
         kept = {"sizes": sizes} | ({"parts": ravel_state(D, axes)} if keep_parts else {})
         kept = jax.tree.map(lambda a: jnp.concatenate([a, jnp.zeros((width - len(a), *a.shape[1:]), a.dtype)]), kept)
+        if not by_lag:
+            return kept
         # of a sample, G is that of one half; `both` adds the other
         both = jax.lax.psum(G, "half") if sampled else G
         other = jax.tree.map(jnp.subtract, both, G) if sampled else None
@@ -158,19 +170,27 @@ def compute_fields(
 
     lag_run, steps, layout = in_order(cell, real, whole, xs, states, pulls, times, options)
     width = len(steps.time) + 1 if times is None else len(times) // (2 if sampled else 1)
-    if width == 1 and times is None:  # no steps: what there is passes through the initial state
+    if has_factors(cell) and len(steps.time) and not (by_lag or keep_parts):
+        sizes, D_sum = diagonal_credit(lag_run, steps, layout.rows)
+        found, G_sum, D_sum = {"by_output": sizes}, [], D_sum if times is None else None
+    elif width == 1 and times is None:  # no steps: what there is passes through the initial state
         D_sum, G_sum = None, gradient
         found = jax.tree.map(lambda a: a[None], account(jax.tree.map(jnp.zeros_like, states), gradient))
     elif sampled:
         found, (D_sum, G_sum) = in_halves(lambda rows: follow(lag_run, steps, rows, account), layout.rows)
     else:
         found, (D_sum, G_sum) = follow(lag_run, steps, layout.rows, account)
+    if "by_output" in found:
+        by_state = jax.tree.map(layout.placed, found["by_output"])
+    else:
+        by_state = jax.tree.map(layout.by_output, found["sizes"])
     weight = jnp.ones_like(one) if weight is None else weight.astype(one.dtype)
-    norms, along = weight * found["norm"], weight * found["along"]
-    by_state = jax.tree.map(layout.by_output, found["sizes"])
     credit = norm(jnp.stack(jnp.broadcast_arrays(*jax.tree.leaves(by_state)), axis=-1))
-    gap = norm_of([weight * widened(total) - widened(g) for total, g in zip(G_sum, gradient, strict=True)])
-    error = share_of(gap, jnp.sum(norms))
+    lags: dict[str, Any] = dict.fromkeys(LAG_FIELDS)
+    error = jnp.zeros_like(one)
+    if by_lag:
+        lags, error = fields_by_lag(found, weight, one, G_sum, gradient)
+        lags["lag_gradients"] = whole(lags["lag_gradients"], None) if keep_lags else None
     delta = ravel_state(delta, axes)
     if D_sum is not None:
         gaps = norm(layout.by_state(ravel_state(D_sum, axes)) - widened(delta))
@@ -179,20 +199,24 @@ def compute_fields(
         "state_gradients": delta,
         "credit": credit,
         "sum_error": error,
-        "lag_norms": norms,
-        "lag_errors": weight * found["error"],
-        "lag_cosines": jnp.clip(share_of(along, norms), -1, 1),
-        "lag_shares": along / one,
-        "lag_gradients": whole([(weight * widened(G)).astype(G.dtype) for G in found["G"]], None)
-        if keep_lags
-        else None,
+        **lags,
         "credit_by_state": by_state,
-        "lag_norms_by_gate": {gate: weight * of_gate for gate, of_gate in found["gates"].items()},
+        "lag_norms_by_gate": {gate: weight * of_gate for gate, of_gate in found.get("gates", {}).items()},
         "state_norms": zero_unless(layout.in_place(layout.inside), norm(ravel_state(states, axes))),
         "segments": layout.in_place(jnp.where(layout.inside, segments_of(steps, layout.inside.shape), -1)),
         "reverse": jnp.asarray(layout.reverse),
         "parts": layout.by_output(found["parts"]) if keep_parts else None,
     }
+
+
+def fields_by_lag(found: dict, weight: Array, one: Array, G_sum: list, gradient: list) -> tuple[dict[str, Any], Array]:
+    """(the fields of `LAG_FIELDS`, how far the sum of all G_tau is from the gradient)."""
+    norms, along = weight * found["norm"], weight * found["along"]
+    gap = norm_of([weight * widened(total) - widened(g) for total, g in zip(G_sum, gradient, strict=True)])
+    kept = [(weight * widened(G)).astype(G.dtype) for G in found.get("G", ())]
+    cosines = jnp.clip(share_of(along, norms), -1, 1)
+    values = norms, weight * found["error"], cosines, along / one, kept
+    return dict(zip(LAG_FIELDS, values, strict=True)), share_of(gap, jnp.sum(norms))
 
 
 def segments_of(steps: Steps, shape: tuple[int, ...]) -> Array:

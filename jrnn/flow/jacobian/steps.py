@@ -41,8 +41,8 @@ def jacobians(
 
     Args:
       cell, params, xs, ...: as for `jrnn.unroll`, time-major; the cell must be causal.
-      method: "jacfwd", the definition, O(N) forward passes a step; "closed_form", the cell's own `jacobian` (Elman,
-        LSTM, GRU, linear and their stacks), O(N^2) work a step; "auto", the closed form where there is one.
+      method: "jacfwd", the definition, O(N) forward passes a step; "closed_form", the cell's own `jacobian` (all
+        of jrnn's cells and their stacks), O(N^2) work a step; "auto", the closed form where there is one.
     Returns:
       [T, *B, N, N], row = component of h_{i+1}, column = component of h_i.
     Raises:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from jrnn.cells import prepared
 from jrnn.cells._base import static_cell
 from jrnn.flow.lyapunov.orthonormal import orthonormal_rows
 from jrnn.types import Array, Params, Shape, State, ravel_state, unravel_state, wide_dtype
@@ -53,6 +54,9 @@ class Push:
     def init(self, key: Array, input_size: int | None) -> Params:
         return self.cell.init(key, input_size)
 
+    def prepared(self, params: Params) -> Params:
+        return prepared(self.cell, params)
+
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Pushed:
         state = self.cell.initial_state(params, batch_shape)
         flat = ravel_state(state, len(batch_shape))
@@ -93,6 +97,9 @@ class Orthonormal:
 
     def init(self, key: Array, input_size: int | None) -> Params:
         return self.cell.init(key, input_size)
+
+    def prepared(self, params: Params) -> Params:
+        return prepared(self.cell, params)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Tangents:
         state, q = Push(self.cell, self.k).initial_state(params, batch_shape)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jrnn.cells import jit_by_cell
+from jrnn.cells import jit_by_cell, prepared
 from jrnn.flow.jacobian.steps import entering_states, has_closed_form, step_jacobians
 from jrnn.flow.singular_values.scaled_svd import norms, orthogonal_rows
 from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry
@@ -117,7 +117,7 @@ def window_singular_values(
     if method == "explicit":
         J = step_jacobians(cell, params, xs, entering, options, has_closed_form(cell))
         return measured(None, plan, count, 1, J, first_columns(plan, flat.size))
-    points = Points(params, xs, entering, schedule_of(options), key)
+    points = Points(prepared(cell, params), xs, entering, schedule_of(options), key)
     return measured(cell, plan, count, iterations, points, first_columns(plan, min(count + SPARE, flat.size)))
 
 

@@ -144,7 +144,7 @@ def norm_bound(w_rec: Any, activation: str = "tanh") -> NormBound:
     Raises:
       InputError: no square matrix, an entry that is not finite, or an unknown activation.
     """
-    slopes = {"tanh": 1.0, "relu": 1.0, "identity": 1.0, "sigmoid": 0.25}
+    slopes = {"tanh": 1.0, "relu": 1.0, "identity": 1.0, "modrelu": 1.0, "sigmoid": 0.25}
     if not isinstance(activation, str) or activation not in slopes:
         raise InputError("activation", repr(activation), f"one of {sorted(slopes)}")
     w = host_array("w_rec", w_rec)

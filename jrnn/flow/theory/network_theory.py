@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit
 
-from jrnn.cells import Elman, Stack
+from jrnn.cells import Elman, Leaky, Stack, prepared
+from jrnn.cells._refined import refined
 from jrnn.flow.sampling import even_sample
 from jrnn.flow.theory.closed_forms import gate_half_life, mean_field, norm_bound
 from jrnn.types import Inputs, Params, State
@@ -39,7 +40,7 @@ class Expected:
     norm_gain: float = math.nan
     """sigma_max(W_rec) sup |phi'|: no step can stretch more; below 1 the gradient must vanish (Pascanu et al. 2013)."""
     gate: str = ""
-    """The gate that keeps the state, "f" (LSTM) or "z" (GRU)."""
+    """The gate that keeps the state, "f" (LSTM) or "z" (GRU); "leak" of leaky units."""
     half_lives: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """[H], steps, ascending: after how many half of what a unit holds is left if only its gate acts, from the mean
     of ln(gate) over the data."""
@@ -59,7 +60,7 @@ class Expected:
 
 def expected(cell: Any, params: Params, xs: Inputs, states: State, mask: np.ndarray) -> tuple[Expected, ...]:
     """What is known of each layer; empty for cells that theory does not speak of. states [T+1, S, ...], mask [T, S]."""
-    pairs = np.argwhere(mask)
+    params, pairs = prepared(cell, params), np.argwhere(mask)
     time, sequence = pairs[even_sample(np.arange(len(pairs)), POINTS)].T
     before, after = (jax.tree.map(lambda h, shift=shift: h[time + shift, sequence], states) for shift in (0, 1))
     inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence], xs)
@@ -81,6 +82,9 @@ def of_layer(name: str, cell: Any, params: Params, state: State, x: Any) -> Expe
     """Theory for one layer, or None."""
     if isinstance(cell, Elman):
         return of_elman(name, cell, params, state, x)
+    if isinstance(cell, Leaky):
+        held = expit(-np.asarray(params["theta"], np.float64)).reshape(1, -1)
+        return Expected(name, gate="leak", half_lives=np.sort(gate_half_life(held)))
     gate = getattr(getattr(cell, "gates", None), "keeps", None)
     if gate is not None and "w_rec" in params:
         values = gate_values(cell, params, state, x, gate)
@@ -89,11 +93,15 @@ def of_layer(name: str, cell: Any, params: Params, state: State, x: Any) -> Expe
 
 
 def gate_values(cell: Any, params: Params, state: State, x: Any, gate: str) -> np.ndarray:
-    """[n, H]: sigmoid of the gate's block of x W_in + b + h W_rec."""
-    i, hidden = cell.gates.index(gate), cell.hidden
-    block = slice(i * hidden, (i + 1) * hidden)
+    """[n, H]: sigmoid of the gate's block of x W_in + b + h W_rec, refined where the cell refines it."""
+    hidden, from_x = cell.hidden, from_input(params, x)
     h, w_rec = np.asarray(state.h, np.float64), np.asarray(params["w_rec"], np.float64)
-    return expit(from_input(params, x)[..., block] + h @ w_rec[:, block])
+
+    def values(name: str) -> np.ndarray:
+        block = slice((i := cell.gates.index(name)) * hidden, (i + 1) * hidden)
+        return expit(from_x[..., block] + h @ w_rec[:, block])
+
+    return refined(values(gate), values("refine")) if "refine" in cell.gates else values(gate)
 
 
 def from_input(params: Params, x: Any) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""The diagonal linear recurrence h_t = a h_{t-1} + z_t for all t at once: a parallel prefix scan (Blelloch 1990).
+"""Diagonal linear recurrences h_t = a_t h_{t-1} + z_t for all t at once: a parallel prefix scan (Blelloch 1990).
 
 Steps are pairs (a, z) that combine associatively, (a, z) then (b, y) = (a b, b z + y), in log2(T) passes. The gradient
-is the same scan from the other end. Where |a| > 1 a product over many steps may overflow before the state does.
+is the same scan from the other end, with conj(a). Where |a| > 1 a product over many steps may overflow before the state
+does. A state of two parts is one of complex numbers; its gradient is dL/dre + i dL/dim.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Associative:
         self, scan: Scan, operands: Operands, events: Events, all_states: bool, save_gates: bool
     ) -> RecurrenceResult:
         """Its backward pass needs the states alone: the gates it saves are empty, [E, T, B, 0]."""
-        result = map_groups(partial(forward_group, scan), scan, (operands, events))
+        result = map_groups(partial(forward_group, scan, all_states), scan, (operands, events))
         return result._replace(gates=result.states[0][..., :0] if save_gates else None)
 
     def backward(
@@ -66,28 +67,38 @@ class Associative:
         return map_groups(body, scan, (operands, events, saved._replace(gates=None), cotangents))
 
 
-def forward_group(scan: Scan, reverse: bool, operands: Operands, events: Events) -> RecurrenceResult:
+def forward_group(scan: Scan, all_states: bool, reverse: bool, operands: Operands, events: Events) -> RecurrenceResult:
     """One group: arrays without the leading axis."""
     recurrence: Any = scan.recurrence
-    (start,), dtype = operands.start, wide_dtype(operands.dtype)
+    dtype, start, restart = operands.dtype, number(operands.start), number(operands.restart or operands.start)
     a, z = recurrence.terms(operands.weights, masked_inputs(operands, events))
     if events.resets is not None:
-        (restart,) = operands.restart or operands.start
-        z = jnp.where(events.resets[..., None], z + a * restart.astype(dtype)[None], z)
+        z = jnp.where(events.resets[..., None], z + a * restart[None], z)
         a = jnp.where(events.resets[..., None], jnp.zeros_like(a), a)
     if events.valid is not None:
         valid = events.valid[..., None]
         held_a, held_z = jnp.ones_like(a), jnp.zeros_like(z)
         if events.resets is not None:  # a step that did not happen but begins a segment holds the reset state
-            (restart,) = operands.restart or operands.start
             resets = events.resets[..., None]
             held_a = jnp.where(resets, held_z, held_a)
-            held_z = jnp.where(resets, jnp.broadcast_to(restart.astype(dtype)[None], held_z.shape), held_z)
+            held_z = jnp.where(resets, jnp.broadcast_to(restart[None], held_z.shape), held_z)
         a, z = jnp.where(valid, a, held_a), jnp.where(valid, z, held_z)
     tap = active_tap(scan, operands, events)
-    z = z if tap is None else z + tap[0].astype(dtype)
-    hs = prefix(a, z, start.astype(dtype), reverse, events.resets).astype(start.dtype)
-    return RecurrenceResult((hs,), (hs[0 if reverse else -1],))
+    z = z if tap is None else z + number(tap)
+    states = tuple(part.astype(dtype) for part in parts_of(prefix(a, z, start, reverse, events.resets)))
+    last = tuple(part[0 if reverse else -1] for part in states)
+    return RecurrenceResult(states if all_states else states[:1], last)
+
+
+def number(parts: tuple[Array, ...]) -> Array:
+    """The parts of a state as one array of real or complex numbers, in the dtype that sums are computed in."""
+    wide = [part.astype(wide_dtype(part.dtype)) for part in parts]
+    return wide[0] if len(wide) == 1 else jax.lax.complex(*wide)
+
+
+def parts_of(array: Array) -> tuple[Array, ...]:
+    """The inverse of `number`, but for the dtype."""
+    return (array.real, array.imag) if jnp.iscomplexobj(array) else (array,)
 
 
 def prefix(a: Array, z: Array, start: Array, reverse: bool, anew: Array | None) -> Array:
@@ -119,21 +130,23 @@ def backward_group(
     saved: RecurrenceResult,
     cotangents: RecurrenceResult,
 ) -> Operands:
-    """One group, arrays without the leading axis: delta_{t-1} = a delta_t + g_{t-1}, zero across a cut or a reset."""
+    """One group, arrays without the leading axis: delta_{t-1} = a* delta_t + g_{t-1}, zero across a cut or a reset."""
     recurrence: Any = scan.recurrence
-    (hs,), (start,), dtype = saved.states, operands.start, wide_dtype(operands.dtype)
     (a, _), from_terms = jax.vjp(
         lambda w, xs: recurrence.terms(w, masked_inputs(operands._replace(xs=xs), events)),
         operands.weights,
         operands.xs,
     )
-    held_a = a if events.valid is None else jnp.where(events.valid[..., None], a, jnp.ones_like(a))
+    back_a = jnp.conj(a)
+    held_a = back_a if events.valid is None else jnp.where(events.valid[..., None], back_a, jnp.ones_like(a))
     ends = [flags for flags in (events.resets, events.cuts) if flags is not None]
     ends = jnp.any(jnp.stack(ends), axis=0) if ends else None  # steps that pass no gradient back
-    (of_states,), (of_last,) = cotangents.states, cotangents.last
     last, first = (0, -1) if reverse else (-1, 0)
-    direct = jnp.zeros(hs.shape, dtype) if of_states is None else of_states.astype(dtype)
-    direct = direct if of_last is None else direct.at[last].add(of_last.astype(dtype))
+    of_states, of_last = (
+        number(tuple(jnp.zeros_like(h) if g is None else g for g, h in zip(given, like, strict=True)))
+        for given, like in ((cotangents.states, saved.states), (cotangents.last, operands.start))
+    )
+    direct = of_states.at[last].add(of_last)
 
     def from_next_step(array: Array) -> Array:  # the delta of a step takes a and the flags of the step after it
         nothing = jnp.zeros_like(array[:1])
@@ -146,14 +159,16 @@ def backward_group(
     restarts = ()
     if operands.restart is not None:
         flags = events.resets[..., None]  # pyright: ignore[reportOptionalSubscript]
-        restarts = (jnp.sum(jnp.where(flags, held_a * delta, jnp.zeros_like(delta)), axis=0),)
-    entered = entering_states(events, reverse, hs, start, (operands.restart or operands.start)[0])
-    starts, taps = held_a[first] * delta[first], zero_on_padding(events, (delta,))
-    starts = (starts if ends is None else jnp.where(ends[first][:, None], nothing, starts),)
-    weights, xs = from_terms((stepped * entered.astype(dtype), stepped))
+        restarts = parts_of(jnp.sum(jnp.where(flags, held_a * delta, jnp.zeros_like(delta)), axis=0))
+    states = map(number, (saved.states, operands.start, operands.restart or operands.start))
+    entered = entering_states(events, reverse, *states)
+    starts, taps = held_a[first] * delta[first], zero_on_padding(events, parts_of(delta))
+    starts = starts if ends is None else jnp.where(ends[first][:, None], nothing, starts)
+    # JAX's cotangent of a complex number is the conjugate of dL/dre + i dL/dim
+    weights, xs = from_terms((jnp.conj(stepped) * entered, jnp.conj(stepped)))
     weights = jax.tree.map(lambda grad, flag: grad if flag else None, weights, needs_gradient.weights)
     xs = xs if needs_gradient.xs else None
-    return operand_gradients(weights, xs, needs_gradient, operands, starts, restarts, taps)
+    return operand_gradients(weights, xs, needs_gradient, operands, parts_of(starts), restarts, taps)
 
 
 ASSOCIATIVE = Associative()

@@ -22,7 +22,7 @@ from jrnn.types import Array, wide_dtype
 DTYPES = ("float32", "float64", "bfloat16")
 
 # the order of the FFI's arguments and results, by their names in `native/problem.h`; a test compares `handlers.cc`
-WEIGHTS = ("w_in", "w_rec", "bias", "bias_rec")
+WEIGHTS = ("w_in", "w_rec", "bias", "bias_rec", "theta")
 OPERANDS = ("xs", *WEIGHTS, "h0", "c0", "reset_h", "reset_c", "inside", "valid", "resets", "cuts", "tap_h", "tap_c")
 SAVED = ("hs", "cs", "gates", "g_hs", "g_cs", "g_last_h", "g_last_c")
 RESULTS = ("hs", "cs", "gates", "last_h", "last_c")
@@ -141,7 +141,7 @@ class Native:
         }
         groups, own = len(scan.reverse), named(operands, events)  # a tap of zeros has a gradient, too
         types = {
-            f"d_{name}": ((groups, *array.shape[1:]), operands.dtype)
+            f"d_{name}": ((groups, *array.shape[1:]), array.dtype)
             for name, array in own.items()
             if needed.get(name) and array is not None
         }

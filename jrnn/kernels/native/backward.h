@@ -28,7 +28,7 @@ struct Backward : Rows<C, S> {
   };
   // Gradients of the weights stay in panels: of_in [F + 1], of_rec [H + 1] rows, the last ones for the biases.
   struct Workspace {
-    Scratch<T> dh, skip_delta, dc, to_reset_h, to_reset_c, sums, of_in[2], of_rec[2];
+    Scratch<T> dh, skip_delta, dc, to_reset_h, to_reset_c, sums, of_in[2], of_rec[2], of_leak;
   };
 
   void run(Workspace& work) const {
@@ -52,8 +52,9 @@ struct Backward : Rows<C, S> {
       *each = Scratch<T>(rows * wide, T(0));
     each_product<C>([&](auto part, int i) {
       work.of_in[i] = Scratch<T>((f + 1) * part.kWeights * wide, T(0));
-      work.of_rec[i] = Scratch<T>((h + 1) * part.kWeights * wide, T(0));
+      if (C::kRecurrent) work.of_rec[i] = Scratch<T>((h + 1) * part.kWeights * wide, T(0));
     });
+    if (kLeaks<C>) work.of_leak = Scratch<T>(wide, T(0));
     for (int64_t r = 0; r < rows; ++r) {
       if (p.g_last_h) read(p.g_last_h, r, work.dh);
       if (C::kCell && p.g_last_c) read(p.g_last_c, r, work.dc);
@@ -93,7 +94,7 @@ struct Backward : Rows<C, S> {
 
   // Finds what follows from dz of all steps of a chunk.
   void conclude(const Workspace& work, const Chunk& chunk) const {
-    if (p.d_w_rec) accumulate(work, chunk);
+    if (p.d_bias) accumulate(work, chunk);
     if (p.d_xs) inputs_back(chunk);
   }
 
@@ -132,13 +133,16 @@ struct Backward : Rows<C, S> {
     each_product<C>([&](auto part, int i) {
       using Part = decltype(part);
       const typename Base::Factors of{chunk.columns, states(chunk, i), chunk.line, chunk.line};
+      const T* leak = weights[i].leak;
       this->template sweep<Part>(weights[i], chunk.total, of, sums, false, [&](int64_t m) {
         T* kept = chunk.gates + m * C::kKept * h;
         O *before = states(chunk, 0) + m * chunk.line, *gated = before + h + 1;
         return [=](int64_t unit, const T* z, int64_t width) {
           const int64_t n = h - unit;
           V unused{};
-          const V value = activate<Part, S>(p.kind, z, width, load(before + unit, n), unused, kept + unit, h, n);
+          const T* shares = kLeaks<C> ? leak + unit : nullptr;
+          const V value = activate<Part, S>(p.kind, z, width, load(before + unit, n), unused, kept + unit, h, n,
+                                            shares, wide);
           if constexpr (std::is_same_v<Part, GruBefore>) store(gated + unit, value, n);
         };
       });
@@ -148,6 +152,8 @@ struct Backward : Rows<C, S> {
   // delta_t and dz_t of step s; what passes to the state before without dz goes to `skip_delta` and dc.
   void differentiate(Workspace& work, const Chunk& chunk, int64_t s) const {
     const int64_t t = time(s);
+    const T* leak = weights[0].leak;
+    T* of_leak = work.of_leak;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t m = (s - chunk.start) * rows + r;
       const bool held = !happens(t, r), tapped = inside(t, r);
@@ -171,8 +177,10 @@ struct Backward : Rows<C, S> {
             const V before = load(states(chunk, 0) + m * chunk.line + unit, n);
             const V c = C::kCell ? load(c_before + unit, n) : V{};
             const T* gates = kept ? kept + unit : nullptr;
+            const T* shares = kLeaks<C> ? leak + unit : nullptr;
             const S* now = p.hs.of<S>(g) + there;
-            dh = slope<C, S>(p.kind, dh, dc, gates, now, before, c, dz + v * L, width, dn, h, n);
+            dh = slope<C, S>(p.kind, dh, dc, gates, now, before, c, dz + v * L, width, dn, h, n, shares, wide);
+            if (kLeaks<C>) store(of_leak + unit, load(of_leak + unit) + dc);
           }
           store(work.skip_delta + here, first<T>(dh, n));
           if (C::kCell) store(work.dc + here, first<T>(dc, n));
@@ -194,7 +202,7 @@ struct Backward : Rows<C, S> {
         if (happens(t, r)) reset_back(work, chunk, t, r, unit, m + r, v);
       });
     }
-    back(chunk, work.sums, 0, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
+    if (C::kRecurrent) back(chunk, work.sums, 0, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
       T* to = work.skip_delta + r * wide + unit;
       if (happens(t, r)) store(to, load(to) + v);
     });
@@ -280,7 +288,7 @@ struct Backward : Rows<C, S> {
           multiply_rows<O>(count, Part::kWeights * vectors, sums, line, left, dz + offset * width * D, lines * D);
         };
         add(Part::kInput, 0, f + 1, work.of_in[i]);
-        add(Part::kState, states(chunk, i) - chunk.columns, h + 1, work.of_rec[i]);
+        if (C::kRecurrent) add(Part::kState, states(chunk, i) - chunk.columns, h + 1, work.of_rec[i]);
       });
     });
   }

@@ -73,6 +73,7 @@ struct Forward : Rows<C, S> {
         const O* state = i ? gated : now;
         typename Base::Factors of{x, state, x_row, wide};
         if (ahead > 1) of.early = ready->of(i), of.total = count * rows, of.done = done * rows;
+        const T* leak = weights[i].leak;
         this->template sweep<Part>(weights[i], rows, of, sums, this->goes_down(s), [&](int64_t r) {
           const bool held = !happens(t, r);
           T* kept = p.gates ? p.gates.of<T>(g) + at(t, r, C::kKept * h) : nullptr;
@@ -81,7 +82,8 @@ struct Forward : Rows<C, S> {
             const V before = load(now + here);
             V cell = kHasC ? load(c + here) : V{};
             T* gates = kept ? kept + unit : nullptr;
-            const V value = activate<Part, S>(p.kind, z, width, before, cell, gates, h, n);
+            const T* shares = kLeaks<C> ? leak + unit : nullptr;
+            const V value = activate<Part, S>(p.kind, z, width, before, cell, gates, h, n, shares, wide);
             if constexpr (std::is_same_v<Part, GruBefore>) {
               store(gated + here, first<T>(value, n)), store(c + here, cell);
             } else {

@@ -1,4 +1,4 @@
-// The gates of each cell from their sums, and their slopes.
+// The gates of each cell from their sums, and their slopes. Of MinGru the slopes themselves are kept.
 #pragma once
 #include "panels.h"
 
@@ -7,9 +7,11 @@ namespace JRNN_ISA {
 namespace {
 
 // A unit's vector of gates from its sums z (q-th at z + q * width): returns the new h, changes c in place, and stores
-// what the backward pass needs in `kept` [kKept][h]. Of GruBefore it returns r h, and c carries z to GruCandidate.
+// what the backward pass needs in `kept` [kKept][h]. Of GruBefore it returns r h, and c carries z to GruCandidate; of
+// Leaky, `leak` holds the unit's shares of the old state and, `padded` further, of what is new.
 template <class Part, class S, class T = Wide<S>, class V = Vector<T>>
-JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* kept, int64_t h, int64_t n) {
+JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* kept, int64_t h, int64_t n,
+                       const T* leak, int64_t padded) {
   auto keep = [&](int q, V v) {
     if (kept) store(kept + q * h, v, n);
   };
@@ -33,20 +35,35 @@ JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* 
             candidate = tanh<T>(load(z) + reset * inner);
     keep(0, reset), keep(1, update), keep(2, candidate), keep(3, inner);
     return (T(1) - update) * candidate + update * before;
+  } else if constexpr (std::is_same_v<Part, MinGru>) {
+    const V update = load(z), stay = sigmoid<T>(-update), take = sigmoid<T>(update);  // both keep all digits
+    V candidate = load(z + width), steep = take;  // take times the candidate's slope
+    if (kind == Kind::kMinGruTanh) {
+      candidate = tanh<T>(candidate), steep = take * (T(1) - candidate * candidate);
+    } else if (kind == Kind::kMinGruPositive) {
+      const V low = sigmoid<T>(candidate);
+      steep = candidate >= T(0) ? take : take * low * (T(1) - low);
+      candidate = candidate >= T(0) ? candidate + T(0.5) : low;
+    }
+    const V after = stay * before + take * candidate;
+    keep(0, stay), keep(1, take * stay * (candidate - before)), keep(2, steep);
+    return after;
   } else {
     V value = load(z);
     if (kind == Kind::kTanh) value = tanh<T>(value);
     if (kind == Kind::kRelu) value = value < T(0) ? V{} : value;
     keep(0, value);
+    if constexpr (kLeaks<Part>) return load(leak) * before + load(leak + padded) * value;
     return value;
   }
 }
 
 // dz (q-th at dz + q * width) from delta of h and of c; returns what passes to the state before without dz, changes dc.
-// Of GruBefore it finds dz of z, and of n in `dn`; that of r follows from dn.
+// Of GruBefore it finds dz of z, and of n in `dn`; that of r follows from dn. Of Leaky, dc becomes delta of
+// sigmoid(theta).
 template <class C, class S, class O, class T = Wide<S>, class V = Vector<T>>
 JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V before, V c, O* dz, int64_t width, O* dn,
-                    int64_t h, int64_t n) {
+                    int64_t h, int64_t n, const T* leak, int64_t padded) {
   auto put = [&](int q, V v) { store(dz + q * width, first<T>(v, n)); };
   auto gate = [&](int q) { return load(kept + q * h, n); };
   if constexpr (std::is_same_v<C, Lstm>) {
@@ -71,12 +88,21 @@ JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V bef
     store(dn, first<T>(dh * (T(1) - update) * (T(1) - candidate * candidate), n));
     put(1, dh * (before - candidate) * update * (T(1) - update));
     return dh * update;
+  } else if constexpr (std::is_same_v<C, MinGru>) {
+    put(0, dh * gate(1)), put(1, dh * gate(2));
+    return dh * gate(0);
   } else {
     const V value = kept ? gate(0) : load(h_now, n);
+    V held{};
+    if constexpr (kLeaks<C>) {
+      dc = dh * (value - before);
+      held = dh * load(leak);
+      dh *= load(leak + padded);
+    }
     if (kind == Kind::kTanh) dh = dh * (T(1) - value * value);
     if (kind == Kind::kRelu) dh = value > T(0) ? dh : V{};
     put(0, dh);
-    return V{};
+    return held;
   }
 }
 

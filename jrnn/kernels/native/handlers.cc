@@ -146,14 +146,14 @@ Operand operand(const ffi::AnyBuffer& buffer) {
 ffi::Error handle(bool backward, ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
                   ffi::Span<const int64_t> sizes, ffi::Span<const int64_t> reverse) {
   Problem p{};
-  Operand* inputs[] = {&p.xs,      &p.w_in,    &p.w_rec,  &p.bias, &p.bias_rec, &p.h0, &p.c0,   &p.reset_h,
-                       &p.reset_c, &p.inside, &p.valid,   &p.resets, &p.cuts, &p.tap_h,    &p.tap_c,
+  Operand* inputs[] = {&p.xs,      &p.w_in,    &p.w_rec,  &p.bias, &p.bias_rec, &p.theta, &p.h0, &p.c0,
+                       &p.reset_h, &p.reset_c, &p.inside, &p.valid, &p.resets, &p.cuts, &p.tap_h, &p.tap_c,
                        // of the backward pass alone
                        &p.hs, &p.cs, &p.gates, &p.g_hs, &p.g_cs, &p.g_last_h, &p.g_last_c};
   Operand* forwards[] = {&p.hs, &p.cs, &p.gates, &p.last_h, &p.last_c};
-  Operand* backwards[] = {&p.d_xs, &p.d_w_in, &p.d_w_rec,   &p.d_bias,    &p.d_bias_rec, &p.d_h0,
-                          &p.d_c0, &p.d_reset_h, &p.d_reset_c, &p.d_tap_h, &p.d_tap_c};
-  const size_t most_in = backward ? 22 : 15, most_out = backward ? 11 : 5;
+  Operand* backwards[] = {&p.d_xs,    &p.d_w_in, &p.d_w_rec, &p.d_bias,    &p.d_bias_rec, &p.d_theta,
+                          &p.d_h0,    &p.d_c0,   &p.d_reset_h, &p.d_reset_c, &p.d_tap_h,    &p.d_tap_c};
+  const size_t most_in = backward ? 23 : 16, most_out = backward ? 12 : 5;
   if (args.size() != most_in || rets.size() != most_out || sizes.size() != 6)
     return ffi::Error(ffi::ErrorCode::kInvalidArgument, "jrnn: wrong number of arguments, results or sizes");
   p.kind = static_cast<Kind>(sizes[0]);

@@ -1,4 +1,5 @@
-// The recurrences of Elman, LSTM and GRU over a whole sequence, forwards and backwards.
+// The recurrences of Elman, leaky or not, LSTM and GRU over a whole sequence, forwards and backwards;
+// gated.h has those without products.
 //
 // Compiled once for each instruction set (JRNN_ISA, JRNN_VECTOR_BYTES). Rows of the batch are independent, so they are
 // split over threads, without any synchronisation inside the time loop. A step takes block after block of units: the
@@ -8,6 +9,7 @@
 // step: r and z over [x, h], then, with r of all units known, n over [x, r h].
 #include "backward.h"
 #include "forward.h"
+#include "gated.h"
 
 namespace jrnn {
 #if defined(JRNN_PAIRS)
@@ -24,12 +26,12 @@ constexpr int64_t kShare = 1 << 16;  // weights that make it worth for another t
 template <class C, class S>
 void solve_as(const Problem& p, Parallel parallel) {
   using T = Wide<S>;
-  const double multiplications = double(p.groups) * p.steps * p.rows * C::kGates * p.units * (p.features + p.units);
+  const double multiplications = double(p.groups) * p.steps * p.rows * C::kGates * p.units * (p.features + (C::kRecurrent ? p.units : 1));
   if (multiplications < kOneThread) parallel.threads = 1;
   const int64_t each = (parallel.threads + p.groups - 1) / p.groups, tiles = (p.rows + kTile - 1) / kTile;
   const int64_t pieces = std::clamp<int64_t>(each, 1, std::max<int64_t>(1, tiles));
   const int64_t numbers = (p.features + p.units) * C::kGates * p.units;
-  const bool shared = !p.w_in.stride && !p.w_rec.stride && !p.bias.stride && !p.bias_rec.stride;
+  const bool shared = !p.w_in.stride && !p.w_rec.stride && !p.bias.stride && !p.bias_rec.stride && !p.theta.stride;
   std::vector<std::array<Weights<S>, 2>> weights(shared ? 1 : p.groups);
   using Workspace = typename Backward<C, S>::Workspace;
   std::vector<Workspace> workspaces(p.backward ? p.groups * pieces : 0);
@@ -46,7 +48,7 @@ void solve_as(const Problem& p, Parallel parallel) {
   run(parallel, p.groups * pieces, [&](int64_t i) {
     const int64_t g = i / pieces, piece = i % pieces;
     const int64_t begin = p.rows * piece / pieces, end = p.rows * (piece + 1) / pieces;
-    const Rows<C, S> rows{p, weights[shared ? 0 : g].data(), g, begin, end - begin, spare};
+    const Rows<C, S> rows{{p, g, begin, end - begin}, weights[shared ? 0 : g].data(), spare};
     if (!p.backward) {
       const Forward<C, S> forward{rows};  // const: what it holds stays in registers
       return forward.run();
@@ -55,8 +57,16 @@ void solve_as(const Problem& p, Parallel parallel) {
     Workspace work;
     backward.run(work);
     std::swap(workspaces[i].of_in, work.of_in), std::swap(workspaces[i].of_rec, work.of_rec);
+    std::swap(workspaces[i].of_leak, work.of_leak);
   });
-  if (!p.d_w_rec) return;
+  if (!p.d_bias) return;
+  for (int64_t j = 0; kLeaks<C> && j < p.groups * p.units; ++j) {
+    const int64_t g = j / p.units, unit = j % p.units, wide = Blocks<C, T>(p.units).padded;
+    const T* leak = weights[shared ? 0 : g][0].leak + unit;
+    T sum = 0;
+    for (int64_t i = g * pieces; i < (g + 1) * pieces; ++i) sum += workspaces[i].of_leak[unit];
+    p.d_theta.of<S>(g)[unit] = narrow<S>(sum * leak[0] * leak[wide]);
+  }
   run(parallel, p.groups * shares, [&](int64_t j) {
     const int64_t g = j / shares;
     const Share share{j % shares, shares};
@@ -67,6 +77,7 @@ void solve_as(const Problem& p, Parallel parallel) {
       for (int64_t i = g * pieces; i < (g + 1) * pieces; ++i)
         in.push_back(workspaces[i].of_in[number]), rec.push_back(workspaces[i].of_rec[number]);
       unpack<Part, S>(in, p.features + 1, Part::of_input, blocks, p.d_w_in.of<S>(g), p.d_bias.of<S>(g), 0, share);
+      if (!C::kRecurrent) return;
       // beside h only n of the GRU has a bias
       const int biased = Part::kOwnBias ? Part::kGates - 1 : Part::kGates;
       unpack<Part, S>(rec, p.units + 1, Part::of_state, blocks, p.d_w_rec.of<S>(g), p.d_bias_rec.of<S>(g), biased,
@@ -80,6 +91,10 @@ void solve_in(const Problem& p, const Parallel& parallel) {
   if (p.kind == Kind::kLstm) return solve_as<Lstm, S>(p, parallel);
   if (p.kind == Kind::kGru) return solve_as<Gru, S>(p, parallel);
   if (p.kind == Kind::kGruBefore) return solve_as<GruBefore, S>(p, parallel);
+  if (p.theta) return solve_as<Leaky, S>(p, parallel);
+  if (p.kind >= Kind::kMinGru) return solve_as<MinGru, S>(p, parallel);
+  if (p.kind == Kind::kGated) return solve_gated<1, S>(p, parallel);
+  if (p.kind == Kind::kComplex) return solve_gated<2, S>(p, parallel);
   return solve_as<Elman, S>(p, parallel);
 }
 

@@ -4,7 +4,11 @@
 
 namespace jrnn {
 
-enum class Kind : int64_t { kTanh = 0, kRelu = 1, kIdentity = 2, kLstm = 3, kGru = 4, kGruBefore = 5 };
+// The leaky Elman networks have the numbers of the bare ones, and theta.
+enum class Kind : int64_t {
+  kTanh = 0, kRelu = 1, kIdentity = 2, kLstm = 3, kGru = 4, kGruBefore = 5, kGated = 6, kComplex = 7,
+  kMinGru = 8, kMinGruTanh = 9, kMinGruPositive = 10
+};
 enum class Storage { kFloat32, kFloat64, kBfloat16 };
 
 // An array with a leading axis of groups, which all groups share where it has length 1. Absent: null.
@@ -25,10 +29,10 @@ struct Problem {
   bool backward;
   const int64_t* reverse;  // one a group
   int64_t groups, steps, rows, features, units;
-  Operand xs, w_in, w_rec, bias, bias_rec, h0, c0, reset_h, reset_c, inside, valid, resets, cuts, tap_h, tap_c;
+  Operand xs, w_in, w_rec, bias, bias_rec, theta, h0, c0, reset_h, reset_c, inside, valid, resets, cuts, tap_h, tap_c;
   Operand hs, cs, gates, last_h, last_c;                 // results forwards, residuals (or cotangents) backwards
   Operand g_hs, g_cs, g_last_h, g_last_c;                // cotangents, backwards
-  Operand d_xs, d_w_in, d_w_rec, d_bias, d_bias_rec, d_h0, d_c0, d_reset_h, d_reset_c, d_tap_h, d_tap_c;
+  Operand d_xs, d_w_in, d_w_rec, d_bias, d_bias_rec, d_theta, d_h0, d_c0, d_reset_h, d_reset_c, d_tap_h, d_tap_c;
 };
 
 // `start` offers work(context, i), i = 0..count-1, to at most `helpers` threads; `finish` does what nobody has begun,

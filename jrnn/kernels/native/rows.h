@@ -10,24 +10,11 @@ constexpr int64_t kSumsAtOnce = 4096;  // pre-activations between the products a
 constexpr double kWorthwhile = 6e6;  // FLOPs of a job for another thread: 40 us, several times what waking it takes
 constexpr int64_t kChunk = 128;  // rows (steps x batch) that are taken at once where no step waits for another
 
-// Some rows of one group over the whole sequence.
-template <class C, class S>
-struct Rows {
-  using T = Wide<S>;
-  using O = Factor<S>;
-  static constexpr int64_t L = kLanes<T>, D = kDepth<O>;
-
+// Some rows of one group over the whole sequence: what happens to them when, and where their numbers are.
+struct Sequences {
   const Problem& p;
-  const Weights<S>* weights;  // of each product
   int64_t g, begin, rows;
-  const Parallel* spare;  // threads that have no rows of their own, if there are any
-  Blocks<C, T> blocks{p.units};
-  int64_t h = p.units, f = p.features, wide = blocks.padded;
 
-  // Threads for a job of so many FLOPs a row of each gate, `count` rows at a time.
-  const Parallel* helpers(int64_t count, int64_t each) const {
-    return 2. * count * each * C::kGates * h < kWorthwhile ? nullptr : spare;
-  }
   bool flag(const Operand& flags, int64_t t, int64_t row) const {
     return flags && flags.of<uint8_t>(g)[t * p.rows + begin + row];
   }
@@ -37,6 +24,24 @@ struct Rows {
   // Where an array [T, B, n], or [B, n], holds the row.
   int64_t at(int64_t t, int64_t row, int64_t n) const { return (t * p.rows + begin + row) * n; }
   int64_t at(int64_t row, int64_t n) const { return (begin + row) * n; }
+};
+
+// The same with their products.
+template <class C, class S>
+struct Rows : Sequences {
+  using T = Wide<S>;
+  using O = Factor<S>;
+  static constexpr int64_t L = kLanes<T>, D = kDepth<O>;
+
+  const Weights<S>* weights;  // of each product
+  const Parallel* spare;      // threads that have no rows of their own, if there are any
+  Blocks<C, T> blocks{p.units};
+  int64_t h = p.units, f = p.features, wide = blocks.padded;
+
+  // Threads for a job of so many FLOPs a row of each gate, `count` rows at a time.
+  const Parallel* helpers(int64_t count, int64_t each) const {
+    return 2. * count * each * C::kGates * h < kWorthwhile ? nullptr : spare;
+  }
 
   template <class Array>
   void read(const Operand& from, int64_t row, const Array& to) const {
@@ -93,7 +98,7 @@ struct Rows {
         }
         T *beside_x = sums + Part::kInput * width, *beside_h = sums + Part::kState * width;
         if (!of.early) product<Part>(beside_x, line, along(of.x, of.x_row, f), w.in, from, vectors, count);
-        product<Part>(beside_h, line, along(of.state, of.state_row, h), w.rec, from, vectors, count);
+        if (Part::kRecurrent) product<Part>(beside_h, line, along(of.state, of.state_row, h), w.rec, from, vectors, count);
       }, down);
       for (int64_t r = 0; r < count; ++r) {
         const auto finish = gates(r);

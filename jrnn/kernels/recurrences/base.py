@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from jrnn.types import Array
+from jrnn.types import Array, wide_dtype
 
 States: TypeAlias = tuple[Array, ...]
 """The parts of a state, [B, H] each; leading axes of time and groups are mentioned where there are any."""
@@ -12,7 +12,10 @@ States: TypeAlias = tuple[Array, ...]
 
 @runtime_checkable
 class Recurrence(Protocol):
-    """h_t = step(weights, h_{t-1}, x_t): a hashable description. These members alone make it run by the reference."""
+    """h_t = step(weights, h_{t-1}, x_t): a hashable description. These members alone make it run by the reference.
+
+    Optional: `wide_inputs` (False), whether xs are in float32 where the state has 16 bits, for inputs that are gates.
+    """
 
     @property
     def name(self) -> str:
@@ -49,6 +52,11 @@ class Recurrence(Protocol):
     def gates_kept(self, dtype: Any) -> int:
         """How many arrays [T, B, H] the compiled kernel saves for its backward pass."""
         ...
+
+
+def input_dtype(recurrence: Recurrence, dtype: Any) -> Any:
+    """The dtype of xs beside a state of `dtype`."""
+    return wide_dtype(dtype) if getattr(recurrence, "wide_inputs", False) else dtype
 
 
 @runtime_checkable
@@ -100,8 +108,11 @@ class Sloped(Recurrence, Protocol):
 
 @runtime_checkable
 class Diagonal(Recurrence, Protocol):
-    """A recurrence h_t = a_t h_{t-1} + z_t, elementwise, with one part: a parallel prefix scan can run it."""
+    """A recurrence h_t = a_t h_{t-1} + z_t, elementwise: a parallel prefix scan can run it.
+
+    The state has one part, or two: those of complex numbers.
+    """
 
     def terms(self, weights: Any, xs: Array) -> tuple[Array, Array]:
-        """(a, z) [T, B, H] each, in the dtype that sums are computed in."""
+        """(a, z) [T, B, H] each, in the dtype that sums are computed in; complex for a state of two parts."""
         ...

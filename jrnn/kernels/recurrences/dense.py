@@ -37,7 +37,7 @@ def add_bias(z: Array, bias: Array) -> Array:
     return z + jnp.broadcast_to(bias.astype(z.dtype), z.shape)
 
 
-def from_inputs(weights: Dense, x: Array) -> Array:
+def from_inputs(weights: Any, x: Array) -> Array:
     """x W_in + b [..., G H]."""
     return add_bias(matmul(x.astype(weights.w_in.dtype), weights.w_in), weights.bias)
 

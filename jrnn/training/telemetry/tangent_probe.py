@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells import check_cell, check_key, is_causal
+from jrnn.cells import check_cell, check_key, is_causal, prepared
 from jrnn.cells._base import static_cell
 from jrnn.training.telemetry.state_gradient_metrics import is_real
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, size_of
@@ -45,6 +45,9 @@ class Follow:
 
     def init(self, key: Array, input_size: int | None) -> Params:
         return self.cell.init(key, input_size)
+
+    def prepared(self, params: Params) -> Params:
+        return prepared(self.cell, params)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Followed:
         return with_tangent(self.cell.initial_state(params, batch_shape), len(batch_shape))

@@ -1,0 +1,88 @@
+"""The leaky Elman network's recurrence, h' = sigmoid(-theta) h + sigmoid(theta) phi(x W_in + b + h W_rec)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.kernels.recurrences import dense, elman
+from jrnn.kernels.recurrences.base import States
+from jrnn.kernels.recurrences.dense import Dense, matmul, total
+from jrnn.types import Array, InputError, wide_dtype
+
+
+class LeakyDense(NamedTuple):
+    """The weights, with a leading axis of groups E where a whole call is meant."""
+
+    w_in: Array
+    """[F, H]."""
+    w_rec: Array
+    """[H, H]."""
+    bias: Array
+    """[H]."""
+    theta: Array
+    """[H]."""
+
+
+def shares(theta: Array, like: Array) -> tuple[Array, Array]:
+    """(sigmoid(-theta), sigmoid(theta)), of the old state and of what is new, spread over `like` [..., *theta's]."""
+    wide = theta.astype(wide_dtype(like.dtype))
+    return tuple(jnp.broadcast_to(jax.nn.sigmoid(each), like.shape) for each in (-wide, wide))  # pyright: ignore
+
+
+def mixed(theta: Array, h: Array, new: Array) -> Array:
+    """sigmoid(-theta) h + sigmoid(theta) new: with theta = inf exactly `new`, where h is finite."""
+    keep, open_ = shares(theta, h)
+    return (keep * h.astype(keep.dtype) + open_ * new.astype(keep.dtype)).astype(h.dtype)
+
+
+@dataclass(frozen=True)
+class LeakyElman(elman.Elman):
+    """See the module; `activation` is one of `elman.ACTIVATIONS`."""
+
+    weights = LeakyDense
+
+    @property
+    def name(self) -> str:
+        return f"leaky_{self.activation}"
+
+    def check(self, weights: LeakyDense) -> None:
+        dense.check(Dense(*weights[:3]), self.name, 1)
+        if (weights.theta.shape, weights.theta.dtype) != (weights.bias.shape, weights.bias.dtype):
+            need = f"{weights.bias.dtype}{list(weights.bias.shape)}, one a unit"
+            raise InputError("weights.theta", f"{weights.theta.dtype}{list(weights.theta.shape)}", need)
+
+    def step(self, weights: LeakyDense, state: States, x: Array) -> States:
+        new = elman.ACTIVATIONS[self.activation](dense.from_inputs(weights, x) + matmul(state[0], weights.w_rec))
+        return (mixed(weights.theta, state[0], new),)
+
+    def gates_kept(self, dtype: Any) -> int:
+        return 1
+
+    def gates(self, weights: LeakyDense, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
+        """What is new, and the shares of the old state and of it."""
+        return elman.ACTIVATIONS[self.activation](sums[0]), *shares(weights.theta, sums[0])
+
+    def after(self, gates: tuple[Array, ...], state: States) -> States:
+        new, keep, open_ = gates
+        return ((keep * state[0].astype(keep.dtype) + open_ * new).astype(state[0].dtype),)
+
+    def gates_from_state(self, dtype: Any) -> bool:
+        return False
+
+    def slope(
+        self, back: Array, gates: tuple[Array, ...], entered: States, deltas: States
+    ) -> tuple[Array, States, Array]:
+        """The third result is the gradient of theta at this step."""
+        (new, keep, open_), dh = gates, deltas[0]
+        dz, (before,), _ = super().slope(back, gates, entered, (dh * open_,))
+        return dz, (before + dh * keep,), dh * (new - entered[0].astype(new.dtype)) * keep * open_
+
+    def gradients(
+        self, needs_gradient: LeakyDense, weights: LeakyDense, xs: Array, entered: States, dz: Array, more: Array
+    ) -> LeakyDense:
+        of_sums = dense.gradients(Dense(*needs_gradient[:3]), xs, entered[0], dz)
+        return LeakyDense(*of_sums[:3], total(more).astype(dz.dtype) if needs_gradient.theta else None)  # pyright: ignore
