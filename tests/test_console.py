@@ -16,7 +16,7 @@ import pytest
 
 import jrnn
 from jrnn import cli
-from jrnn.cells import elman, gru, lstm, stack
+from jrnn.cells import elman, gru, indrnn, lstm, stack
 from jrnn.commands import memory, output, running
 from jrnn.commands.console import LONGEST, Lasting, one_line
 from jrnn.commands.threads import VARIABLES
@@ -293,3 +293,9 @@ def test_the_estimate_of_memory_is_a_lower_bound(kind):
     held = found.argument_size_in_bytes + found.temp_size_in_bytes
     args = SimpleNamespace(hidden=64, layers=2, batch_size=16)
     assert held / 2 < memory.least_bytes(args, kind(64), 5, 40) < held
+
+
+def test_a_diagonal_recurrence_is_counted_as_one():
+    """It has no H x H weights to hold: 100,000 units are no 40 GB."""
+    args = SimpleNamespace(hidden=10**5, layers=1, batch_size=1)
+    assert memory.least_bytes(args, indrnn(10**5), 2, 3) == 4 * (4 * 4 * 10**5 + 3 * 2 * 10**5)

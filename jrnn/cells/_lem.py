@@ -26,7 +26,7 @@ from jrnn.cells._gate_names import Gates
 from jrnn.cells._numbers import check_number
 from jrnn.cells.initializers import BIASES, WEIGHTS, named
 from jrnn.kernels.recurrences.dense import matmul
-from jrnn.types import Array, Params, Shape
+from jrnn.types import Array, Params, Shape, wide_dtype
 
 
 class LEMState(NamedTuple):
@@ -52,16 +52,22 @@ class LEM(HiddenOutput):
 
     hidden: int
     dt: float
+    t_max: float | None
     w_in: Any
     w_rec: Any
     bias: Any
     dtype: Any
 
     gates = Gates("a", "c", "z", "h")
-    initialisers = ("w_in", "w_rec", "bias")
+    initialisers = ("t_max", "w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
-        return gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
+        params = gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
+        if self.t_max is None:
+            return params
+        shape, dtype = (2 * self.hidden,), params["bias"].dtype
+        times = jax.random.uniform(jax.random.fold_in(key, 1), shape, wide_dtype(dtype), 1.0, self.t_max - 1.0)
+        return params | {"bias": params["bias"].at[: 2 * self.hidden].set(-jnp.log(times).astype(dtype))}
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> LEMState:
         check_params(params, self.hidden, 4)
@@ -106,6 +112,7 @@ def lem(
     hidden: int,
     *,
     dt: float = 1.0,
+    t_max: float | None = None,
     w_in: Any = "pytorch",
     w_rec: Any = "pytorch",
     bias: Any = "pytorch",
@@ -121,6 +128,8 @@ def lem(
     Helps: long sequences with several time scales: the authors' adding problem of T = 2,000 is `lem(128, dt=.0242)`
     (with Adam .0026, B = 50, on `jrnn.data.adding(1000)`). Costs as much as an LSTM, with two products in a row.
     Hurts: dt = 1 at a long lag, where half of the state goes in each step; a small dt where answers must be quick.
+    Marked bit, lag 200 (64 units, B = 50, Adam .002, clip 1; single runs): below .1 after 250 updates with dt = .02,
+    after 200 with t_max = 200; with dt = 1 not at lag 50 either.
 
     Parameters: w_in (V) [F, 4H], w_rec (U) [H, 4H], bias [4H] (the sum of the authors' two).
     State: `LEMState(h, z)`. Output: h.
@@ -128,12 +137,17 @@ def lem(
     Args:
       hidden: H.
       dt: the longest time step, above 0; at most 1 keeps the states within [-1, 1].
+      t_max: where given, the biases of the gates a and c start at -ln U[1, t_max - 1], so that the time scales of the
+        units are 2/dt to t_max/dt steps (Tallec, Ollivier 2018, for LSTMs); above 2. With dt = 1 it is the longest lag.
       w_in, w_rec, bias: initialisers, by name or function (`jrnn.initializers`); by default the authors', all weights
         and both biases from U(-1/sqrt(H), 1/sqrt(H)).
       dtype: of the parameters; the state follows it (16-bit: sums in float32). None is JAX's default.
     Raises:
-      InputError: hidden is no positive integer, dt no positive number, or an initialiser or the dtype is unknown.
+      InputError: hidden is no positive integer, dt no positive number, t_max is 2 or below, or an initialiser or the
+        dtype is unknown.
     """
     dt = check_number("dt", dt, lambda v: 0 < v < math.inf, "a positive number")
+    if t_max is not None:
+        t_max = check_number("t_max", t_max, lambda t: 2 < t < math.inf, "a longest time scale above 2 steps, or None")
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
-    return LEM(check_size("hidden", hidden), dt, *inits, check_dtype(dtype))
+    return LEM(check_size("hidden", hidden), dt, t_max, *inits, check_dtype(dtype))

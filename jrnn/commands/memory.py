@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jrnn.types import InputError
 
@@ -28,10 +29,18 @@ def check_memory(args: Namespace, layer: Any, features: int, steps: int) -> None
 
 def least_bytes(args: Namespace, layer: Any, features: int, steps: int) -> int:
     """The least that training a stack of `layer` holds at once, in bytes: the weights, their gradient and Adam's two
-    moments, (F + H + 1) g H numbers each with g gates, and for each step of a batch (1 + g) H; all float32."""
+    moments, and for each step of a batch (1 + g) H numbers with g gates; all float32."""
     hidden, gates = args.hidden, len(getattr(layer, "gates", ("h",)))
-    weights = gates * hidden * (features + hidden + 1 + (args.layers - 1) * (2 * hidden + 1))
+    weights = parameters(layer, features) + (args.layers - 1) * parameters(layer, hidden)
     return FLOAT * (4 * weights + args.layers * steps * args.batch_size * (1 + gates) * hidden)
+
+
+def parameters(layer: Any, features: int) -> int:
+    """How many numbers `layer.init` makes for so many features; nothing is computed."""
+    if layer.hidden > np.iinfo(np.int32).max:
+        return layer.hidden  # of no size that an array can have
+    made = jax.eval_shape(lambda key: layer.init(key, features), jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(made))
 
 
 def gib(size: float) -> str:

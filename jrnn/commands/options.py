@@ -47,7 +47,7 @@ models from elsewhere (--model), diagnosed on --data:
 examples:
   jrnn train --cell gru --data sunspots --out sun
   jrnn train --cell gru --data sunspots --out sun --resume    go on after Ctrl-C or a crash
-  jrnn train --cell gru --data mine.npz --cure chrono:200     gates that start open for 200 steps
+  jrnn train --cell gru --data mine.npz --cure chrono:200   gates that start open for 200 steps
 """,
     "prescribe": """\
 examples:

@@ -34,6 +34,7 @@ class Dataset:
       validation: int64 indices to choose by, in neither of the other parts; none where there is no such part.
       plateau: the loss of the best predictor that makes no use of what lies `lag` steps back, or None where that is
         not known; `plateau_reason` says what that predictor knows.
+      best_loss: where the plateau is known, the least loss there is: 0 where the answer is certain.
     Raises:
       InputError: with the field's name, what was found (for values: case, time, feature) and what is needed.
     """
@@ -53,6 +54,7 @@ class Dataset:
     validation: np.ndarray = field(default_factory=lambda: np.arange(0), repr=False)
     plateau: float | None = None
     plateau_reason: str = ""
+    best_loss: float = 0.0
 
     def __post_init__(self) -> None:
         x = real_array("x", self.x, ("cases", "time", "features"))
@@ -79,6 +81,9 @@ class Dataset:
             raise InputError("warmup", repr(self.warmup), f"a whole number from 0 to {most}, to {self.task}")
         if self.plateau is not None and not (isinstance(self.plateau, float) and 0 < self.plateau < np.inf):
             raise InputError("plateau", repr(self.plateau), "a positive float, or None where it is not known")
+        highest = np.inf if self.plateau is None else self.plateau
+        if not (isinstance(self.best_loss, float) and 0 <= self.best_loss < highest):
+            raise InputError("best_loss", repr(self.best_loss), "a float of at least 0, below the plateau")
         object.__setattr__(self, "outputs", int(self.outputs))
         object.__setattr__(self, "lag", int(self.lag))
 

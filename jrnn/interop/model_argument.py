@@ -69,6 +69,11 @@ class Network:
             raise InputError("data", given, f"{self.head['w'].shape[1]} outputs, as the head has")
         if not self.reverse:
             return dataset
+        if dataset.warmup:
+            given = (
+                f"{dataset.name}, whose first {dataset.warmup} steps are not scored, for a network that reads backward"
+            )
+            raise InputError("data", given, "data that are scored at every step, or --direction forward")
         turned = {"x": np.asarray(flip(dataset.x, dataset.lengths, 1))}
         if dataset.task.endswith("_each"):
             turned["y"] = np.asarray(flip(dataset.y, dataset.lengths, 1))

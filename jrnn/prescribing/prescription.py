@@ -75,8 +75,8 @@ def prescribe(
       candidates: cures (`jrnn.cures`), texts such as "chrono:200", or tuples that act together; None for those that
         `jrnn.cures.advise` names.
       target: a held-out loss that counts as solved: then arms are compared by the updates it takes, a run that never
-        reaches it counting as the whole run. By default a seventh of the data's plateau, where that is known; where it
-        is not, arms are compared by the held-out loss at the end.
+        reaches it counting as the whole run. By default a seventh of the way from the least loss there is to the data's
+        plateau, where that is known; where it is not, arms are compared by the held-out loss at the end.
       learning_rate, max_norm, batch_size, unroll_options: as for `fit`, of the network as it is.
       optimizer: a function of the learning rate, such as `optax.adam`.
       build: a training problem of your own around the cell: build(cell, key) -> (params, loss(params, batch, key));
@@ -106,7 +106,9 @@ def prescribe(
     data = data.dataset(seed) if hasattr(data, "dataset") else data
     parts = parts_of(data, objective, batch_size, seed)
     plateau = getattr(data, "plateau", None)
-    target = plateau / 7 if target is None and plateau is not None else target
+    if target is None and plateau is not None:
+        best = getattr(data, "best_loss", 0.0)
+        target = best + (plateau - best) / 7
     lag = needed_lag(lag, data, parts)
     check_target(target)
     arms = arms_for(cell, lag, candidates, build is not None)

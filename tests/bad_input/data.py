@@ -253,6 +253,7 @@ ROWS = [
         y=np.ones((CASES, T), int),
     ),
     made("a plateau of nought", "plateau", "0.0", plateau=0.0),
+    made("a least loss above the plateau", "best_loss", "0.6", plateau=0.5, best_loss=0.6),
     made("a case to choose by that is trained on", "validation", "case 2", "in train", validation=[2, 5]),
     made("two axes", "x", "[12, 5]", x=X[:, :, 0]),
     made("ragged lists", "x", "list", x=RAGGED),

@@ -69,6 +69,7 @@ def test_decay(decay):
 @pytest.mark.parametrize("make, name, needed", [
     *((make, "dt", "a positive number") for make in (jrnn.cornn, jrnn.unicornn, jrnn.lem)),
     (jrnn.antisymmetric, "epsilon", "a positive number"),
+    (jrnn.lem, "t_max", "a longest time scale above 2 steps, or None"),
     (jrnn.indrnn, "t_max", "a longest time scale above 2 steps, or None"),
     *((make, name, "a finite number, 0 or more") for make, name in (
         (jrnn.cornn, "gamma"), (jrnn.cornn, "epsilon"), (jrnn.unicornn, "alpha"), (jrnn.antisymmetric, "gamma"),

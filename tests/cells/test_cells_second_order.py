@@ -77,6 +77,10 @@ def test_starts():
     assert lem["w_in"].shape == (2, 256) and lem["w_rec"].shape == (64, 256) and lem["bias"].shape == (256,)
     assert 0.12 < np.abs(lem["w_rec"]).max() <= 0.125 and np.abs(lem["w_in"]).max() <= 0.125
     np.testing.assert_allclose(np.var(lem["bias"]), 2 * 0.125**2 / 3, rtol=0.3)
+    slow = jrnn.lem(2000, t_max=200, w_rec="zeros").init(KEY, 1)["bias"]  # sigmoid(-ln u) = 1 / (1 + u)
+    for paces in np.split(1 / (1 + np.exp(-np.asarray(slow[:4000]))), 2):
+        assert 2 <= (1 / paces).min() < 3 and 199 < (1 / paces).max() <= 200
+        np.testing.assert_allclose((1 / paces).mean(), 101, rtol=5 * 0.57 / 2000**0.5)
     own = jrnn.unicornn(2000).init(KEY, 1)
     assert (
         0 <= own["w_rec"].min() < 0.01 and 0.99 < own["w_rec"].max() <= 1 and 0.099 < np.abs(own["rate"]).max() <= 0.1

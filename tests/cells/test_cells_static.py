@@ -43,6 +43,7 @@ DIFFERENT = [
     jrnn.unicornn(3, alpha=0.0),
     jrnn.lem(3),
     jrnn.lem(3, dt=0.5),
+    jrnn.lem(3, t_max=9),
     jrnn.antisymmetric(3),
     jrnn.antisymmetric(3, gamma=0.2),
     jrnn.antisymmetric(3, epsilon=0.01),

@@ -10,6 +10,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from jrnn.data import TASKS, load, task
+from jrnn.data.tasks import generated
 from jrnn.training import Objective
 
 KEY = jax.random.key(1)
@@ -67,14 +68,15 @@ def test_shapes_seeds_and_parts(name):
     assert Objective.of(data) == Objective.of(one) == Objective(one.task, one.outputs, one.warmup)
 
 
-def test_the_parts_are_disjoint_draws():
+def test_the_parts_are_disjoint_draws(monkeypatch):
     data = load("marked-bit:40", seed=2**70)
     assert (len(data.x), len(data.train), len(data.validation), len(data.test)) == (12_000, 10_000, 1000, 1000)
-    assert len(set(rows(data.x))) == 12_000  # of 2^41
+    assert len({case.tobytes() for case in data.x}) == 12_000  # of 2^41
     parts = np.concatenate([data.train, data.validation, data.test])
     np.testing.assert_array_equal(np.sort(parts), np.arange(12_000))
     assert abs(data.y[data.test].mean() - 0.5) < 5 * 0.5 / 1000**0.5
-    assert len(load("latch:100000").x) == 120  # a long one takes no more memory than it must
+    monkeypatch.setattr(generated, "MOST_VALUES", 1600)  # a long one takes no more memory than it must
+    assert len(task("latch:4").dataset().x) == 160 and len(task("latch:99").dataset().x) == 120
 
 
 def test_labels_by_a_plain_loop():
@@ -139,6 +141,7 @@ def test_plateaus_by_counting():
     left = [entropy_given(known, coins) for known in ([0] * len(coins), far.tolist(), near.tolist(), everything)]
     np.testing.assert_allclose(left, [0.66156, 0.62774, 0.51917, 0.45445], atol=6e-3)
     assert one.plateau == pytest.approx(0.51917, abs=5e-6) and one.warmup == 4
+    assert one.best_loss == one.dataset(cases=12).best_loss == pytest.approx(0.45445, abs=5e-6)
     assert all(number in one.plateau_reason for number in ("0.66156", "0.45445"))
 
     one, x, y = drawn("temporal-order:8", 20_000)

@@ -15,6 +15,7 @@ import jrnn
 from jrnn.cli import main, network_of
 from jrnn.commands import measurement, output
 from jrnn.interop import weights
+from jrnn.interop.model_argument import Network
 from jrnn.report.page import html_page
 from tests.interop.economy import drawn, jit, params_of
 
@@ -288,6 +289,14 @@ def test_cells_of_a_function(here, name, kind):
         data = network.fed(jrnn.data.load("ends.npz"))
     assert data.x.shape == (CASES, T, F)
     assert getattr(network.cell, "kind", type(network.cell).__name__) == kind
+
+
+def test_a_warm_up_is_not_turned_round():
+    """Which steps are scored says nothing to a network that reads from the end."""
+    cell = jrnn.elman(2)
+    network = Network(cell, cell.init(jax.random.key(0), 1), None, reverse=True)
+    with pytest.raises(jrnn.InputError, match="^data: got two-lag-coin:2, whose first 2 steps are not scored"):
+        network.fed(jrnn.data.two_lag_coin(2).dataset(cases=12))
 
 
 def test_a_flax_model_is_diagnosed_by_the_task(here, shown):

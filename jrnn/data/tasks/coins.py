@@ -38,7 +38,7 @@ def two_lag_coin(lag: int) -> GeneratedTask:
         f"two-lag-coin:{lag}", lag, 2 * lag, 1, "classify_each", 2, SHORT_ALONE,
         f"{SHORT_ALONE:.5f} with lag {lag - lag // 2} alone; {NEITHER:.5f} with neither, {BOTH:.5f} with both",
         f"the coin's bias hangs on the inputs {lag - lag // 2} and {lag} steps back",
-        "Random bits, and coins whose bias they decide.", draw_coin, warmup=lag,
+        "Random bits, and coins whose bias they decide.", draw_coin, warmup=lag, best_loss=BOTH,
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ class GeneratedTask:
       plateau: the loss of the best predictor that makes no use of what lies `lag` steps back, in the loss of
         `jrnn.training.Objective`: nats for classes, mean squared error for numbers.
       plateau_reason: one sentence, what that predictor knows.
+      best_loss: the least loss there is: 0 where the answer is certain, as it is but for coins.
       lag_reason, source: one sentence each.
       draw: (lag, T, key) -> (x float32 [T, F], y) of one case, a pure function.
     """
@@ -48,6 +49,7 @@ class GeneratedTask:
     source: str
     draw: Draw = field(repr=False)
     warmup: int = 0
+    best_loss: float = 0.0
 
     def batch(self, key: Array, size: int) -> dict[str, Array]:
         """A fresh batch, a pure function of the key; works inside `jit`, and `fit` takes it as a function of the step:
@@ -90,6 +92,7 @@ class GeneratedTask:
         return Dataset(
             self.name, x, y, None, self.task, self.outputs, train, test, self.lag, self.lag_reason, self.source,
             warmup=self.warmup, validation=validation, plateau=self.plateau, plateau_reason=self.plateau_reason,
+            best_loss=self.best_loss,
         )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
         right.set_ylim(0, 102)
         handles.append(_trace(right, 100 * np.asarray(history["accuracy"], float), colours.accent, "--", "accuracy"))
     ax.set_xlim(0, len(loss) + 1)
-    legend(ax, colours, handles, columns=2)
+    legend(ax, colours, handles, columns=3)
     return ax
 
 
