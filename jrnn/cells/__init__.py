@@ -41,6 +41,7 @@ from jrnn.cells._functions import StepCell as StepCell
 from jrnn.cells._functions import from_functions as from_functions
 from jrnn.cells._functions import from_step as from_step
 from jrnn.cells._gate_names import Gates as Gates
+from jrnn.cells._gates import bare_cells as bare_cells
 from jrnn.cells._gates import gate_leaves as gate_leaves
 from jrnn.cells._gru import GRU as GRU
 from jrnn.cells._gru import GRUState as GRUState

@@ -34,3 +34,11 @@ def gate_leaves(cell: Any, params: Params) -> dict[str, list[Array]]:
         else:
             found[gates[-1]].append(leaf)  # the GRU's bias_rec is the candidate's
     return found
+
+
+def bare_cells(cell: Any, params: Params) -> list[tuple[Any, Params]]:
+    """(cell, its own part of the parameters) of every cell in stacks, directions and wrappers, bottom first."""
+    if isinstance(cell, Wrapper):
+        return bare_cells(cell.cell, cell.inner(params))
+    parts = getattr(cell, "parts", None)
+    return [(cell, params)] if parts is None else [pair for own in parts(params).values() for pair in bare_cells(*own)]

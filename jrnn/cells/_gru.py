@@ -47,7 +47,7 @@ class GRU(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = Gates("r", "z", "n", keeps="z")
+    gates = Gates("r", "z", "n", keeps="z", candidate="n")
     initialisers = ("w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:

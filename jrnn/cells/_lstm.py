@@ -45,7 +45,7 @@ class LSTM(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = Gates("i", "f", "g", "o", keeps="f", admits="i")
+    gates = Gates("i", "f", "g", "o", keeps="f", admits="i", candidate="g")
     initialisers = ("w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:

@@ -3,6 +3,8 @@ information, and `clipping_proof` shows it on a run."""
 
 from jrnn.cells import ClipStateGradient, clip_state_gradient
 from jrnn.cures.clipping import ClipState, SkipState, clip_by_global_norm, clip_rate, global_norm, skip_nonfinite
+from jrnn.cures.flossing import floss, lyapunov_penalty
+from jrnn.cures.gain import tune_gain
 from jrnn.cures.proving import ClippingProof, clipping_proof
 
 __all__ = [
@@ -14,6 +16,9 @@ __all__ = [
     "clip_rate",
     "clip_state_gradient",
     "clipping_proof",
+    "floss",
     "global_norm",
+    "lyapunov_penalty",
     "skip_nonfinite",
+    "tune_gain",
 ]
