@@ -11,8 +11,8 @@ transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
     linear   h           b                         w_rec is the diagonal, [H]
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
-"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual`, `dropout` and `clip_state_gradient` the cell's
-own; `dense` w [K, features] and bias [features].
+"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual`, `dropout`, `clip_state_gradient`,
+`scale_gradient` and `h_detach` the cell's own; `dense` w [K, features] and bias [features].
 """
 
 from jrnn.cells import initializers as initializers
@@ -43,6 +43,10 @@ from jrnn.cells._functions import from_step as from_step
 from jrnn.cells._gate_names import Gates as Gates
 from jrnn.cells._gates import bare_cells as bare_cells
 from jrnn.cells._gates import gate_leaves as gate_leaves
+from jrnn.cells._gradient_scaling import HDetach as HDetach
+from jrnn.cells._gradient_scaling import ScaleGradient as ScaleGradient
+from jrnn.cells._gradient_scaling import h_detach as h_detach
+from jrnn.cells._gradient_scaling import scale_gradient as scale_gradient
 from jrnn.cells._gru import GRU as GRU
 from jrnn.cells._gru import GRUState as GRUState
 from jrnn.cells._gru import gru as gru

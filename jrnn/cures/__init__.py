@@ -1,7 +1,7 @@
 """FIX: what mends a gradient flow. Clipping bounds an update, skipping keeps a broken one out; neither moves
 information, and `clipping_proof` shows it on a run."""
 
-from jrnn.cells import ClipStateGradient, clip_state_gradient
+from jrnn.cells import ClipStateGradient, clip_state_gradient, h_detach, scale_gradient
 from jrnn.cures.clipping import ClipState, SkipState, clip_by_global_norm, clip_rate, global_norm, skip_nonfinite
 from jrnn.cures.flossing import floss, lyapunov_penalty
 from jrnn.cures.gain import tune_gain
@@ -18,7 +18,9 @@ __all__ = [
     "clipping_proof",
     "floss",
     "global_norm",
+    "h_detach",
     "lyapunov_penalty",
+    "scale_gradient",
     "skip_nonfinite",
     "tune_gain",
 ]

@@ -129,6 +129,7 @@ CASES = (
     Case("layer_norm_hidden", jrnn.layer_norm(jrnn.lstm(3), on="hidden"), 2, 6, 3),
     Case("learnable_initial_state", jrnn.learnable_initial_state(jrnn.lstm(3)), 2, 6, 3),
     Case("clip_state_gradient", jrnn.clip_state_gradient(jrnn.gru(3), 1e6), 2, 3, 3),
+    Case("h_detach", jrnn.cures.h_detach(jrnn.lstm(3), 0.4), 2, 6, 3),
     Case("dropout", jrnn.dropout(jrnn.lstm(5), outputs=0.4, recurrent=0.3), 2, 10, 5, noisy=True),
     Case(
         "dropout_stack",
