@@ -1,0 +1,94 @@
+"""Penalties on states alone: small, slow, and of a steady norm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cures.norm_keeping import check_weight, mean_where
+from jrnn.numerics import norm
+from jrnn.types import Array, Inputs, Params, State, hidden_part, widened
+from jrnn.unrolling import Unrolled
+
+
+@dataclass(frozen=True)
+class activation_penalty:  # noqa: N801 - used as a function: activation_penalty(2.0) compares by value
+    """AR: weight * mean of y_t^2 over the steps that happened, sequences and units (Merity, McCann, Socher 2017).
+
+    y_t is the output [T, *B, K], with its dropout, as published. Helps language models against overfitting; keeps units
+    off saturation, where a tanh passes no gradient. Hurts where a state must be held at full strength.
+
+    Args:
+      weight: what the term is multiplied by, 0 or more; published 2.
+    """
+
+    weight: float = 2.0
+
+    def __post_init__(self):
+        check_weight(self.weight)
+
+    def __call__(self, cell: Any, params: Params, xs: Inputs, unrolled: Unrolled, deltas: Any, key: Any) -> Array:
+        return self.weight * mean_of_squares(unrolled.mask, unrolled.outputs)
+
+
+@dataclass(frozen=True)
+class temporal_activation_penalty:  # noqa: N801
+    """TAR: weight * mean of (y_{t+1} - y_t)^2 over neighbouring steps that both happened (Merity et al. 2017).
+
+    Slow outputs, "slowness" of Wiskott and Sejnowski. Helps language models; the hidden state then changes little from
+    step to step, and J_t is nearer to the identity. Hurts where the output has to switch within a step.
+
+    Args:
+      weight: what the term is multiplied by, 0 or more; published 1.
+    """
+
+    weight: float = 1.0
+
+    def __post_init__(self):
+        check_weight(self.weight)
+
+    def __call__(self, cell: Any, params: Params, xs: Inputs, unrolled: Unrolled, deltas: Any, key: Any) -> Array:
+        mask, changes = unrolled.mask, jax.tree.map(lambda y: widened(y[1:]) - widened(y[:-1]), unrolled.outputs)
+        return self.weight * mean_of_squares(mask[1:] & mask[:-1], changes)
+
+
+@dataclass(frozen=True)
+class norm_stabilizer:  # noqa: N801
+    """weight * mean of (||h_t|| - ||h_{t-1}||)^2 over the steps that happened (Krueger, Memisevic 2016).
+
+    h is the hidden state, not an LSTM's c; of a stack and of two directions the layers' terms are added. Helps an IRNN,
+    whose norm otherwise grows beyond the length it was trained on. Hurts nothing that was published; of saturating
+    units the norm is steady by itself.
+
+    Args:
+      weight: what the term is multiplied by, 0 or more.
+    """
+
+    weight: float = 1.0
+
+    def __post_init__(self):
+        check_weight(self.weight)
+
+    def __call__(self, cell: Any, params: Params, xs: Inputs, unrolled: Unrolled, deltas: Any, key: Any) -> Array:
+        terms = []
+        for h in hidden_parts(unrolled.states):
+            sizes = norm(h.reshape(*h.shape[: unrolled.mask.ndim], -1) if h.size else h)
+            terms.append(mean_where(unrolled.mask, (sizes[1:] - sizes[:-1]) ** 2))
+        return self.weight * jnp.sum(jnp.stack(terms))
+
+
+def mean_of_squares(counts: Array, tree: Any) -> Array:
+    """Over all entries [T, *B, ...] of the steps that count."""
+    squares = [jnp.square(widened(y)).reshape(*y.shape[: counts.ndim], -1) for y in jax.tree.leaves(tree) if y.size]
+    means = [mean_where(jnp.broadcast_to(counts[..., None], y.shape), y) for y in squares]
+    return sum(means[1:], means[0]) if means else jnp.zeros(())
+
+
+def hidden_parts(state: State) -> list[Array]:
+    """The hidden part of each layer and direction."""
+    if type(state) is tuple or hasattr(state, "forward"):
+        return [part for layer in state for part in hidden_parts(layer)]
+    return [hidden_part(state)]
