@@ -29,6 +29,7 @@ from jrnn.cells import lstm as lstm
 from jrnn.cells import output_size as output_size
 from jrnn.cells import residual as residual
 from jrnn.cells import stack as stack
+from jrnn.cells import zoneout as zoneout
 from jrnn.cures import ClippingProof as ClippingProof
 from jrnn.cures import ClipState as ClipState
 from jrnn.cures import SkipState as SkipState

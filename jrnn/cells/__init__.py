@@ -12,7 +12,7 @@ transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
 "bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual`, `dropout`, `clip_state_gradient`,
-`scale_gradient` and `h_detach` the cell's own; `dense` w [K, features] and bias [features].
+`scale_gradient`, `h_detach` and `zoneout` the cell's own; `dense` w [K, features] and bias [features].
 """
 
 from jrnn.cells import initializers as initializers
@@ -68,3 +68,5 @@ from jrnn.cells._wrappers import Wrapper as Wrapper
 from jrnn.cells._wrappers import layer_norm as layer_norm
 from jrnn.cells._wrappers import learnable_initial_state as learnable_initial_state
 from jrnn.cells._wrappers import residual as residual
+from jrnn.cells._zoneout import Zoneout as Zoneout
+from jrnn.cells._zoneout import zoneout as zoneout

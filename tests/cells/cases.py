@@ -129,7 +129,8 @@ CASES = (
     Case("layer_norm_hidden", jrnn.layer_norm(jrnn.lstm(3), on="hidden"), 2, 6, 3),
     Case("learnable_initial_state", jrnn.learnable_initial_state(jrnn.lstm(3)), 2, 6, 3),
     Case("clip_state_gradient", jrnn.clip_state_gradient(jrnn.gru(3), 1e6), 2, 3, 3),
-    Case("h_detach", jrnn.cures.h_detach(jrnn.lstm(3), 0.4), 2, 6, 3),
+    Case("scale_gradient", jrnn.cures.scale_gradient(jrnn.lstm(3), 1.0), 2, 6, 3),
+    Case("zoneout", jrnn.zoneout(jrnn.lstm(3), 0.3, memory=0.6), 2, 6, 3),
     Case("dropout", jrnn.dropout(jrnn.lstm(5), outputs=0.4, recurrent=0.3), 2, 10, 5, noisy=True),
     Case(
         "dropout_stack",
