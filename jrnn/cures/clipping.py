@@ -87,31 +87,37 @@ def clip_by_global_norm(max_norm: float | Array) -> optax.GradientTransformation
     """
     max_norm = check_max_norm(max_norm)
 
-    def init(params: Any) -> ClipState:
-        norm = jnp.zeros((), jax.eval_shape(global_norm, params).dtype)
-        return ClipState(norm, jnp.ones_like(norm), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
-
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, ClipState]:
         del params
         norm = global_norm(updates)
         limit = jnp.asarray(max_norm, norm.dtype)
-        passes = norm < limit
+        return scaled_down(updates, norm, limit, norm < limit, state)
 
-        def clip(leaf: Array) -> Array:
-            dtype = promoted(leaf.dtype, jnp.float32)
-            scaled = leaf.astype(dtype) / norm.astype(dtype) * jnp.asarray(max_norm, dtype)
-            return jnp.where(passes, leaf, scaled.astype(leaf.dtype))
+    return optax.GradientTransformation(first_clip_state, update)
 
-        factor = jnp.where(passes, jnp.ones_like(norm), limit / norm)
-        counted = ClipState(
-            norm.astype(state.norm.dtype),
-            factor.astype(state.factor.dtype),
-            jnp.where(passes, state.clipped, optax.safe_increment(state.clipped)),
-            jnp.asarray(optax.safe_increment(state.steps)),
-        )
-        return jax.tree.map(clip, updates), counted
 
-    return optax.GradientTransformation(init, update)
+def first_clip_state(params: Any) -> ClipState:
+    """Nothing seen yet."""
+    norm = jnp.zeros((), jax.eval_shape(global_norm, params).dtype)
+    return ClipState(norm, jnp.ones_like(norm), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+
+def scaled_down(updates: Any, norm: Array, limit: Array, passes: Array, state: ClipState) -> tuple[Any, ClipState]:
+    """(the updates, with their norm brought to the limit unless they pass; what was done)."""
+
+    def clip(leaf: Array) -> Array:
+        dtype = promoted(leaf.dtype, jnp.float32)
+        scaled = leaf.astype(dtype) / norm.astype(dtype) * limit.astype(dtype)
+        return jnp.where(passes, leaf, scaled.astype(leaf.dtype))
+
+    factor = jnp.where(passes, jnp.ones_like(norm), limit / norm)
+    counted = ClipState(
+        norm.astype(state.norm.dtype),
+        factor.astype(state.factor.dtype),
+        jnp.where(passes, state.clipped, optax.safe_increment(state.clipped)),
+        jnp.asarray(optax.safe_increment(state.steps)),
+    )
+    return jax.tree.map(clip, updates), counted
 
 
 def skip_nonfinite(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
@@ -164,13 +170,13 @@ def clip_rate(opt_state: Any) -> Array:
     """The share of updates that were clipped, from any Optax state that holds a `ClipState`: sum clipped / sum steps.
 
     Args:
-      opt_state: the state of `clip_by_global_norm`, or of a chain, mask or wrapper around it.
+      opt_state: the state of `clip_by_global_norm`, `auto_clip` or `z_clip`, or of a chain, mask or wrapper around it.
     Returns:
       a scalar in [0, 1]; 0 before the first update.
     Raises:
       InputError: there is no `ClipState` in it.
     """
-    found = [leaf for leaf in jax.tree.leaves(opt_state, is_leaf=is_clip_state) if is_clip_state(leaf)]
+    found = clip_states(opt_state)
     if not found:
         raise InputError(
             "opt_state",
@@ -194,6 +200,11 @@ def promoted(a: Any, b: Any) -> Any:
     """The dtype that holds both, also under strict promotion, where widening has to be asked for."""
     with jax.numpy_dtype_promotion("standard"):
         return jnp.promote_types(a, b)
+
+
+def clip_states(opt_state: Any) -> list[ClipState]:
+    """Every `ClipState` in an Optax state, in its order."""
+    return [leaf for leaf in jax.tree.leaves(opt_state, is_leaf=is_clip_state) if is_clip_state(leaf)]
 
 
 def is_clip_state(node: Any) -> bool:

@@ -4,6 +4,7 @@ from_nnx, from_linen, from_equinox, from_haiku   a foreign cell -> (jrnn cell, i
 jrnn.interop.nnx, jrnn.interop.linen             RNN, Bidirectional, Stack as Flax modules
 to_stablehlo                                     a function with jrnn inside as a program for processes without
 jrnn.interop.weights                             parameters from and to other libraries, as NumPy arrays
+open_gates                                       the cure of that name on Flax's and PyTorch's weights
 jrnn.interop.trained                             trained networks that other packages carry
 """
 
@@ -14,3 +15,4 @@ from jrnn.interop.flax_cells import from_nnx as from_nnx
 from jrnn.interop.haiku_cells import from_haiku as from_haiku
 from jrnn.interop.tap import tap_linen as tap_linen
 from jrnn.interop.tap import tap_nnx as tap_nnx
+from jrnn.interop.weights.opening import open_gates as open_gates

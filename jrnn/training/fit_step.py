@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import draws_noise
+from jrnn.cures import SkipState
+from jrnn.cures.clipping import clip_states
 from jrnn.training.random_streams import RandomStream, stream_key
 from jrnn.training.training_step import StepKeys, TrainingStep
 from jrnn.training.weights import Carry
@@ -37,15 +39,19 @@ def make_step(
         if max_skipped is not None:
             going = carry[1].consecutive < max_skipped
             after = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, carry)
-        metrics = done.metrics | clip_metrics(done.metrics["grad_norm"], state.last_finite, max_norm)
+        metrics = done.metrics | clip_metrics(done.metrics["grad_norm"], state, max_norm)
         return after, {**metrics, "in_a_row": state.consecutive}
 
     return jax.jit(step, static_argnums=3, donate_argnums=0)
 
 
-def clip_metrics(norm: Array, made: Array, max_norm: float | None) -> dict[str, Array]:
-    """clip_factor, and as 0 or 1 whether the update was clipped or skipped."""
+def clip_metrics(norm: Array, state: SkipState, max_norm: float | None) -> dict[str, Array]:
+    """clip_factor, the product of all clips', and as 0 or 1 whether the update was clipped or skipped."""
+    made, own = state.last_finite, clip_states(state.inner_state)
     passes = jnp.ones((), bool) if max_norm is None else norm < max_norm
     factor = jnp.ones_like(norm) if max_norm is None else jnp.where(passes, jnp.ones_like(norm), max_norm / norm)
+    for clip in own if max_norm is None else own[1:]:  # the first is that of `max_norm`; skipping leaves old states
+        factor *= jnp.where(made, clip.factor, jnp.ones_like(clip.factor)).astype(norm.dtype)
+        passes &= clip.factor >= 1
     flags = {"clipped": made & ~passes, "skipped": ~made}
     return {"clip_factor": factor, **{name: flag.astype(jnp.int32) for name, flag in flags.items()}}

@@ -1,0 +1,66 @@
+"""Gates opened in place: biases raised until the time constants reach a lag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells import Gates, bare_cells, check_cell, check_key, check_number
+from jrnn.cells.initializers import chrono
+from jrnn.types import Array, InputError, Params
+
+
+def open_gates(cell: Any, params: Params, lag: float, *, key: Array) -> Params:
+    """Raises the biases of the gates that keep the state, so that their time constants reach `lag`; lowers none.
+
+    b <- max(b, ln U[1, lag - 1]), one draw a unit: the law of `jrnn.initializers.chrono` (Tallec, Ollivier 2018), with
+    1 / (1 - sigmoid(b)) from 2 to lag steps, as a mend of parameters that exist, trained ones too. It is b_f of an
+    LSTM, b_z of a GRU; chrono's second half, b_i = -b_f, would lower an input gate and is left out. What the gate reads
+    besides its bias stays as it is, and may close it again.
+
+    Helps an LSTM or GRU that is to bridge a lag it loses: with such biases both learnt the marked bit over 200 steps,
+    which they did not at their own. Hurts a model that forgets on purpose: measure the loss again, and train on. A lag
+    ten times the one needed costs resolution.
+
+    Args:
+      cell: with gates, such as jrnn.lstm and jrnn.gru; stacks, directions and wrappers are gone through.
+      params: its parameters. For Flax's and PyTorch's weights: `jrnn.interop.open_gates`.
+      lag: steps, above 2.
+      key: draws the biases.
+    Returns:
+      Parameters like `params`; all but those biases are the same arrays.
+    Raises:
+      InputError: no cell in it has a gate that keeps the state, or lag is no number above 2.
+    """
+    check_cell(cell)
+    check_lag(lag)
+    check_key(key)
+    leaves, treedef = jax.tree.flatten(params)
+    found = 0
+    for bare, own in bare_cells(cell, treedef.unflatten(range(len(leaves)))):
+        gates = getattr(bare, "gates", None)
+        number = own.get("bias") if isinstance(own, Mapping) else None
+        if isinstance(gates, Gates) and gates.keeps is not None and isinstance(number, int):
+            kept = gates.index(gates.keeps)
+            leaves[number] = raised(leaves[number], lag, jax.random.fold_in(key, found), len(gates), kept)
+            found += 1
+    if not found:
+        needed = "one with a gate that keeps the state: jrnn.lstm, jrnn.gru; jrnn.leaky(cell, t_max=) gives any cell one"
+        raise InputError("cell", type(cell).__name__, needed)
+    return treedef.unflatten(leaves)
+
+
+def raised(bias: Any, lag: float, key: Array, gates: int, kept: int) -> Array:
+    """bias [gates*H] with block `kept` raised."""
+    blocks = jnp.split(jnp.asarray(bias), gates)
+    drawn = chrono(lag).for_gates(key, Gates("keep", keeps="keep"), len(blocks[kept]), blocks[kept].dtype)
+    blocks[kept] = jnp.maximum(blocks[kept], drawn)
+    return jnp.concatenate(blocks)
+
+
+def check_lag(lag: Any) -> None:
+    """InputError unless it is a number of steps that biases can be drawn for."""
+    check_number("lag", lag, lambda steps: 2 < steps < float("inf"), "a number of steps above 2, not a traced one")
