@@ -33,6 +33,8 @@ OVER_SOMETHING_ELSE = {
     "jrnn.flow.singular_values.scaled_svd": "the rounds and sweeps of Jacobi's method",
     "jrnn.flow.singular_values.windows": "the iterations of a subspace",
     "jrnn.flow.jacobian.conditioning": "the squarings of a matrix",
+    "jrnn.cures.gain": "the trials of a bisection",
+    "jrnn.cures.flossing": "updates",
 }
 LOOPS = {"scan", "while_loop", "fori_loop", "associative_scan"}
 EXTRAS = (

@@ -71,10 +71,9 @@ class HDetach(ScaleGradient):
 def scale_gradient(cell: Any, h: float = 0.5) -> Any:
     """Multiplies by `h` what the gradient takes through the hidden state into the step; forwards nothing changes.
 
-    The step reads h_{t-1} as sg(h) + s (h - sg(h)), sg stopping the gradient: J_t becomes J_t diag(s on h, 1 elsewhere),
-    in both modes, so every instrument shows the scaled network. An LSTM's c is left alone: as s falls the gradient
-    takes the way of the gates, dc_t/dc_{t-1} = f_t, more and more, and at 0 nothing but it. It is what `h_detach`
-    does, with p = 1 - s, on average.
+    The step reads h_{t-1} as sg(h) + s (h - sg(h)), sg stopping the gradient: J_t becomes J_t diag(s on h, 1
+    elsewhere), in both modes, so every instrument shows the scaled network. An LSTM's c is left alone: at s = 0 the
+    gradient has no other way than dc_t/dc_{t-1} = f_t. It is what `h_detach` does, with p = 1 - s, on average.
 
     Linear in delta: `gradient_flow` splits it. What is trained on is no longer the gradient of the loss.
 

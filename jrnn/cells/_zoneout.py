@@ -53,10 +53,10 @@ def zoneout(cell: Any, rate: float = 0.1, *, memory: float | None = None) -> Any
     m drawn anew for every unit, step and sequence (Krueger et al. 2017).
 
     Without a key it is what it is on average, h_t = z h_{t-1} + (1 - z) F(h_{t-1}, x_t), as published for inference:
-    unlike `jrnn.dropout`, not the bare cell. So J_t = z I + (1 - z) J_F: dropout that opens a way for the gradient, where
-    dropout closes one. The time constant is short, -1 / ln z steps: for lags `leaky` and the gates do more.
+    unlike `jrnn.dropout`, not the bare cell. J_t is then z I + (1 - z) J_F.
 
-    Helps against overfitting. Hurts where the state must follow each input at once.
+    Helps against overfitting, and gives the gradient a way through the units that stay; with a time constant of
+    -1 / ln z steps that way is short, and opened gates do more. Hurts where the state must follow each input at once.
 
     Args:
       cell: a causal cell; of a stack every layer is wrapped, of `Bidirectional` each direction.

@@ -1,7 +1,23 @@
-"""FIX: what mends a gradient flow. Clipping bounds an update, skipping keeps a broken one out; neither moves
-information, and `clipping_proof` shows it on a run."""
+"""FIX: what mends a gradient flow.
 
-from jrnn.cells import ClipStateGradient, clip_state_gradient, h_detach, scale_gradient
+before training     tune_gain, floss, open_gates                    parameters -> parameters
+in the backward pass  scale_gradient, h_detach, clip_state_gradient  cell -> cell; zoneout, in both passes
+beside the loss     omega, lyapunov_penalty, norm_stabilizer,       penalties of `fit`
+                    activation_penalty, temporal_activation_penalty
+in the optimiser    clip_by_global_norm, auto_clip, z_clip, skip_nonfinite; AGC is optax.adaptive_grad_clip
+
+A clip bounds an update, skipping keeps a broken one out; neither moves information, and `clipping_proof` shows it.
+"""
+
+from jrnn.cells import (
+    ClipStateGradient,
+    HDetach,
+    ScaleGradient,
+    clip_state_gradient,
+    h_detach,
+    scale_gradient,
+    zoneout,
+)
 from jrnn.cures.activity import activation_penalty, norm_stabilizer, temporal_activation_penalty
 from jrnn.cures.adaptive_clipping import AutoClipState, ZClipState, auto_clip, z_clip
 from jrnn.cures.clipping import ClipState, SkipState, clip_by_global_norm, clip_rate, global_norm, skip_nonfinite
@@ -12,11 +28,16 @@ from jrnn.cures.norm_keeping import omega
 from jrnn.cures.proving import ClippingProof, clipping_proof
 
 __all__ = [
+    "AutoClipState",
     "ClipState",
     "ClipStateGradient",
     "ClippingProof",
+    "HDetach",
+    "ScaleGradient",
     "SkipState",
+    "ZClipState",
     "activation_penalty",
+    "auto_clip",
     "clip_by_global_norm",
     "clip_rate",
     "clip_state_gradient",
@@ -27,8 +48,11 @@ __all__ = [
     "lyapunov_penalty",
     "norm_stabilizer",
     "omega",
+    "open_gates",
     "scale_gradient",
     "skip_nonfinite",
     "temporal_activation_penalty",
     "tune_gain",
+    "z_clip",
+    "zoneout",
 ]

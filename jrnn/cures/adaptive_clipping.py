@@ -96,7 +96,7 @@ def auto_clip(percentile: float = 10.0, *, window: int = 1000) -> optax.Gradient
 def z_clip(
     threshold: float = 2.5, *, decay: float = 0.97, warmup: int = 25, max_norm: float = math.inf
 ) -> optax.GradientTransformation:
-    """ZClip: holds back a gradient whose norm is an outlier among the recent ones (Kumar et al. 2025, arXiv:2504.02507).
+    """ZClip: holds back a gradient whose norm is an outlier among the recent ones (Kumar et al. 2025).
 
     With m and v the moving mean and variance of the norms and z = (n - m) / (sqrt(v) + 1e-6): where z > threshold the
     norm is brought to m + sqrt(v) threshold^2 / z, the lower the further out it was. m <- decay m + (1 - decay) n',

@@ -36,7 +36,9 @@ def test_auto_clip(percentile, window):
     limits = np.array([np.percentile(NORMS[max(t + 1 - window, 0) : t + 1], percentile) for t in range(len(NORMS))])
     np.testing.assert_allclose(found, np.minimum(NORMS, limits), rtol=1e-12)
     assert int(state.clip.clipped) == np.sum(limits < NORMS) and state.clip.steps == len(NORMS)
-    np.testing.assert_allclose((state.clip.norm, state.clip.factor, state.limit), (NORMS[-1], found[-1] / NORMS[-1], limits[-1]))
+    np.testing.assert_allclose(
+        (state.clip.norm, state.clip.factor, state.limit), (NORMS[-1], found[-1] / NORMS[-1], limits[-1])
+    )
     assert clip_rate(((state,), None)) == state.clip.rate
 
 

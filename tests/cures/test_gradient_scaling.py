@@ -78,7 +78,9 @@ def test_the_mean_over_all_masks_is_the_scaled_gradient():
         found = jax.jit(jax.grad(lambda p, cell=cell: loss(jrnn.unroll(cell, p, XS[:, 0]))))(params)
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-13), found, mean)
     # with a key, one of them: drawn anew by step, layer and key
-    drawn = jax.jit(jax.vmap(jax.grad(lambda p, k: loss(jrnn.unroll(h_detach(STACK, P), p, XS[:, 0], key=k))), (None, 0)))
+    drawn = jax.jit(
+        jax.vmap(jax.grad(lambda p, k: loss(jrnn.unroll(h_detach(STACK, P), p, XS[:, 0], key=k))), (None, 0))
+    )
     some = drawn(params, jax.random.split(jax.random.key(1), 20))
     of = lambda tree: np.asarray(tree[0]["w_rec"]).reshape(-1, 36)  # noqa: E731
     apart = np.abs(of(some)[:, None] - of(grads)[None]).max(-1)
