@@ -16,11 +16,13 @@ from jrnn.training.objectives import Objective
 from jrnn.training.optimizing import check_optimizer
 from jrnn.training.penalties import Penalty, check_penalties
 from jrnn.training.random_streams import RandomStream, stream_key
+from jrnn.training.sensitivities import Sensitive, Sensitivities, check_rtrl, depending
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.training_step import StepKeys, Stepped, TrainingStep
-from jrnn.training.unroll_options import check_options
+from jrnn.training.unroll_options import check_options, options_of
 from jrnn.training.weights import Weights, owned
 from jrnn.types import Array, InputError, Params, State
+from jrnn.unrolling import unroll
 from jrnn.unrolling.checks import check_count
 from jrnn.unrolling.states import batch_of, check_state
 
@@ -40,6 +42,8 @@ class Streamed(NamedTuple):
     metrics: dict[str, Array]
     """Scalars on the device: loss, grad_norm (before the optimizer), what else the loss returned, and the penalties by
     name. In chunks that measured it also those of `delta_metrics`, within the chunk, and tangent_growth."""
+    sensitivities: Any = None
+    """With `rtrl`: dh/dtheta of `state`, for each leaf of the parameters [*B, its shape]; else None."""
 
 
 def stream(
@@ -56,6 +60,7 @@ def stream(
     flow_every: int | None = EVERY,
     unroll_options: dict[str, Any] | None = None,
     penalties: Sequence[Penalty] = (),
+    rtrl: Any = False,
 ) -> Iterator[Streamed]:
     """Trains on one chunk after another; truncated backpropagation through time (Williams, Peng 1990) with a cut at
     each border.
@@ -80,10 +85,17 @@ def stream(
       unroll_options: more options of `unroll`: truncate, remat, ...
       penalties: terms to be added to the loss, each a `Penalty`; within a chunk. Their keys come from `key`; without
         one they are those of a `fit` with seed 0, counted in chunks.
+      rtrl: True does not cut the gradient between chunks: dh/dtheta is carried forwards, e_t = J_t e_{t-1} +
+        dh_t/dtheta (real-time recurrent learning; Williams, Zipser 1989; for diagonal layers Zucchet et al. 2023), and
+        chunk i adds dL_i/dh e for the state carried in. That is backpropagation to the start of the stream, exactly
+        where the parameters are held, in memory that does not grow with it: B times that of the parameters. For one
+        diagonal layer, such as jrnn.linear; of a stack it would be no more than an estimate. `sensitivities` of a
+        `Streamed` in its place go on from there.
     Returns:
       a generator of `Streamed`.
     Raises:
-      InputError: the cell is not causal, the loss is no function, or an option or a chunk does not fit.
+      InputError: the cell is not causal, the loss is no function, an option or a chunk does not fit, or `rtrl` beside
+        what it cannot do.
     """
     check_cell(cell)
     if not is_causal(cell):
@@ -103,9 +115,11 @@ def stream(
     if flow_every is not None:
         flow_every = check_count("flow_every", flow_every, 1, "an integer of at least 1, or None")
     weights = jax.tree.map(jnp.asarray, {"cell": params, "loss": loss_params})
+    e = None if rtrl is False else check_rtrl(rtrl, cell, weights["cell"], unroll_options, key)
     opt_state = owned(optimizer.init(weights) if opt_state is None else opt_state)
-    step = chunk_step(TrainingStep(cell, loss, optimizer, dict(unroll_options or {}), check_penalties(penalties)))
-    return follow(cell, step, chunks, weights, opt_state, initial_state, key, flow_every)
+    training_step = TrainingStep(cell, loss, optimizer, dict(unroll_options or {}), check_penalties(penalties))
+    step = chunk_step(training_step, rtrl is not False)
+    return follow(cell, step, chunks, weights, opt_state, initial_state, e, key, flow_every)
 
 
 def follow(
@@ -115,6 +129,7 @@ def follow(
     weights: Any,
     opt_state: Any,
     state: State | None,
+    e: Any,
     key: Array | None,
     flow_every: int | None,
 ) -> Iterator[Streamed]:
@@ -131,37 +146,48 @@ def follow(
         noise = None if key is None else jax.random.fold_in(key, i)
         start = jnp.asarray(first and i == 0)
         measured = flow_every is not None and i % flow_every == 0
-        done = step(weights, opt_state, state, start, chunk, np.int32(i), noise, measured=measured)
+        done, e = step(weights, opt_state, state, e, start, chunk, np.int32(i), noise, measured=measured)
         weights, opt_state, state, metrics = done
-        yield Streamed(weights["cell"], weights["loss"], opt_state, state, metrics)
+        yield Streamed(weights["cell"], weights["loss"], opt_state, state, metrics, e)
 
 
-def chunk_step(training_step: TrainingStep) -> Callable[..., Stepped]:
-    """The jitted step on a chunk: (weights, opt_state, state, first, chunk, index, noise, measured) -> `Stepped`; the
-    state carried in is held fixed, and the cell's own where `first`."""
+def chunk_step(training_step: TrainingStep, rtrl: bool = False) -> Callable[..., tuple[Stepped, Any]]:
+    """The jitted step on a chunk: (weights, opt_state, state, e, first, chunk, index, noise, measured) -> (`Stepped`,
+    e). The state carried in is the cell's own where `first`, else held fixed; with `rtrl` it depends on the weights by
+    its sensitivities e."""
 
     def step(
         weights: Weights,
         opt_state: Any,
         state: State,
+        e: Any,
         first: Array,
         chunk: dict[str, Any],
         index: Array,
         noise: Array | None,
         *,
         measured: bool,
-    ) -> Stepped:
+    ) -> tuple[Stepped, Any]:
         cell = training_step.cell
         batch_shape = batch_of(cell, weights["cell"], chunk["x"], None, None, time_axes=1)
 
         def entering(weights: Weights) -> State:
             own = cell.initial_state(weights["cell"], batch_shape)
-            return jax.tree.map(lambda new, old: jnp.where(first, new, jax.lax.stop_gradient(old)), own, state)
+            carried = depending(Sensitive(state, e), weights["cell"]) if rtrl else jax.lax.stop_gradient(state)
+            return jax.tree.map(lambda new, old: jnp.where(first, new, old), own, carried)
 
         tangents = jax.random.fold_in(jax.random.key(0), index) if measured else None
         # beside the noise of every time step, which is drawn by fold_in(noise, t)
         own = stream_key(0, RandomStream.PENALTIES, index) if noise is None else jax.random.fold_in(noise, 2**31 - 1)
         keys = StepKeys(noise, tangents, own if training_step.penalties else None)
-        return training_step(weights, opt_state, chunk, keys, entering)
+        after = None
+        if rtrl:
+            forwards = Sensitivities(cell)
+            fresh = forwards.initial_state(weights["cell"], batch_shape)
+            e = fresh.e if e is None else e
+            start = jax.tree.map(lambda new, old: jnp.where(first, new, old), fresh, Sensitive(state, e))
+            options = options_of(chunk, training_step.unroll_options, None) | {"initial_state": start}
+            after = unroll(forwards, weights["cell"], chunk["x"], **options).final_state.e
+        return training_step(weights, opt_state, chunk, keys, entering), after
 
     return jax.jit(step, static_argnames="measured")

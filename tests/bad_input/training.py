@@ -13,6 +13,8 @@ from .rows import Call
 
 CELL = jrnn.elman(2)
 CLASSIFY = Objective("classify", 3)
+LINEAR = {"cell": jrnn.linear(2), "params": {name: np.ones((2, 2)[i:]) for i, name in enumerate(("w_in", "w_rec"))}}
+LINEAR["params"]["bias"] = LINEAR["params"]["w_rec"]
 X = np.ones((4, 3, 2), np.float32)
 Y = np.array([0, 1, 2, 0])
 BATCH = {"x": np.ones((3, 4, 2), np.float32), "y": Y}
@@ -186,6 +188,10 @@ ROWS = [
     Call("a batch without targets", "batch", lambda: CLASSIFY(weights()[1], None, {"x": X}), ("['x']", "classify")),
     Call("no batch", "batch", lambda: CLASSIFY(weights()[1], None, None), ("a NoneType",)),
     streaming("a number as chunks", "chunks", "a int", chunks=3),
+    streaming("RTRL of a dense layer", "rtrl", "a Elman", "jrnn.linear", rtrl=True),
+    streaming("RTRL by name", "rtrl", "'yes'", "`sensitivities`", rtrl="yes", **LINEAR),
+    streaming("RTRL of None", "rtrl", "None", rtrl=None, **LINEAR),
+    streaming("RTRL cut off", "unroll_options", "truncate", rtrl=True, unroll_options={"truncate": 2}, **LINEAR),
     streaming("one chunk as chunks", "chunks", "a dict", chunks=BATCH),
     streaming("a chunk of text", "chunks", "as chunk 0", "a str", chunk="abc"),
     streaming("a chunk without inputs", "chunks", "as chunk 0", "['y']", chunk={"y": Y}),
