@@ -12,7 +12,7 @@ transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
 "bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual`, `dropout`, `clip_state_gradient`,
-`scale_gradient`, `h_detach` and `zoneout` the cell's own; `dense` w [K, features] and bias [features].
+`scale_gradient`, `h_detach`, `zoneout` and `teacher_forced` the cell's own; `dense` w [K, features], bias [features].
 """
 
 from jrnn.cells import initializers as initializers
@@ -61,6 +61,8 @@ from jrnn.cells._programs import jit_by_cell as jit_by_cell
 from jrnn.cells._programs import program_of as program_of
 from jrnn.cells._stack import Stack as Stack
 from jrnn.cells._stack import stack as stack
+from jrnn.cells._teacher_forcing import TeacherForced as TeacherForced
+from jrnn.cells._teacher_forcing import teacher_forced as teacher_forced
 from jrnn.cells._wrappers import LayerNorm as LayerNorm
 from jrnn.cells._wrappers import LearnableInitialState as LearnableInitialState
 from jrnn.cells._wrappers import Residual as Residual
