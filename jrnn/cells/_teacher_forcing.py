@@ -22,6 +22,10 @@ class TeacherForced(Wrapper):
     def input_ndim(self) -> int:
         return 1
 
+    @property
+    def reads_previous(self) -> bool:
+        return False
+
     def init(self, key: Array, input_size: int | None) -> Params:
         least = self.observed + 1
         if input_size is None or input_size < least:

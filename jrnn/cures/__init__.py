@@ -1,11 +1,10 @@
 """FIX: what mends a gradient flow.
 
-before training     tune_gain, floss, open_gates                    parameters -> parameters
-in the backward pass  scale_gradient, h_detach, clip_state_gradient  cell -> cell; zoneout, in both passes
-beside the loss     omega, lyapunov_penalty, norm_stabilizer,       penalties of `fit`
-                    activation_penalty, temporal_activation_penalty
-in the optimiser    clip_by_global_norm, auto_clip, z_clip, skip_nonfinite; AGC is optax.adaptive_grad_clip
-for forecasting     teacher_forced, with forcing and measured_alpha
+before training        tune_gain, floss, open_gates                     parameters -> parameters
+in the backward pass   scale_gradient, h_detach, clip_state_gradient    cell -> cell
+in both passes         zoneout; teacher_forced for forecasting, with forcing and measured_alpha
+beside the loss        omega, lyapunov_penalty, norm_stabilizer, activation_penalty, temporal_activation_penalty
+in the optimiser       clip_by_global_norm, auto_clip, z_clip, skip_nonfinite; AGC is optax.adaptive_grad_clip
 
 A clip bounds an update, skipping keeps a broken one out; neither moves information, and `clipping_proof` shows it.
 """
@@ -14,6 +13,8 @@ from jrnn.cells import (
     ClipStateGradient,
     HDetach,
     ScaleGradient,
+    TeacherForced,
+    Zoneout,
     clip_state_gradient,
     h_detach,
     scale_gradient,
@@ -38,7 +39,9 @@ __all__ = [
     "HDetach",
     "ScaleGradient",
     "SkipState",
+    "TeacherForced",
     "ZClipState",
+    "Zoneout",
     "activation_penalty",
     "auto_clip",
     "clip_by_global_norm",
