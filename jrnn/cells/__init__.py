@@ -22,6 +22,7 @@ Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backwar
 `scale_gradient`, `h_detach` and `zoneout` the cell's own; `dense` w [K, features] and bias [features].
 "bias"}; `learnable_initial_state` {"cell", "initial_state"}; `leaky` {"cell", "theta"}; `residual`, `dropout` and
 `clip_state_gradient` the cell's own; `dense` w [K, features] and bias [features].
+`scale_gradient`, `h_detach`, `zoneout` and `teacher_forced` the cell's own; `dense` w [K, features], bias [features].
 """
 
 from jrnn.cells import initializers as initializers
@@ -100,6 +101,8 @@ from jrnn.cells._rg_lru import RGLRU as RGLRU
 from jrnn.cells._rg_lru import rg_lru as rg_lru
 from jrnn.cells._stack import Stack as Stack
 from jrnn.cells._stack import stack as stack
+from jrnn.cells._teacher_forcing import TeacherForced as TeacherForced
+from jrnn.cells._teacher_forcing import teacher_forced as teacher_forced
 from jrnn.cells._unicornn import UnICORNN as UnICORNN
 from jrnn.cells._unicornn import UnICORNNState as UnICORNNState
 from jrnn.cells._unicornn import unicornn as unicornn

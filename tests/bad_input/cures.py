@@ -109,6 +109,18 @@ ROWS = [
     *each("interop.open_gates, lag", "lag", lambda v: interop.open_gates({}, v, key=KEY), (2, NAN, "200")),
     *each("interop.open_gates, weights", "weights", lambda v: interop.open_gates(v, 9, key=KEY),
           ({}, [1], None, {"kernel": XS}), "LSTMCell", "nn.GRU"),
+    # teacher forcing
+    *each("teacher_forced, cell", "cell", lambda v: cures.teacher_forced(v, 1), ("gru", None, BOTH)),
+    *each("teacher_forced, observed", "observed", lambda v: cures.teacher_forced(GRU, v), NO_COUNT),
+    *each("teacher_forced, too few features", "input_size",
+          lambda v: cures.teacher_forced(GRU, 2).init(KEY, v), (None, 2), "3 or more"),
+    *each("forcing, every", "every", lambda v: cures.forcing(XS, every=v), (0, -1, 1.5, True, "3", None)),
+    *each("forcing, alpha", "alpha", lambda v: cures.forcing(XS, alpha=v), (-0.1, 1.1, NAN, "half", True)),
+    Call("forcing, both", "every", lambda: cures.forcing(XS, every=2, alpha=0.5), ("one of the two",)),
+    *each("forcing, series", "series", lambda v: cures.forcing(v, every=2), ("abc", np.ones(3), np.ones((3, 2), int))),
+    Call("measured_alpha, a bare cell", "cell", lambda: cures.measured_alpha(CELL, params(), XS), ("teacher_forced",)),
+    Call("measured_alpha, mean", "mean", lambda: cures.measured_alpha(cures.teacher_forced(CELL, 1), params(), XS,
+                                                                      mean="median"), ("geometric",)),
     # clips
     *each("auto_clip, percentile", "percentile", cures.auto_clip, (-1, 101, NAN, "10", None, True)),
     *each("auto_clip, window", "window", lambda v: cures.auto_clip(window=v), NO_COUNT),

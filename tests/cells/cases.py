@@ -144,6 +144,7 @@ CASES = (
     Case("leaky_lstm", jrnn.leaky(jrnn.lstm(3), 9), 2, 6, 3),
     Case("clip_state_gradient", jrnn.clip_state_gradient(jrnn.gru(3), 1e6), 2, 3, 3),
     Case("scale_gradient", jrnn.cures.scale_gradient(jrnn.lstm(3), 1.0), 2, 6, 3),
+    Case("teacher_forced", jrnn.cures.teacher_forced(jrnn.elman(5), 2), 4, 5, 2),
     Case("zoneout", jrnn.zoneout(jrnn.lstm(3), 0.3, memory=0.6), 2, 6, 3),
     Case("dropout", jrnn.dropout(jrnn.lstm(5), outputs=0.4, recurrent=0.3), 2, 10, 5, noisy=True),
     Case(
