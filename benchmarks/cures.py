@@ -134,7 +134,8 @@ def show(report: dict[str, Any]) -> str:
     head = ("network", "arrives before", "solved", f"updates to {report['target']}", "loss", "of", "ms", "needed")
     return table(head, rows) + (
         f"\nMarked bit, lag {report['lag']}, H = {report['units']}, B = {BATCH}, Adam, fresh cases; held-out loss "
-        f"every {EVERY} updates on {HELD_OUT:,} cases;\nwithout the lag it is {report['plateau']:.3f}. Arrives: of a pull on "
+        f"every {EVERY} updates on {HELD_OUT:,} cases;\n"
+        f"without the lag it is {report['plateau']:.3f}. Arrives: of a pull on "
         "the last output. ms: of one update of one seed."
     )
 

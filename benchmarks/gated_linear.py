@@ -119,9 +119,9 @@ def show(report: dict[str, Any]) -> str:
         table(("forward and backward", "ms", "LSTM's time over it", "apart"), rows)
         + "\n\n"
         + table(("credit of min_gru", "ms", "time of lags over it", "apart"), maps)
-        + f"\n\nFloat32. Step: {sizes['step']}; apart: from the scan of the cell's own step. Credit: {sizes['credit']};\n"
-        "lags: credit and the parameter\ngradient by lag, one product with the inputs a lag; credit by lags: without "
-        "those products; by factors: no step is differentiated.\nRatios: medians over rounds."
+        + f"\n\nFloat32. Step: {sizes['step']}; apart: from the scan of the cell's own step.\n"
+        f"Credit: {sizes['credit']}; lags: credit and the parameter gradient by lag, one product a lag;\n"
+        "credit by lags: without those products; by factors: no step is differentiated. Ratios: medians over rounds."
     )
 
 
