@@ -29,11 +29,16 @@ def finding(table: tuple[Row, ...], chosen: Row | None, facts: Facts, interrupte
         return "All runs diverged: nothing is recommended. Try a smaller learning rate or a smaller max_norm."
     own = next((row for row in table if row.name == AS_IT_IS), None)
     if chosen is not None and own is not None:
-        what = f"Take {chosen.cure} with" if chosen.cure != AS_IT_IS else "Change nothing but the learning rate: take"
-        return f"{what} a learning rate of {number(chosen.learning_rate)}: {achieved(chosen, own, facts)}."
+        what = f"Take {chosen.cure} with a learning rate of" if chosen.cure != AS_IT_IS else "Change the rate alone, to"
+        return f"{what} {number(chosen.learning_rate)}: {achieved(chosen, own, facts)}."
     best = closest(table)
     if best is None or own is None:
         return "Keep yours: nothing else got to the final."
+    if facts.target is not None and not any(row.solved for row in table):
+        return (
+            f"Keep yours for now: no arm reached a loss of {number(facts.target)} within {facts.updates:,} updates. "
+            "A longer budget may tell."
+        )
     return f"Keep yours: {named(best)} did best beside it, and the difference may be chance ({ratio(best, facts)})."
 
 
@@ -54,7 +59,8 @@ def evidence(table: tuple[Row, ...], chosen: Row | None, facts: Facts) -> str:
     own = next((row for row in table if row.name == AS_IT_IS), None)
     if best is None or own is None:
         return ""
-    said = [f"Seed by seed, {named(best)} takes {ratio(best, facts)}."]
+    verb = "takes" if facts.target is not None else "has"
+    said = [f"Seed by seed, {named(best)} {verb} {ratio(best, facts)}."]
     if facts.target is not None:
         said.append(f"A run that does not get there counts as {facts.updates:,} updates.")
     if math.isfinite(best.arriving) and math.isfinite(own.arriving):
