@@ -119,14 +119,14 @@ def show(report: dict[str, Any]) -> str:
         table(("forward and backward", "ms", "LSTM's time over it", "apart"), rows)
         + "\n\n"
         + table(("credit of min_gru", "ms", "time of lags over it", "apart"), maps)
-        + f"\n\nFloat32. Step: {sizes['step']}; apart: from the scan of the cell's own step.\n"
-        f"Credit: {sizes['credit']}; lags: credit and the parameter gradient by lag, one product a lag;\n"
-        "credit by lags: without those products; by factors: no step is differentiated. Ratios: medians over rounds."
+        + f"\n\nFloat32. Step: {sizes['step']}; apart: from the scan of the cell's step. Credit: {sizes['credit']};\n"
+        "lags: credit and the parameter\ngradient by lag, one product with the inputs a lag; credit by lags: without "
+        "those products; by factors: no step is differentiated.\nRatios: medians over rounds."
     )
 
 
 def ratio(report: dict[str, Any], first: str, name: str, what: str) -> str:
-    """first's time over that of `name`, paired by round; '-' where the answers differ by more than float32 allows."""
+    """The first one's time over that of `name`, round by round; '-' where the answers differ."""
     if max(report["apart"][first], report["apart"][name]) > TOLERANCE[what]:
         return "-"
     return number(median(a / b for a, b in zip(report["seconds"][first], report["seconds"][name], strict=True)))

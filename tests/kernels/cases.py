@@ -106,18 +106,22 @@ def make(case, dtype=jnp.float64, seed=0):
 
     square = () if case.kind == "linear" else (wide,)
     if case.kind.startswith("min_gru"):
-        xs, weights = array(e, t, b, f), InputWeights(array(e, f, wide), array(e, wide))
+        weights = InputWeights(array(e, f, wide), array(e, wide))
     elif case.kind in WITHOUT_WEIGHTS:
-        xs, weights = array(e, t, b, 2 * parts * h).astype(wide_dtype(dtype)), Units(array(e, 0, h))
+        weights = Units(array(e, 0, h))
     else:
-        further = (array(e, h, scale=2),) if case.kind in LEAKY else (array(e, h),) if case.kind == "gru" else ()
         weights = array(e, f, wide), array(e, h, *square, scale=1 / np.sqrt(h)), array(e, wide)
-        xs, weights = array(e, t, b, f), RECURRENCES[case.kind].weights(*weights, *further)
+        further = (array(e, h, scale=2),) if case.kind in LEAKY else (array(e, h),) if case.kind == "gru" else ()
+        weights = RECURRENCES[case.kind].weights(*weights, *further)
     tap = (
         jax.tree.map(lambda a: a * (0 if "silent" in case else 1), state(t))
         if "tap" in case or "silent" in case
         else None
     )
+    if case.kind in WITHOUT_WEIGHTS:
+        xs = array(e, t, b, 2 * parts * h).astype(wide_dtype(dtype))
+    else:
+        xs = array(e, t, b, f)
     operands = Operands(xs, weights, state(), state() if "resets" in case else None, tap)
     inside = valid = None
     if "lengths" in case:
