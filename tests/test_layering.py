@@ -29,6 +29,7 @@ LEAVES = {"data": {"types", "extras"}, "interop": set(ORDER[: ORDER.index("repor
 TOP = {"commands": {"data"}, "cli": {"data", "interop"}}  # who may use the leaves
 OVER_TIME = ("jrnn.unrolling.scans", "jrnn.kernels")  # what steps through time
 OVER_SOMETHING_ELSE = {
+    "jrnn.cells._orthogonal": "the squarings of a matrix",
     "jrnn.flow.credit.lag_recursion": "lags: all times at once, one step further back each",
     "jrnn.flow.singular_values.scaled_svd": "the rounds and sweeps of Jacobi's method",
     "jrnn.flow.singular_values.windows": "the iterations of a subspace",

@@ -12,8 +12,11 @@ import numpy as np
 
 from jrnn.types import Array, InputError, wide_dtype
 
-STARTS = {"exp": ("henaff", "cayley", "identity"), "cayley": ("cayley", "henaff", "identity")}
-STARTS["householder"] = ("haar", "identity")
+STARTS: dict[str, tuple[str, ...]] = {
+    "exp": ("henaff", "cayley", "identity"),
+    "cayley": ("cayley", "henaff", "identity"),
+    "householder": ("haar", "identity"),
+}
 SQUARINGS = 12
 
 
