@@ -31,6 +31,7 @@ TOP = {"commands": {"data"}, "cli": {"data", "interop"}}  # who may use the leav
 NAMED = {("jrnn.flow.verdicts.verdict", "jrnn.cures.advice")}  # imported inside a method: `Verdict.advice`
 OVER_TIME = ("jrnn.unrolling.scans", "jrnn.kernels")  # what steps through time
 OVER_SOMETHING_ELSE = {
+    "jrnn.cells._orthogonal": "the squarings of a matrix",
     "jrnn.data.tasks.attractor": "the time of a differential equation, which makes the sequences",
     "jrnn.flow.credit.diagonal": "lags within a block, and blocks",
     "jrnn.flow.credit.lag_recursion": "lags: all times at once, one step further back each",

@@ -13,7 +13,7 @@ from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, check_wrapped
 from jrnn.cells.initializers import check_t_max, log_time_scales
 from jrnn.kernels.recurrences.leaky import mixed, shares
-from jrnn.types import Array, InputError, Params, Shape, State, wide_dtype
+from jrnn.types import Array, InputError, Params, Shape, State
 
 
 class LeakyWeights(NamedTuple):
@@ -72,7 +72,7 @@ class Leaky(Wrapper):
         """(diag(1 - a) + diag(a) J_F [*B, N, N], diag(a) dF/dx [*B, N, F]), the same a for every part of the state."""
         of_state, of_x = self.cell.jacobian(self.inner(params), state, x)
         theta = jnp.tile(params["theta"].reshape(-1), len(jax.tree.leaves(state)))
-        keep, open_ = shares(theta, jax.ShapeDtypeStruct(theta.shape, wide_dtype(theta.dtype)))
+        keep, open_ = shares(theta, theta)
         held = jnp.diag(keep).astype(of_state.dtype)
         rows = open_.astype(of_state.dtype)[:, None]
         of_state, of_x = (jnp.broadcast_to(rows, j.shape) * j for j in (of_state, of_x))

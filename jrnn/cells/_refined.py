@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jrnn.cells._base import HiddenOutput, check_params, from_input, gated_params, static_cell, zeros_for
 from jrnn.cells._gate_names import Gates
@@ -14,10 +15,11 @@ from jrnn.cells.initializers import bias_blocks
 from jrnn.kernels.recurrences.dense import add_bias, matmul
 from jrnn.types import Array, Params, Shape
 
+A = TypeVar("A", Array, np.ndarray)
 NO_KERNEL = "a refined gate runs by the scan alone"
 
 
-def refined(gate: Array, refine: Array) -> Array:
+def refined(gate: A, refine: A) -> A:
     """2 r g + (1 - 2 r) g^2 of a gate g and what refines it, r: from g^2 at r = 0 to 1 - (1 - g)^2 at r = 1."""
     return gate * (gate + 2 * refine * (1 - gate))
 

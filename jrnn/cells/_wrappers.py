@@ -54,7 +54,7 @@ class Wrapper(Replaceable):
     def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
         return self.cell.step(self.inner(params), state, x, **({} if noise is None else {"noise": noise}))
 
-    def kernel(self, params: Params) -> Weights | None:
+    def kernel(self, params: Params) -> Any:
         return self.inner_kernel(params)
 
     @property

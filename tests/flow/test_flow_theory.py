@@ -17,6 +17,7 @@ from jrnn.flow import (
     mean_field,
     norm_bound,
 )
+from jrnn.flow.theory.network_theory import expected
 
 
 @pytest.mark.parametrize(
@@ -131,3 +132,18 @@ def test_host_theory_is_in_float64_where_jax_is_not():
     np.testing.assert_allclose(life, math.log(0.5) / math.log1p(-(2.0**-40)), rtol=1e-12)
     np.testing.assert_allclose(gain, 1 - 2.0**-40, rtol=1e-15)
     np.testing.assert_allclose(learnt, math.log(2) / math.log1p(math.exp(-20)), rtol=1e-7)
+
+
+def test_half_lives_of_a_leak_and_of_a_refined_gate():
+    """ln 2 / -ln(1 - a) of each unit; of a refined gate without weights that of 2 r g + (1 - 2 r) g^2."""
+    half = lambda keep: np.sort(np.log(2) / -np.log(keep))  # noqa: E731
+    params = {"cell": {}, "theta": np.array([0.0, -3.0])}
+    states, xs = jrnn.GRUState(np.zeros((2, 1, 2))), np.zeros((1, 1, 2))
+    (found,) = expected(jrnn.leaky(jrnn.gru(2), 9), params, xs, states, np.ones((1, 1), bool))
+    assert found.gate == "leak"
+    np.testing.assert_allclose(found.half_lives, half(1 / (1 + np.exp([0.0, -3.0]))), rtol=1e-12)
+    bias = np.array([0, 0, 1.0, 2.0, -1.0, 3.0, 0, 0])
+    params = {"w_in": np.zeros((2, 8)), "w_rec": np.zeros((2, 8)), "bias": bias, "bias_rec": np.zeros(2)}
+    (found,) = expected(jrnn.gru(2, refine=True), params, xs, states, np.ones((1, 1), bool))
+    g, r = (1 / (1 + np.exp(-np.array(z))) for z in ([1.0, 2.0], [-1.0, 3.0]))
+    np.testing.assert_allclose(found.half_lives, half(2 * r * g + (1 - 2 * r) * g**2), rtol=1e-12)

@@ -25,14 +25,14 @@ from jrnn.training.storage.descriptions import complete, described, restored
 CELLS = [
     jrnn.elman(3),
     jrnn.elman(3, "relu", w_rec="identity", dtype="float32"),
-    jrnn.residual(jrnn.elman(3, "modrelu", w_rec=jrnn.orthogonal_map("householder"))),
-    jrnn.gru(3, refine=True, t_max=20),
     jrnn.lstm(3, bias=chrono(20.0), dtype="bfloat16"),
     jrnn.gru(3, reset_after=False, w_rec=orthogonal(0.5), dtype="float16"),
     jrnn.linear(3, decay=(0.5, 0.75)),
     jrnn.stack(jrnn.lstm(3, bias=forget_bias(2.0)), jrnn.residual(jrnn.gru(3))),
     jrnn.dropout(jrnn.leaky(jrnn.layer_norm(jrnn.elman(3)), 9), outputs=0.1, recurrent=0.25),
     jrnn.stack(jrnn.Bidirectional(jrnn.elman(3)), jrnn.learnable_initial_state(jrnn.lstm(2))),
+    jrnn.residual(jrnn.elman(3, "modrelu", w_rec=jrnn.orthogonal_map("householder"))),
+    jrnn.gru(3, refine=True, t_max=20),
 ]
 
 

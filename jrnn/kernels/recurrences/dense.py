@@ -129,7 +129,7 @@ def gradients(needs_gradient: Dense, xs: Array, h: Array, dz: Array, dz_rec: Arr
 class DenseInputs:
     """A recurrence that reads x W_in + b."""
 
-    weights = Dense
+    weights: type = Dense
 
     def sizes(self, weights: Dense) -> tuple[int, int]:
         return sizes(weights)

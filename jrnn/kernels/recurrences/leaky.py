@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.kernels.recurrences import dense, elman
+from jrnn.kernels.recurrences import dense
 from jrnn.kernels.recurrences.base import States
-from jrnn.kernels.recurrences.dense import Dense, matmul, total
+from jrnn.kernels.recurrences.dense import Dense, DenseInputs, matmul, total
+from jrnn.kernels.recurrences.elman import ACTIVATIONS, Elman
 from jrnn.types import Array, InputError, wide_dtype
 
 
@@ -30,7 +31,7 @@ class LeakyDense(NamedTuple):
 def shares(theta: Array, like: Array) -> tuple[Array, Array]:
     """(sigmoid(-theta), sigmoid(theta)), of the old state and of what is new, spread over `like` [..., *theta's]."""
     wide = theta.astype(wide_dtype(like.dtype))
-    return tuple(jnp.broadcast_to(jax.nn.sigmoid(each), like.shape) for each in (-wide, wide))  # pyright: ignore
+    return jnp.broadcast_to(jax.nn.sigmoid(-wide), like.shape), jnp.broadcast_to(jax.nn.sigmoid(wide), like.shape)
 
 
 def mixed(theta: Array, h: Array, new: Array) -> Array:
@@ -40,31 +41,46 @@ def mixed(theta: Array, h: Array, new: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class LeakyElman(elman.Elman):
+class LeakyElman(DenseInputs):
     """See the module; `activation` is one of `elman.ACTIVATIONS`."""
 
+    activation: str
+
     weights = LeakyDense
+    parts = ("h",)
 
     @property
     def name(self) -> str:
         return f"leaky_{self.activation}"
 
+    @property
+    def bare(self) -> Elman:
+        return Elman(self.activation)
+
+    @property
+    def native(self) -> int:
+        """The bare network's: theta tells them apart."""
+        return self.bare.native
+
     def check(self, weights: LeakyDense) -> None:
-        dense.check(Dense(*weights[:3]), self.name, 1)
+        dense.check(within(weights), self.name, 1)
         if (weights.theta.shape, weights.theta.dtype) != (weights.bias.shape, weights.bias.dtype):
             need = f"{weights.bias.dtype}{list(weights.bias.shape)}, one a unit"
             raise InputError("weights.theta", f"{weights.theta.dtype}{list(weights.theta.shape)}", need)
 
     def step(self, weights: LeakyDense, state: States, x: Array) -> States:
-        new = elman.ACTIVATIONS[self.activation](dense.from_inputs(weights, x) + matmul(state[0], weights.w_rec))
-        return (mixed(weights.theta, state[0], new),)
+        sums = dense.from_inputs(within(weights), x) + matmul(state[0], weights.w_rec)
+        return (mixed(weights.theta, state[0], ACTIVATIONS[self.activation](sums)),)
 
     def gates_kept(self, dtype: Any) -> int:
         return 1
 
+    def sums(self, weights: LeakyDense, x: Array, state: States) -> tuple[Array, ...]:
+        return self.bare.sums(within(weights), x, state)
+
     def gates(self, weights: LeakyDense, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
         """What is new, and the shares of the old state and of it."""
-        return elman.ACTIVATIONS[self.activation](sums[0]), *shares(weights.theta, sums[0])
+        return ACTIVATIONS[self.activation](sums[0]), *shares(weights.theta, sums[0])
 
     def after(self, gates: tuple[Array, ...], state: States) -> States:
         new, keep, open_ = gates
@@ -78,11 +94,16 @@ class LeakyElman(elman.Elman):
     ) -> tuple[Array, States, Array]:
         """The third result is the gradient of theta at this step."""
         (new, keep, open_), dh = gates, deltas[0]
-        dz, (before,), _ = super().slope(back, gates, entered, (dh * open_,))
+        dz, (before,), _ = self.bare.slope(back, gates, entered, (dh * open_,))
         return dz, (before + dh * keep,), dh * (new - entered[0].astype(new.dtype)) * keep * open_
 
     def gradients(
         self, needs_gradient: LeakyDense, weights: LeakyDense, xs: Array, entered: States, dz: Array, more: Array
     ) -> LeakyDense:
-        of_sums = dense.gradients(Dense(*needs_gradient[:3]), xs, entered[0], dz)
-        return LeakyDense(*of_sums[:3], total(more).astype(dz.dtype) if needs_gradient.theta else None)  # pyright: ignore
+        of_theta: Any = total(more).astype(dz.dtype) if needs_gradient.theta else None
+        return LeakyDense(*dense.gradients(within(needs_gradient), xs, entered[0], dz)[:3], of_theta)
+
+
+def within(weights: LeakyDense) -> Dense:
+    """The bare network's weights."""
+    return Dense(weights.w_in, weights.w_rec, weights.bias)
