@@ -123,3 +123,11 @@ def test_what_cannot_leak():
         jrnn.unroll(cell, params | {"theta": jnp.zeros(2)}, jnp.zeros((3, 2)))
     with pytest.raises(jrnn.InputError, match=r"^params: got .*; need a dict of \['cell', 'theta'\]"):
         jrnn.unroll(cell, params["cell"], jnp.zeros((3, 2)))
+
+
+def test_weights_that_do_not_fit_the_array_functions():
+    cell = jrnn.leaky(jrnn.elman(3), 9)
+    weights = cell.kernel(cell.init(KEY, 2))
+    for theta, given in ((jnp.zeros(2), r"float64\[2\]"), (jnp.zeros(3, jnp.float32), r"float32\[3\]")):
+        with pytest.raises(jrnn.InputError, match=rf"^weights.theta: got {given}; need float64\[3\], one a unit"):
+            jrnn.kernels.problem_of(weights._replace(theta=theta), jnp.ones((4, 2)), (jnp.zeros(3),), 4, ())
