@@ -53,7 +53,11 @@ def holding():
 
 def each(name, argument, call, values, *words):
     """One row for each value."""
-    return [Call(f"{name} {value!r:.40}", argument, lambda value=value: call(value), words) for value in values]
+    # a function is told by its name: pytest's workers must agree on the names of the tests
+    spelled = [getattr(value, "__name__", f"{value!r:.40}") for value in values]
+    return [
+        Call(f"{name} {text}", argument, lambda value=value: call(value), words) for value, text in zip(values, spelled)
+    ]
 
 
 ROWS = [
