@@ -120,8 +120,8 @@ def show(report: dict[str, Any]) -> str:
         + "\n\n"
         + table(("credit of min_gru", "ms", "time of lags over it", "apart"), maps)
         + f"\n\nFloat32. Step: {sizes['step']}; apart: from the scan of the cell's step. Credit: {sizes['credit']};\n"
-        "lags: credit and the parameter\ngradient by lag, one product with the inputs a lag; credit by lags: without "
-        "those products; by factors: no step is differentiated.\nRatios: medians over rounds."
+        "lags: credit and the parameter gradient by lag, one product with the inputs a lag; credit by lags: without "
+        "those products;\nby factors: no step is differentiated. Ratios: medians over rounds."
     )
 
 
