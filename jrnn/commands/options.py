@@ -128,7 +128,7 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
     one.add_argument(
         "--cell",
         metavar="KIND",
-        help="elman (default), lstm, gru, lem, cornn, unicornn, antisymmetric, indrnn",
+        help="elman (default), lstm, gru, min-gru, min-lstm, rg-lru, lru, lem, cornn, unicornn, antisymmetric or indrnn",
     )
     one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
     one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
