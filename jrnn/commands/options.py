@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+import textwrap
 from typing import NoReturn
 
 from jrnn.commands.console import one_line
+from jrnn.cures.catalogue import KINDS, usage
 
 DATA = """\
 data (--data):
@@ -115,11 +117,18 @@ def parser() -> argparse.ArgumentParser:
             name,
             help=text,
             description=text[0].upper() + text[1:] + ".",
-            epilog=DATA + "\n" + EXAMPLES[name],
+            epilog="\n".join([DATA, *[cures()] * (name != "diagnose"), EXAMPLES[name]]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add_options(one, name)
     return top
+
+
+def cures() -> str:
+    """The cures and what each does, for the help."""
+    lines = (f"  {usage(kind):27} {kind.sentence}" for kind in KINDS)
+    wrapped = (textwrap.fill(line, 95, subsequent_indent=" " * 30) for line in lines)
+    return "\n".join(["cures (--cure):", *wrapped, ""])
 
 
 def add_options(one: argparse.ArgumentParser, command: str) -> None:
@@ -128,7 +137,7 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
     one.add_argument(
         "--cell",
         metavar="KIND",
-        help="elman (default), lstm, gru, min-gru, min-lstm, rg-lru, lru, lem, cornn, unicornn, antisymmetric or indrnn",
+        help="elman (default), lstm, gru, min-gru, min-lstm, rg-lru, lru, lem, cornn, unicornn, antisymmetric, indrnn",
     )
     one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
     one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
