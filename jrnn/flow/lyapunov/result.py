@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jrnn.flow.lyapunov.parallel import parallel_sentence
 from jrnn.flow.lyapunov.spectrum_warnings import reasons
 from jrnn.types import Array, InputError
 from jrnn.unrolling.checks import check_count, concrete
@@ -143,6 +144,23 @@ class LyapunovSpectrum(NamedTuple):
         dies = jnp.isneginf(exponents).any(axis=0)
         spread = jnp.where(dies | (number < 2), 0, jnp.sqrt(square / jnp.maximum(number - 1, 1)))
         return FiniteTime(exponents, steps, spread)
+
+    def parallel_in_time(self) -> str:
+        """Whether Newton's method over all steps at once would converge on these runs, in a sentence (on the host).
+
+        From the largest exponent and the overshoot, of the sequence where they are worst; without warm-up the
+        overshoot shows transient growth.
+        """
+        if concrete(self.exponents) is None:
+            raise InputError("parallel_in_time", "a spectrum under jit", "values: call it on what the function gives")
+        exponents, errors, overshoots = (
+            np.ravel(a) for a in (self.exponents[..., 0], self.standard_errors[..., 0], self.overshoot)
+        )
+        steps = int(np.max(np.sum(np.where(self.counted, self.steps, 0), axis=0), initial=0))
+        if not exponents.size or not steps:
+            return "No step was counted, so nothing can be said of Newton's method over all steps at once."
+        worst = int(np.argmax(exponents))
+        return parallel_sentence(float(exponents[worst]), float(errors[worst]), float(overshoots.max()), steps)
 
     def warnings(self) -> list[str]:
         """Why figures should not be trusted, in sentences, by measurement (on the host); empty if nothing was found."""
