@@ -166,7 +166,7 @@ def test_blas_threads(monkeypatch, variable, count):
 # the report comes first
 
 
-ARGS = SimpleNamespace(lag=None)
+ARGS = SimpleNamespace(lag=None, command="train")
 
 
 @pytest.fixture
@@ -179,7 +179,8 @@ def reported(monkeypatch, out):
     """What `output.report` does with a diagnosis that was measured."""
     monkeypatch.setattr(output, "Diagnosis", lambda **given: diagnosis())
     cell = elman(2)
-    dataset = SimpleNamespace(name="x", source="x", x=np.zeros((2, 3, 1)), task="classify", lag=1, lag_reason="x")
+    known = {"task": "classify", "lag": 1, "lag_reason": "x", "plateau": None}
+    dataset = SimpleNamespace(name="x", source="x", x=np.zeros((2, 3, 1)), **known)
     stages = diagnosis().stages
     return output.report(ARGS, out, cell, cell.init(jax.random.key(0), 1), dataset, 1, stages, {}, {})
 

@@ -63,7 +63,7 @@ REWORDED = (
     (r"^argument ", ""),
     (r"expected one argument$", "got nothing; need a value"),
     (r"ignored explicit argument (.*)$", r"got \1; need no value"),
-    (r"invalid choice: (.*) \(choose from '?(\w+)'?, '?(\w+)'?\)$", r"got \1; need \2 or \3"),
+    (r"invalid choice: (.*) \(choose from '?(\w+)'?, '?(\w+)'?, '?(\w+)'?\)$", r"got \1; need \2, \3 or \4"),
 )
 """What argparse says, in the words of every other refusal."""
 

@@ -46,16 +46,22 @@ def advise(cell: Any, verdict: Verdict) -> Advice:
     if verdict.kind == "undecided":
         return Advice(f"Measure on more sequences first. {CAUTION}", ())
     if verdict.kind in GROWING:
-        cures = fitting(cell, (TunedGain(), LeakyUnits(lag)))
+        cures = tuple(cure for together in suggested(cell, lag, growing=True) for cure in together)
         said = "Bring the recurrence to the edge (tune-gain) and keep the clip, which bounds updates meanwhile."
         return Advice(f"{said} {CAUTION}", cures)
     cures = tuple(cure for together in suggested(cell, lag) for cure in together)
     return Advice(f"Try {listed(cure.option for cure in cures)}. {CAUTION}", cures)
 
 
-def suggested(cell: Any, lag: int) -> list[tuple[Cure, ...]]:
-    """The cures that fit the cell, for a needed lag, the best known first; each a tuple of cures that act together."""
+def suggested(cell: Any, lag: int, growing: bool = False) -> list[tuple[Cure, ...]]:
+    """The cures that fit the cell, for a needed lag, the best known first; each a tuple of cures that act together.
+
+    Args:
+      growing: whether the gradient explodes on its way, so that the recurrence must be brought to the edge first.
+    """
     reach = max(lag, 3)
+    if growing:
+        return [(cure,) for cure in fitting(cell, (TunedGain(), LeakyUnits(reach), MinimalGRU(reach)))]
     gates = fitting(cell, (Chrono(reach), UniformGates(reach)))
     bare = () if gates and cell is not None else (OrthogonalMatrix(), TunedGain(), Flossed())
     leaks = () if gates and cell is not None else (LeakyUnits(reach),)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import optax
 
 from jrnn.cells import check_number
 from jrnn.cures.within import kind_of
-from jrnn.types import Array, InputError, Inputs, Params
+from jrnn.types import Array, InputError, Params
 
 
 class Training(NamedTuple):
@@ -50,8 +50,8 @@ class Cure:
         """The cell that takes the place of `cell`."""
         return cell
 
-    def on_params(self, cell: Any, params: Params, xs: Inputs, key: Array) -> Params:
-        """The initial parameters that take the place of `params`; xs [T, B, F] are inputs of the task."""
+    def on_params(self, cell: Any, params: Params, batch: Mapping[str, Any], key: Array) -> Params:
+        """The initial parameters that take the place of `params`, measured on a batch: x [T, B, F], lengths [B]."""
         return params
 
     def on_training(self, training: Training) -> Training:
@@ -62,7 +62,7 @@ class Cure:
     def option(self) -> str:
         """How the command line and tables write it: "chrono:200"."""
         values = [getattr(self, field.name) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
-        return ":".join([self.name, *(f"{value:g}" if isinstance(value, float) else str(value) for value in values)])
+        return ":".join([self.name, *map(repr, values)])
 
     @property
     def python(self) -> str:
@@ -106,10 +106,10 @@ def apply_to_cell(cures: Sequence[Cure], cell: Any) -> Any:
     return cell
 
 
-def apply_to_params(cures: Sequence[Cure], cell: Any, params: Params, xs: Inputs, key: Array) -> Params:
+def apply_to_params(cures: Sequence[Cure], cell: Any, params: Params, batch: Mapping[str, Any], key: Array) -> Params:
     """The initial parameters of the cured cell under all of them."""
     for cure in cures:
-        params = cure.on_params(cell, params, xs, key)
+        params = cure.on_params(cell, params, batch, key)
     return params
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jrnn.cells import is_causal
+from jrnn.cells import Gates, is_causal
 from jrnn.cures.base import Cure, settle
 from jrnn.cures.flossing import floss
 from jrnn.cures.gain import tune_gain
 from jrnn.cures.within import innermost
-from jrnn.types import Array, Inputs, Params
+from jrnn.types import Array, Params
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class TunedGain(Cure):
     source = "the critical gain of Sompolinsky, Crisanti, Sommers 1988, measured"
 
     def refuses(self, cell: Any) -> str | None:
-        return why_unmeasured(cell)
+        return why_unmeasured(cell, candidate=True)
 
-    def on_params(self, cell: Any, params: Params, xs: Inputs, key: Array) -> Params:
-        return tune_gain(cell, params, xs, key=key)
+    def on_params(self, cell: Any, params: Params, batch: Mapping[str, Any], key: Array) -> Params:
+        return tune_gain(cell, params, batch.get("x"), lengths=batch.get("lengths"), key=key)
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,26 @@ class Flossed(Cure):
     def refuses(self, cell: Any) -> str | None:
         return why_unmeasured(cell)
 
-    def on_params(self, cell: Any, params: Params, xs: Inputs, key: Array) -> Params:
-        return floss(cell, params, xs, k=int(self.k), key=key)
+    def on_params(self, cell: Any, params: Params, batch: Mapping[str, Any], key: Array) -> Params:
+        return floss(cell, params, batch.get("x"), k=int(self.k), lengths=batch.get("lengths"), key=key)
 
 
-def why_unmeasured(cell: Any) -> str | None:
-    """Why its exponents cannot be moved by its recurrent matrix; None if they can."""
+def why_unmeasured(cell: Any, candidate: bool = False) -> str | None:
+    """Why its exponents cannot be moved by its recurrent matrix; None if they can.
+
+    Args:
+      candidate: whether the block of the candidate must be known, which alone is scaled.
+    """
     if not is_causal(cell):
         return "a causal cell"
-    if any("w_rec" in getattr(type(each), "initialisers", ()) for each in innermost(cell)):
+    if any(recurrent(each, candidate) for each in innermost(cell)):
         return None
-    return "a cell with a recurrent matrix, w_rec: elman, lstm, gru"
+    return "a cell with a recurrent matrix w_rec of its own: elman, lstm, gru"
+
+
+def recurrent(cell: Any, candidate: bool) -> bool:
+    """Whether an innermost cell has a recurrent matrix, and says which block of it is the candidate's."""
+    gates = getattr(cell, "gates", None)
+    known = not isinstance(gates, Gates) or gates.candidate is not None
+    own = "w_rec" in getattr(type(cell), "initialisers", ()) and getattr(cell, "w_rec_map", None) is None
+    return own and (known or not candidate)

@@ -32,26 +32,40 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """Cures and rate, as the table writes them."""
+        """Cures and rate: what tells arms apart."""
         return self.cure if self.rate == 1 else f"{self.cure}, learning rate x {self.rate:.3g}"
 
 
-def arms_for(cell: Any, lag: int, candidates: Any, own_problem: bool) -> tuple[Arm, ...]:
-    """The arms, the user's own network at its own rate first.
+def arms_for(cell: Any, lag: int, candidates: Any, own_problem: bool, growing: bool) -> tuple[Arm, ...]:
+    """The arms, the user's own network at its own rate first; what changes nothing is left out.
 
     Args:
       candidates: cures, their texts ("chrono:200") or sequences of them that act together; None for those suggested.
       own_problem: whether the cell stands in a problem of the user's own, where only cures of the cell apply.
+      growing: whether the gradient of the network as it is explodes on its way.
     """
-    chosen = [()] + (list(suggested(cell, lag)) if candidates is None else [as_cures(each) for each in candidates])
+    chosen = suggested(cell, lag, growing) if candidates is None else [as_cures(each) for each in listed(candidates)]
     if own_problem:
-        outside = [c.option for cures in chosen for c in cures if c.trains or c.measures]
+        outside = [each.option for cures in chosen for each in cures if each.trains or each.measures]
         if outside and candidates is not None:
             raise InputError("candidates", outside[0], "cures that act on the cell alone, beside `build`")
-        chosen = [cures for cures in chosen if not any(c.trains or c.measures for c in cures)]
+        chosen = [cures for cures in chosen if not any(each.trains or each.measures for each in cures)]
+    arms = [Arm((), rate) for rate in RATES]
     for cures in chosen:
-        apply_to_cell(cures, cell)  # refuses what does not fit before anything is computed
-    return tuple(dict.fromkeys(Arm(tuple(cures), rate) for rate in RATES for cures in chosen))
+        cured = apply_to_cell(cures, cell)  # refuses what does not fit before anything is computed
+        cures, own = rate_of(cures)
+        if cured != cell or any(each.trains or each.measures for each in cures):
+            arms += [Arm(cures, own * rate) for rate in RATES]
+        elif own != 1:
+            arms.append(Arm((), own))
+    return tuple(dict.fromkeys(arms))
+
+
+def listed(candidates: Any) -> list[Any]:
+    """The candidates, or InputError for what is no sequence of them."""
+    if isinstance(candidates, str | Cure) or not isinstance(candidates, Sequence):
+        raise InputError("candidates", f"{candidates!r:.80}", "a list, such as ['chrono:200', 'leaky:200']")
+    return list(candidates)
 
 
 def as_cures(given: Any) -> tuple[Cure, ...]:
@@ -66,7 +80,7 @@ def as_cures(given: Any) -> tuple[Cure, ...]:
 
 
 def rate_of(cures: Sequence[Cure]) -> tuple[tuple[Cure, ...], float]:
-    """(the cures that are no rates, the product of those that are)."""
+    """(the cures that are no rates, the product of those that are): arms that differ in rate share their programs."""
     rate = 1.0
     for each in cures:
         rate *= each.factor if isinstance(each, Rate) else 1.0

@@ -20,8 +20,8 @@ class Record(NamedTuple):
     """[evaluations, seeds]: held-out losses, the first before any update."""
     shares: np.ndarray
     """[2]: what arrives at the lag before training and now; NaN where it is not known."""
-    floor: float
-    """The loss of the best constant answer, or of the network before training."""
+    floor: float | None
+    """The plateau, or the loss of the best constant answer; None where it is not known."""
     target: float | None
     """A loss that counts as solved."""
 
@@ -36,11 +36,18 @@ class Record(NamedTuple):
         if solved.any():
             first = np.where(solved, np.argmax(self.losses < np.float64(self.target), axis=0), len(self.losses))
             return (0.0, -float(solved.sum()), float(first.mean()), float(np.median(last)))
-        if np.median(last) < CLEARLY * self.floor:
+        if self.off_the_plateau(float(np.median(last))):
             return (1.0, float(np.median(last)))
         before, now = np.log(np.maximum(np.nan_to_num(self.shares, nan=0.0, posinf=0.0), 1e-300))
         heading = min(0.0, 2 * now - before)
         return (2.0, -float(heading), -float(min(now, 0.0)), float(np.median(last)))
+
+    def off_the_plateau(self, loss: float) -> bool:
+        """Whether a loss is clearly below the floor; without a floor, only where nothing is known of the gradient, does
+        the loss decide."""
+        if self.floor is None:
+            return bool(np.isnan(self.shares).all())
+        return loss < self.floor - (1 - CLEARLY) * abs(self.floor)
 
 
 def survivors(records: Mapping[str, Record], keep: int) -> Sequence[str]:

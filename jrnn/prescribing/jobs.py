@@ -35,7 +35,8 @@ class Job(NamedTuple):
     train: Any
     """Arrays of cases, or a function data(step) -> batch."""
     held_out: dict[str, dict[str, np.ndarray]]
-    """Named sets of cases: the first is evaluated after every interval, the others at the end."""
+    """Named sets of batches, with an axis of batches in front: the first is evaluated after every interval, the others
+    at the end."""
     batch_size: int
     seeds: tuple[int, ...]
     first: int
@@ -63,17 +64,17 @@ class Outcome(NamedTuple):
     diverged: np.ndarray
     """[seeds] of bool."""
     seconds: float
-    """Of one update of all seeds, in the median over intervals; without compilation."""
+    """Of one update of all seeds, the median; without the first, which may be compiled."""
     evaluating: float
     """Of one evaluation, the fastest."""
-    cell: Any
-    """The cell after the cures."""
+    updates: np.ndarray
+    """[seeds]: the updates done from the start."""
 
 
 def run_job(job: Job) -> Outcome:
     """Trains the arm for job.last - job.first updates."""
     cell = apply_to_cell(job.cures, job.cell)
-    batches = SeedBatches(job.train, job.batch_size, job.seeds, job.plan.each)
+    batches = SeedBatches(job.train, job.batch_size, job.seeds)
     carry = started(job, cell, batches) if job.carry is None else jax.tree.map(jnp.array, job.carry)
     sets = {name: jax.tree.map(jnp.asarray, arrays) for name, arrays in job.held_out.items()}
     (name, watched), *others = sets.items()
@@ -82,13 +83,14 @@ def run_job(job: Job) -> Outcome:
     def evaluated(arrays: Any) -> np.ndarray:
         return np.asarray(held_out_loss(cell, job.plan, carry[0], arrays), np.float64)
 
-    measured = [share_now(job, cell, carry, watched)]
+    measured, done = [share_now(job, cell, carry, watched)], job.first
     losses = [] if job.carry is not None else [evaluated(watched)]
     for start in range(job.first, job.last, job.interval):
         for index in range(start, min(start + job.interval, job.last)):
             with updating:
                 carry, _ = update(cell, job.plan, carry, job.rate, batches.at(index), keys_at(job, cell, index))
                 jax.block_until_ready(carry)
+            done = index + 1
         with watch:
             losses.append(evaluated(watched))
         if job.stop_below is not None and (np.minimum.reduce(losses) < job.stop_below).all():
@@ -96,7 +98,15 @@ def run_job(job: Job) -> Outcome:
     measured.append(share_now(job, cell, carry, watched))
     every = {name: np.stack(losses), **{other: evaluated(arrays)[None] for other, arrays in others}}
     diverged = (np.asarray(carry[1].consecutive) >= SKIPPED) | ~np.isfinite(losses[-1])
-    return Outcome(jax.device_get(carry), every, np.array(measured), diverged, updating.typical, min(watch.laps), cell)
+    return Outcome(
+        jax.device_get(carry),
+        every,
+        np.array(measured),
+        diverged,
+        updating.typical,
+        min(watch.laps, default=0.0),
+        np.full(len(job.seeds), done),
+    )
 
 
 class Stopwatch:
@@ -113,8 +123,8 @@ class Stopwatch:
 
     @property
     def typical(self) -> float:
-        """The median, without the first, which may be compiled."""
-        return float(np.median(self.laps[1:] or self.laps))
+        """The median, without the first, which may be compiled; NaN of none."""
+        return float(np.median(self.laps[1:] or self.laps)) if self.laps else float("nan")
 
 
 def started(job: Job, cell: Any, batches: SeedBatches) -> Any:
@@ -125,7 +135,7 @@ def started(job: Job, cell: Any, batches: SeedBatches) -> Any:
         if job.plan.build is not None:
             weights = job.plan.build(cell, stream_key(seed, RandomStream.PARAMS))[0]
         else:
-            batch = batches.one(row)
+            batch = batches.one(row, job.plan)
             weights = initial_weights(cell, job.plan.objective, None, None, batch, seed)
             if any(cure.measures for cure in job.cures):
                 weights = cured_weights(job.cures, cell, weights, batch, seed)
@@ -137,8 +147,8 @@ def share_now(job: Job, cell: Any, carry: Any, arrays: Any) -> float:
     """What arrives at the lag: the median over seeds, on a few held-out cases."""
     if job.lag is None:
         return float("nan")
-    few = {name: array[:8] for name, array in arrays.items()}
-    return float(np.median(np.asarray(shares(cell, job.plan, carry[0], few, job.lag))))
+    batch = jax.tree.map(lambda a: a[0], arrays)
+    return float(np.median(np.asarray(shares(cell, job.plan, carry[0], batch, job.lag))))
 
 
 def keys_at(job: Job, cell: Any, index: int) -> StepKeys:
@@ -156,8 +166,8 @@ def streams(seeds: tuple[int, ...], stream: RandomStream, index: int) -> Array:
 class SeedBatches:
     """The batches of several seeds side by side: the cases that `fit` with each seed would draw, [seeds, B, ...]."""
 
-    def __init__(self, train: Any, batch_size: int, seeds: tuple[int, ...], each: bool):
-        self.train, self.seeds, self.each = train, seeds, each
+    def __init__(self, train: Any, batch_size: int, seeds: tuple[int, ...]):
+        self.train, self.seeds = train, seeds
         self.drawn: tuple[int, Array] | None = None
         if not callable(train):
             self.arrays = jax.tree.map(jnp.asarray, train)
@@ -165,9 +175,10 @@ class SeedBatches:
             self.batch_size = min(batch_size, self.cases)
 
     def at(self, index: int) -> Any:
-        """The batch of an update, cases first, seeds in front."""
+        """The batch of an update, seeds in front."""
         if callable(self.train):
-            batch = cases_first(self.train(index), self.each)
+            given: Any = self.train(index)
+            batch = {name: array for name, array in given.items() if array is not None}
             return jax.tree.map(lambda a: jnp.broadcast_to(a, (len(self.seeds), *jnp.shape(a))), batch)
         epoch, offset = divmod(index * self.batch_size, self.cases)
         if self.drawn is None or self.drawn[0] != epoch:
@@ -175,15 +186,10 @@ class SeedBatches:
             self.drawn = epoch, jnp.stack([two_epochs(key, epoch, self.cases) for key in keys])
         return rows_of(self.arrays, self.drawn[1], np.int32(offset), self.batch_size)
 
-    def one(self, row: int) -> dict[str, Any]:
-        """The first batch of one seed, time-major where it has a time axis."""
+    def one(self, row: int, plan: Plan) -> dict[str, Any]:
+        """The first batch of one seed, as the loss takes it."""
         batch = jax.tree.map(lambda a: a[row], self.at(0))
-        return batch | {"x": jnp.swapaxes(batch["x"], 0, 1)} if "x" in batch else batch
-
-
-def cases_first(batch: Any, each: bool) -> dict[str, Any]:
-    """A time-major batch of a user's function with the cases first, as arrays in memory have them."""
-    return time_major({name: array for name, array in batch.items() if array is not None}, each)
+        return batch if plan.as_given else time_major(batch, plan.each)
 
 
 @partial(jax.jit, static_argnums=3)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jrnn.cells import draws_noise, is_causal, jit_by_cell
@@ -22,6 +23,9 @@ from jrnn.training.training_step import StepKeys, TrainingStep
 from jrnn.training.unroll_options import options_of
 from jrnn.types import Array, Params, ravel_state
 from jrnn.unrolling import unroll, value_and_grads
+
+MEASURED = 8
+"""Held-out sequences along which it is measured what arrives at the lag."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class Plan:
     unroll_options: tuple[tuple[str, Any], ...] = ()
     each: bool = False
     """Whether targets have a time axis."""
+    as_given: bool = False
+    """Whether batches are what the loss takes: of a function of the step, or for a loss of the user's own. If not they
+    are arrays of cases, to be turned."""
     build: Callable[..., Any] | None = None
     """A user's own problem: build(cell, key) -> (params, loss(params, batch, key))."""
 
@@ -68,7 +75,8 @@ def updated(cell: Any, plan: Plan, carry: Any, rate: Any, batch: Any, keys: Step
     step = TrainingStep(cell, plan.objective, optimizer, dict(plan.unroll_options), penalties)
 
     def one(carry: Any, batch: Any, keys: StepKeys) -> tuple[Any, Array]:
-        done = step(carry[0], carry[1], time_major(batch, plan.each), keys)
+        batch = batch if plan.as_given else time_major(batch, plan.each)
+        done = step(carry[0], carry[1], batch, keys)
         return (done.weights, done.opt_state), done.metrics["loss"]
 
     return jax.vmap(one)(carry, batch, keys)
@@ -89,33 +97,38 @@ def jitted_own(
     return jax.vmap(one)(carry, batch, keys)
 
 
-def held_out_loss(cell: Any, plan: Plan, weights: Any, arrays: Any) -> Array:
-    """[seeds]: the loss on held-out cases, without noise."""
+def held_out_loss(cell: Any, plan: Plan, weights: Any, batches: Any) -> Array:
+    """[seeds]: the mean loss over held-out batches (their axis comes first), without noise."""
     if plan.build is not None:
-        return own_held_out(own_loss(plan.build, cell), weights, arrays)
-    return objective_held_out(cell, plan, weights, arrays)
+        return own_held_out(own_loss(plan.build, cell), weights, batches)
+    return objective_held_out(cell, plan, weights, batches)
 
 
 @partial(jit_by_cell, static_argnums=(0, 1))
-def objective_held_out(cell: Any, plan: Plan, weights: Any, arrays: Any) -> Array:
+def objective_held_out(cell: Any, plan: Plan, weights: Any, batches: Any) -> Array:
     """`held_out_loss` of a cell with its objective."""
-    batch = time_major(arrays, plan.each)
-    options = options_of(batch, dict(plan.unroll_options), None)
 
-    def one(weights: Any) -> Array:
-        unrolled = unroll(cell, weights["cell"], batch["x"], **options)
+    def one(weights: Any, batch: Any) -> Array:
+        unrolled = unroll(cell, weights["cell"], batch["x"], **options_of(batch, dict(plan.unroll_options), None))
         return loss_and_metrics(plan.objective, weights["loss"], unrolled, batch)[0]
 
-    return jax.vmap(one)(weights)
+    return mean_over(batches, lambda batch: jax.vmap(one, in_axes=(0, None))(weights, batch))
 
 
 @partial(jax.jit, static_argnums=0)
-def own_held_out(loss: Callable[..., Array], weights: Any, arrays: Any) -> Array:
-    """`held_out_loss` of a user's own problem; its key is always that of seed 0."""
-    return jax.vmap(lambda params: loss(params, arrays, jax.random.key(0)))(weights)
+def own_held_out(loss: Callable[..., Array], weights: Any, batches: Any) -> Array:
+    """`held_out_loss` of a user's own problem; its key is None, so that it draws nothing."""
+    return mean_over(batches, lambda batch: jax.vmap(lambda params: loss(params, batch, None))(weights))
 
 
-def shares(cell: Any, plan: Plan, weights: Any, arrays: Any, lag: int) -> Array:
+def mean_over(batches: Any, losses_of: Callable[[Any], Array]) -> Array:
+    """The mean of `losses_of` each batch."""
+    if len(jax.tree.leaves(batches)[0]) == 1:
+        return losses_of(jax.tree.map(lambda a: a[0], batches))
+    return jnp.mean(jax.lax.map(losses_of, batches), axis=0)
+
+
+def shares(cell: Any, plan: Plan, weights: Any, batch: Any, lag: int) -> Array:
     """[seeds]: what arrives `lag` steps back of a random pull on the last output; NaN where that is not known.
 
     ||dh_t/dh_{t-lag}^T g|| / ||g||, g = (dy_t/dh_t)^T v, v normal, at the last valid step t: the median over the
@@ -124,7 +137,18 @@ def shares(cell: Any, plan: Plan, weights: Any, arrays: Any, lag: int) -> Array:
     seeds = len(jax.tree.leaves(weights)[0])
     if plan.build is not None or not is_causal(cell) or dict(plan.unroll_options).get("reverse"):
         return jnp.full(seeds, jnp.nan)
-    return pulled_back(cell, weights["cell"], time_major(arrays, plan.each), lag)
+    batch = {name: batch[name] for name in ("x", "lengths", "resets", "mask") if name in batch}
+    return pulled_back(cell, weights["cell"], longest_of(batch), lag)
+
+
+def longest_of(batch: Any) -> Any:
+    """The few longest sequences of a time-major batch, in their order."""
+    cases = np.shape(batch["x"])[1]
+    rows = np.arange(cases)
+    if "lengths" in batch:
+        rows = np.argsort(-np.asarray(batch["lengths"]), kind="stable")
+    rows = np.sort(rows[:MEASURED])
+    return {name: array[rows] if name == "lengths" else array[:, rows] for name, array in batch.items()}
 
 
 @partial(jit_by_cell, static_argnums=0)

@@ -22,7 +22,7 @@ class Row(NamedTuple):
     arriving: float
     """The share of the gradient that arrives at the lag before training; NaN where it is not known."""
     updates: int
-    """How far it was trained."""
+    """How far its longest run was trained; runs of the final end where all seeds of a group have solved the problem."""
     loss: float
     """The held-out loss at the end, the median over its seeds."""
     solved: int
@@ -45,6 +45,8 @@ class Best(NamedTuple):
     params: Params
     loss_params: Params
     seed: int
+    updates: int
+    """That it was trained for: a run that solves the problem ends there."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Prescription:
     table: tuple[Row, ...]
     """Finalists first, then the others as they left the race."""
     best: Best | None
-    """None if the race was interrupted before its final."""
+    """None if the race was interrupted, or all runs of the arm diverged."""
     cures: tuple[Any, ...]
     """Those of the recommended arm."""
     learning_rate: float
@@ -72,9 +74,14 @@ class Prescription:
     """Of a run in the final: what the budget came to."""
     target: float | None
     floor: float | None
-    """The loss of the best constant answer."""
+    """The plateau of a task with a known answer, or the loss of the best constant answer; None where not known."""
+    floor_name: str
+    """Which of the two."""
     prediction: tuple[float, float]
-    """Where the recommended arm's figure with one more seed is expected, at 95 %."""
+    """Where the recommended arm's figure with one more seed is expected, at 95 %; NaN where a run diverged or did not
+    reach the target."""
+    train: Any = field(repr=False)
+    """What the arms were trained on: arrays, the cases first, or the function of the step."""
     curves: dict[str, tuple[np.ndarray, np.ndarray]] = field(repr=False, default_factory=dict)
     """By arm: (updates [n], held-out losses [n, seeds]), of the final where it was in it."""
     interrupted: bool = False

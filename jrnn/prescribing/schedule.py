@@ -11,8 +11,10 @@ from jrnn.types import InputError
 ETA = 3
 """Of the arms in a rung, one in so many goes on; a rung is so many times as long as the one before."""
 FINALISTS = 2
-INTERVALS = 18
-"""Evaluations in the whole of a run: ETA^2 = 9 divides it, so that each rung ends with one."""
+INTERVALS = 2 * ETA**2
+"""Evaluations in a whole run at least; ETA^2 divides it, so that each rung ends with one."""
+GRAIN = 25
+"""Updates from one evaluation to the next at most, so that a long race still tells 50 updates from 100."""
 TOGETHER = 2
 """Seeds in one vmapped program, and in the race before the final."""
 
@@ -39,24 +41,28 @@ class Schedule(NamedTuple):
     """What is fixed before the race begins."""
 
     updates: int
-    """Of a run in the final; a multiple of INTERVALS."""
+    """Of a run in the final; a multiple of ETA^2 intervals."""
+    interval: int
+    """Updates from one evaluation to the next."""
     arms: int
     """In the first rung."""
     seeds: int
     """In the final."""
 
-    @property
-    def interval(self) -> int:
-        """Updates from one evaluation to the next."""
-        return self.updates // INTERVALS
+    @classmethod
+    def of(cls, updates: float, arms: int, seeds: int) -> Schedule:
+        """The longest schedule with at most so many updates (INTERVALS at least)."""
+        share = max(1, int(updates // INTERVALS))
+        if share <= GRAIN:
+            return cls(INTERVALS * share, share, arms, seeds)
+        share, interval = max((share - share % step, step) for step in range(GRAIN // 2 + 1, GRAIN + 1))
+        return cls(INTERVALS * share, interval, arms, seeds)
 
     @property
     def rungs(self) -> tuple[tuple[int, int], ...]:
         """(arms in it, updates from the start to its end) of each rung before the final."""
         after_first = max(FINALISTS, math.ceil(self.arms / ETA))
-        if self.arms <= FINALISTS:
-            return ()
-        if after_first >= self.arms or after_first == FINALISTS:
+        if after_first == FINALISTS:
             return ((self.arms, self.updates // ETA),)
         return ((self.arms, self.updates // ETA**2), (after_first, self.updates // ETA))
 
@@ -77,21 +83,20 @@ class Schedule(NamedTuple):
         )
 
 
-def rounded(updates: float) -> int:
-    """The largest multiple of INTERVALS that is not above, at least one."""
-    return max(1, int(updates // INTERVALS)) * INTERVALS
-
-
 def schedule_for(seconds: float, arms: int, seeds: int, each: Sequence[Cost], own: Cost) -> Schedule:
-    """The longest schedule that fits in `seconds`; the evaluations take as long whatever its length.
+    """The longest schedule that fits in `seconds`.
 
     Raises:
       InputError: not even the shortest fits; says what it needs.
     """
-    shortest = Schedule(INTERVALS, arms, seeds)
+    shortest = Schedule.of(INTERVALS, arms, seeds)
     least = shortest.seconds(each, own)
     if least > seconds:
         needed = f"at least {math.ceil(least - seconds)} s more, for {arms} arms and {seeds} seeds"
         raise InputError("budget", f"{max(seconds, 0):.0f} s left after compilation", f"{needed}; or fewer candidates")
-    more = (shortest._replace(updates=2 * INTERVALS).seconds(each, own) - least) / INTERVALS
-    return shortest._replace(updates=rounded(INTERVALS + (seconds - least) / more))
+    shares, best = 1, shortest
+    while True:  # evaluations make the cost no straight line in the length
+        longer = Schedule.of(INTERVALS * shares * 1.05 + INTERVALS, arms, seeds)
+        if longer.seconds(each, own) > seconds:
+            return best
+        best, shares = longer, longer.updates // INTERVALS

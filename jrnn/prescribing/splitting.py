@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from jrnn.training.arguments import check_batch
 from jrnn.training.batches import check_cases, time_major
 from jrnn.types import InputError
 
@@ -20,22 +23,27 @@ it is trained on far fewer."""
 
 
 class Parts(NamedTuple):
-    """Arrays of cases, or for `train` a user's function of the step."""
+    """Held-out parts are batches as the loss takes them, with an axis of batches in front."""
 
     train: Any
+    """Arrays, the cases first, or a user's function of the step."""
     choice: dict[str, np.ndarray]
     final: dict[str, np.ndarray]
     steps: int
-    """T."""
+    """The longest sequence."""
     floor: float | None
-    """The plateau of a task with a known answer, or the loss of the best constant answer on the final cases; None where
-    the objective does not tell."""
+    """The plateau of a task with a known answer, or the loss of the best constant answer on the cases of the choice;
+    None where the objective does not tell."""
+    floor_name: str
+    """Which of the two."""
 
 
-def parts_of(data: Any, objective: Any, batch_size: int, seed: int) -> Parts:
+def parts_of(data: Any, objective: Any, batch_size: int, seed: int, as_given: bool = False) -> Parts:
     """The three parts. A data set (`jrnn.data`) keeps its held-out cases for the final; where it is split by time, so
-    is the choice; of arrays, cases are drawn at random.
+    is the choice, with a gap of T cases, for windows overlap; of arrays, cases are drawn at random.
 
+    Args:
+      as_given: whether batches keep the cases first, for a loss of the user's own.
     Raises:
       InputError: the data fit no objective, or there are too few cases to hold some out.
     """
@@ -51,61 +59,79 @@ def parts_of(data: Any, objective: Any, batch_size: int, seed: int) -> Parts:
             "a data set of jrnn.data, a mapping of arrays {'x': [cases, T, F], 'y': ...}, or a function of the step"
         )
         raise InputError("data", f"a {type(data).__name__}", needed)
-    cases = len(arrays["x"])
-    if cases < 10:
-        raise InputError("data", f"{cases} cases", "at least 10, of which some are held out")
-    rng = np.random.default_rng(seed)
+    rng, cases = np.random.default_rng(seed), len(arrays["x"])
     if train is None or final is None:
         order = rng.permutation(cases)
-        count = max(2, round(FINAL * cases))
+        count = max(1, round(FINAL * cases))
         final, train = order[:count], order[count:]
-    choice = np.asarray(getattr(data, "validation", ()), int)
-    if not len(choice):
-        rest = train if train.max() < final.min() else rng.permutation(train)
-        count = max(1, round(CHOICE * len(rest)))
-        train, choice = rest[:-count], rest[-count:]
+    train, choice = chosen(data, train, final, arrays["x"].shape[1], rng)
+    if min(map(len, (train, choice, final))) < 1:
+        raise InputError("data", f"{cases} cases", "enough to train on some, choose by some and compare on some")
+    each = bool(getattr(objective, "each", False))
 
-    def take(rows: np.ndarray, most: int | None = None) -> dict[str, np.ndarray]:
-        if most is not None and len(rows) > most:
-            rows = rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+    def take(rows: np.ndarray) -> dict[str, np.ndarray]:
         return {name: array[rows] for name, array in arrays.items()}
 
-    last, floor = take(final, MOST), getattr(data, "plateau", None)
-    floor = constant_loss(objective, last) if floor is None else floor
-    return Parts(take(np.sort(train)), take(choice, MOST), last, arrays["x"].shape[1], floor)
+    def held_out(rows: np.ndarray) -> dict[str, np.ndarray]:
+        if len(rows) > MOST:
+            rows = rows[np.linspace(0, len(rows) - 1, MOST).round().astype(int)]
+        batch = take(rows) if as_given else time_major(take(rows), each)
+        return {name: np.asarray(array)[None] for name, array in batch.items()}
+
+    lengths = arrays.get("lengths", np.full(cases, arrays["x"].shape[1]))
+    floor, name = getattr(data, "plateau", None), "plateau"
+    if floor is None:
+        floor, name = constant_loss(objective, time_major(take(choice), each)), "best constant answer"
+    return Parts(take(np.sort(train)), held_out(choice), held_out(final), int(lengths.max()), floor, name)
+
+
+def chosen(data: Any, train: np.ndarray, final: np.ndarray, steps: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(train, choice): the data's own part to choose by, else a share of those trained on."""
+    own = np.asarray(getattr(data, "validation", ()), int)
+    if len(own):
+        return train, own
+    by_time = len(train) > 0 and len(final) > 0 and train.max() < final.min()
+    rest = train if by_time else rng.permutation(train)
+    count = max(1, round(CHOICE * len(rest)))
+    gap = steps if by_time and len(rest) > 2 * (count + steps) else 0
+    return rest[: max(len(rest) - count - gap, 0)], rest[len(rest) - count :]
 
 
 def generated(data: Callable[[int], Any], objective: Any, batch_size: int) -> Parts:
-    """Of a function data(step) -> batch: held-out cases are those of steps that no run trains on."""
-    each = bool(getattr(objective, "each", False))
+    """Of a function data(step) -> batch: held-out batches are those of steps that no run trains on."""
 
-    def held_out(first: int) -> dict[str, np.ndarray]:
-        drawn: list[dict[str, Any]] = []
-        while sum(len(batch["x"]) for batch in drawn) < MOST // 2 and len(drawn) < MOST:
-            batch = {name: array for name, array in data(first + len(drawn)).items() if array is not None}
-            drawn.append(time_major(batch, each))
-        return {name: np.concatenate([np.asarray(batch[name]) for batch in drawn]) for name in drawn[0]}
+    def held_out(first: int) -> dict[str, Any]:
+        batch = check_batch("data", data(first), "[T, B, F]", f" from data({first})")
+        cases = np.shape(jax.tree.leaves(batch["x"])[0])[1]
+        batches = [batch, *(data(first + i) for i in range(1, max(1, MOST // 2 // max(cases, 1))))]
+        kept = [{name: array for name, array in each.items() if array is not None} for each in batches]
+        return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *kept)
 
-    final = held_out(2 * FAR)
-    return Parts(data, held_out(FAR), final, final["x"].shape[1], constant_loss(objective, final))
+    choice = held_out(FAR)
+    floor = constant_loss(objective, jax.tree.map(lambda a: a[0], choice))
+    steps = np.shape(jax.tree.leaves(choice["x"])[0])[1]
+    return Parts(data, choice, held_out(2 * FAR), steps, floor, "best constant answer")
 
 
-def constant_loss(objective: Any, arrays: Mapping[str, np.ndarray]) -> float | None:
+def constant_loss(objective: Any, batch: Mapping[str, Any]) -> float | None:
     """The loss of the best answer that is the same for every case: the entropy of the classes, or the variance.
 
     -sum_c p_c ln p_c with the frequencies p_c, or the mean over outputs of the mean of (y - mean y)^2, over what the
-    objective counts; None for an objective that is no `Objective`.
+    objective counts of a time-major batch; None for an objective that is no `Objective`.
     """
-    if not hasattr(objective, "classifies") or "y" not in arrays:
+    if not hasattr(objective, "scored") or "y" not in batch:
         return None
-    x, y = arrays["x"], np.asarray(arrays["y"])
-    valid = np.ones(x.shape[:2], bool)
-    if "lengths" in arrays:
-        valid = np.arange(x.shape[1]) < np.asarray(arrays["lengths"])[:, None]
-    if objective.each:
-        valid[:, : getattr(objective, "warmup", 0)] = False
-    counted = y[valid] if objective.each else y[valid.any(axis=1)]
+    x, y = batch["x"], np.asarray(batch["y"])
+    steps, cases = np.shape(x)[:2]
+    valid = np.ones((steps, cases), bool)
+    if "lengths" in batch:
+        valid &= np.arange(steps)[:, None] < np.asarray(batch["lengths"])[None]
+    if "mask" in batch:
+        valid &= np.asarray(batch["mask"], bool)
+    counted = y[np.asarray(objective.scored(jnp.asarray(valid)))]
+    if not len(counted):
+        return None
     if objective.classifies:
-        share = np.bincount(counted, minlength=objective.outputs) / max(len(counted), 1)
+        share = np.bincount(counted, minlength=objective.outputs) / len(counted)
         return float(-np.sum(share[share > 0] * np.log(share[share > 0])))
     return float(np.mean(np.var(counted.reshape(len(counted), -1), axis=0)))

@@ -37,7 +37,7 @@ def initial_weights(cell: Any, objective: Any, params: Params, loss_params: Para
 def cured_weights(cures: Sequence[Cure], cell: Any, weights: Weights, batch: Any, seed: int) -> Weights:
     """The weights after the cures that measure the cell on a batch."""
     key = stream_key(seed, RandomStream.CURES)
-    return weights | {"cell": apply_to_params(cures, cell, weights["cell"], batch.get("x"), key)}
+    return weights | {"cell": apply_to_params(cures, cell, weights["cell"], batch, key)}
 
 
 def first_carry(weights: Weights, optimizer: optax.GradientTransformation) -> Carry:

@@ -127,7 +127,7 @@ def test_measured_starts_are_taken_on_the_first_batch():
 
     objective = Objective("classify", 2)
     started = fit(
-        ELMAN,
+        LINEAR,
         objective,
         DATA,
         steps=1,

@@ -11,7 +11,7 @@ from jrnn.prescribing.candidates import AS_IT_IS, Arm
 from jrnn.prescribing.halving import Record, survivors, updates_to_target
 from jrnn.prescribing.jobs import Job, Outcome
 from jrnn.prescribing.problem import Plan
-from jrnn.prescribing.race import Race
+from jrnn.prescribing.race import Race, exploding
 from jrnn.prescribing.schedule import INTERVALS, Cost, Schedule, schedule_for
 from jrnn.types import InputError
 
@@ -33,8 +33,10 @@ class Recorded:
         losses = {key: rows if key == first else rows[-1:] for key in job.held_out}
         before, later = self.shares[name][start], self.shares[name][stop]
         done = Future()
-        diverged = ~np.isfinite(rows[-1])
-        done.set_result(Outcome(np.zeros(len(job.seeds)), losses, np.array([before, later]), diverged, 1.0, 1.0, None))
+        diverged, updates = ~np.isfinite(rows[-1]), np.full(len(job.seeds), job.last)
+        done.set_result(
+            Outcome(np.zeros(len(job.seeds)), losses, np.array([before, later]), diverged, 1.0, 1.0, updates)
+        )
         return done
 
 
@@ -52,17 +54,24 @@ class Named:
 
 def race_of(curves, shares, target, floor, seeds=8):
     arms = [Arm(() if name == AS_IT_IS else (Named(name),), 1.0) for name in curves]
-    schedule = Schedule(INTERVALS, len(arms), seeds)
+    schedule = Schedule.of(INTERVALS, len(arms), seeds)
     held_out = {"choice": {}, "final": {}}
     job = Job(jrnn.elman(2), (), 1e-3, Plan(None, None, None), {}, held_out, 1, (), 0, 0, 1, None, 5)
-    return Race(job, arms, schedule, 0, floor, target, Recorded(curves, shares), lambda line: None)
+    race = Race(job, schedule, 0, floor, target, Recorded(curves, shares), lambda line: None)
+    race.enter(arms)
+    return race
 
 
 def run(race):
     """(finalists, those recommended)."""
-    finalists = race.finalists()
+    finalists = race.finalists(wild(race))
     race.run_final([AS_IT_IS, *finalists])
-    return finalists, [name for name in finalists if race.against(name, len(finalists)).high < 1]
+    return finalists, [name for name in finalists if race.against(name).helps]
+
+
+def wild(race):
+    """Those that explode beforehand."""
+    return exploding({name: float(race.executor.shares[name][0]) for name in race.arms})
 
 
 def random_curves(rng, arms):
@@ -83,7 +92,8 @@ def plain_finalists(curves, shares, target, floor, seeds=(8, 9)):
     """Successive halving in a few lines: rank, keep a third, go on; written from the description alone."""
     names = list(curves)
     kept = max(2, math.ceil(len(names) / 3))
-    rungs = [(2, kept), (6, 2)] if 2 < kept < len(names) else [(6, 2)]
+    rungs = [(2, kept), (6, 2)] if kept > 2 else [(6, 2)]
+    names = [name for name in names if shares[name][0] <= 100 or name == AS_IT_IS]
     for last, keep in rungs:
         ranks = {}
         for name in names:
@@ -101,8 +111,6 @@ def plain_finalists(curves, shares, target, floor, seeds=(8, 9)):
             else:
                 now, then = math.log(shares[name][last]), math.log(shares[name][0])
                 ranks[name] = (2, max(0.0, then - 2 * now), max(0.0, -now), np.median(end))
-        if last == rungs[0][0]:
-            names = [n for n in names if shares[n][0] <= 100 or n == AS_IT_IS]
         order = sorted(names, key=lambda name: ranks[name])
         names = [n for n in order if n != AS_IT_IS][:keep] if last == 6 else order[:keep]
     return names
@@ -113,7 +121,7 @@ def test_survivors_are_those_of_a_plain_halving(arms):
     for seed in range(20):
         curves, shares = random_curves(np.random.default_rng(seed), arms)
         race = race_of(curves, shares, 0.1, 0.69)
-        assert race.finalists() == plain_finalists(curves, shares, 0.1, 0.69), seed
+        assert race.finalists(wild(race)) == plain_finalists(curves, shares, 0.1, 0.69), seed
 
 
 def test_what_goes_on_first():
@@ -162,14 +170,36 @@ def test_what_explodes_is_left_out():
     curves["wild"] = curves["wild"] - 0.1 * np.arange(POINTS)[:, None] / POINTS
     shares = {name: np.full(POINTS, 1e3 if name == "wild" else 0.1) for name in curves}
     race = race_of(curves, shares, None, 0.69)
-    assert "wild" not in race.finalists() and "wild" in race.left
+    assert "wild" not in race.finalists(wild(race)) and "wild" in race.left and "wild" not in race.seen
+
+
+def test_without_a_floor_the_loss_decides_only_where_nothing_is_known_of_the_gradient():
+    better, worse = np.full((3, 2), 0.5), np.full((3, 2), 0.6)
+    known = {
+        "a": Record(worse, np.array([0.2, 0.2]), None, None),
+        "b": Record(better, np.array([1e-9, 1e-9]), None, None),
+    }
+    assert survivors(known, 2) == ["a", "b"]
+    unknown = {name: record._replace(shares=np.full(2, np.nan)) for name, record in known.items()}
+    assert survivors(unknown, 2) == ["b", "a"]
+    negative = Record(np.full((3, 2), -1.0), np.array([1e-9, 1e-9]), -1.0, None)
+    assert not negative.off_the_plateau(-1.05) and negative.off_the_plateau(-1.2)
 
 
 def test_the_schedule_fits_its_budget():
     costs = [Cost(0.01, 0.05), *[Cost(0.02, 0.1)] * 8]
     found = schedule_for(100.0, 9, 8, costs, costs[0])
-    assert found.updates % INTERVALS == 0 and found.seconds(costs, costs[0]) <= 100
-    longer = found._replace(updates=found.updates + INTERVALS)
-    assert longer.seconds(costs, costs[0]) > 100
+    assert found.seconds(costs, costs[0]) <= 100
+    assert Schedule.of(1.3 * found.updates, 9, 8).seconds(costs, costs[0]) > 100
     with pytest.raises(InputError, match="budget"):
         schedule_for(1.0, 9, 8, costs, costs[0])
+
+
+@pytest.mark.parametrize("updates", [1, 18, 100, 459, 1000, 9007])
+def test_evaluations_divide_every_rung(updates):
+    """At least 18 of them, at most 25 updates apart, and nearly all of the updates asked for."""
+    found = Schedule.of(updates, 9, 8)
+    assert found.interval <= 25 and found.updates <= max(updates, INTERVALS) < found.updates + 0.1 * updates + INTERVALS
+    assert all(last % found.interval == 0 for _, last in found.rungs) and found.updates >= INTERVALS * found.interval
+
+    assert Schedule.of(found.updates, 9, 8) == found

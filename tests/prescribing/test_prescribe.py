@@ -1,5 +1,6 @@
 """`prescribe` end to end: the same numbers as `fit`, the same table twice, what it says, what it refuses."""
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -9,14 +10,18 @@ import optax
 import pytest
 
 import jrnn
-from jrnn.cures import Chrono, Rate
+from jrnn.commands.running import KINDS
+from jrnn.cures import Chrono, Flossed, Rate, TunedGain, apply_to_cell
+from jrnn.cures.advice import suggested
 from jrnn.prescribing import prescribe
 from jrnn.prescribing.arguments import seconds_of
-from jrnn.prescribing.candidates import AS_IT_IS
+from jrnn.prescribing.candidates import AS_IT_IS, Arm, arms_for
 from jrnn.prescribing.jobs import Job, run_job
 from jrnn.prescribing.problem import Plan, shares
 from jrnn.prescribing.splitting import FAR, constant_loss, parts_of
+from jrnn.prescribing.words import recipe_of
 from jrnn.training import Objective, evaluate, fit
+from jrnn.training.batches import time_major
 from jrnn.types import InputError
 
 LAG = 12
@@ -30,8 +35,12 @@ def marked_bit(cases=240, lag=LAG, seed=0):
     return {"x": x, "y": (x[:, 0, 0] > 0).astype(np.int32)}
 
 
+def first(data, count):
+    return {name: array[:count] for name, array in data.items()}
+
+
 def job_of(cell, cures, plan, data, seeds, updates, **more):
-    held_out = {"choice": {name: array[:50] for name, array in data.items()}}
+    held_out = {"choice": {name: array[None] for name, array in time_major(first(data, 50), False).items()}}
     return Job(cell, cures, 3e-3, plan, data, held_out, 16, seeds, 0, updates, 3, None, LAG, **more)
 
 
@@ -49,8 +58,7 @@ def test_a_seed_of_the_race_is_a_run_of_fit():
             jax.tree.leaves(found.carry[0]), jax.tree.leaves({"cell": alone.params, "loss": alone.loss_params})
         ):
             np.testing.assert_allclose(ours[row], theirs, rtol=2e-5, atol=2e-6)
-        held_out = {name: array[:50] for name, array in data.items()}
-        loss = evaluate(alone.cell, alone.params, objective, alone.loss_params, held_out)["loss"]
+        loss = evaluate(alone.cell, alone.params, objective, alone.loss_params, first(data, 50))["loss"]
         assert np.isclose(loss, found.losses["choice"][-1, row], rtol=1e-4)
 
 
@@ -67,11 +75,11 @@ def test_what_arrives_is_the_norm_of_the_pulled_back_direction():
     """Against explicit Jacobians of each sequence, of padded ones too."""
     cell, data = jrnn.gru(4, dtype="float64"), marked_bit(6)
     lengths = np.array([13, 13, 10, 9, 5, 13], np.int32)
-    arrays = {**{name: jnp.asarray(array, float) for name, array in data.items()}, "lengths": jnp.asarray(lengths)}
+    arrays = {"x": jnp.asarray(np.swapaxes(data["x"], 0, 1), float), "lengths": jnp.asarray(lengths)}
     params = cell.init(jax.random.key(0), 2)
     stacked = {"cell": jax.tree.map(lambda a: a[None], params)}
     found = shares(cell, Plan(Objective("classify", 2), optax.adam, None), stacked, arrays, 8)
-    J = np.asarray(jrnn.jacobians(cell, params, jnp.swapaxes(arrays["x"], 0, 1), lengths=lengths))
+    J = np.asarray(jrnn.jacobians(cell, params, arrays["x"], lengths=lengths))
     v = np.asarray(jax.random.normal(jax.random.key(0), (6, 4), float))
     ratios = []
     for case, length in enumerate(lengths):
@@ -130,7 +138,7 @@ def test_a_problem_of_ones_own():
 
     options = {"lag": LAG, "updates": 18, "candidates": ["chrono:12"], "learning_rate": 1e-2}
     found = prescribe(jrnn.gru(5), marked_bit(), None, build=build, **options)
-    assert {row.cure for row in found.table} == {AS_IT_IS, "chrono:12"}
+    assert {row.cure for row in found.table} == {AS_IT_IS, "chrono:12"} and found.floor is None
     assert set(found.best.params) == {"rnn", "head"} and np.isnan(found.table[0].arriving)
     with pytest.raises(InputError, match="candidates"):
         prescribe(jrnn.gru(5), marked_bit(), None, build=build, **{**options, "candidates": [Rate(2.0)]})
@@ -153,10 +161,39 @@ def test_ctrl_c_keeps_the_table():
     assert found.interrupted and found.recommends is None and found.best is None and len(found.table) == 6
 
 
+def test_the_recipe_repeats_the_run():
+    """Executed as it stands, with the training part that the prescription hands out."""
+    data, objective, cell = marked_bit(200), Objective("classify", 2), jrnn.gru(5)
+    options = {"lag": LAG, "updates": 18, "batch_size": 20, "learning_rate": 1e-3, "max_norm": 0.5}
+    found = prescribe(cell, data, objective, candidates=[Rate(20.0)], optimizer=optax.sgd, **options)
+    assert found.recommends in (None, "learning_rate")
+    arm = Arm((Chrono(LAG),), 3.0)
+    best = found.best._replace(updates=6, seed=2)
+    plan = Plan(objective, optax.sgd, 0.5)
+    template = job_of(cell, (), plan, data, (2,), 6)._replace(train=found.train, batch_size=20, rate=1e-3)
+    text = recipe_of(arm, 3e-3, template, best)
+    scope = {"jrnn": jrnn, "cell": cell, "objective": objective, "found": found, "sgd": optax.sgd}
+    fitted = eval(text, scope)
+    alone = run_job(template._replace(cures=arm.cures, rate=3e-3))
+    for ours, theirs in zip(jax.tree.leaves(alone.carry[0]["cell"]), jax.tree.leaves(fitted.params), strict=True):
+        np.testing.assert_allclose(ours[0], theirs, rtol=2e-5, atol=2e-6)
+
+
+def test_measured_starts_are_blind_to_padding():
+    """tune-gain on padded sequences is that on the sequences alone."""
+    cell = jrnn.elman(3, "identity", w_rec="gaussian")
+    params, xs = cell.init(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (12, 4, 2))
+    lengths = jnp.array([12, 9, 7, 5])
+    inside = np.arange(12)[:, None, None] < np.asarray(lengths)[None, :, None]
+    noisy = jnp.asarray(np.where(inside, xs, 1e3))
+    both = [TunedGain().on_params(cell, params, {"x": x, "lengths": lengths}, jax.random.key(2)) for x in (xs, noisy)]
+    np.testing.assert_allclose(both[0]["w_rec"], both[1]["w_rec"], rtol=1e-6)
+
+
 def test_parts_share_no_case():
     data = {"x": np.arange(100.0).reshape(100, 1, 1) * np.ones((1, 3, 1)), "y": np.zeros((100, 1))}
     parts = parts_of(data, Objective("regress", 1), 8, 0)
-    seen = [set(arrays["x"][:, 0, 0].tolist()) for arrays in (parts.train, parts.choice, parts.final)]
+    seen = [set(parts.train["x"][:, 0, 0].tolist()), *(set(a["x"][0, 0, :, 0].tolist()) for a in parts[1:3])]
     assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]
     assert sum(map(len, seen)) == 100 and len(seen[2]) == 20
 
@@ -165,8 +202,10 @@ def test_a_data_set_keeps_its_split():
     dataset = jrnn.data.load("sunspots")
     parts = parts_of(dataset, Objective(dataset.task, dataset.outputs), 8, 0)
     held_out = dataset.subset(dataset.test)["x"]
-    assert all(any(np.array_equal(row, other) for other in held_out) for row in parts.final["x"])
-    assert len(parts.final["x"]) == len(held_out)
+    final = np.swapaxes(parts.final["x"][0], 0, 1)
+    assert len(final) == len(held_out) and all(any(np.array_equal(row, other) for other in held_out) for row in final)
+    choice, last = parts.choice["x"][0, :, 0], parts.train["x"][-1]
+    assert not set(choice.ravel().tolist()) & set(last.ravel().tolist()), "windows of the two overlap"
 
 
 def test_held_out_batches_of_a_function_are_far_from_those_trained_on():
@@ -177,18 +216,30 @@ def test_held_out_batches_of_a_function_are_far_from_those_trained_on():
         return {"x": np.full((3, 200, 1), step, np.float32), "y": np.zeros((200, 1), np.float32)}
 
     parts = parts_of(data, Objective("regress", 1), 8, 0)
-    assert min(asked) == FAR and max(asked) >= 2 * FAR and parts.choice["x"].shape[1:] == (3, 1)
+    assert min(asked) == FAR and max(asked) >= 2 * FAR and parts.choice["x"].shape[1:] == (3, 200, 1)
+
+
+def test_targets_of_a_function_keep_their_axes():
+    """Of a loss of one's own nobody knows which axis of y is time: batches are taken as they are."""
+
+    def data(step):
+        return {"x": np.zeros((6, 200, 2), np.float32), "y": np.zeros((6, 200), np.float32)}
+
+    parts = parts_of(data, lambda *a: 0.0, 8, 0)
+    assert parts.final["x"].shape[1:] == (6, 200, 2) and parts.final["y"].shape[1:] == (6, 200) and parts.floor is None
 
 
 def test_constant_loss():
     y = np.array([0, 0, 0, 1])
-    found = constant_loss(Objective("classify", 2), {"x": np.zeros((4, 2, 1)), "y": y})
+    found = constant_loss(Objective("classify", 2), {"x": np.zeros((2, 4, 1)), "y": y})
     assert np.isclose(found, -(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
-    y = np.arange(12.0).reshape(2, 3, 2)
-    arrays = {"x": np.zeros((2, 3, 1)), "y": y, "lengths": np.array([1, 3])}
-    counted = np.stack([y[0, 0], *y[1]])
-    assert np.isclose(constant_loss(Objective("regress_each", 2), arrays), counted.var(axis=0).mean())
-    assert constant_loss(lambda *a: 0, arrays) is None
+    y = np.arange(12.0).reshape(3, 2, 2)
+    batch = {"x": np.zeros((3, 2, 1)), "y": y, "lengths": np.array([1, 3]), "mask": np.ones((3, 2), bool)}
+    batch["mask"][1, 1] = False
+    counted = np.stack([y[0, 0], y[0, 1], y[2, 1]])
+    assert np.isclose(constant_loss(Objective("regress_each", 2), batch), counted.var(axis=0).mean())
+    assert np.isclose(constant_loss(Objective("regress_each", 2, 1), batch), counted[2:].var(axis=0).mean())
+    assert constant_loss(lambda *a: 0, batch) is None
 
 
 @pytest.mark.parametrize("text, seconds", [(600, 600), ("90s", 90), ("10m", 600), ("1.5 h", 5400), ("20 min", 1200)])
@@ -211,9 +262,14 @@ def test_budgets(text, seconds):
         ("cure", {"candidates": ["chron:3"]}),
         ("cures", {"candidates": ["chrono:3"], "cell": jrnn.elman(3)}),
         ("data", {"data": 3}),
-        ("data", {"data": marked_bit(4)}),
+        ("data", {"data": marked_bit(2)}),
         ("cell", {"cell": 3}),
         ("learning_rate", {"learning_rate": -1}),
+        ("learning_rate", {"learning_rate": optax.constant_schedule(1e-3)}),
+        ("optimizer", {"optimizer": optax.adam(1e-3)}),
+        ("unroll_options", {"unroll_options": {"state_tap": np.zeros(3)}}),
+        ("lag", {"data": {**marked_bit(20), "lengths": np.full(20, 3)}}),
+        ("candidates", {"candidates": "chrono:3"}),
     ],
 )
 def test_bad_input(argument, given):
@@ -221,3 +277,27 @@ def test_bad_input(argument, given):
     with pytest.raises(InputError) as refused:
         prescribe(arguments.pop("cell"), arguments.pop("data"), arguments.pop("objective"), **arguments)
     assert refused.value.argument == argument
+
+
+def test_arms():
+    """Rates are folded, what changes nothing is left out, and a gradient that explodes asks for other cures."""
+    cell = jrnn.gru(3, t_max=9)
+    arms = arms_for(cell, 9, [Chrono(9), (Chrono(5), Rate(2.0)), "rate:7"], False, False)
+    assert [(arm.cure, arm.rate) for arm in arms[3:6]] == [("chrono:5", 2.0), ("chrono:5", 2 / 3), ("chrono:5", 6.0)]
+    assert (AS_IT_IS, 7.0) in [(arm.cure, arm.rate) for arm in arms] and len(arms) == 7
+    names = [{arm.cure for arm in arms_for(jrnn.elman(3), 9, None, False, growing)} for growing in (False, True)]
+    assert "tune-gain" in names[0] & names[1] and "floss:8" in names[0] - names[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_suggestion_fits(kind):
+    """What is tried unasked on a cell of the command line can be applied to it and started."""
+    cell = KINDS[kind](4)
+    batch = {"x": jax.random.normal(jax.random.key(0), (12, 3, 2))}
+    for cures in [cures for growing in (False, True) for cures in suggested(cell, 9, growing)]:
+        cured = apply_to_cell(cures, cell)
+        for one in cures:
+            if one.measures and not isinstance(one, Flossed):  # as dear as the rest together, and refused alike
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    one.on_params(cured, cured.init(jax.random.key(1), 2), batch, jax.random.key(2))

@@ -9,7 +9,7 @@ from . import fuzz
 
 @pytest.mark.parametrize("number", range(10))
 def test_a_drawn_call_equals_the_plain_loop(number, capsys):
-    assert fuzz.fuzz(1, seed=17, first=number) == 0, capsys.readouterr().out
+    assert fuzz.fuzz(1, seed=18, first=number) == 0, capsys.readouterr().out
 
 
 def test_what_disagrees_is_named(monkeypatch, capsys):
@@ -20,6 +20,6 @@ def test_what_disagrees_is_named(monkeypatch, capsys):
         (lambda case, args: 1 / 0, "ZeroDivisionError"),
     ):
         monkeypatch.setattr(fuzz, "by_loop", wrong)
-        assert fuzz.fuzz(1, seed=17, first=3) == 1
+        assert fuzz.fuzz(1, seed=18, first=3) == 1
         told = capsys.readouterr().out
-        assert "case 3 of seed 17: " in told and said in told and "1 disagree" in told
+        assert "case 3 of seed 18: " in told and said in told and "1 disagree" in told
