@@ -95,19 +95,11 @@ def next_step(args: Namespace, cell: Any, stage: Stage) -> dict[str, str]:
     advice = advise(cell, stage.flow.judgement)
     command = ""
     if args.cell is not None and advice.cures:
-        words = [
-            "jrnn",
-            "prescribe",
-            "--data",
-            args.data or "digits",
-            "--cell",
-            args.cell,
-            "--lag",
-            str(stage.flow.lag),
-        ]
+        lag, source = str(stage.flow.lag), args.data or "digits"
+        words = ["jrnn", "prescribe", "--data", source, "--cell", args.cell, "--lag", lag]
         given = ("hidden", "layers", "learning_rate", "batch_size", "max_norm", "seed")
-        words += [word for name in given for word in (f"--{name.replace('_', '-')}", f"{getattr(args, name):g}")]
-        command = shlex.join([*words, *[word for cure in args.cure or () for word in ("--cure", cure)]])
+        words += [word for name in given for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
+        command = shlex.join(words)
     return {"advice": advice.sentence, "next_command": command}
 
 

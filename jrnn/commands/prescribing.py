@@ -55,13 +55,13 @@ def prescribe(args: Namespace) -> int:
             name = "yours, trained" if found.recommends is None else f"{found.recommends}, trained"
             if found.recommends == "learning_rate":
                 name = f"learning rate {found.learning_rate:.3g}, trained"
-            updates = found.updates
-            stages.append(measure(name, updates, best.cell, best.params, objective, best.loss_params, dataset, lag))
-            keep(out, found, objective, settings(args, dataset))
+            keep(out, found, objective, settings(args, dataset))  # before anything else can go wrong
+            say(f"\n{found.sentence}\n")
+            after = best.cell, best.params, objective, best.loss_params
+            stages.append(measure(name, best.updates, *after, dataset, lag))
         known = settings(args, dataset) | {"steps": found.updates, "learning_rate": found.learning_rate}
         if found.recommends is not None:
-            found_recipe = command_line(args, found)
-            say(f"\nOn the command line: {found_recipe}")
+            say(f"\nOn the command line: {command_line(args, found)}")
         used = cell if best is None else best.cell
         params = weights["cell"] if best is None else best.params
         done = report(args, out, used, params, dataset, lag, tuple(stages), known, {}, prescription=found)
@@ -72,7 +72,8 @@ def keep(out: Path, found: Prescription, objective: Any, known: dict[str, Any]) 
     """Saves the best model, as `jrnn train` would."""
     best = found.best
     assert best is not None
-    known |= {"step": found.updates, "steps": found.updates, "seed": best.seed, "learning_rate": found.learning_rate}
+    known |= {"step": best.updates, "steps": best.updates, "learning_rate": found.learning_rate}
+    known |= {"run_seed": best.seed}  # "seed" is that of the split
     save(out, best.cell, best.params, loss_params=best.loss_params, objective=objective, metadata=known)
     say(f"Saved the best network in {out}.")
 
@@ -82,5 +83,6 @@ def command_line(args: Namespace, found: Prescription) -> str:
     words = ["jrnn", "train", "--data", args.data or "digits", "--cell", args.cell, "--hidden", str(args.hidden)]
     words += ["--layers", str(args.layers)] * (args.layers > 1)
     words += [word for cure in found.cures for word in ("--cure", cure.option)]
-    words += ["--learning-rate", f"{found.learning_rate:.6g}", "--batch-size", str(args.batch_size)]
-    return shlex.join([*words, "--max-norm", f"{args.max_norm:g}"])
+    steps = args.steps if found.best is None else max(found.best.updates, 1)
+    words += ["--steps", str(steps), "--learning-rate", repr(found.learning_rate), "--batch-size", str(args.batch_size)]
+    return shlex.join([*words, "--max-norm", repr(args.max_norm), "--seed", str(args.seed)])

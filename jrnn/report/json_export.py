@@ -65,18 +65,8 @@ def _stage(stage: Stage) -> dict[str, Any]:
 
 def _prescription(found: Prescription) -> dict[str, Any]:
     rows = [row._asdict() | {"against": row.against and row.against._asdict()} for row in found.table]
-    names = (
-        "recommends",
-        "sentence",
-        "evidence",
-        "recipe",
-        "learning_rate",
-        "lag",
-        "updates",
-        "target",
-        "floor",
-        "prediction",
-    )
+    names = ("recommends", "sentence", "evidence", "recipe", "learning_rate", "lag", "updates", "target")
+    names += ("floor", "floor_name", "prediction", "interrupted")
     curves = {name: {"updates": updates, "losses": losses} for name, (updates, losses) in found.curves.items()}
     return {name: getattr(found, name) for name in names} | {"table": rows, "curves": curves}
 

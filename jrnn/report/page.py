@@ -45,7 +45,7 @@ def html_page(diagnosis: Diagnosis, images: Images) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="description" content="{escape(diagnosis.stages[-1].flow.sentence)}">\n'
-        f"<title>{escape(diagnosis.title)} · jrnn diagnose</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(diagnosis.title)} · {command_of(diagnosis)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(parts)
         + "\n</main>\n</body>\n</html>\n"
     )
@@ -56,8 +56,15 @@ def unbroken(text: str) -> str:
     return NUMBER.sub(r'<span class="n">\g<0></span>', escape(text))
 
 
+def command_of(diagnosis: Diagnosis) -> str:
+    """What made the page."""
+    return "jrnn diagnose" if diagnosis.prescription is None else "jrnn prescribe"
+
+
 def _head(diagnosis: Diagnosis) -> str:
-    return f'<p class="kicker">jrnn diagnose</p>\n<h1>{escape(diagnosis.title)}</h1>\n<p>{explained.INTRO}</p>'
+    return (
+        f'<p class="kicker">{command_of(diagnosis)}</p>\n<h1>{escape(diagnosis.title)}</h1>\n<p>{explained.INTRO}</p>'
+    )
 
 
 def _verdict(diagnosis: Diagnosis) -> str:

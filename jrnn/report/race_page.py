@@ -33,6 +33,6 @@ def race_table(found: Prescription, table: Any, text: Any) -> Any:
     for i, name in enumerate(race_columns(found)):
         table.add_column(text(name), justify="left" if i == 0 else "right", overflow="fold")
     for i, row in enumerate(race_rows(found)):
-        chosen = found.recommends is not None and i == 0
+        chosen = found.recommends is not None and i == 0  # what helps comes first
         table.add_row(*map(text, row), style="bold cyan" if chosen else None)
     return table

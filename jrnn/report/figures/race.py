@@ -53,7 +53,7 @@ def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
         handles += ax.plot(updates, np.median(finite, axis=1), linewidth=2, label=label, gid=name, **style)
     if found.floor is not None:
         line = {"color": colours.text, "linewidth": 1, "linestyle": ":"}
-        handles.append(ax.axhline(found.floor, label=f"best constant answer ({number(found.floor)})", **line))
+        handles.append(ax.axhline(found.floor, label=f"{found.floor_name} ({number(found.floor)})", **line))
     if found.target is not None:
         ax.axhline(found.target, color=colours.good, linewidth=1.5, linestyle="-.", gid="target")
     everything = np.concatenate([losses.ravel() for _, losses in found.curves.values()])
@@ -67,6 +67,9 @@ def caption(diagnosis: Diagnosis) -> Caption:
     found = diagnosis.prescription
     assert found is not None
     seeds = next((row.seeds for row in found.table if row.figure is not None), 0)
+    if not seeds:
+        shown = "The held-out loss while training, of the arms that were seen before the race was interrupted."
+        return Caption(shown, f"Loss curves of {len(found.curves)} arms. {found.sentence}")
     target = "" if found.target is None else f" The dash-dotted line is the target, {number(found.target)}."
     shown = (
         f"The held-out loss while training. Coloured lines are the final ({seeds} seeds, median and range, on cases "
