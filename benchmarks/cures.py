@@ -62,12 +62,13 @@ def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
         "elman": jrnn.elman(units),
         "gaussian": jrnn.elman(units, w_rec="gaussian"),
     }
-    held_out = {"final": cases(task, jax.random.key(10**6), 50 if quick else HELD_OUT)}
+    held_out = {"final": held_out_batch(task, jax.random.key(10**6), 50 if quick else HELD_OUT)}
     rows = []
     for arm in ARMS[6:8] if quick else ARMS:
         say(f"cures {arm.label}")
         applied = tuple(cure(text.replace(str(LAG), str(lag))) for text in arm.cures)
-        plan = Plan(Objective.of(task), optax.adam, arm.max_norm, tuple(each for each in applied if each.trains))
+        training = tuple(each for each in applied if each.trains)
+        plan = Plan(Objective.of(task), optax.adam, arm.max_norm, training, as_given=True)
         updates, every = (6, 3) if quick else (arm.updates, EVERY)
         found = run_job(
             Job(
@@ -105,12 +106,11 @@ class Fresh:
         return self.draw(step)
 
 
-def cases(task: Any, key: Any, count: int) -> dict[str, Any]:
-    """Held-out cases, the cases first."""
+def held_out_batch(task: Any, key: Any, count: int) -> dict[str, Any]:
+    """Held-out cases as one batch."""
     import numpy as np
 
-    batch = task.batch(key, count)
-    return {"x": np.swapaxes(np.asarray(batch["x"]), 0, 1), "y": np.asarray(batch["y"])}
+    return {name: np.asarray(array)[None] for name, array in task.batch(key, count).items()}
 
 
 def show(report: dict[str, Any]) -> str:

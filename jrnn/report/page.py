@@ -45,7 +45,8 @@ def html_page(diagnosis: Diagnosis, images: Images) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="description" content="{escape(diagnosis.stages[-1].flow.sentence)}">\n'
-        f"<title>{escape(diagnosis.title)} · {command_of(diagnosis)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(diagnosis.title)} · {command_of(diagnosis)}</title>\n<style>{CSS}</style>\n</head>\n"
+        "<body>\n<main>\n"
         + "\n".join(parts)
         + "\n</main>\n</body>\n</html>\n"
     )
