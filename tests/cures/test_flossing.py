@@ -131,6 +131,7 @@ def test_the_penalty():
     cell, penalty = jrnn.elman(3), lyapunov_penalty(0.5, k=2, target=-0.1, window=20)
     params = cell.init(jax.random.key(0), 2)
     xs = RNG.normal(size=(22, 2, 2))
+    xs[:, 1] = np.nan  # padding
     lengths = jnp.array([22, 0])
     unrolled = jrnn.unroll(cell, params, xs, lengths=lengths, return_states=True)
 

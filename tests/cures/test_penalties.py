@@ -91,16 +91,17 @@ def test_values_by_loops(name):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_gradients_by_finite_differences(name):
-    """Deltas held, and with Omega the states too."""
+    """Deltas held, and with Omega the states too; whatever the padding holds."""
     cell = CELLS[name]
     params = parameters(cell)
-    unrolled, deltas = run(cell, params)
+    padded = np.where((np.arange(T)[:, None] < np.asarray(LENGTHS))[..., None], XS, np.nan)
+    unrolled, deltas = run(cell, params, padded)
     penalties = [omega(), omega(1.0, "squares"), activation_penalty(), temporal_activation_penalty(), norm_stabilizer()]
 
     def both(params):
-        moving = jrnn.unroll(cell, params, XS, lengths=LENGTHS, return_states=True)
+        moving = jrnn.unroll(cell, params, padded, lengths=LENGTHS, return_states=True)
         runs = [unrolled] * 2 + [moving] * 3
-        return jnp.stack([p(cell, params, XS, u, deltas, None) for p, u in zip(penalties, runs, strict=True)])
+        return jnp.stack([p(cell, params, padded, u, deltas, None) for p, u in zip(penalties, runs, strict=True)])
 
     at, slopes = jax.jit(both), jax.jit(jax.jacrev(both))(params)
     way = jax.tree.map(lambda a: RNG.normal(size=a.shape), params)
