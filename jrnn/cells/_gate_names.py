@@ -9,17 +9,24 @@ class Gates(tuple[str, ...]):
     Args:
       keeps: the gate that multiplies the state before the step; None without one.
       admits: the gate of its own that multiplies what is new; None without one.
+      shared: whether these two are divided by their sum, so that the second decides as much as the first.
       candidate: the block that makes what is new; the one block of a cell without gates.
     """
 
     keeps: str | None
     admits: str | None
+    shared: bool
     candidate: str | None
 
     def __new__(
-        cls, *names: str, keeps: str | None = None, admits: str | None = None, candidate: str | None = None
+        cls,
+        *names: str,
+        keeps: str | None = None,
+        admits: str | None = None,
+        shared: bool = False,
+        candidate: str | None = None,
     ) -> Gates:
         gates = super().__new__(cls, names)
-        gates.keeps, gates.admits = keeps, admits
+        gates.keeps, gates.admits, gates.shared = keeps, admits, shared
         gates.candidate = names[0] if len(names) == 1 else candidate
         return gates

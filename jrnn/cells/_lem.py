@@ -58,7 +58,7 @@ class LEM(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = Gates("a", "c", "z", "h")
+    gates = Gates("a", "c", "z", "h", candidate="h")
     initialisers = ("t_max", "w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
