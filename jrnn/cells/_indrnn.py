@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -23,8 +22,7 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
-from jrnn.cells._numbers import check_number
-from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, weight_blocks
+from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, check_t_max, named, weight_blocks
 from jrnn.kernels.recurrences.elman import ACTIVATIONS, SLOPES
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
@@ -121,6 +119,6 @@ def indrnn(
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise InputError("activation", repr(activation), f"one of {sorted(ACTIVATIONS)}")
     if t_max is not None:
-        t_max = check_number("t_max", t_max, lambda t: 2 < t < math.inf, "a longest time scale above 2 steps, or None")
+        t_max = check_t_max(t_max)
     inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)
     return IndRNN(check_size("hidden", hidden), activation, t_max, *inits, check_dtype(dtype))

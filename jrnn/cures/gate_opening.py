@@ -49,13 +49,13 @@ def open_gates(cell: Any, params: Params, lag: float, *, key: Array) -> Params:
             leaves[number] = opened(leaves[number], lag, jax.random.fold_in(key, found), gates)
             found += 1
     if not found:
-        needed = "one with a gate that keeps the state: jrnn.lstm, jrnn.gru, jrnn.min_gru; jrnn.leaky(cell, t_max=) gives one"
+        needed = "one with a gate that keeps the state: jrnn.lstm, jrnn.gru, min_gru; jrnn.leaky(cell, t_max) gives one"
         raise InputError("cell", type(cell).__name__, needed)
     return treedef.unflatten(leaves)
 
 
 def opened(bias: Any, lag: float, key: Array, gates: Gates) -> Array:
-    """bias [gates*H] with the block that keeps raised, and the one that admits lowered where it decides what is kept."""
+    """bias [gates*H] with the block that keeps raised, and the one that admits lowered where it decides what stays."""
     blocks = dict(zip(gates, jnp.split(jnp.asarray(bias), len(gates)), strict=True))
     block = blocks[gates[0]]
     drawn = chrono(lag).for_gates(key, Gates("keep", keeps="keep"), len(block), block.dtype)

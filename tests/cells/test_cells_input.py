@@ -59,7 +59,7 @@ def test_gru_takes_no_input_size(reset_after):
 
 
 @pytest.mark.parametrize(
-    "decay", [0.9, (0.9,), (0.9, 0.5), "12", (0.1, 0.2, 0.3), (0.1, float("nan")), (0, float("inf")), None], ids=repr
+    "decay", [0.9, (0.9,), (0.9, 0.5), "12", (0.1, 0.2, 0.3), (0.1, float("nan")), (0, float("inf"))], ids=repr
 )
 def test_decay(decay):
     with pytest.raises(jrnn.InputError, match=r"^decay: got .*; need two numbers \(low, high\) with low <= high"):
@@ -69,8 +69,8 @@ def test_decay(decay):
 @pytest.mark.parametrize("make, name, needed", [
     *((make, "dt", "a positive number") for make in (jrnn.cornn, jrnn.unicornn, jrnn.lem)),
     (jrnn.antisymmetric, "epsilon", "a positive number"),
-    (jrnn.lem, "t_max", "a longest time scale above 2 steps, or None"),
-    (jrnn.indrnn, "t_max", "a longest time scale above 2 steps, or None"),
+    (jrnn.lem, "t_max", "a longest time scale above 2 steps"),
+    (jrnn.indrnn, "t_max", "a longest time scale above 2 steps"),
     *((make, name, "a finite number, 0 or more") for make, name in (
         (jrnn.cornn, "gamma"), (jrnn.cornn, "epsilon"), (jrnn.unicornn, "alpha"), (jrnn.antisymmetric, "gamma"),
     )),
@@ -101,12 +101,37 @@ def test_t_max(make, t_max):
 
 
 def test_t_max_beside_what_it_draws():
-    for make, other in ((jrnn.min_gru, {"bias": "zeros"}), (jrnn.min_lstm, {"bias": "zeros"})):
-        with pytest.raises(jrnn.InputError, match="^t_max: got 9 beside bias='zeros'; need one of the two"):
-            make(3, t_max=9, **other)
+    for make in (jrnn.min_gru, jrnn.min_lstm, jrnn.lem):
+        with pytest.raises(jrnn.InputError, match=r"^t_max: got 9(\.0)? beside bias='zeros'; need one of the two"):
+            make(3, t_max=9, bias="zeros")
     for make in (jrnn.rg_lru, jrnn.lru, jrnn.linear):
         with pytest.raises(jrnn.InputError, match=r"^t_max: got 9 beside decay=\(0.5, 0.9\); need one of the two"):
             make(3, t_max=9, decay=(0.5, 0.9))
+    with pytest.raises(jrnn.InputError, match=r"^t_max: got 9 beside decay=\(0.9, 0.999\); need one of the two"):
+        jrnn.linear(3, t_max=9, decay=(0.9, 0.999))
+    assert jrnn.linear(3) == jrnn.linear(3, decay=(0.9, 0.999))
+
+
+@pytest.mark.parametrize("value", [1.0, 0.0, -0.5, 1.5])
+@pytest.mark.parametrize("make", [jrnn.rg_lru, jrnn.lru])
+def test_decays_that_are_none(make, value):
+    with pytest.raises(jrnn.InputError, match=f"^decay: got values from {value:g} to .*; need decays between 0 and 1"):
+        make(3, decay=jrnn.initializers.constant(value)).init(KEY, 2)
+
+
+def test_biases_of_gates_that_a_cell_lacks():
+    """They would be zeros; in a GRU the candidate's second bias is none of theirs, and a minimal GRU admits alone."""
+    forget, chrono, uniform = "unit_forget", jrnn.initializers.chrono(200), jrnn.initializers.uniform_gate(200)
+    for make, biases in (
+        (jrnn.rg_lru, (forget, chrono, uniform)), (jrnn.lem, (forget, chrono)), (jrnn.min_gru, (forget,)),
+    ):  # fmt: skip
+        for bias in biases:
+            with pytest.raises(
+                jrnn.InputError, match="^bias: got .* for the blocks .*; need a cell with a gate that k"
+            ):
+                make(3, bias=bias).init(KEY, 2)
+    for make in (jrnn.gru, jrnn.lstm, jrnn.min_lstm):
+        assert all(np.any(make(3, bias=bias).init(KEY, 2)["bias"]) for bias in (forget, chrono))
 
 
 @pytest.mark.parametrize(

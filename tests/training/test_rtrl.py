@@ -14,7 +14,9 @@ from jrnn import InputError
 from jrnn.training import Objective, stream
 
 OBJECTIVE = Objective("regress_each", 1)
-COLLECT = optax.GradientTransformation(partial(jax.tree.map, jnp.zeros_like), lambda g, state, w=None: (jax.tree.map(jnp.zeros_like, g), g))
+COLLECT = optax.GradientTransformation(
+    partial(jax.tree.map, jnp.zeros_like), lambda g, state, w=None: (jax.tree.map(jnp.zeros_like, g), g)
+)
 CELLS = {
     "linear": jrnn.linear(3),
     "wrapped": jrnn.layer_norm(jrnn.learnable_initial_state(jrnn.linear(3))),
