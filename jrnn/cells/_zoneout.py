@@ -68,7 +68,7 @@ def zoneout(cell: Any, rate: float = 0.1, *, memory: float | None = None) -> Any
     Returns:
       A cell with the same parameters and states; it runs by the scan.
     Raises:
-      InputError: a rate outside [0, 1], or a state without one hidden part.
+      InputError: a rate outside [0, 1], or in a run: a state without a hidden part `h` (`jrnn.lru`).
     """
     need = "a rate from 0 to 1, not a traced one: a cell is static"
     rate = check_number("rate", rate, lambda z: 0 <= z <= 1, need)

@@ -1,11 +1,14 @@
 """Bad input at the cells' boundary: the argument is named, with what was given and what is needed."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jrnn
+from jrnn.cures import h_detach, scale_gradient
 from jrnn.types import hidden_part, with_hidden
 
 KEY = jax.random.key(0)
@@ -168,6 +171,19 @@ def test_layer_norm_epsilon(epsilon):
 def test_layer_norm_of_the_hidden_state_of_a_stack():
     with pytest.raises(jrnn.InputError, match="^on: got 'hidden' for a state of type tuple; .*wrap each layer"):
         jrnn.layer_norm(jrnn.stack(jrnn.gru(3), jrnn.gru(2)), on="hidden").init(KEY, 2)
+
+
+def test_wrappers_of_a_hidden_part():
+    """Named by their own names; what has no hidden part is refused with what fits."""
+    unit = jrnn.lru(2)
+    params = unit.init(KEY, 2)
+    for cell in (jrnn.zoneout(unit), scale_gradient(unit), h_detach(unit, 0.5)):
+        with pytest.raises(jrnn.InputError, match=r"^cell: got LRU for a state of type LRUState; need .*lru has none"):
+            jrnn.unroll(cell, params, jnp.ones((3, 2)))
+    reads_ahead = type("Ahead", (), {"causal": False})()
+    for name, wrap in (("scale_gradient", scale_gradient), ("h_detach", partial(h_detach, p=0.5))):
+        with pytest.raises(jrnn.InputError, match=f"^cell: got Ahead; need a causal cell; put {name} around"):
+            wrap(reads_ahead)
 
 
 @pytest.mark.parametrize("combine", [jrnn.residual, jrnn.layer_norm, jrnn.learnable_initial_state])

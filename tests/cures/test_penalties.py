@@ -122,5 +122,11 @@ def test_through_fit():
     both = jrnn.Bidirectional(jrnn.gru(2))
     unrolled = jrnn.unroll(both, both.init(jax.random.key(0), 2), XS, return_states=True)
     assert partial(norm_stabilizer(), both, None, XS)(unrolled, None, None) > 0
+    unit = jrnn.lru(2)
+    steady = jrnn.unroll(unit, unit.init(jax.random.key(0), 2), XS, return_states=True)
+    with pytest.raises(
+        InputError, match="penalties: got norm_stabilizer for a state of type LRUState; need one hidden"
+    ):
+        norm_stabilizer()(unit, None, XS, steady, None, None)
     with pytest.raises(InputError, match="cell: got Bidirectional; need a causal cell"):
         omega()(both, None, XS, unrolled, None, None)
