@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from jrnn.types import InputError
+
 
 class Gates(tuple[str, ...]):
     """The names in the order of their blocks in the parameters, such as Gates("i", "f", "g", "o", keeps="f").
@@ -30,3 +34,12 @@ class Gates(tuple[str, ...]):
         gates.keeps, gates.admits, gates.shared = keeps, admits, shared
         gates.candidate = names[0] if len(names) == 1 else candidate
         return gates
+
+
+def check_roles(init: Any, gates: tuple[str, ...], *roles: str) -> None:
+    """InputError where a cell with gates has none of those that the initialiser is for: it would draw zeros."""
+    if isinstance(gates, Gates) and not any(getattr(gates, role) for role in roles):
+        need = (
+            "a cell with a gate that keeps the state, such as jrnn.lstm and jrnn.gru; elsewhere t_max=, if it takes one"
+        )
+        raise InputError("bias", f"{init!r} for the blocks {', '.join(gates)}", need)

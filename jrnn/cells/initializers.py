@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._gate_names import Gates
+from jrnn.cells._gate_names import check_roles
 from jrnn.cells._numbers import check_number
 from jrnn.types import Array, InputError, Shape, wide_dtype
 
@@ -235,15 +235,6 @@ def check_t_max(t_max: Any, name: str = "t_max") -> float:
 def log_time_scales(key: Array, shape: Shape, t_max: float, dtype: Any) -> Array:
     """ln U[1, t_max - 1]: with it before its sigmoid, a gate that keeps has time scales up to t_max steps."""
     return jnp.log(jax.random.uniform(key, shape, wide_dtype(dtype), 1.0, t_max - 1.0)).astype(dtype)
-
-
-def check_roles(init: Any, gates: tuple[str, ...], *roles: str) -> None:
-    """InputError where a cell with gates has none of those that the initialiser is for: it would draw zeros."""
-    if isinstance(gates, Gates) and not any(getattr(gates, role) for role in roles):
-        need = (
-            "a cell with a gate that keeps the state, such as jrnn.lstm and jrnn.gru; elsewhere t_max=, if it takes one"
-        )
-        raise InputError("bias", f"{init!r} for the blocks {', '.join(gates)}", need)
 
 
 def tied(init: Any, gates: tuple[str, ...], keep: Array) -> Array:

@@ -12,10 +12,9 @@ from jrnn.cures import h_detach, scale_gradient
 from jrnn.types import hidden_part, with_hidden
 
 KEY = jax.random.key(0)
-MAKE = [jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear]
-MAKE += [jrnn.cornn, jrnn.unicornn, jrnn.lem, jrnn.antisymmetric, jrnn.indrnn]
 GATED = [jrnn.min_gru, jrnn.min_lstm, jrnn.rg_lru, jrnn.lru]
 MAKE = [jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear, *GATED]
+MAKE += [jrnn.cornn, jrnn.unicornn, jrnn.lem, jrnn.antisymmetric, jrnn.indrnn]
 BOTH = jrnn.Bidirectional(jrnn.gru(3))
 
 
