@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Float
 
 from jrnn.cells._base import HiddenOutput, diagonal, zeros_for
-from jrnn.cells.initializers import BIASES, chrono, named, ring, time_constant
+from jrnn.cells.initializers import BIASES, chrono, drawn, named, ring, time_constant
 from jrnn.kernels import gated_kernel
 from jrnn.kernels.recurrences.min_gru import CANDIDATES
 from jrnn.types import Array, InputError, Params, Shape
@@ -67,6 +68,16 @@ def check_candidate(candidate: Any) -> str:
     if candidate not in CANDIDATES if isinstance(candidate, str) else True:
         raise InputError("candidate", repr(candidate), f"one of {', '.join(CANDIDATES)}")
     return candidate
+
+
+def draw_decays(init: Any, key: Array, shape: Shape, dtype: Any) -> Array:
+    """The decays of an initialiser; InputError where values can be seen and one is not within (0, 1)."""
+    decays = drawn(init, key, shape, dtype)
+    if not isinstance(decays, Tracer):
+        low, high = (float(end(decays)) for end in (jnp.min, jnp.max))
+        if not 0 < low <= high < 1:
+            raise InputError("decay", f"values from {low:.6g} to {high:.6g} from {init!r}", "decays between 0 and 1")
+    return decays
 
 
 def bias_for(t_max: float | None, bias: Any) -> Any:

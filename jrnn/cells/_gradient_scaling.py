@@ -87,15 +87,17 @@ def scale_gradient(cell: Any, h: float = 0.5) -> Any:
     Returns:
       A cell with the same parameters and states; it runs by the scan.
     Raises:
-      InputError: the state has no hidden part, or h is no finite number of 0 or more.
+      InputError: the cell is not causal, or h is no finite number of 0 or more; in a run: its state has no hidden part
+        `h` (`jrnn.lru`).
     """
     need = "a finite number, 0 or more, not a traced one: a cell is static"
-    return wrapped(ScaleGradient, cell, check_number("h", h, lambda s: 0 <= s < math.inf, need))
+    return wrapped(ScaleGradient, "scale_gradient", cell, check_number("h", h, lambda s: 0 <= s < math.inf, need))
 
 
 def h_detach(cell: Any, p: float) -> Any:
-    """Stops the gradient through h into the step with probability p, anew at every step (Arpit et al. 2019).
+    """Stops the gradient through h into the step with probability p, anew at every step.
 
+    "h-detach" (Kanuparthi, Arpit, Kerg, Ke, Mitliagkas, Bengio 2019).
     s_t in sg(h) + s_t (h - sg(h)) is 0 with probability p, else 1: one draw a step, shared by all sequences and units.
     A path through time has each s_t once at most, so the mean gradient over draws is that of `scale_gradient` with
     h = 1 - p, exactly; without a `key` the cell has that mean. Published: p = .5 on copying, .25 on permuted MNIST,
@@ -109,17 +111,18 @@ def h_detach(cell: Any, p: float) -> Any:
     Returns:
       A cell with the same parameters and states, that draws where `unroll`, `step` or `fit` give it a key.
     Raises:
-      InputError: the state has no hidden part, or p is no number from 0 to 1.
+      InputError: the cell is not causal, or p is no number from 0 to 1; in a run: its state has no hidden part `h`
+        (`jrnn.lru`).
     """
     need = "a probability from 0 to 1, not a traced one: a cell is static"
-    return wrapped(HDetach, cell, 1 - check_number("p", p, lambda p: 0 <= p <= 1, need))
+    return wrapped(HDetach, "h_detach", cell, 1 - check_number("p", p, lambda p: 0 <= p <= 1, need))
 
 
-def wrapped(kind: type, cell: Any, h: float) -> Any:
+def wrapped(kind: type, name: str, cell: Any, h: float) -> Any:
     """The wrapper around the cell; around each layer and each direction."""
     if isinstance(cell, Bidirectional):
-        return Bidirectional(wrapped(kind, cell.forward, h), wrapped(kind, cell.backward, h))
+        return Bidirectional(*(wrapped(kind, name, one, h) for one in (cell.forward, cell.backward)))
     if isinstance(cell, Stack):
-        return Stack(tuple(wrapped(kind, layer, h) for layer in cell.cells))
-    check_wrapped(cell, "scale_gradient")
+        return Stack(tuple(wrapped(kind, name, layer, h) for layer in cell.cells))
+    check_wrapped(cell, name)
     return kind(cell, h)

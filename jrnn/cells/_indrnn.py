@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -23,8 +22,7 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
-from jrnn.cells._numbers import check_number
-from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, weight_blocks
+from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, check_t_max, named, weight_blocks
 from jrnn.kernels.recurrences.elman import ACTIVATIONS, SLOPES
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
@@ -70,7 +68,10 @@ class IndRNN(HiddenOutput):
     def reads(self, params: Params, state: IndRNNState, x: Any) -> tuple[Array, Array]:
         """(u, phi(u * h + x W + b)), both [*B, H]; |u| <= bound."""
         from_x = from_input(params, x, state.h)
-        u = jnp.clip(add_bias(jnp.zeros_like(from_x), params["w_rec"]), -self.bound, self.bound)
+        w = params["w_rec"].astype(from_x.dtype)
+        held = jax.lax.stop_gradient(jnp.clip(w, -self.bound, self.bound))
+        # its value is exactly that of `held`, its slope 1: a weight at or beyond the bound can come back
+        u = add_bias(jnp.zeros_like(from_x), held + (w - jax.lax.stop_gradient(w)))
         return u, ACTIVATIONS[self.activation](from_x + u * state.h.astype(from_x.dtype))
 
     def step(self, params: Params, state: IndRNNState, x: Any) -> IndRNNState:
@@ -94,8 +95,9 @@ def indrnn(
 ) -> IndRNN:
     """The independently recurrent network (Li, Li, Cook, Zhu, Gao 2018): h' = phi(u * h + x W + b), unit by unit.
 
-    J_t = diag(phi' u) with |u| <= 2^(1/t_max): over t_max steps a unit's gradient stays within [0, 2] by construction.
-    u is clipped to the bound in every step, so a weight beyond it acts as the bound and gets no gradient there.
+    J_t = diag(phi' u) with |u| <= 2^(1/t_max): over t_max steps the size of a unit's gradient stays within [0, 2] by
+    construction. u is clipped to the bound in every step: a weight beyond it acts as the bound, and gets the gradient
+    that the bound has (straight through the clip), so that it can come back.
 
     Helps: long sequences in several layers (`jrnn.stack`, with `layer_norm` between): ReLU units with u near 1 keep
     what they hold. Hurts: one layer alone, whose units do not see each other; with ReLU and inputs that push upwards h
@@ -117,6 +119,6 @@ def indrnn(
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise InputError("activation", repr(activation), f"one of {sorted(ACTIVATIONS)}")
     if t_max is not None:
-        t_max = check_number("t_max", t_max, lambda t: 2 < t < math.inf, "a longest time scale above 2 steps, or None")
+        t_max = check_t_max(t_max)
     inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)
     return IndRNN(check_size("hidden", hidden), activation, t_max, *inits, check_dtype(dtype))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -43,7 +42,8 @@ class Leaky(Wrapper):
         like = one_shape(jax.eval_shape(lambda p: self.cell.initial_state(p, ()), params))
         # the cell's own parameters are those that it would have alone
         own = jax.random.fold_in(key, 1)
-        return {"cell": params, "theta": -log_time_scales(own, like.shape, self.t_max, like.dtype)}
+        dtype = jnp.finfo(like.dtype).dtype  # real, of complex numbers too
+        return {"cell": params, "theta": -log_time_scales(own, like.shape, self.t_max, dtype)}
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
         state = super().initial_state(params, batch_shape)
@@ -54,8 +54,7 @@ class Leaky(Wrapper):
 
     def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
         after = super().step(params, state, x, noise)
-        mix = partial(mixed, params["theta"])
-        return jax.tree.map(lambda h, new: mix(h, new) if moves(h) else new, state, after)
+        return jax.tree.map(lambda h, new: leaked(params["theta"], h, new) if moves(h) else new, state, after)
 
     def kernel(self, params: Params) -> LeakyWeights | None:
         weights = self.inner_kernel(params)
@@ -80,8 +79,15 @@ class Leaky(Wrapper):
 
 
 def moves(leaf: Any) -> bool:
-    """Whether it is of real numbers: counters and flags do not leak."""
-    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    """Whether it is of real or complex numbers: counters and flags do not leak."""
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+
+
+def leaked(theta: Array, h: Array, new: Array) -> Array:
+    """(1 - a) h + a new, a real; of complex numbers part by part."""
+    if not jnp.iscomplexobj(h):
+        return mixed(theta, h, new)
+    return jax.lax.complex(mixed(theta, h.real, new.real), mixed(theta, h.imag, new.imag))
 
 
 def one_shape(state: State) -> Any:

@@ -24,9 +24,9 @@ from jrnn.cells._base import (
 )
 from jrnn.cells._gate_names import Gates
 from jrnn.cells._numbers import check_number
-from jrnn.cells.initializers import BIASES, WEIGHTS, named
+from jrnn.cells.initializers import BIASES, WEIGHTS, check_t_max, named
 from jrnn.kernels.recurrences.dense import matmul
-from jrnn.types import Array, Params, Shape, wide_dtype
+from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
 
 class LEMState(NamedTuple):
@@ -58,7 +58,7 @@ class LEM(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = Gates("a", "c", "z", "h")
+    gates = Gates("a", "c", "z", "h", candidate="h")
     initialisers = ("t_max", "w_in", "w_rec", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
@@ -143,11 +143,14 @@ def lem(
         and both biases from U(-1/sqrt(H), 1/sqrt(H)).
       dtype: of the parameters; the state follows it (16-bit: sums in float32). None is JAX's default.
     Raises:
-      InputError: hidden is no positive integer, dt no positive number, t_max is 2 or below, or an initialiser or the
-        dtype is unknown.
+      InputError: hidden is no positive integer, dt no positive number, t_max is 2 or below or stands beside a bias,
+        or an initialiser or the dtype is unknown.
     """
     dt = check_number("dt", dt, lambda v: 0 < v < math.inf, "a positive number")
     if t_max is not None:
-        t_max = check_number("t_max", t_max, lambda t: 2 < t < math.inf, "a longest time scale above 2 steps, or None")
+        t_max = check_t_max(t_max)
+        if not isinstance(bias, str) or bias != "pytorch":
+            need = "one of the two: t_max draws the biases of the gates a and c"
+            raise InputError("t_max", f"{t_max!r} beside bias={bias!r:.60}", need)
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
     return LEM(check_size("hidden", hidden), dt, t_max, *inits, check_dtype(dtype))

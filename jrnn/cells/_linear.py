@@ -91,7 +91,7 @@ class Linear(HiddenOutput):
 def linear(
     hidden: int,
     *,
-    decay: tuple[float, float] = RANGE,
+    decay: tuple[float, float] | None = None,
     t_max: float | None = None,
     w_in: Any = "lecun",
     bias: Any = "zeros",
@@ -106,7 +106,7 @@ def linear(
 
     Args:
       hidden: H.
-      decay: the range from which w_rec is drawn uniformly.
+      decay: the range from which w_rec is drawn uniformly, by default (.9, .999).
       t_max: the longest time constant, in steps, in the place of `decay`: w_rec = u / (1 + u), u ~ U[1, t_max - 1], so
         that 1 / (1 - w_rec) = 1 + u.
       w_in, bias: initialisers, by name or function (`jrnn.initializers`).
@@ -115,12 +115,15 @@ def linear(
       InputError: hidden is no positive integer, decay no ordered pair, t_max not above 2 or beside a decay, or an
         initialiser or the dtype is unknown.
     """
+    drawing = check_range(RANGE if decay is None else decay) if t_max is None else decay_for(t_max, decay)
+    inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)
+    return Linear(check_size("hidden", hidden), drawing, *inits, check_dtype(dtype))
+
+
+def check_range(decay: Any) -> tuple[float, float]:
+    """(low, high) as plain numbers, or InputError."""
     need = "two numbers (low, high) with low <= high"
     ends = [check_number("decay", each, math.isfinite, need) for each in (decay if isinstance(decay, Iterable) else ())]
     if len(ends) != 2 or ends[0] > ends[1]:
         raise InputError("decay", repr(decay), need)
-    ends = (ends[0], ends[1])
-    if t_max is not None:
-        ends = decay_for(t_max, None if ends == RANGE else ends)
-    inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)
-    return Linear(check_size("hidden", hidden), ends, *inits, check_dtype(dtype))
+    return ends[0], ends[1]

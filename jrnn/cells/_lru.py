@@ -22,7 +22,7 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
-from jrnn.cells._gated import decay_for
+from jrnn.cells._gated import decay_for, draw_decays
 from jrnn.cells._numbers import check_number
 from jrnn.cells.initializers import WEIGHTS, drawn, gaussian, named, weight_blocks
 from jrnn.kernels import GatedKernel, gated_kernel
@@ -55,7 +55,7 @@ class LRU(Replaceable):
         check_key(key)
         k_in, k_out, k_skip, k_decay, k_phase = jax.random.split(key, 5)
         dtype, features, units = jnp.zeros((), self.dtype).dtype, check_input_size(input_size), (self.hidden,)
-        size = drawn(self.decay, k_decay, units, wide_dtype(dtype))
+        size = draw_decays(self.decay, k_decay, units, wide_dtype(dtype))
         phase = self.max_phase * (1 - jax.random.uniform(k_phase, units, wide_dtype(dtype)))
         numbers = {
             "nu": jnp.log(-jnp.log(size)),
@@ -154,7 +154,7 @@ def lru(
       dtype: of the parameters; the state follows it (16-bit: sums in float32). None is JAX's default.
     Raises:
       InputError: hidden or outputs is no positive integer, t_max is not above 2 or stands beside a decay, max_phase is
-        no positive number, or an initialiser or the dtype is unknown.
+        no positive number, or an initialiser or the dtype is unknown; `init`: a decay that is not between 0 and 1.
     """
     size = check_size("hidden", hidden)
     phase = check_number("max_phase", max_phase, lambda p: 0 < p < math.inf, "a positive number of radians a step")

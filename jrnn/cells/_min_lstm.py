@@ -25,7 +25,7 @@ class MinLSTM(GatedCell):
     bias: Any
     dtype: Any
 
-    gates = Gates("f", "i", "n", keeps="f", admits="i")
+    gates = Gates("f", "i", "n", keeps="f", admits="i", shared=True)
     initialisers = ("w_in", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:

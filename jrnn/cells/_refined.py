@@ -40,7 +40,7 @@ class RefinedLSTM(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = Gates("i", "f", "g", "o", "refine", keeps="f", admits="i")
+    gates = Gates("i", "f", "g", "o", "refine", keeps="f", admits="i", candidate="g")
     initialisers = ("w_in", "w_rec", "bias")
     lacks_kernel = NO_KERNEL
 
@@ -74,7 +74,7 @@ class RefinedGRU(HiddenOutput):
     bias: Any
     dtype: Any
 
-    gates = Gates("r", "z", "refine", "n", keeps="z")
+    gates = Gates("r", "z", "refine", "n", keeps="z", candidate="n")
     initialisers = ("w_in", "w_rec", "bias")
     lacks_kernel = NO_KERNEL
 

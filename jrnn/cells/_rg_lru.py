@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from jrnn.cells._base import check_dtype, check_params, check_size, from_input, input_params, spread, static_cell
 from jrnn.cells._gate_names import Gates
-from jrnn.cells._gated import GatedCell, decay_for
-from jrnn.cells.initializers import BIASES, WEIGHTS, drawn, named
+from jrnn.cells._gated import GatedCell, decay_for, draw_decays
+from jrnn.cells.initializers import BIASES, WEIGHTS, named
 from jrnn.types import Array, Params, wide_dtype
 
 POWER = 8.0
@@ -51,7 +51,7 @@ class RGLRU(GatedCell):
         key, k_decay = jax.random.split(key)
         params = input_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.bias)
         dtype = params["w_in"].dtype
-        rate = -jnp.log(drawn(self.decay, k_decay, (self.hidden,), wide_dtype(dtype)))
+        rate = -jnp.log(draw_decays(self.decay, k_decay, (self.hidden,), wide_dtype(dtype)))
         return params | {"decay": jnp.log(jnp.expm1(rate)).astype(dtype)}  # softplus(L) = -ln(decay)
 
     def check(self, params: Params) -> None:
@@ -101,7 +101,8 @@ def rg_lru(
     A reset puts the reset state in the place of h_{t-1}, and the step is as any other; the published code also sets the
     root to 1 on the first step of a segment.
 
-    Parameters: w_in [F, 3H] and bias [3H], blocks in the order i, n, r; decay [H], L. State: `GatedState(h)`. Output:
+    Parameters: w_in [F, 3H] and bias [3H], blocks in the order i, n, r; "decay" [H] is L, not the
+    decay itself: d = exp(-softplus(L)). State: `GatedState(h)`. Output:
     h_t. The slope of the root is at most 1,000, as published.
 
     Args:
@@ -113,7 +114,7 @@ def rg_lru(
       dtype: of the parameters; the state follows it (16-bit: gates in float32). None is JAX's default.
     Raises:
       InputError: hidden is no positive integer, t_max is not above 2 or stands beside a decay, or an initialiser or the
-        dtype is unknown.
+        dtype is unknown; `init`: a decay that is not between 0 and 1.
     """
     decay = decay_for(t_max, decay, power=2 / POWER)
     inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)

@@ -67,6 +67,12 @@ class Wrapper(Replaceable):
         project = getattr(self.cell, "project", None)
         return project and (lambda params, x: project(self.inner(params), x))
 
+    @property
+    def factors(self) -> Any:
+        """The diagonal of the inner cell's Jacobian, if it has one: that of a wrapper without a step of its own."""
+        factors = getattr(self.cell, "factors", None)
+        return factors and (lambda params, state, x: factors(self.inner(params), state, x))
+
     def inner_kernel(self, params: Params) -> Weights | None:
         kernel = getattr(self.cell, "kernel", None)
         return kernel and kernel(self.inner(params))
@@ -128,6 +134,10 @@ class LayerNorm(Wrapper):
     def kernel(self, params: Params) -> Weights | None:
         return self.inner_kernel(params) if self.on == "output" else None
 
+    @property
+    def factors(self) -> Any:
+        return super().factors if self.on == "output" else None
+
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
         y = super().output(params, state, x, noise)
         return self.normalise(params, y) if self.on == "output" else y
@@ -168,7 +178,10 @@ def one_hidden_part(argument: str, given: object, state: State) -> Any:
     try:
         return hidden_part(state)
     except InputError:
-        need = "a cell with one hidden state; around the layers of a stack, wrap each layer"
+        need = (
+            "one hidden part `h`, as in the states of jrnn.elman, lstm, gru and linear (jrnn.lru has none);"
+            " around the layers of a stack, wrap each layer"
+        )
         raise InputError(argument, f"{given} for a state of type {type(state).__name__}", need) from None
 
 

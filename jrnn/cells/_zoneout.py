@@ -42,10 +42,13 @@ class Zoneout(Wrapper):
 
 
 def stay(key: Array | None, rate: float, old: Array, new: Array) -> Array:
-    """The old value with probability `rate`, each entry on its own; without a key the mean of that."""
+    """The old value with probability `rate`, each entry on its own; without a key the mean of that. Counters and flags
+    are those of the step."""
+    if not jnp.issubdtype(old.dtype, jnp.inexact):
+        return new
     if key is not None:
         return jnp.where(jax.random.bernoulli(key, rate, old.shape), old, new)
-    return rate * old + (1 - rate) * new if jnp.issubdtype(old.dtype, jnp.inexact) else new
+    return rate * old + (1 - rate) * new
 
 
 def zoneout(cell: Any, rate: float = 0.1, *, memory: float | None = None) -> Any:
@@ -65,7 +68,7 @@ def zoneout(cell: Any, rate: float = 0.1, *, memory: float | None = None) -> Any
     Returns:
       A cell with the same parameters and states; it runs by the scan.
     Raises:
-      InputError: a rate outside [0, 1], or a state without one hidden part.
+      InputError: a rate outside [0, 1], or in a run: a state without a hidden part `h` (`jrnn.lru`).
     """
     need = "a rate from 0 to 1, not a traced one: a cell is static"
     rate = check_number("rate", rate, lambda z: 0 <= z <= 1, need)

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._gate_names import check_roles
 from jrnn.cells._numbers import check_number
 from jrnn.types import Array, InputError, Shape, wide_dtype
 
@@ -122,6 +123,7 @@ class forget_bias:  # noqa: N801
         settle(self, "value", math.isfinite, "a finite number")
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
+        check_roles(self, gates, "keeps")
         keeps = getattr(gates, "keeps", None)
         return jnp.concatenate([jnp.full(hidden, self.value if g == keeps else 0.0, dtype) for g in gates])
 
@@ -136,7 +138,7 @@ class chrono:  # noqa: N801
         object.__setattr__(self, "t_max", check_t_max(self.t_max))
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
-        return tied(gates, log_time_scales(key, (hidden,), self.t_max, dtype))
+        return tied(self, gates, log_time_scales(key, (hidden,), self.t_max, dtype))
 
 
 @dataclass(frozen=True)
@@ -154,11 +156,11 @@ class uniform_gate:  # noqa: N801
     d: float
 
     def __post_init__(self):
-        settle(self, "d", lambda d: 2 < d < math.inf, "a longest time scale above 2 steps")
+        object.__setattr__(self, "d", check_t_max(self.d, "d"))
 
     def for_gates(self, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
         u = jax.random.uniform(key, (hidden,), wide_dtype(dtype), 1 / self.d, 1 - 1 / self.d)
-        return tied(gates, (jnp.log(u) - jnp.log1p(-u)).astype(dtype))
+        return tied(self, gates, (jnp.log(u) - jnp.log1p(-u)).astype(dtype))
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ class time_constant:  # noqa: N801
     power: float = 1.0
 
     def __post_init__(self):
-        settle(self, "t_max", lambda t: 2 < t < math.inf, "a longest time scale above 2 steps")
+        object.__setattr__(self, "t_max", check_t_max(self.t_max))
         settle(self, "power", lambda p: 0 < p < math.inf, "a number above 0")
 
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
@@ -224,10 +226,10 @@ WEIGHTS: dict[str, Initializer] = {
 BIASES: dict[str, Any] = {"zeros": constant(), "unit_forget": forget_bias(), "pytorch": pytorch()}
 
 
-def check_t_max(t_max: Any) -> float:
+def check_t_max(t_max: Any, name: str = "t_max") -> float:
     """A longest time scale as a plain float, or InputError."""
     need = "a longest time scale above 2 steps, not a traced one: a cell is static"
-    return check_number("t_max", t_max, lambda t: 2 < t < math.inf, need)
+    return check_number(name, t_max, lambda t: 2 < t < math.inf, need)
 
 
 def log_time_scales(key: Array, shape: Shape, t_max: float, dtype: Any) -> Array:
@@ -235,8 +237,9 @@ def log_time_scales(key: Array, shape: Shape, t_max: float, dtype: Any) -> Array
     return jnp.log(jax.random.uniform(key, shape, wide_dtype(dtype), 1.0, t_max - 1.0)).astype(dtype)
 
 
-def tied(gates: tuple[str, ...], keep: Array) -> Array:
+def tied(init: Any, gates: tuple[str, ...], keep: Array) -> Array:
     """[gates*H]: `keep` on the gate that keeps the state, -keep on the one that admits what is new, zero elsewhere."""
+    check_roles(init, gates, "keeps", "admits")
     keeps, admits = (getattr(gates, role, None) for role in ("keeps", "admits"))
     return jnp.concatenate([keep if g == keeps else -keep if g == admits else jnp.zeros_like(keep) for g in gates])
 

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._wrappers import one_hidden_part
 from jrnn.cures.norm_keeping import check_weight, mean_where
 from jrnn.numerics import norm
-from jrnn.types import Array, Inputs, Params, State, hidden_part, widened
+from jrnn.types import Array, Inputs, Params, State, widened
 from jrnn.unrolling import Unrolled
 
 
@@ -61,10 +62,12 @@ class norm_stabilizer:  # noqa: N801
 
     h is the hidden state, not an LSTM's c; of a stack and of two directions the layers' terms are added. Helps an IRNN,
     whose norm otherwise grows beyond the length it was trained on. Hurts nothing that was published; of saturating
-    units the norm is steady by itself.
+    units the norm is steady by itself. It knows no `resets`: those steps count as any other.
 
     Args:
       weight: what the term is multiplied by, 0 or more.
+    Raises:
+      InputError: the weight is no such number; in training, a state without a hidden part `h` (`jrnn.lru`).
     """
 
     weight: float = 1.0
@@ -88,7 +91,7 @@ def mean_of_squares(counts: Array, tree: Any) -> Array:
 
 
 def hidden_parts(state: State) -> list[Array]:
-    """The hidden part of each layer and direction."""
+    """The hidden part of each layer and direction, or InputError."""
     if type(state) is tuple or hasattr(state, "forward"):
         return [part for layer in state for part in hidden_parts(layer)]
-    return [hidden_part(state)]
+    return [one_hidden_part("penalties", "norm_stabilizer", state)]

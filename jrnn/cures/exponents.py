@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from jrnn.cells import prepared
 from jrnn.cells._base import static_cell
 from jrnn.flow.lyapunov.orthonormal import by_householder
 from jrnn.flow.lyapunov.tangents import Push, Pushed
@@ -47,6 +48,9 @@ class Follow:
 
     def init(self, key: Array, input_size: int | None) -> Params:
         return self.cell.init(key, input_size)
+
+    def prepared(self, params: Params) -> Params:
+        return prepared(self.cell, params)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Followed:
         state, q = Push(self.cell, self.k).initial_state(params, batch_shape)

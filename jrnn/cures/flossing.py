@@ -167,7 +167,7 @@ class lyapunov_penalty:  # noqa: N801 - used as a function: lyapunov_penalty(0.1
 
     As in `floss`, along one window of one sequence of the batch, both drawn by the key; it starts at the run's own
     state there, which is held fixed, and the first 10 steps align the directions. The gradient goes through the states
-    of the window, through J_t and through the QR. Dropout is left out.
+    of the window, through J_t and through the QR. Dropout is left out; it knows no `resets`, and runs on through them.
 
     Helps where training closes what was open. Hurts where the task wants states to be forgotten, or kept by a latch,
     whose exponents are far below 0. Costs what `floss` costs an update, window steps with k directions.

@@ -14,6 +14,7 @@ from jrnn.numerics import norm
 from jrnn.types import Array, InputError, Inputs, Params, ravel_state, widened
 from jrnn.unrolling import Unrolled
 from jrnn.unrolling.checks import check_causal
+from jrnn.unrolling.schedule import zero_unless
 
 FORMS = ("norms", "squares")
 
@@ -62,6 +63,7 @@ class omega:  # noqa: N801 - used as a function: omega(2.0) is hashable and comp
         # of length 1, so that no delta is too small for the product
         safe = jnp.where(size > 0, size, jnp.ones_like(size))
         directions = jax.tree.map(lambda d: d / spread(safe, d).astype(d.dtype), after)
+        xs = zero_unless(unrolled.mask, xs)  # padding may hold NaN, and 0 * NaN would reach the gradient
         pull = jax.vjp(lambda h: cell.step(params, h, xs), before)[1]  # all times at once: they are one more batch axis
         ratio = norm(ravel_state(pull(directions)[0], lead))
         ratio = ratio**2 if self.form == "squares" else ratio

@@ -46,9 +46,7 @@ def html_page(diagnosis: Diagnosis, images: Images) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="description" content="{escape(diagnosis.stages[-1].flow.sentence)}">\n'
         f"<title>{escape(diagnosis.title)} · {command_of(diagnosis)}</title>\n<style>{CSS}</style>\n</head>\n"
-        "<body>\n<main>\n"
-        + "\n".join(parts)
-        + "\n</main>\n</body>\n</html>\n"
+        "<body>\n<main>\n" + "\n".join(parts) + "\n</main>\n</body>\n</html>\n"
     )
 
 

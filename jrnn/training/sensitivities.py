@@ -97,10 +97,22 @@ def depending(sensitive: Sensitive, params: Params) -> State:
     return treedef.unflatten([jax.lax.stop_gradient(h) + moved.astype(h.dtype)])
 
 
-def check_rtrl(rtrl: Any, cell: Any, params: Params, options: Any, key: Any) -> list[Array] | None:
-    """The sensitivities to go on from, None at the start; InputError unless it is one layer in which every unit is
-    alone with its parameters, run forwards and whole."""
-    needed = "one diagonal layer, such as jrnn.linear(64): RTRL is exact and cheap for no other"
+def entering_sensitivities(rtrl: Any, params: Params, batch_shape: Shape) -> list[Array]:
+    """Those given [*B, the leaf's shape], or InputError where they do not fit; else zeros, of a state that is held."""
+    real = split_floating(params)[0]
+    shapes, dtypes = [(*batch_shape, *leaf.shape) for leaf in real], [wide_dtype(leaf.dtype) for leaf in real]
+    if isinstance(rtrl, bool):
+        return [jnp.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+    found = [jnp.shape(leaf) for leaf in rtrl]
+    if found != shapes:
+        raise InputError("rtrl", f"sensitivities of shapes {found}", f"{shapes}, [*B, the shape of the parameter]")
+    return [jnp.asarray(leaf).astype(dtype) for leaf, dtype in zip(rtrl, dtypes, strict=True)]
+
+
+def check_rtrl(rtrl: Any, cell: Any, params: Params, state: Any, options: Any, key: Any) -> None:
+    """InputError unless it is one layer in which every unit is alone with its parameters, run forwards and whole, and
+    sensitivities come with the state that they are of."""
+    needed = "one diagonal layer, such as jrnn.linear(64): RTRL is not implemented for others"
     kernel = getattr(cell, "kernel", None) and cell.kernel(params)
     states = jax.tree.leaves(state_shapes(cell, params, ()))
     alone = kernel is not None and hasattr(RECURRENCES.get(kernel[0]), "terms") and len(states) == 1
@@ -114,9 +126,10 @@ def check_rtrl(rtrl: Any, cell: Any, params: Params, options: Any, key: Any) -> 
     real = split_floating(params)[0]
     if not isinstance(rtrl, bool) and not (isinstance(rtrl, list | tuple) and len(rtrl) == len(real)):
         raise InputError("rtrl", f"{rtrl!r:.60}", "True, False, or the `sensitivities` of a `Streamed` of this cell")
+    if not isinstance(rtrl, bool) and state is None:
+        raise InputError("rtrl", "sensitivities without initial_state", "the state of that `Streamed` beside them")
     for name in ("truncate", "reverse", "reset_state", "state_tap"):
         if (options or {}).get(name):
             raise InputError("unroll_options", f"{name} beside rtrl", f"no {name}: the gradient goes back to the start")
     if key is not None and draws_noise(cell):
         raise InputError("key", "one beside rtrl", "none: the sensitivities are those of the cell without its noise")
-    return None if isinstance(rtrl, bool) else list(rtrl)

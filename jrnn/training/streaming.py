@@ -16,7 +16,7 @@ from jrnn.training.objectives import Objective
 from jrnn.training.optimizing import check_optimizer
 from jrnn.training.penalties import Penalty, check_penalties
 from jrnn.training.random_streams import RandomStream, stream_key
-from jrnn.training.sensitivities import Sensitive, Sensitivities, check_rtrl, depending
+from jrnn.training.sensitivities import Sensitive, Sensitivities, check_rtrl, depending, entering_sensitivities
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.training_step import StepKeys, Stepped, TrainingStep
 from jrnn.training.unroll_options import check_options, options_of
@@ -90,7 +90,8 @@ def stream(
         chunk i adds dL_i/dh e for the state carried in. That is backpropagation to the start of the stream, exactly
         where the parameters are held, in memory that does not grow with it: B times that of the parameters. For one
         diagonal layer, such as jrnn.linear; of a stack it would be no more than an estimate. `sensitivities` of a
-        `Streamed` in its place go on from there.
+        `Streamed` in its place, beside its state as `initial_state`, go on from there; a state alone owes the
+        parameters nothing.
     Returns:
       a generator of `Streamed`.
     Raises:
@@ -115,11 +116,12 @@ def stream(
     if flow_every is not None:
         flow_every = check_count("flow_every", flow_every, 1, "an integer of at least 1, or None")
     weights = jax.tree.map(jnp.asarray, {"cell": params, "loss": loss_params})
-    e = None if rtrl is False else check_rtrl(rtrl, cell, weights["cell"], unroll_options, key)
+    if rtrl is not False:
+        check_rtrl(rtrl, cell, weights["cell"], initial_state, unroll_options, key)
     opt_state = owned(optimizer.init(weights) if opt_state is None else opt_state)
     training_step = TrainingStep(cell, loss, optimizer, dict(unroll_options or {}), check_penalties(penalties))
     step = chunk_step(training_step, rtrl is not False)
-    return follow(cell, step, chunks, weights, opt_state, initial_state, e, key, flow_every)
+    return follow(cell, step, chunks, weights, opt_state, initial_state, rtrl, key, flow_every)
 
 
 def follow(
@@ -129,13 +131,13 @@ def follow(
     weights: Any,
     opt_state: Any,
     state: State | None,
-    e: Any,
+    rtrl: Any,
     key: Array | None,
     flow_every: int | None,
 ) -> Iterator[Streamed]:
     """The loop of `stream`."""
     first = state is None
-    batch_shape = None
+    batch_shape = sensitivities = None
     for i, chunk in enumerate(chunks):
         chunk = jax.tree.map(jnp.asarray, check_batch("chunks", chunk, "[k, *B, F]", f" as chunk {i}"))
         shape = batch_of(cell, weights["cell"], chunk["x"], None, None, time_axes=1)
@@ -143,24 +145,27 @@ def follow(
             raise InputError("chunks", f"batch shape {shape} in chunk {i}", f"{batch_shape}, as in the chunks before")
         batch_shape = shape
         state = check_state("initial_state", state, cell, weights["cell"], shape)
+        if i == 0 and rtrl is not False:
+            sensitivities = entering_sensitivities(rtrl, weights["cell"], shape)
         noise = None if key is None else jax.random.fold_in(key, i)
         start = jnp.asarray(first and i == 0)
         measured = flow_every is not None and i % flow_every == 0
-        done, e = step(weights, opt_state, state, e, start, chunk, np.int32(i), noise, measured=measured)
+        carried = state, sensitivities
+        done, sensitivities = step(weights, opt_state, *carried, start, chunk, np.int32(i), noise, measured=measured)
         weights, opt_state, state, metrics = done
-        yield Streamed(weights["cell"], weights["loss"], opt_state, state, metrics, e)
+        yield Streamed(weights["cell"], weights["loss"], opt_state, state, metrics, sensitivities)
 
 
 def chunk_step(training_step: TrainingStep, rtrl: bool = False) -> Callable[..., tuple[Stepped, Any]]:
-    """The jitted step on a chunk: (weights, opt_state, state, e, first, chunk, index, noise, measured) -> (`Stepped`,
-    e). The state carried in is the cell's own where `first`, else held fixed; with `rtrl` it depends on the weights by
-    its sensitivities e."""
+    """The jitted step on a chunk: (weights, opt_state, state, sensitivities, first, chunk, index, noise, measured) ->
+    (`Stepped`, sensitivities). The state carried in is the cell's own where `first`, else held fixed; with `rtrl` it
+    depends on the weights by its sensitivities."""
 
     def step(
         weights: Weights,
         opt_state: Any,
         state: State,
-        e: Any,
+        sensitivities: Any,
         first: Array,
         chunk: dict[str, Any],
         index: Array,
@@ -173,7 +178,9 @@ def chunk_step(training_step: TrainingStep, rtrl: bool = False) -> Callable[...,
 
         def entering(weights: Weights) -> State:
             own = cell.initial_state(weights["cell"], batch_shape)
-            carried = depending(Sensitive(state, e), weights["cell"]) if rtrl else jax.lax.stop_gradient(state)
+            carried = jax.lax.stop_gradient(state)
+            if rtrl:
+                carried = depending(Sensitive(state, sensitivities), weights["cell"])
             return jax.tree.map(lambda new, old: jnp.where(first, new, old), own, carried)
 
         tangents = jax.random.fold_in(jax.random.key(0), index) if measured else None
@@ -184,9 +191,10 @@ def chunk_step(training_step: TrainingStep, rtrl: bool = False) -> Callable[...,
         if rtrl:
             forwards = Sensitivities(cell)
             fresh = forwards.initial_state(weights["cell"], batch_shape)
-            e = fresh.e if e is None else e
-            start = jax.tree.map(lambda new, old: jnp.where(first, new, old), fresh, Sensitive(state, e))
+            carried = Sensitive(state, sensitivities)
+            start = jax.tree.map(lambda new, old: jnp.where(first, new, old), fresh, carried)
             options = options_of(chunk, training_step.unroll_options, None) | {"initial_state": start}
+            options.pop("implementation", None)  # that of the cell: this one runs by the scan
             after = unroll(forwards, weights["cell"], chunk["x"], **options).final_state.e
         return training_step(weights, opt_state, chunk, keys, entering), after
 

@@ -1,18 +1,20 @@
 """Bad input at the cells' boundary: the argument is named, with what was given and what is needed."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jrnn
+from jrnn.cures import h_detach, scale_gradient
 from jrnn.types import hidden_part, with_hidden
 
 KEY = jax.random.key(0)
-MAKE = [jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear]
-MAKE += [jrnn.cornn, jrnn.unicornn, jrnn.lem, jrnn.antisymmetric, jrnn.indrnn]
 GATED = [jrnn.min_gru, jrnn.min_lstm, jrnn.rg_lru, jrnn.lru]
 MAKE = [jrnn.elman, jrnn.lstm, jrnn.gru, jrnn.linear, *GATED]
+MAKE += [jrnn.cornn, jrnn.unicornn, jrnn.lem, jrnn.antisymmetric, jrnn.indrnn]
 BOTH = jrnn.Bidirectional(jrnn.gru(3))
 
 
@@ -59,7 +61,7 @@ def test_gru_takes_no_input_size(reset_after):
 
 
 @pytest.mark.parametrize(
-    "decay", [0.9, (0.9,), (0.9, 0.5), "12", (0.1, 0.2, 0.3), (0.1, float("nan")), (0, float("inf")), None], ids=repr
+    "decay", [0.9, (0.9,), (0.9, 0.5), "12", (0.1, 0.2, 0.3), (0.1, float("nan")), (0, float("inf"))], ids=repr
 )
 def test_decay(decay):
     with pytest.raises(jrnn.InputError, match=r"^decay: got .*; need two numbers \(low, high\) with low <= high"):
@@ -69,8 +71,8 @@ def test_decay(decay):
 @pytest.mark.parametrize("make, name, needed", [
     *((make, "dt", "a positive number") for make in (jrnn.cornn, jrnn.unicornn, jrnn.lem)),
     (jrnn.antisymmetric, "epsilon", "a positive number"),
-    (jrnn.lem, "t_max", "a longest time scale above 2 steps, or None"),
-    (jrnn.indrnn, "t_max", "a longest time scale above 2 steps, or None"),
+    (jrnn.lem, "t_max", "a longest time scale above 2 steps"),
+    (jrnn.indrnn, "t_max", "a longest time scale above 2 steps"),
     *((make, name, "a finite number, 0 or more") for make, name in (
         (jrnn.cornn, "gamma"), (jrnn.cornn, "epsilon"), (jrnn.unicornn, "alpha"), (jrnn.antisymmetric, "gamma"),
     )),
@@ -101,12 +103,37 @@ def test_t_max(make, t_max):
 
 
 def test_t_max_beside_what_it_draws():
-    for make, other in ((jrnn.min_gru, {"bias": "zeros"}), (jrnn.min_lstm, {"bias": "zeros"})):
-        with pytest.raises(jrnn.InputError, match="^t_max: got 9 beside bias='zeros'; need one of the two"):
-            make(3, t_max=9, **other)
+    for make in (jrnn.min_gru, jrnn.min_lstm, jrnn.lem):
+        with pytest.raises(jrnn.InputError, match=r"^t_max: got 9(\.0)? beside bias='zeros'; need one of the two"):
+            make(3, t_max=9, bias="zeros")
     for make in (jrnn.rg_lru, jrnn.lru, jrnn.linear):
         with pytest.raises(jrnn.InputError, match=r"^t_max: got 9 beside decay=\(0.5, 0.9\); need one of the two"):
             make(3, t_max=9, decay=(0.5, 0.9))
+    with pytest.raises(jrnn.InputError, match=r"^t_max: got 9 beside decay=\(0.9, 0.999\); need one of the two"):
+        jrnn.linear(3, t_max=9, decay=(0.9, 0.999))
+    assert jrnn.linear(3) == jrnn.linear(3, decay=(0.9, 0.999))
+
+
+@pytest.mark.parametrize("value", [1.0, 0.0, -0.5, 1.5])
+@pytest.mark.parametrize("make", [jrnn.rg_lru, jrnn.lru])
+def test_decays_that_are_none(make, value):
+    with pytest.raises(jrnn.InputError, match=f"^decay: got values from {value:g} to .*; need decays between 0 and 1"):
+        make(3, decay=jrnn.initializers.constant(value)).init(KEY, 2)
+
+
+def test_biases_of_gates_that_a_cell_lacks():
+    """They would be zeros; in a GRU the candidate's second bias is none of theirs, and a minimal GRU admits alone."""
+    forget, chrono, uniform = "unit_forget", jrnn.initializers.chrono(200), jrnn.initializers.uniform_gate(200)
+    for make, biases in (
+        (jrnn.rg_lru, (forget, chrono, uniform)), (jrnn.lem, (forget, chrono)), (jrnn.min_gru, (forget,)),
+    ):  # fmt: skip
+        for bias in biases:
+            with pytest.raises(
+                jrnn.InputError, match="^bias: got .* for the blocks .*; need a cell with a gate that k"
+            ):
+                make(3, bias=bias).init(KEY, 2)
+    for make in (jrnn.gru, jrnn.lstm, jrnn.min_lstm):
+        assert all(np.any(make(3, bias=bias).init(KEY, 2)["bias"]) for bias in (forget, chrono))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +170,19 @@ def test_layer_norm_epsilon(epsilon):
 def test_layer_norm_of_the_hidden_state_of_a_stack():
     with pytest.raises(jrnn.InputError, match="^on: got 'hidden' for a state of type tuple; .*wrap each layer"):
         jrnn.layer_norm(jrnn.stack(jrnn.gru(3), jrnn.gru(2)), on="hidden").init(KEY, 2)
+
+
+def test_wrappers_of_a_hidden_part():
+    """Named by their own names; what has no hidden part is refused with what fits."""
+    unit = jrnn.lru(2)
+    params = unit.init(KEY, 2)
+    for cell in (jrnn.zoneout(unit), scale_gradient(unit), h_detach(unit, 0.5)):
+        with pytest.raises(jrnn.InputError, match=r"^cell: got LRU for a state of type LRUState; need .*lru has none"):
+            jrnn.unroll(cell, params, jnp.ones((3, 2)))
+    reads_ahead = type("Ahead", (), {"causal": False})()
+    for name, wrap in (("scale_gradient", scale_gradient), ("h_detach", partial(h_detach, p=0.5))):
+        with pytest.raises(jrnn.InputError, match=f"^cell: got Ahead; need a causal cell; put {name} around"):
+            wrap(reads_ahead)
 
 
 @pytest.mark.parametrize("combine", [jrnn.residual, jrnn.layer_norm, jrnn.learnable_initial_state])

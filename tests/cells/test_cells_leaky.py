@@ -131,3 +131,22 @@ def test_weights_that_do_not_fit_the_array_functions():
     for theta, given in ((jnp.zeros(2), r"float64\[2\]"), (jnp.zeros(3, jnp.float32), r"float32\[3\]")):
         with pytest.raises(jrnn.InputError, match=rf"^weights.theta: got {given}; need float64\[3\], one a unit"):
             jrnn.kernels.problem_of(weights._replace(theta=theta), jnp.ones((4, 2)), (jnp.zeros(3),), 4, ())
+
+
+def test_complex_states_leak_with_a_real_share():
+    turn = 0.9j
+    cell = jrnn.leaky(
+        jrnn.from_functions(
+            init=nothing,
+            initial_state=lambda p, batch: jnp.zeros((*batch, 3), complex),
+            step=lambda p, h, x: turn * h + jax.lax.complex(x, 2 * x),
+            output=lambda p, h, x: h.real,
+        ),
+        9,
+    )
+    params, xs = cell.init(KEY, 3), normal_like(jax.ShapeDtypeStruct((STEPS, ROWS, 3), float), 3)
+    a, h = expit(np.asarray(params["theta"])), np.zeros((ROWS, 3), complex)
+    assert params["theta"].shape == (3,) and params["theta"].dtype == float
+    for x in np.asarray(xs):
+        h = (1 - a) * h + a * (turn * h + (1 + 2j) * x)
+    np.testing.assert_allclose(jrnn.unroll(cell, params, xs).final_state, h, rtol=1e-12)

@@ -127,8 +127,11 @@ def test_indrnn_keeps_a_gradient_within_two_over_t_max():
     params = Case("", cell, 2, 0, 0).params() | {"w_rec": np.array([-3.0, -1.0, 0.5, 1.0, 40.0])}
     product = jrnn.jacobian_product(jrnn.jacobians(cell, params, np.ones((20, 2))), 0, 20)
     np.testing.assert_allclose(np.diag(product), [2, 1, 0.5**20, 1, 2], rtol=1e-12)
+    # at the bound and beyond it the gradient is that of the bound: h_3 = (1 + u + u^2) v
+    params |= {"w_rec": np.array([-3.0, -1.0, 0.5, cell.bound, 40.0])}
     gradient = jax.grad(lambda p: jnp.sum(jrnn.unroll(cell, p, jnp.ones((3, 2))).last))(params)
-    np.testing.assert_array_equal(np.asarray(gradient["w_rec"]) != 0, [False, True, True, True, False])
+    u, v = np.clip(params["w_rec"], -cell.bound, cell.bound), params["w_in"].sum(0) + params["bias"]
+    np.testing.assert_allclose(gradient["w_rec"], (1 + 2 * u) * v, rtol=1e-12)
 
 
 MAKE = {

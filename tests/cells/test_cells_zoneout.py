@@ -1,5 +1,7 @@
 """Zoneout: which units stay, how often, and what is left of it without a key."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,11 @@ from jrnn.training import Objective, fit
 
 KEY = jax.random.key(2)
 T, B, H = 60, 4, 5
+
+
+class Counted(NamedTuple):
+    h: Any
+    steps: Any
 
 
 def test_units_stay_with_their_rate():
@@ -57,3 +64,17 @@ def test_through_fit_with_dropout_inside():
     assert np.isfinite(history["loss"]).all()
     both = jrnn.zoneout(jrnn.stack(jrnn.gru(2), jrnn.Bidirectional(jrnn.lstm(2))), 0.2)
     assert both == jrnn.stack(jrnn.zoneout(jrnn.gru(2), 0.2), jrnn.Bidirectional(jrnn.zoneout(jrnn.lstm(2), 0.2)))
+
+
+def test_counters_do_not_stay():
+    def start(params, batch):
+        return Counted(jnp.zeros((*batch, H)), jnp.zeros(batch, int))
+
+    counting = jrnn.from_functions(
+        initial_state=start, step=lambda p, s, x: Counted(s.h + 1, s.steps + 1), output=lambda p, s, x: s.h
+    )
+    cell = jrnn.zoneout(counting, 0.5)
+    for key in (None, KEY):
+        state = jrnn.unroll(cell, (), jnp.zeros((9, B, 1)), key=key).final_state
+        np.testing.assert_array_equal(state.steps, 9)
+        assert np.max(state.h) < 9

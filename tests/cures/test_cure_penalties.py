@@ -91,16 +91,17 @@ def test_values_by_loops(name):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_gradients_by_finite_differences(name):
-    """Deltas held, and with Omega the states too."""
+    """Deltas held, and with Omega the states too; whatever the padding holds."""
     cell = CELLS[name]
     params = parameters(cell)
-    unrolled, deltas = run(cell, params)
+    padded = np.where((np.arange(T)[:, None] < np.asarray(LENGTHS))[..., None], XS, np.nan)
+    unrolled, deltas = run(cell, params, padded)
     penalties = [omega(), omega(1.0, "squares"), activation_penalty(), temporal_activation_penalty(), norm_stabilizer()]
 
     def both(params):
-        moving = jrnn.unroll(cell, params, XS, lengths=LENGTHS, return_states=True)
+        moving = jrnn.unroll(cell, params, padded, lengths=LENGTHS, return_states=True)
         runs = [unrolled] * 2 + [moving] * 3
-        return jnp.stack([p(cell, params, XS, u, deltas, None) for p, u in zip(penalties, runs, strict=True)])
+        return jnp.stack([p(cell, params, padded, u, deltas, None) for p, u in zip(penalties, runs, strict=True)])
 
     at, slopes = jax.jit(both), jax.jit(jax.jacrev(both))(params)
     way = jax.tree.map(lambda a: RNG.normal(size=a.shape), params)
@@ -121,5 +122,11 @@ def test_through_fit():
     both = jrnn.Bidirectional(jrnn.gru(2))
     unrolled = jrnn.unroll(both, both.init(jax.random.key(0), 2), XS, return_states=True)
     assert partial(norm_stabilizer(), both, None, XS)(unrolled, None, None) > 0
+    unit = jrnn.lru(2)
+    steady = jrnn.unroll(unit, unit.init(jax.random.key(0), 2), XS, return_states=True)
+    with pytest.raises(
+        InputError, match="penalties: got norm_stabilizer for a state of type LRUState; need one hidden"
+    ):
+        norm_stabilizer()(unit, None, XS, steady, None, None)
     with pytest.raises(InputError, match="cell: got Bidirectional; need a causal cell"):
         omega()(both, None, XS, unrolled, None, None)

@@ -10,7 +10,7 @@ import pytest
 import jrnn
 from jrnn import InputError
 from jrnn.cures import floss, lyapunov_penalty
-from jrnn.cures.exponents import random_directions
+from jrnn.cures.exponents import growth_along, random_directions
 from jrnn.cures.flossing import Floss
 from jrnn.training import Objective, fit
 
@@ -131,6 +131,7 @@ def test_the_penalty():
     cell, penalty = jrnn.elman(3), lyapunov_penalty(0.5, k=2, target=-0.1, window=20)
     params = cell.init(jax.random.key(0), 2)
     xs = RNG.normal(size=(22, 2, 2))
+    xs[:, 1] = np.nan  # padding
     lengths = jnp.array([22, 0])
     unrolled = jrnn.unroll(cell, params, xs, lengths=lengths, return_states=True)
 
@@ -163,3 +164,23 @@ def test_the_penalty():
 def test_what_cannot_be_flossed():
     with pytest.raises(InputError, match="cell: got Bidirectional; need a causal cell"):
         floss(jrnn.Bidirectional(jrnn.elman(2)), {}, np.ones((3, 2)))
+
+
+def test_an_orthogonal_matrix_is_made_once_a_run():
+    """Not in every step: the loop over time has none of what makes it."""
+    cell = jrnn.elman(3, "modrelu", w_rec=jrnn.cells.orthogonal_map())
+    params, xs, valid = cell.init(KEY, 2), jnp.ones((7, 2)), jnp.ones(7, bool)
+
+    def growth(params):
+        return growth_along(cell, params, xs, cell.initial_state(params), jnp.eye(1, 3), valid, valid)[0]
+
+    def made(jaxpr, inside=False):
+        for equation in jaxpr.eqns:
+            if equation.params.get("name") == "made":
+                yield inside
+            looped = inside or equation.primitive.name == "scan" and equation.params["length"] == 7
+            for inner in jax.tree.leaves(list(equation.params.values())):
+                inner = getattr(inner, "jaxpr", inner)
+                yield from made(inner, looped) if hasattr(inner, "eqns") else ()
+
+    assert list(made(jax.make_jaxpr(growth)(params).jaxpr)) == [False]

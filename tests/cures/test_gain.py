@@ -11,6 +11,7 @@ import pytest
 import jrnn
 from jrnn import InputError
 from jrnn.cures import tune_gain
+from jrnn.cures.gain import scaled_leaves
 
 RNG = np.random.default_rng(0)
 
@@ -99,3 +100,12 @@ def test_cells_without_recurrent_weights():
     own = jrnn.from_functions(init=None, initial_state=lambda p, b: jnp.zeros((*b, 2)), step=lambda p, s, x: s * p["a"])
     with pytest.raises(InputError, match="cell: got FunctionCell; need a cell with recurrent weights `w_rec`"):
         tune_gain(own, {"a": jnp.ones(2)}, np.ones((3, 2)))
+
+
+def test_the_candidates_of_further_gated_cells():
+    """g of the refined LSTM, n of the refined GRUs, the target of h of the LEM: (blocks, which of them)."""
+    cell = jrnn.stack(
+        jrnn.lstm(3, refine=True), jrnn.gru(3, refine=True), jrnn.gru(3, False, refine=True), jrnn.lem(3, dt=0.5)
+    )
+    params = cell.init(jax.random.key(0), 2)
+    assert [blocks for _, *blocks in scaled_leaves(cell, params)] == [[5, 2], [4, 3], [4, 3], [4, 3]]

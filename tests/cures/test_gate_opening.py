@@ -58,6 +58,26 @@ def test_biases_of_the_keeping_gate_alone_and_upwards():
     jax.tree.map(np.testing.assert_array_equal, twice, opened)
 
 
+def test_minimal_gates():
+    """1 - z of the minimal GRU and f / (f + i) of the minimal LSTM, without inputs: of 2 to lag steps, by NumPy; what
+    was open stays, and the candidate's bias is untouched."""
+    sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
+    for cell, share in (
+        (jrnn.min_gru(500), lambda z, n: 1 - sigmoid(z)),
+        (jrnn.min_lstm(500), lambda f, i, n: sigmoid(f) / (sigmoid(f) + sigmoid(i))),
+    ):
+        params = parameters(cell)
+        before, zeros = params["bias"], params | {"bias": jnp.zeros_like(params["bias"])}
+        after = open_gates(cell, params, 30, key=KEY)["bias"]
+        kept, law, drawn = (
+            share(*np.split(np.asarray(b), len(cell.gates)))
+            for b in (before, after, open_gates(cell, zeros, 30, key=KEY)["bias"])
+        )
+        assert (1 / (1 - drawn)).min() >= 2 and 28 < (1 / (1 - drawn)).max() <= 30 + 1e-9
+        assert (law >= np.maximum(kept, drawn) - 1e-15).all() and (law > kept).mean() > 0.8
+        np.testing.assert_array_equal(after[-500:], before[-500:])
+
+
 def test_what_has_no_gates():
     for cell in (jrnn.elman(3), jrnn.stack(jrnn.linear(2), jrnn.elman(3))):
         with pytest.raises(InputError, match="cell: got (Elman|Stack); need one with a gate .*jrnn.lstm, jrnn.gru"):

@@ -18,6 +18,7 @@ CELLS = {
     "rg_lru": jrnn.rg_lru(5),
     "lru": jrnn.lru(5, outputs=3),
     "linear": jrnn.linear(5, decay=(-1.2, 1.2)),
+    "wrapped": jrnn.layer_norm(jrnn.learnable_initial_state(jrnn.residual(jrnn.lru(5, outputs=2)))),
 }
 T, B, F = 75, 3, 2  # more than two blocks
 RNG = np.random.default_rng(0)
@@ -74,7 +75,7 @@ def test_no_step_is_differentiated(monkeypatch):
     seen = []
     monkeypatch.setattr("jrnn.flow.credit.splitting.follow", lambda *args: seen.append(args) or 1 / 0)
     xs = np.ones((4, 2, F))
-    for cell in (jrnn.min_gru(3), jrnn.lru(3)):
+    for cell in (jrnn.min_gru(3), jrnn.lru(3), CELLS["wrapped"]):
         jrnn.gradient_flow(cell, cell.init(jax.random.key(0), F), xs, loss, by_lag=False)
     assert not seen
     for cell, options in ((jrnn.gru(3), {"by_lag": False}), (jrnn.min_gru(3), {"by_lag": False, "parts": True})):
@@ -113,4 +114,6 @@ def test_arguments():
         jrnn.gradient_flow(cell, params, xs, loss, by_lag=False, lag_gradients=True)
     with pytest.raises(InputError, match="by_lag=True"):
         jrnn.gradient_flow(cell, params, xs, loss, by_lag=False).effective_horizon()
-    assert diagonal.has_factors(cell) and not diagonal.has_factors(jrnn.gru(3))
+    assert diagonal.has_factors(cell) and not any(
+        map(diagonal.has_factors, (jrnn.gru(3), jrnn.residual(jrnn.gru(3)), jrnn.zoneout(cell), jrnn.leaky(cell, 9)))
+    )
