@@ -141,28 +141,32 @@ def show(report: dict[str, Any]) -> str:
 
 
 def draw(report: dict[str, Any]) -> dict[str, Any]:
-    """Loss against updates, and what arrives at the lag before training, cure by cure."""
-    figure, axes = sheet(1, 2, (9.6, 4.2), width_ratios=(3, 2))
-    curves, bars = axes[0]
+    """Loss against updates, and what arrives at the lag before training, cure by cure; networks as they are in grey."""
     from jrnn.report.figures import style
 
-    style.furnish(curves, LOOK, "update", "held-out loss")
-    style.furnish(bars, LOOK, "arrives at the lag before training", "")
+    figure, axes = sheet(1, 2, (9.6, 3.9), width_ratios=(5, 3))
+    curves, bars = axes[0]
+    style.furnish(curves, LOOK, "update", "held-out loss, median of 5 seeds")
+    style.furnish(bars, LOOK, "share that arrives before training", "")
     shown = [row for row in report["rows"] if "rate" not in row["label"] or "floss" in row["label"]]
+    treated = [row["label"] for row in shown if "," in row["label"] or row["label"] == "min-gru"]
+    colors = dict(zip(treated, (*LOOK.lines, LOOK.text), strict=False))
     for i, row in enumerate(shown):
-        color = LOOK.lines[i % len(LOOK.lines)]
-        dash = "-" if row["updates"].count(-1) == 0 else (0, (4, 1.5)) if max(row["updates"]) >= 0 else ":"
+        color = colors.get(row["label"], LOOK.soft)
+        solved = row["updates"].count(-1) == 0
+        style_of = {"color": color, "linewidth": 2, "linestyle": "-" if solved else (0, (4, 1.5))}
         middle = [sorted(losses)[len(losses) // 2] for losses in row["losses"]]
-        curves.plot([j * row["every"] for j in range(len(middle))], middle, color=color, linestyle=dash, linewidth=2)
-        bars.barh(i, max(row["arrives"][0], 1e-12), color=color)
-    curves.axhline(report["plateau"], color=LOOK.text, linewidth=1, linestyle=":")
+        curves.plot([j * row["every"] for j in range(len(middle))], middle, **style_of)
+        bars.barh(i, max(row["arrives"][0], 1e-30), color=color)
+    curves.axhline(report["target"], color=LOOK.good, linewidth=1.5, linestyle="-.")
     curves.set_yscale("log")
+    curves.set_ylim(1e-3, 2)
     curves.set_xlim(0, 1000)
     bars.set_xscale("log")
-    bars.set_xlim(1e-12, 2)
+    bars.set_xlim(1e-30, 3)
+    bars.grid(False, axis="y")
     bars.set_yticks(range(len(shown)), [row["label"] for row in shown], color=LOOK.text)
     bars.invert_yaxis()
-    figure.suptitle(
-        f"A bit to be kept for {report['lag']} steps", x=0.01, ha="left", color=LOOK.text, fontweight="bold"
-    )
+    title = f"A bit to be kept for {report['lag']} steps: seven cures, and the networks as they are (grey)"
+    figure.suptitle(title, x=0.01, ha="left", color=LOOK.text, fontsize=11, fontweight="bold")
     return {"cures": figure}
