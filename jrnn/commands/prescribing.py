@@ -84,5 +84,12 @@ def command_line(args: Namespace, found: Prescription) -> str:
     words += ["--layers", str(args.layers)] * (args.layers > 1)
     words += [word for cure in found.cures for word in ("--cure", cure.option)]
     steps = args.steps if found.best is None else max(found.best.updates, 1)
-    words += ["--steps", str(steps), "--learning-rate", repr(found.learning_rate), "--batch-size", str(args.batch_size)]
+    words += [
+        "--steps",
+        str(steps),
+        "--learning-rate",
+        f"{found.learning_rate:.12g}",
+        "--batch-size",
+        str(args.batch_size),
+    ]
     return shlex.join([*words, "--max-norm", repr(args.max_norm), "--seed", str(args.seed)])

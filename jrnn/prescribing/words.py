@@ -75,7 +75,7 @@ def evidence(table: tuple[Row, ...], chosen: Row | None, facts: Facts) -> str:
             f"in your network as it is {percentage(own.arriving)}."
         )
     low, high = facts.prediction
-    said[0] = f"{said[0][:-1]}, and better in {number(best.against.better * best.seeds)} of {best.seeds} seeds."
+    said[0] = f"{said[0][:-1]}, and is better in {number(best.against.better * best.seeds)} of {best.seeds} seeds."
     if chosen is not None and math.isfinite(low) and low < high:
         unit = "a held-out loss of" if facts.target is None else "updates:"
         said.append(f"One more seed is expected to give {unit} {number(low)} to {number(high)} (95 %).")
@@ -113,7 +113,7 @@ def recipe_of(arm: Arm, rate: float, template: Job, best: Best) -> str:
         lines = [f"cell = jrnn.cures.apply_to_cell([{cures}], cell)"] if arm.cures else []
         return "\n".join([*lines, f"learning_rate = {rate:.6g}  # for {best.updates} updates"])
     maker = getattr(plan.optimizer, "__name__", "optimizer")
-    optimizer = f"learning_rate={rate!r}" if maker == "adam" else f"optimizer={maker}({rate!r})"
+    optimizer = f"learning_rate={rate:.12g}" if maker == "adam" else f"optimizer={maker}({rate:.12g})"
     settings = [
         f"steps={best.updates}, seed={best.seed}, {optimizer}",
         f"max_norm={plan.max_norm}, batch_size={template.batch_size}",
