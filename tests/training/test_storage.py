@@ -87,7 +87,8 @@ def test_a_full_disk(tmp_path, whole):
         assert_one_line(caught.value, out, "No space left on device", newest)
         with pytest.raises(StorageError, match="cannot write in .*: No space left on device; nothing whole is there"):
             save(tmp_path / "model", jrnn.elman(4), {"w": np.random.default_rng(0).normal(size=(200, 200))})
-        assert list((tmp_path / "model" / "model").iterdir()) == []
+        # an empty folder at most; on a disk that is fuller still not even that can be made
+        assert [*(tmp_path / "model").rglob("*")] in ([], [tmp_path / "model" / "model"])
         subprocess.run(["mount", "-o", "remount,size=2m", tmp_path], check=True)
         assert_goes_on(out, whole)
     finally:
