@@ -66,7 +66,8 @@ def tune_gain(
     Helps a recurrence without gates at the start of training: a tanh Elman of 64 units brought .9 to 1.6 of its
     gradient over 200 steps where it had brought less than 1e-26. It promises no learning: on the marked bit (lag 200,
     Adam 5e-4, clip .1) none of 5 such networks was done in 300 updates; of those that `floss` had opened, by several
-    exponents, 5 of 5 were. Hurts a task that needs no long lag: the larger gain saturates units, and training is
+    exponents, 3 of 5 and in another run 5 of 5 were. Hurts a task that needs no long lag: the larger gain
+    saturates units, and training is
     noisier. For gated cells `open_gates` is the stronger cure.
 
     Args:

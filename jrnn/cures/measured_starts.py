@@ -38,8 +38,9 @@ class TunedGain(Cure):
 class Flossed(Cure):
     """`floss` before the first update: the first k exponents are moved to 0 by gradient descent.
 
-    It opens several directions where a tuned gain opens one; with a small learning rate (Adam 5e-4, clip .1) 5 of 5
-    tanh networks then learnt the marked bit of lag 200 within 300 updates, at 2e-3 2 of 5. All exponents at once
+    It opens several directions where a tuned gain opens one; with a small learning rate (Adam 5e-4, clip .1) 3 of 5
+    tanh networks then learnt the marked bit of lag 200 within 300 updates (in another run 5 of 5),
+    at 2e-3 2 of 5. All exponents at once
     (k = N) is worse than a few.
 
     Args:
