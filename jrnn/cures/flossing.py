@@ -85,12 +85,12 @@ def floss(
     sequence shorter than 40) do not count. |R_ii| below 1e-12 counts as 1e-12, without a slope. All floating-point
     parameters move; where an update is not finite, none does.
 
-    Helps a recurrence without gates on lags that it loses: a tanh Elman of 64 units brought .08 to .14 of its gradient
-    over 200 steps where it had brought less than 1e-26, and 5 of 5 (in another run 3 of 5) then learnt the
-    marked bit in 100 to 250 updates, at a small rate (Adam 5e-4, clip .1). Hurts with many exponents: with k = N arrival was 2e-6. The window may be
-    shorter than the lag, and a network at the edge leaves it soon: look at `GradientFlow.verdict(lag)` afterwards, and
-    keep the telemetry on. `lyapunov_penalty` is the same during training; `tune_gain` takes a tenth of the time. For
-    gated cells `open_gates` is cheaper.
+    Helps a recurrence without gates on lags that it loses: a tanh Elman of 64 units brought .08 to .14 of its
+    gradient over 200 steps where it had brought less than 1e-26, and 5 of 5 (in another run 3 of 5) then learnt the
+    marked bit in 100 to 250 updates, at a small rate (Adam 5e-4, clip .1). Hurts with many exponents: with k = N
+    arrival was 2e-6. The window may be shorter than the lag, and a network at the edge leaves it soon: look at
+    `GradientFlow.verdict(lag)` afterwards, and keep the telemetry on. `lyapunov_penalty` is the same during training;
+    `tune_gain` takes a tenth of the time. For gated cells `open_gates` is cheaper.
 
     Args:
       cell: a causal cell with a real state.
