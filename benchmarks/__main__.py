@@ -18,6 +18,7 @@ from benchmarks import (
     growth,
     interop_cost,
     jacobian_cost,
+    long_adding,
     lyapunov_cost,
     published_spectra,
     remat_memory,
@@ -43,6 +44,7 @@ BENCHMARKS = {
     "verdict_stability": verdict_stability,
     "published_spectra": published_spectra,
     "cures": cures,
+    "long_adding": long_adding,
 }
 COMPARED = {
     "training_step": training_step,
@@ -103,7 +105,7 @@ def draw(report: dict, path: Path) -> list[Path]:
     if not find_spec("matplotlib"):
         return []
     written = []
-    for name in [name for name in ("training_step", "growth", "cures") if name in report]:
+    for name in [name for name in ("training_step", "growth", "cures", "long_adding") if name in report]:
         for title, figure in BENCHMARKS[name].draw(report[name]).items():
             written.append(path.with_name(f"{path.stem}-{title}.png"))
             figure.savefig(written[-1], dpi=160)
