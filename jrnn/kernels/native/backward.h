@@ -157,40 +157,43 @@ struct Backward : Rows<C, S> {
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t m = (s - chunk.start) * rows + r;
       const bool held = !happens(t, r), tapped = inside(t, r);
+      const O* h_before = states(chunk, 0) + m * chunk.line;
       const S* c_before = C::kCell ? entered(s, r, p.cs, p.reset_c, p.c0) : nullptr;
       const T* kept = gates_of(chunk, t, r, m);
+      const int64_t there = at(t, r, h);
+      const S *hs = p.hs.of<S>(g, there), *g_hs = p.g_hs.of<S>(g, there), *g_cs = p.g_cs.of<S>(g, there);
+      S *d_tap_h = p.d_tap_h.of<S>(g, there), *d_tap_c = p.d_tap_c.of<S>(g, there);
+      T *dh_row = work.dh + r * wide, *dc_row = work.dc + r * wide, *skip_delta = work.skip_delta + r * wide;
       blocks.each([&](int64_t from, int64_t vectors) {
         const int64_t width = vectors * L;
         O* dz = chunk.dz[0] + C::kSums * (chunk.total * from + m * width);
         if (held) std::fill_n(dz, C::kSums * width, O{});
         for (int64_t v = 0; v < vectors; ++v) {
-          const int64_t unit = from + v * L, n = h - unit, here = r * wide + unit, there = at(t, r, h) + unit;
-          V dh = load(work.dh + here), dc = C::kCell ? load(work.dc + here) : V{};
-          if (p.g_hs) dh += load(p.g_hs.of<S>(g) + there, n);
-          if (C::kCell && p.g_cs) dc += load(p.g_cs.of<S>(g) + there, n);
+          const int64_t unit = from + v * L, n = h - unit;
+          V dh = load(dh_row + unit), dc = C::kCell ? load(dc_row + unit) : V{};
+          if (g_hs) dh += load(g_hs + unit, n);
+          if (C::kCell && g_cs) dc += load(g_cs + unit, n);
           // padding is held by definition: nothing can be added there
-          if (p.d_tap_h) store(p.d_tap_h.of<S>(g) + there, tapped ? dh : V{}, n);
-          if (C::kCell && p.d_tap_c) store(p.d_tap_c.of<S>(g) + there, tapped ? dc : V{}, n);
+          if (d_tap_h) store(d_tap_h + unit, tapped ? dh : V{}, n);
+          if (C::kCell && d_tap_c) store(d_tap_c + unit, tapped ? dc : V{}, n);
           O* dn = kTwice<C> ? chunk.dz[1] + Blocks<GruCandidate, T>(h).place(unit, chunk.total, m) : nullptr;
           if (kTwice<C> && held) store(dn, V{});
           if (!held) {
-            const V before = load(states(chunk, 0) + m * chunk.line + unit, n);
-            const V c = C::kCell ? load(c_before + unit, n) : V{};
+            const V before = load(h_before + unit, n), c = C::kCell ? load(c_before + unit, n) : V{};
             const T* gates = kept ? kept + unit : nullptr;
             const T* shares = kLeaks<C> ? leak + unit : nullptr;
-            const S* now = p.hs.of<S>(g) + there;
-            dh = slope<C, S>(p.kind, dh, dc, gates, now, before, c, dz + v * L, width, dn, h, n, shares, wide);
+            dh = slope<C, S>(p.kind, dh, dc, gates, hs + unit, before, c, dz + v * L, width, dn, h, n, shares, wide);
             if (kLeaks<C>) store(of_leak + unit, load(of_leak + unit) + dc);
           }
-          store(work.skip_delta + here, first<T>(dh, n));
-          if (C::kCell) store(work.dc + here, first<T>(dc, n));
+          store(skip_delta + unit, first<T>(dh, n));
+          if (C::kCell) store(dc_row + unit, first<T>(dc, n));
         }
       });
     }
   }
 
   const T* gates_of(const Chunk& chunk, int64_t t, int64_t row, int64_t m) const {
-    if (p.gates) return p.gates.of<T>(g) + at(t, row, C::kKept * h);
+    if (p.gates) return p.gates.of<T>(g, at(t, row, C::kKept * h));
     return chunk.gates ? chunk.gates + m * C::kKept * h : nullptr;
   }
 

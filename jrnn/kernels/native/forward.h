@@ -75,8 +75,12 @@ struct Forward : Rows<C, S> {
         if (ahead > 1) of.early = ready->of(i), of.total = count * rows, of.done = done * rows;
         const T* leak = weights[i].leak;
         this->template sweep<Part>(weights[i], rows, of, sums, this->goes_down(s), [&](int64_t r) {
-          const bool held = !happens(t, r);
-          T* kept = p.gates ? p.gates.of<T>(g) + at(t, r, C::kKept * h) : nullptr;
+          // found once a row: after a store through memcpy the compiler would read all of `p` again
+          const bool held = !happens(t, r), tapped = inside(t, r);
+          const int64_t there = at(t, r, h);
+          T* kept = p.gates.of<T>(g, at(t, r, C::kKept * h));
+          const S *tap_h = tapped ? p.tap_h.of<S>(g, there) : nullptr, *tap_c = tapped ? p.tap_c.of<S>(g, there) : nullptr;
+          S *hs = p.hs.of<S>(g, there), *cs = p.cs.of<S>(g, there);
           return [=, &c, &gated](int64_t unit, const T* z, int64_t width) {
             const int64_t here = r * wide + unit, n = h - unit;
             const V before = load(now + here);
@@ -87,8 +91,8 @@ struct Forward : Rows<C, S> {
             if constexpr (std::is_same_v<Part, GruBefore>) {
               store(gated + here, first<T>(value, n)), store(c + here, cell);
             } else {
-              settle(value, before, held, t, r, unit, p.tap_h, p.hs, next);
-              if (C::kCell) settle(cell, load(c + here), held, t, r, unit, p.tap_c, p.cs, c);
+              settle(value, before, held, tap_h, hs, next + here, unit);
+              if (C::kCell) settle(cell, load(c + here), held, tap_c, cs, c + here, unit);
             }
           };
         });
@@ -100,13 +104,12 @@ struct Forward : Rows<C, S> {
 
   // The state after the step, as stored: rounded, held where the step did not happen, the tap added.
   template <class N>
-  JRNN_INLINE void settle(V v, V before, bool held, int64_t t, int64_t row, int64_t unit, const Operand& tap,
-                          const Operand& all, const N& to) const {
-    const int64_t n = h - unit, there = at(t, row, h) + unit;
+  JRNN_INLINE void settle(V v, V before, bool held, const S* tap, S* all, N* to, int64_t unit) const {
+    const int64_t n = h - unit;
     v = held ? before : first<T>(rounded<S>(v), n);
-    if (tap && inside(t, row)) v = first<T>(rounded<S>(v + load(tap.of<S>(g) + there, n)), n);
-    store(to + row * wide + unit, v);
-    if (all) store(all.of<S>(g) + there, v, n);
+    if (tap) v = first<T>(rounded<S>(v + load(tap + unit, n)), n);
+    store(to, v);
+    if (all) store(all + unit, v, n);
   }
 
   // x_t of these rows as factors, a pair's second one zero where there is none.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #define JRNN_INLINE inline __attribute__((always_inline))
+#define JRNN_COLD __attribute__((noinline, cold))  // inlined, a tail would keep vectors of the whole loop in memory
 
 namespace jrnn {
 namespace JRNN_ISA {
@@ -100,9 +101,15 @@ JRNN_INLINE Words narrow_all(Vector<float> v) {
 }
 
 template <class S, class T = Wide<S>>
+JRNN_COLD Vector<T> load_tail(const S* from, int64_t count) {
+  Vector<T> v{};
+  for (int64_t i = 0; i < count; ++i) v[i] = widen(from[i]);
+  return v;
+}
+template <class S, class T = Wide<S>>
 JRNN_INLINE Vector<T> load(const S* from, int64_t count = kLanes<T>) {
-  Vector<T> v;
   if (count >= kLanes<T>) {
+    Vector<T> v;
     if constexpr (std::is_same_v<S, T>) {
       std::memcpy(&v, from, sizeof v);
       return v;
@@ -112,11 +119,13 @@ JRNN_INLINE Vector<T> load(const S* from, int64_t count = kLanes<T>) {
       return widen_all(__builtin_convertvector(halves, Words));
     }
   }
-  v = Vector<T>{};
-  for (int64_t i = 0; i < std::min(count, kLanes<T>); ++i) v[i] = widen(from[i]);
-  return v;
+  return load_tail<S, T>(from, count);
 }
 
+template <class S, class T = Wide<S>>
+JRNN_COLD void store_tail(S* to, Vector<T> v, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = narrow<S>(v[i]);
+}
 template <class S, class T = Wide<S>>
 JRNN_INLINE void store(S* to, Vector<T> v, int64_t count = kLanes<T>) {
   if (count >= kLanes<T>) {
@@ -128,7 +137,7 @@ JRNN_INLINE void store(S* to, Vector<T> v, int64_t count = kLanes<T>) {
     }
     return;
   }
-  for (int64_t i = 0; i < std::min(count, kLanes<T>); ++i) to[i] = narrow<S>(v[i]);
+  store_tail<S, T>(to, v, count);
 }
 
 // v as it comes back from an array of S.
@@ -140,11 +149,13 @@ JRNN_INLINE Vector<T> rounded(Vector<T> v) {
 
 // Zero in the lanes beyond the last unit: zero weights times an infinite input would leave NaN there.
 template <class T>
-JRNN_INLINE Vector<T> first(Vector<T> v, int64_t count) {
-  if (count < kLanes<T>) {
-    for (int64_t i = std::max<int64_t>(count, 0); i < kLanes<T>; ++i) v[i] = 0;
-  }
+JRNN_COLD Vector<T> first_tail(Vector<T> v, int64_t count) {
+  for (int64_t i = std::max<int64_t>(count, 0); i < kLanes<T>; ++i) v[i] = 0;
   return v;
+}
+template <class T>
+JRNN_INLINE Vector<T> first(Vector<T> v, int64_t count) {
+  return count >= kLanes<T> ? v : first_tail<T>(v, count);
 }
 
 // ---- exp, sigmoid, tanh --------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ struct Operand {
   int64_t stride = 0;  // elements from one group to the next
   explicit operator bool() const { return data != nullptr; }
   template <class S>
-  S* of(int64_t group) const {
-    return data ? static_cast<S*>(data) + group * stride : nullptr;
+  S* of(int64_t group, int64_t offset = 0) const {
+    return data ? static_cast<S*>(data) + group * stride + offset : nullptr;
   }
 };
 
