@@ -19,7 +19,7 @@ One word a thing, here and in the C++:
   window     the steps k+1..t between two states
   gate       one of the functions that a state is made with; a kernel saves the gates for its backward pass
   group      one of several recurrences that a kernel runs side by side: two directions, the members of an ensemble
-  start      the initial state of a kernel's call, restart its reset state
+  start      the initial state of a kernel's call, as reset_state is what its resets go to
   implementation  one way to run a recurrence; the reference is the plain scan that all others are compared with
 """
 

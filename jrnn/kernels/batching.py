@@ -15,7 +15,7 @@ from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
 from jrnn.types import Array
 
 ROW_AXES: dict[type, Any] = {
-    Operands: Operands(xs=2, weights=None, start=1, restart=1, tap=2),  # pyright: ignore[reportArgumentType]
+    Operands: Operands(xs=2, weights=None, start=1, reset_state=1, tap=2),  # pyright: ignore[reportArgumentType]
     Events: Events(2, 2, 2, 2),  # pyright: ignore[reportArgumentType]
     RecurrenceResult: RecurrenceResult(2, 1, 2),  # pyright: ignore[reportArgumentType]
 }

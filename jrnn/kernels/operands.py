@@ -23,7 +23,7 @@ class Scan:
     recurrence: Recurrence
     reverse: tuple[bool, ...]
     """Whether each of the E groups reads from the end."""
-    silent: bool = False
+    tap_is_zero: bool = False
     """The tap is known to be zero: its gradient is computed, its values are not read."""
 
     def repeated(self, times: int) -> Scan:
@@ -58,7 +58,7 @@ class Operands(NamedTuple):
     """The recurrence's own NamedTuple, each array with the axis of groups in front: [E, ...]."""
     start: tuple[Array, ...]
     """h_0, or (h_0, c_0) [E, B, H]."""
-    restart: tuple[Array, ...] | None
+    reset_state: tuple[Array, ...] | None
     """The state that a reset goes to, shaped like `start`; None without resets."""
     tap: tuple[Array, ...] | None
     """Added to the state after each step [E, T, B, H]; its gradient is dL/dh_t."""

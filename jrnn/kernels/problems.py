@@ -18,23 +18,25 @@ from jrnn.kernels.sharding import placed_like
 from jrnn.types import Array, InputError, Shape, size_of
 
 
-def recur(problem: Problem, implementation: str, all_states: bool = True, keep: bool = True) -> tuple:
+def recur(problem: Problem, implementation: str, all_states: bool = True, save_gates: bool = True) -> tuple:
     """A recurrence over a whole sequence.
 
     Args:
       problem: see `problem_of`.
       implementation: the name of one that can run it; "reference" is the scan of the recurrence's own step.
       all_states: return every c, too.
-      keep: save the gates for the backward pass; without them it computes them again from the states.
+      save_gates: save the gates for the backward pass; without them it computes them again from the states.
     Returns:
       (states after each step [T, *B, H], state after the step read last [*B, H]), h or (h, c).
     Raises:
       InputError: the implementation is unknown or refuses.
     """
-    return recur_all([problem], implementation, all_states, keep)[0]
+    return recur_all([problem], implementation, all_states, save_gates)[0]
 
 
-def recur_all(problems: Sequence[Problem], implementation: str, all_states: bool = True, keep: bool = True) -> list:
+def recur_all(
+    problems: Sequence[Problem], implementation: str, all_states: bool = True, save_gates: bool = True
+) -> list:
     """`recur` of each of several problems of one shape over the same inputs, in one call."""
     if not problems or not all(isinstance(problem, Problem) for problem in problems):
         given = "none" if not problems else str([type(problem).__name__ for problem in problems])
@@ -48,7 +50,7 @@ def recur_all(problems: Sequence[Problem], implementation: str, all_states: bool
     if chosen.by_autodiff:
         result = chosen.forward(scan, operands, events, True, False)
     else:
-        result = forward(scan, operands, events, chosen, all_states, keep)
+        result = forward(scan, operands, events, chosen, all_states, save_gates)
     return [
         tuple(
             tuple(h[g].reshape(*h.shape[1 : h.ndim - 2], *problem.batch_shape, h.shape[-1]) for h in part)
@@ -87,10 +89,10 @@ def problem_of(
     steps: int,
     batch_shape: Shape,
     *,
-    restart: tuple[Array, ...] | None = None,
+    reset_state: tuple[Array, ...] | None = None,
     events: Events | None = None,
     tap: tuple[Array, ...] | None = None,
-    silent: bool = False,
+    tap_is_zero: bool = False,
     reverse: bool = False,
 ) -> Problem:
     """One recurrence over a whole sequence, batch axes flattened.
@@ -98,13 +100,13 @@ def problem_of(
     Args:
       weights: see `Weights`.
       xs: [T, *B, F], or None for F = 0; of a gated recurrence its a and b.
-      start, restart: h, or (h, c) [*B, H]: the initial state and what resets go to.
+      start, reset_state: h, or (h, c) [*B, H]: the initial state and what resets go to.
       steps, batch_shape: T > 0, *B.
       events: [T, *B] of bool each, or [T].
-      tap: added to the states [T, *B, H]; with `silent` known to be zero.
+      tap: added to the states [T, *B, H]; with `tap_is_zero` known to be zero.
       reverse: read from the end.
     Raises:
-      InputError: shapes, dtypes or numbers of arrays that do not fit, no steps, or resets without `restart`.
+      InputError: shapes, dtypes or numbers of arrays that do not fit, no steps, or resets without `reset_state`.
     """
     recurrence, own = own_weights(weights)
     features, units = recurrence.sizes(own)
@@ -113,15 +115,19 @@ def problem_of(
     dtype = next(iter(jax.tree.leaves(own)), start[0]).dtype
     events = events or Events()
     check_events(events, (steps, *batch_shape))
-    if events.resets is not None and restart is None:
-        raise InputError("restart", "None", "the state that resets go to")
+    if events.resets is not None and reset_state is None:
+        raise InputError("reset_state", "None", "the state that resets go to")
     if xs is None:
         xs = jnp.zeros((steps, *batch_shape, 0), dtype)
     check_real("xs", xs)
     xs = jnp.asarray(xs).astype(input_dtype(recurrence, dtype))
     state = (*batch_shape, units)
     check_shape("xs", xs, (steps, *batch_shape, features))
-    for name, arrays, shape in (("start", start, state), ("restart", restart, state), ("tap", tap, (steps, *state))):
+    for name, arrays, shape in (
+        ("start", start, state),
+        ("reset_state", reset_state, state),
+        ("tap", tap, (steps, *state)),
+    ):
         check_states(recurrence.parts, name, arrays, shape)
 
     def flat(array: Array, times: int) -> Array:
@@ -142,7 +148,7 @@ def problem_of(
         flat(xs, 1),
         jax.tree.map(lambda w: w[None], own),
         tuple(flat(cast(h), 0) for h in start),
-        tuple(flat(cast(h), 0) for h in restart or ()) if events.resets is not None else None,
+        tuple(flat(cast(h), 0) for h in reset_state or ()) if events.resets is not None else None,
         None if tap is None else tuple(flat(cast(h), 1) for h in tap),
     )
-    return Problem(Scan(recurrence, (reverse,), silent), operands, events, batch_shape)
+    return Problem(Scan(recurrence, (reverse,), tap_is_zero), operands, events, batch_shape)

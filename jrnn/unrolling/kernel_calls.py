@@ -127,10 +127,10 @@ def kernel_problem(
         tuple(jax.tree.leaves(state)),
         times.shape[0],
         options.batch_shape,
-        restart=tuple(jax.tree.leaves(reset_state)),
+        reset_state=tuple(jax.tree.leaves(reset_state)),
         events=kernels.Events(*schedule),
         tap=None if tap is None else tuple(jax.tree.leaves(tap)),
-        silent=options.tap_is_zero,
+        tap_is_zero=options.tap_is_zero,
         reverse=options.reverse,
     )
 

@@ -22,7 +22,7 @@ class Case(NamedTuple):
     rows: int
     features: int
     units: int
-    events: str = ""  # of "lengths mask resets cuts tap silent reverse"
+    events: str = ""  # of "lengths mask resets cuts tap tap_is_zero reverse"
 
     def __str__(self):
         sizes = "x".join(map(str, self[1:6]))
@@ -34,7 +34,7 @@ class Case(NamedTuple):
     @property
     def scan(self):
         backwards = tuple((g % 2 == 1) != ("reverse" in self) for g in range(self.groups))
-        return Scan(RECURRENCES[self.kind], backwards, "silent" in self)
+        return Scan(RECURRENCES[self.kind], backwards, "tap_is_zero" in self)
 
 
 def able(kind):
@@ -58,34 +58,34 @@ CASES = [
     *(Case(kind, 1, 7, 3, 2, 5, ALL + " reverse") for kind in ("tanh", "lstm", "gru", "gru_reset_before")),
     Case("lstm", 1, 9, 13, 7, 19, "lengths"),
     Case("gru", 1, 5, 8, 17, 33, "resets reverse"),
-    Case("relu", 2, 4, 2, 3, 70, "mask silent"),
+    Case("relu", 2, 4, 2, 3, 70, "mask tap_is_zero"),
     Case("lstm", 1, 300, 1, 90, 70),  # few rows, large chunks: a thread without rows does what waits for no step
     Case("gru", 1, 270, 2, 12, 83, ALL + " reverse"),
     Case("tanh", 1, 300, 2, 7, 150, "lengths cuts tap"),
-    Case("gru", 1, 150, 2, 1, 1, "lengths resets silent"),  # the same by one thread
+    Case("gru", 1, 150, 2, 1, 1, "lengths resets tap_is_zero"),  # the same by one thread
     Case("tanh", 3, 3, 7, 0, 9, "tap"),
-    Case("lstm", 2, 1, 1, 1, 1, "lengths silent"),
+    Case("lstm", 2, 1, 1, 1, 1, "lengths tap_is_zero"),
     Case("gru", 2, 3, 40, 4, 6, ALL),
     Case("tanh", 1, 40, 9, 2, 130, "cuts lengths"),
     Case("linear", 1, 7, 3, 2, 5, ALL + " reverse"),
-    Case("linear", 2, 17, 3, 0, 4, "lengths resets silent"),
+    Case("linear", 2, 17, 3, 0, 4, "lengths resets tap_is_zero"),
     Case("gru_reset_before", 2, 3, 40, 4, 6, ALL),
-    Case("gru_reset_before", 1, 9, 13, 7, 19, "lengths silent"),
-    Case("gru_reset_before", 1, 300, 1, 110, 75, "lengths resets silent"),
+    Case("gru_reset_before", 1, 9, 13, 7, 19, "lengths tap_is_zero"),
+    Case("gru_reset_before", 1, 300, 1, 110, 75, "lengths resets tap_is_zero"),
     Case("gru_reset_before", 2, 40, 9, 0, 70, "mask resets"),
     Case("gated", 1, 7, 3, 0, 5, ALL + " reverse"),
     Case("complex", 1, 7, 3, 0, 5, ALL + " reverse"),
     Case("min_gru_tanh", 1, 7, 3, 2, 5, ALL + " reverse"),
     Case("min_gru", 2, 40, 9, 0, 70, "mask resets"),
-    Case("min_gru_positive", 1, 150, 2, 110, 75, "lengths cuts silent"),
-    Case("gated", 2, 150, 5, 0, 33, "lengths resets silent"),  # rows that threads share
+    Case("min_gru_positive", 1, 150, 2, 110, 75, "lengths cuts tap_is_zero"),
+    Case("gated", 2, 150, 5, 0, 33, "lengths resets tap_is_zero"),  # rows that threads share
     Case("complex", 1, 300, 1, 0, 70, "mask tap"),  # units that threads share
     Case("lstm", 1, 3, 2, 130, 150),  # weights that threads pack and sum together
     Case("gru", 2, 2, 3, 100, 170),
     Case("tanh", 1, 3, 2, 160, 301),
     Case("gru_reset_before", 1, 3, 2, 130, 165),
     Case("leaky_tanh", 2, 7, 3, 2, 5, ALL),
-    Case("leaky_tanh", 1, 270, 2, 12, 83, "lengths resets reverse silent"),
+    Case("leaky_tanh", 1, 270, 2, 12, 83, "lengths resets reverse tap_is_zero"),
     Case("leaky_relu", 1, 5, 40, 0, 19, "mask cuts tap"),
 ]
 
@@ -114,8 +114,8 @@ def make(case, dtype=jnp.float64, seed=0):
         further = (array(e, h, scale=2),) if case.kind in LEAKY else (array(e, h),) if case.kind == "gru" else ()
         weights = RECURRENCES[case.kind].weights(*weights, *further)
     tap = (
-        jax.tree.map(lambda a: a * (0 if "silent" in case else 1), state(t))
-        if "tap" in case or "silent" in case
+        jax.tree.map(lambda a: a * (0 if "tap_is_zero" in case else 1), state(t))
+        if "tap" in case or "tap_is_zero" in case
         else None
     )
     if case.kind in WITHOUT_WEIGHTS:
@@ -143,11 +143,11 @@ def replaced(operands, **values):
     return operands._replace(weights=operands.weights._replace(**own), **values)
 
 
-def kernel(scan, keep=True, all_states=True, name=None):
+def kernel(scan, save_gates=True, all_states=True, name=None):
     """The recurrence by an implementation, through the primitive."""
 
     implementation = REGISTRY[name or able(scan.recurrence.name)[0]]
-    return lambda operands, events: forward(scan, operands, events, implementation, all_states, keep)
+    return lambda operands, events: forward(scan, operands, events, implementation, all_states, save_gates)
 
 
 def pulled(run, cotangents):

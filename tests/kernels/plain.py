@@ -36,8 +36,8 @@ def group(case, g, operands, events, cotangents):
     order = range(t_all)[::-1] if case.scan.reverse[g] else range(t_all)
     state, states, kept = [h.copy() for h in one.start], [np.empty((t_all, *h.shape)) for h in one.start], {}
     for t in order:
-        if one.restart is not None:
-            state = [np.where(flags["resets"][t][:, None], r, h) for r, h in zip(one.restart, state)]
+        if one.reset_state is not None:
+            state = [np.where(flags["resets"][t][:, None], r, h) for r, h in zip(one.reset_state, state)]
         before = state
         after, kept[t] = step(case.kind, one, before, one.xs[t])
         state = [np.where(flags["valid"][t][:, None], a, h) for a, h in zip(after, before)]
@@ -67,9 +67,9 @@ def group(case, g, operands, events, cotangents):
             passed = with_weights(case, one, grads, t, kept[t], stepped)
         delta = [np.where(valid, p, d) for p, d in zip(passed, delta)]
         resets, cuts = flags["resets"][t][:, None], flags["cuts"][t][:, None]
-        if one.restart is not None:
-            for restart, d in zip(grads.restart, delta):
-                restart += np.where(resets, d, 0)
+        if one.reset_state is not None:
+            for reset_state, d in zip(grads.reset_state, delta):
+                reset_state += np.where(resets, d, 0)
             delta = [np.where(resets, 0, d) for d in delta]
         delta = [np.where(cuts, 0, d) for d in delta]
     for start, d in zip(grads.start, delta):

@@ -51,11 +51,11 @@ def soak(cases, seed):
         pairs = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in pairs]
         return np.array([np.linalg.norm(a - b) / (np.linalg.norm(b) + 1e-9) for a, b in pairs])
 
-    def check(case, dtype, tol, number, keep):
+    def check(case, dtype, tol, number, save_gates):
         """None, or how far the kernel and the spec in the same dtype lie from the spec in float64, array by array."""
         narrow = dtype == "bfloat16"
         operands, happened = make(case, jnp.dtype(dtype), seed=number)
-        found, back = jax.vjp(lambda o: kernel(case.scan, keep=keep)(o, happened), operands)
+        found, back = jax.vjp(lambda o: kernel(case.scan, save_gates=save_gates)(o, happened), operands)
         cotangents = cotangents_like(found, number)
         grads = back(jax.tree.unflatten(jax.tree.structure(found), cotangents))[0]
         wide, given = jax.tree.map(lambda a: np.asarray(a, np.float64), (operands, cotangents))
@@ -75,7 +75,7 @@ def soak(cases, seed):
 
     assert not isinstance(native.library(), str), native.library()
     rng = np.random.default_rng(seed)
-    names = ("lengths", "mask", "resets", "cuts", "tap", "silent", "reverse")
+    names = ("lengths", "mask", "resets", "cuts", "tap", "tap_is_zero", "reverse")
     kinds = [name for name, recurrence in RECURRENCES.items() if recurrence.native is not None]
     failed = 0
     for number in range(cases):
@@ -84,17 +84,17 @@ def soak(cases, seed):
         groups, steps, rows = (int(rng.integers(1, n)) for n in most)
         features, units = int(rng.integers(0, 40)), int(rng.integers(1, 90))
         events = " ".join(name for name in names if rng.random() < 0.3)
-        events = events.replace("silent", "") if "tap" in events else events
+        events = events.replace("tap_is_zero", "") if "tap" in events.split() else events
         case = Case(str(rng.choice(kinds)), groups, steps, rows, features, units, events)
         dtype, tol = DTYPES[int(rng.integers(len(DTYPES)))]
         if case.kind.endswith(("relu", "positive")) and dtype == "float32":
             dtype, tol = DTYPES[0]  # its corner, again
-        keep = bool(rng.random() < 0.5)
-        errors = check(case, dtype, tol, number, keep)
+        save_gates = bool(rng.random() < 0.5)
+        errors = check(case, dtype, tol, number, save_gates)
         if errors is not None:
             failed += 1
             kernel_is, spec_is = (", ".join(f"{one:.1e}" for one in each) for each in errors)
-            print(f"case {number} of seed {seed} disagrees: {case}, {dtype}, keep={keep}")
+            print(f"case {number} of seed {seed} disagrees: {case}, {dtype}, save_gates={save_gates}")
             print(f"  from float64, relative to the norm of each array: kernel {kernel_is}, spec {spec_is}", flush=True)
         if number % 50 == 0:
             print(f"{number}: {case} ({native.instructions()})", flush=True)

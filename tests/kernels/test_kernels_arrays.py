@@ -28,7 +28,7 @@ def params():
 @pytest.mark.parametrize("name", EVERYONE)
 def test_the_same_by_every_implementation(name):
     none, half = jnp.zeros((ROWS, 4)), jnp.full((ROWS, 4), 0.5)
-    problem = given(events=Events(resets=jnp.ones((STEPS, ROWS), bool)), restart=(none, half))
+    problem = given(events=Events(resets=jnp.ones((STEPS, ROWS), bool)), reset_state=(none, half))
     wanted = CELL.step(params(), jrnn.LSTMState(none, half), jnp.ones((ROWS, 3)))
     for found, each in zip(recur(problem, name)[0], wanted, strict=True):
         np.testing.assert_allclose(found, jnp.broadcast_to(each, found.shape), rtol=1e-12)
@@ -39,10 +39,10 @@ def test_the_same_by_every_implementation(name):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"events": Events(resets=np.ones((STEPS, ROWS), bool))}, "restart: got None"),
+        ({"events": Events(resets=np.ones((STEPS, ROWS), bool))}, "reset_state: got None"),
         ({"xs": np.ones((STEPS, ROWS, 300))}, r"xs: got shape \(5, 2, 300\); need \(5, 2, 3\)"),
         ({"start": (np.ones((ROWS, 3)),) * 2}, r"start: got shape \(2, 3\); need \(2, 4\)"),
-        ({"restart": (np.ones((1, 4)),) * 2}, r"restart: got shape \(1, 4\)"),
+        ({"reset_state": (np.ones((1, 4)),) * 2}, r"reset_state: got shape \(1, 4\)"),
         ({"tap": (np.ones((STEPS + 1, ROWS, 4)),) * 2}, r"tap: got shape \(6, 2, 4\)"),
         ({"start": (np.ones((ROWS, 4)),)}, r"start: got 1 arrays; need 2: h, c"),
         ({"tap": (np.ones((STEPS, ROWS, 4)),) * 3}, "tap: got 3 arrays"),

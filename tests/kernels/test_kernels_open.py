@@ -39,7 +39,7 @@ class Gated:
         a, b = jnp.split(x, 2, axis=-1)
         return (a * state[0] + b,)
 
-    def gates_kept(self, dtype):
+    def gates_saved(self, dtype):
         return 0
 
     def terms(self, weights, xs):

@@ -24,7 +24,7 @@ from .cases import (
     replaced,
 )
 
-SUMMED = ("w_in", "w_rec", "bias", "bias_rec", "theta", "restart")
+SUMMED = ("w_in", "w_rec", "bias", "bias_rec", "theta", "reset_state")
 needs_kernel = pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 
 IN_FLOAT32 = {
@@ -46,10 +46,10 @@ def cast(tree, dtype):
     return jax.tree.map(lambda a: a.astype(dtype), tree)
 
 
-def everyone(case, dtype, specs, keep=True):
+def everyone(case, dtype, specs, save_gates=True):
     """((results, gradients) of each implementation), those of the spec on the same operands in each of some dtypes."""
     operands, events, cotangents = given(case, dtype)
-    each = [program(case, name, keep)(operands, events, cotangents) for name in able(case.kind)]
+    each = [program(case, name, save_gates)(operands, events, cotangents) for name in able(case.kind)]
     own = {d: (operands, cotangents) if d == dtype else cast((operands, cotangents), d) for d in specs}
     return each, *(program(case, "spec")(own[d][0], events, own[d][1]) for d in specs)
 
@@ -61,16 +61,16 @@ def given(case, dtype):
 
 
 @cache
-def program(case, name, keep=True):
+def program(case, name, save_gates=True):
     """A function that finds (results, gradients), compiled once for all tests of the case."""
-    run = partial(reference.run, case.scan) if name == "spec" else kernel(case.scan, keep, name=name)
+    run = partial(reference.run, case.scan) if name == "spec" else kernel(case.scan, save_gates, name=name)
     return jax.jit(lambda o, e, c: (run(o, e), jax.grad(pulled(run, c))(o, e)))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("keep", [True, False], ids=["gates", "states"])
-def test_float64(case, keep):
-    each, wanted = everyone(case, jnp.float64, [jnp.float64], keep)
+@pytest.mark.parametrize("save_gates", [True, False], ids=["gates", "states"])
+def test_float64(case, save_gates):
+    each, wanted = everyone(case, jnp.float64, [jnp.float64], save_gates)
     for found in each:
         close(found, wanted, tol=1e-12)
 
@@ -166,7 +166,7 @@ def test_a_prefix_scan_is_cut_for_what_is_not_finite_too(place, flag):
     case = Case("linear", 1, 9, 3, 2, 4, "resets cuts")
     operands, events = make(case)
     events = events._replace(**{name: None if name != flag else events.resets for name in ("resets", "cuts")})
-    operands = operands._replace(restart=operands.restart if flag == "resets" else None)
+    operands = operands._replace(reset_state=operands.reset_state if flag == "resets" else None)
     cotangents = cotangents_like(jax.eval_shape(partial(reference.run, case.scan), operands, events))
     if place == "cotangent":
         cotangents[0] = cotangents[0].at[0, 4].set(np.inf)

@@ -48,29 +48,50 @@ struct Arrays {
   }
 };
 
+// A recurrence: the leaky Elman network has the number of the bare one.
+struct Network {
+  Kind kind;
+  bool leaks = false;
+  bool linear() const { return kind == Kind::kGated || kind == Kind::kComplex; }  // a and b are its inputs
+  bool min_gru() const { return kind >= Kind::kMinGru; }
+  bool two_parts() const { return kind == Kind::kLstm || kind == Kind::kComplex; }
+  int64_t gates() const {  // blocks of weights a unit
+    if (linear()) return 0;
+    return kind == Kind::kLstm ? 4 : min_gru() ? 2 : kind >= Kind::kGru ? 3 : 1;
+  }
+  int64_t saved() const {  // numbers a unit that the backward pass does not compute again
+    return linear() || min_gru() ? 0 : kind >= Kind::kLstm ? 4 : leaks ? 1 : 0;
+  }
+};
+
 // Everything a call writes, one after the other.
-std::vector<float> solve(Kind kind, int64_t groups, int64_t t, int64_t b, const Parallel& parallel) {
-  const int64_t f = b < 6 ? 90 : 5, h = b < 6 ? 150 : 37,  // few rows: work for idle threads, and weights to share
-                gates = kind == Kind::kLstm ? 4 : kind >= Kind::kGru ? 3 : 1;
-  const bool cell = kind == Kind::kLstm;
+std::vector<float> solve(Network network, int64_t groups, int64_t t, int64_t b, const Parallel& parallel) {
+  const int64_t h = b < 6 ? 150 : 37,  // few rows: work for idle threads, and weights to share
+                parts = network.two_parts() ? 2 : 1, gates = network.gates(),
+                f = network.linear() ? 2 * parts * h : b < 6 ? 90 : 5;
   std::vector<int64_t> reverse(groups, 0);
   Arrays a;
   Problem p{};
-  p.kind = kind, p.storage = Storage::kFloat32, p.reverse = reverse.data();
+  p.kind = network.kind, p.storage = Storage::kFloat32, p.reverse = reverse.data();
   p.groups = groups, p.steps = t, p.rows = b, p.features = f, p.units = h;
-  p.xs = a.of(1, t * b * f), p.w_in = a.of(groups, f * gates * h), p.w_rec = a.of(groups, h * gates * h);
-  p.bias = a.of(groups, gates * h), p.h0 = a.of(groups, b * h);
-  if (kind == Kind::kGru) p.bias_rec = a.of(groups, h);
-  if (cell) p.c0 = a.of(groups, b * h);
+  p.xs = a.of(1, t * b * f), p.h0 = a.of(groups, b * h);
+  if (gates) p.w_in = a.of(groups, f * gates * h), p.bias = a.of(groups, gates * h);
+  if (gates && !network.min_gru()) p.w_rec = a.of(groups, h * gates * h);
+  if (network.kind == Kind::kGru) p.bias_rec = a.of(groups, h);
+  if (network.leaks) p.theta = a.of(groups, h);
+  if (parts > 1) p.c0 = a.of(groups, b * h);
   p.hs = a.of(groups, t * b * h), p.last_h = a.of(groups, b * h);
-  if (cell) p.cs = a.of(groups, t * b * h), p.last_c = a.of(groups, b * h);
-  if (gates > 1) p.gates = a.of(groups, t * b * 4 * h);
+  if (parts > 1) p.cs = a.of(groups, t * b * h), p.last_c = a.of(groups, b * h);
+  if (network.saved()) p.gates = a.of(groups, t * b * network.saved() * h);
   baseline::solve(p, parallel);
   p.backward = true, p.last_h = p.last_c = {};
   p.g_hs = a.of(groups, t * b * h);
-  p.d_xs = a.of(groups, t * b * f), p.d_w_in = a.of(groups, f * gates * h), p.d_w_rec = a.of(groups, h * gates * h);
-  p.d_bias = a.of(groups, gates * h), p.d_h0 = a.of(groups, b * h);
-  if (kind == Kind::kGru) p.d_bias_rec = a.of(groups, h);
+  p.d_xs = a.of(groups, t * b * f), p.d_h0 = a.of(groups, b * h);
+  if (p.c0) p.d_c0 = a.of(groups, b * h);
+  if (p.w_in) p.d_w_in = a.of(groups, f * gates * h), p.d_bias = a.of(groups, gates * h);
+  if (p.w_rec) p.d_w_rec = a.of(groups, h * gates * h);
+  if (p.bias_rec) p.d_bias_rec = a.of(groups, h);
+  if (p.theta) p.d_theta = a.of(groups, h);
   baseline::solve(p, parallel);
   std::vector<float> found;
   for (const auto& array : a.all) found.insert(found.end(), array->begin(), array->end());
@@ -80,12 +101,17 @@ std::vector<float> solve(Kind kind, int64_t groups, int64_t t, int64_t b, const 
 int main(int count, char** arguments) {
   std::FILE* file = count > 1 ? std::fopen(arguments[1], "wb") : nullptr;
   const Parallel one{1, nullptr, start, finish}, four{4, nullptr, start, finish};
-  for (Kind kind : {Kind::kTanh, Kind::kLstm, Kind::kGru, Kind::kGruBefore})
-    for (auto [groups, t, b] : std::vector<std::array<int64_t, 3>>{{1, 12, 23}, {2, 12, 23}, {5, 12, 23}, {1, 300, 2}}) {
-      const std::vector<float> alone = solve(kind, groups, t, b, one), together = solve(kind, groups, t, b, four);
+  const Network networks[] = {{Kind::kTanh},      {Kind::kTanh, true}, {Kind::kLstm},    {Kind::kGru},
+                              {Kind::kGruBefore}, {Kind::kGated},      {Kind::kComplex}, {Kind::kMinGru},
+                              {Kind::kMinGruTanh}, {Kind::kMinGruPositive}};
+  const std::vector<std::array<int64_t, 3>> sizes{{1, 12, 23}, {2, 12, 23}, {5, 12, 23}, {1, 300, 2}};
+  for (const Network& network : networks)
+    for (auto [groups, t, b] : sizes) {
+      const auto alone = solve(network, groups, t, b, one), together = solve(network, groups, t, b, four);
       for (size_t i = 0; i < alone.size(); ++i)
         if (!(std::fabs(alone[i] - together[i]) <= 1e-4f * (1 + std::fabs(alone[i])))) {
-          std::printf("kind %d, %d groups: %g and %g at %zu\n", int(kind), int(groups), alone[i], together[i], i);
+          const int kind = int(network.kind);
+          std::printf("kind %d, %d groups: %g and %g at %zu\n", kind, int(groups), alone[i], together[i], i);
           return 1;
         }
       if (file) std::fwrite(alone.data(), sizeof(float), alone.size(), file);

@@ -70,10 +70,10 @@ class Associative:
 def forward_group(scan: Scan, all_states: bool, reverse: bool, operands: Operands, events: Events) -> RecurrenceResult:
     """One group: arrays without the leading axis."""
     recurrence: Any = scan.recurrence
-    dtype, start, restart = operands.dtype, number(operands.start), number(operands.restart or operands.start)
+    dtype, start, reset_state = operands.dtype, number(operands.start), number(operands.reset_state or operands.start)
     a, z = recurrence.terms(operands.weights, masked_inputs(operands, events))
     if events.resets is not None:
-        z = jnp.where(events.resets[..., None], z + a * restart[None], z)
+        z = jnp.where(events.resets[..., None], z + a * reset_state[None], z)
         a = jnp.where(events.resets[..., None], jnp.zeros_like(a), a)
     if events.valid is not None:
         valid = events.valid[..., None]
@@ -81,7 +81,7 @@ def forward_group(scan: Scan, all_states: bool, reverse: bool, operands: Operand
         if events.resets is not None:  # a step that did not happen but begins a segment holds the reset state
             resets = events.resets[..., None]
             held_a = jnp.where(resets, held_z, held_a)
-            held_z = jnp.where(resets, jnp.broadcast_to(restart[None], held_z.shape), held_z)
+            held_z = jnp.where(resets, jnp.broadcast_to(reset_state[None], held_z.shape), held_z)
         a, z = jnp.where(valid, a, held_a), jnp.where(valid, z, held_z)
     tap = active_tap(scan, operands, events)
     z = z if tap is None else z + number(tap)
@@ -156,11 +156,11 @@ def backward_group(
     next_a = from_next_step(held_a)
     delta = prefix(next_a, direct, nothing, not reverse, None if ends is None else from_next_step(ends))
     stepped = delta if events.valid is None else jnp.where(events.valid[..., None], delta, jnp.zeros_like(delta))
-    restarts = ()
-    if operands.restart is not None:
+    reset_states = ()
+    if operands.reset_state is not None:
         flags = events.resets[..., None]  # pyright: ignore[reportOptionalSubscript]
-        restarts = parts_of(jnp.sum(jnp.where(flags, held_a * delta, jnp.zeros_like(delta)), axis=0))
-    states = map(number, (saved.states, operands.start, operands.restart or operands.start))
+        reset_states = parts_of(jnp.sum(jnp.where(flags, held_a * delta, jnp.zeros_like(delta)), axis=0))
+    states = map(number, (saved.states, operands.start, operands.reset_state or operands.start))
     entered = entering_states(events, reverse, *states)
     starts, taps = held_a[first] * delta[first], zero_on_padding(events, parts_of(delta))
     starts = starts if ends is None else jnp.where(ends[first][:, None], nothing, starts)
@@ -168,7 +168,7 @@ def backward_group(
     weights, xs = from_terms((jnp.conj(stepped) * entered, jnp.conj(stepped)))
     weights = jax.tree.map(lambda grad, flag: grad if flag else None, weights, needs_gradient.weights)
     xs = xs if needs_gradient.xs else None
-    return operand_gradients(weights, xs, needs_gradient, operands, parts_of(starts), restarts, taps)
+    return operand_gradients(weights, xs, needs_gradient, operands, parts_of(starts), reset_states, taps)
 
 
 ASSOCIATIVE = Associative()

@@ -102,14 +102,14 @@ class Native:
     def forward(
         self, scan: Scan, operands: Operands, events: Events, all_states: bool, save_gates: bool
     ) -> RecurrenceResult:
-        """It saves the gates in one array [E, T, B, kept, H]."""
+        """It saves the gates in one array [E, T, B, saved_gates, H]."""
         n, dtype = sizes(scan, operands), operands.dtype
         has_cell = len(operands.start) > 1
-        kept = scan.recurrence.gates_kept(dtype) if save_gates else 0
+        saved_gates = scan.recurrence.gates_saved(dtype) if save_gates else 0
         states, last = (n.groups, n.steps, n.rows, n.units), (n.groups, n.rows, n.units)
         types = {
             "hs": (states, dtype),
-            "gates": ((n.groups, n.steps, n.rows, kept, n.units), wide_dtype(dtype)),
+            "gates": ((n.groups, n.steps, n.rows, saved_gates, n.units), wide_dtype(dtype)),
             "last_h": (last, dtype),
         }
         if has_cell:
@@ -136,7 +136,7 @@ class Native:
             "xs": bool(needs_gradient.xs),
             **dict.fromkeys(WEIGHTS, any(jax.tree.leaves(needs_gradient.weights))),  # one product finds them all
             **dict.fromkeys(("h0", "c0"), any(needs_gradient.start)),
-            **dict.fromkeys(("reset_h", "reset_c"), any(needs_gradient.restart or ())),
+            **dict.fromkeys(("reset_h", "reset_c"), any(needs_gradient.reset_state or ())),
             **dict.fromkeys(("tap_h", "tap_c"), any(needs_gradient.tap or ())),
         }
         groups, own = len(scan.reverse), named(operands, events)  # a tap of zeros has a gradient, too
@@ -155,15 +155,15 @@ class Native:
             results.get("d_xs"),  # pyright: ignore[reportArgumentType]
             weights,
             states(operands.start, "d_h0", "d_c0"),
-            states(operands.restart, "d_reset_h", "d_reset_c"),
+            states(operands.reset_state, "d_reset_h", "d_reset_c"),
             states(operands.tap, "d_tap_h", "d_tap_c"),
         )
 
 
 def named(operands: Operands, events: Events, scan: Scan | None = None) -> dict[str, Array | None]:
     """The arrays by the names of `OPERANDS`, without a tap that `scan` says is zero."""
-    tap = None if scan is not None and scan.silent else operands.tap
-    states = (("h0", "c0"), operands.start), (("reset_h", "reset_c"), operands.restart), (("tap_h", "tap_c"), tap)
+    tap = None if scan is not None and scan.tap_is_zero else operands.tap
+    states = (("h0", "c0"), operands.start), (("reset_h", "reset_c"), operands.reset_state), (("tap_h", "tap_c"), tap)
     arrays = {"xs": operands.xs} | operands.weights._asdict() | events._asdict()
     return arrays | {name: array for names, each in states for name, array in zip(names, each or ())}
 

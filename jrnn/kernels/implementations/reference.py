@@ -30,7 +30,7 @@ def run_group(recurrence: Recurrence, reverse: bool, operands: Operands, events:
         if now.cuts is not None:
             state = select(now.cuts, jax.lax.stop_gradient(state), state)
         if now.resets is not None:
-            state = select(now.resets, operands.restart, state)
+            state = select(now.resets, operands.reset_state, state)
         if now.valid is not None:
             x = select(now.valid, x, jnp.zeros_like(x))
         after = recurrence.step(operands.weights, state, x)

@@ -25,7 +25,7 @@ def masked_inputs(operands: Operands, events: Events) -> Array:
 
 def active_tap(scan: Scan, operands: Operands, events: Events) -> tuple[Array, ...] | None:
     """The tap [T, B, H] each, zero on padding; None where it is known to be zero."""
-    return None if operands.tap is None or scan.silent else zero_on_padding(events, operands.tap)
+    return None if operands.tap is None or scan.tap_is_zero else zero_on_padding(events, operands.tap)
 
 
 def zero_on_padding(events: Events, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -35,25 +35,31 @@ def zero_on_padding(events: Events, arrays: tuple[Array, ...]) -> tuple[Array, .
     return tuple(jnp.where(events.inside[..., None], a, jnp.zeros_like(a)) for a in arrays)
 
 
-def entering_states(events: Events, reverse: bool, after: Array, start: Array, restart: Array) -> Array:
+def entering_states(events: Events, reverse: bool, after: Array, start: Array, reset_state: Array) -> Array:
     """The states that entered each step [T, B, H]: the neighbour's, the initial one, or what a reset went to."""
     order = [after[1:], start[None]] if reverse else [start[None], after[:-1]]
     neighbours = jnp.concatenate(order)
     if events.resets is None:
         return neighbours
-    return jnp.where(events.resets[..., None], jnp.broadcast_to(restart, neighbours.shape), neighbours)
+    return jnp.where(events.resets[..., None], jnp.broadcast_to(reset_state, neighbours.shape), neighbours)
 
 
 def operand_gradients(
-    weights: Any, xs: Array | None, needs_gradient: Any, operands: Operands, starts: tuple, restarts: tuple, taps: Any
+    weights: Any,
+    xs: Array | None,
+    needs_gradient: Any,
+    operands: Operands,
+    starts: tuple,
+    reset_states: tuple,
+    taps: Any,
 ) -> Operands:
     """The gradients of all operands, those of the states cast to their dtype; None for what needs no gradient."""
     states = {}
-    for name, gradients in (("start", starts), ("restart", restarts), ("tap", taps)):
+    for name, gradients in (("start", starts), ("reset_state", reset_states), ("tap", taps)):
         flags = getattr(needs_gradient, name)
         if getattr(operands, name) is not None:
             gradients = flags if gradients is None else gradients  # where none is needed, none was computed
             states[name] = tuple(
                 a.astype(operands.dtype) if flag else None for a, flag in zip(gradients, flags, strict=True)
             )
-    return Operands(xs, weights, states["start"], states.get("restart"), states.get("tap"))  # pyright: ignore
+    return Operands(xs, weights, states["start"], states.get("reset_state"), states.get("tap"))  # pyright: ignore

@@ -77,7 +77,7 @@ def forward_group(
     def body(state: tuple[Array, ...], inputs: tuple) -> tuple[tuple[Array, ...], tuple]:
         x, now, tap = inputs
         if now.resets is not None:
-            state = select(now.resets, operands.restart, state)
+            state = select(now.resets, operands.reset_state, state)
         sums = recurrence.sums(operands.weights, x, state)
         after = recurrence.after(recurrence.gates(operands.weights, sums, state), state)
         if now.valid is not None:
@@ -95,7 +95,7 @@ def forward_group(
 def gates_follow_from_states(scan: Scan, operands: Operands) -> bool:
     """Whether the states alone give the gates, so that nothing is saved: then no tap was added to the states."""
     recurrence: Any = scan.recurrence
-    return recurrence.gates_from_state(operands.dtype) and (operands.tap is None or scan.silent)
+    return recurrence.gates_from_state(operands.dtype) and (operands.tap is None or scan.tap_is_zero)
 
 
 def backward_group(
@@ -109,8 +109,8 @@ def backward_group(
 ) -> Operands:
     """One group: arrays without the leading axis."""
     recurrence: Any = scan.recurrence
-    restart = operands.restart or operands.start
-    entered = tuple(map(partial(entering_states, events, reverse), saved.states, operands.start, restart))
+    reset_state = operands.reset_state or operands.start
+    entered = tuple(map(partial(entering_states, events, reverse), saved.states, operands.start, reset_state))
     from_states, wide = gates_follow_from_states(scan, operands), wide_dtype(operands.dtype)
     # None: computed again, step by step, to need no memory
     sums = saved.states[:1] if from_states else saved.gates
@@ -118,7 +118,7 @@ def backward_group(
     back = recurrence.transposed(operands.weights)
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
-        (deltas, restarts, weights), (x, entered, sums, now, cotangents) = carry, inputs
+        (deltas, reset_states, weights), (x, entered, sums, now, cotangents) = carry, inputs
         if sums is None:
             sums = recurrence.sums(operands.weights, masked_inputs(operands._replace(xs=x), now), entered)
         gates = sums if from_states else recurrence.gates(operands.weights, sums, entered)
@@ -128,8 +128,9 @@ def backward_group(
         if now.valid is not None:
             before = tuple(jnp.where(now.valid[:, None], a, d) for a, d in zip(before, deltas, strict=True))
         if now.resets is not None:
-            to_restart = select(now.resets, before, zeros(before))
-            restarts, before = jax.tree.map(jnp.add, restarts, to_restart), select(now.resets, zeros(before), before)
+            to_reset_state = select(now.resets, before, zeros(before))
+            reset_states = jax.tree.map(jnp.add, reset_states, to_reset_state)
+            before = select(now.resets, zeros(before), before)
         if now.cuts is not None:
             before = select(now.cuts, zeros(before), before)
         out = dz, more
@@ -137,7 +138,7 @@ def backward_group(
             here, xs, *slopes = jax.tree.map(lambda a: a[None], (now, x, entered, dz, more))
             step_weights, out = weight_gradients(operands._replace(xs=xs), here, *slopes)
             weights = jax.tree.map(jnp.add, weights, step_weights)
-        return (before, restarts, weights), (out, deltas if any(needs_gradient.tap or ()) else None)
+        return (before, reset_states, weights), (out, deltas if any(needs_gradient.tap or ()) else None)
 
     def weight_gradients(
         operands: Operands, events: Events, entered: tuple, dz: Array, more: Any
@@ -155,7 +156,7 @@ def backward_group(
     ends = tuple(n if g is None else g.astype(wide) for n, g in zip(no_deltas, cotangents.last, strict=True))
     of_states = (*cotangents.states, *(None,) * (len(no_deltas) - len(cotangents.states)))
     inputs = None if deferred and sums is not None else operands.xs, entered, sums, events, of_states
-    (starts, restarts, weights), (out, taps) = jax.lax.scan(
+    (starts, reset_states, weights), (out, taps) = jax.lax.scan(
         body, (ends, no_deltas, None if deferred else no_weights), inputs, reverse=not reverse
     )
     if deferred:
@@ -163,7 +164,7 @@ def backward_group(
     else:
         xs = None if out is None else out[:, 0]
     taps = None if taps is None else zero_on_padding(events, taps)
-    return operand_gradients(weights, xs, needs_gradient, operands, starts, restarts, taps)
+    return operand_gradients(weights, xs, needs_gradient, operands, starts, reset_states, taps)
 
 
 def defers(operands: Operands) -> bool:

@@ -75,17 +75,18 @@ struct Forward : Rows<C, S> {
         if (ahead > 1) of.early = ready->of(i), of.total = count * rows, of.done = done * rows;
         const T* leak = weights[i].leak;
         this->template sweep<Part>(weights[i], rows, of, sums, this->goes_down(s), [&](int64_t r) {
-          // found once a row: after a store through memcpy the compiler would read all of `p` again
+          // found once a row: after every store of a vector the compiler would read `p` again
           const bool held = !happens(t, r), tapped = inside(t, r);
           const int64_t there = at(t, r, h);
-          T* kept = p.gates.of<T>(g, at(t, r, C::kKept * h));
-          const S *tap_h = tapped ? p.tap_h.of<S>(g, there) : nullptr, *tap_c = tapped ? p.tap_c.of<S>(g, there) : nullptr;
+          T* saved = p.gates.of<T>(g, at(t, r, C::kSaved * h));
+          const S* tap_h = tapped ? p.tap_h.of<S>(g, there) : nullptr;
+          const S* tap_c = tapped ? p.tap_c.of<S>(g, there) : nullptr;
           S *hs = p.hs.of<S>(g, there), *cs = p.cs.of<S>(g, there);
           return [=, &c, &gated](int64_t unit, const T* z, int64_t width) {
             const int64_t here = r * wide + unit, n = h - unit;
             const V before = load(now + here);
             V cell = kHasC ? load(c + here) : V{};
-            T* gates = kept ? kept + unit : nullptr;
+            T* gates = saved ? saved + unit : nullptr;
             const T* shares = kLeaks<C> ? leak + unit : nullptr;
             const V value = activate<Part, S>(p.kind, z, width, before, cell, gates, h, n, shares, wide);
             if constexpr (std::is_same_v<Part, GruBefore>) {

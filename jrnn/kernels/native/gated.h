@@ -7,7 +7,7 @@ namespace jrnn {
 namespace JRNN_ISA {
 namespace {
 
-constexpr int64_t kUnitsOfThread = 1 << 14;  // units x steps x rows, below which waking threads costs more than it saves
+constexpr int64_t kUnitsOfThread = 1 << 14;  // units x steps x rows below which waking threads costs more than it saves
 
 // Some rows and units of one group. P = 1: real numbers; P = 2: complex ones, their parts h (real) and c (imaginary).
 // xs [T, B, 2 P H]: the parts of a, then those of b; in the wide type, since 16 bits do not resolve an a close to 1.
@@ -37,12 +37,12 @@ struct Gated : Sequences {
   JRNN_INLINE void each(int64_t row, F&& f) const {
     for (int64_t i = 0; i < units; i += L) f(row * P * wide + i, from + i, units - i);
   }
-  JRNN_INLINE Parts kept(const T* scratch, int64_t here) const {
+  JRNN_INLINE Parts read(const T* scratch, int64_t here) const {
     Parts v;
     JRNN_UNROLL for (int q = 0; q < P; ++q) v.of[q] = load(scratch + here + q * wide);
     return v;
   }
-  JRNN_INLINE void keep(T* scratch, int64_t here, const Parts& v) const {
+  JRNN_INLINE void write(T* scratch, int64_t here, const Parts& v) const {
     JRNN_UNROLL for (int q = 0; q < P; ++q) store(scratch + here + q * wide, v.of[q]);
   }
   JRNN_INLINE Parts read(const Operands& arrays, int64_t there, int64_t n) const {
@@ -67,19 +67,19 @@ struct Gated : Sequences {
 
   void forward() const {
     const Operands start = parts(p.h0, p.c0);
-    const Operands restart = parts(p.reset_h, p.reset_c);
+    const Operands reset_state = parts(p.reset_h, p.reset_c);
     const Operands tap = parts(p.tap_h, p.tap_c);
     const Operands all = parts(p.hs, p.cs);
     const Operands last = parts(p.last_h, p.last_c);
     Scratch<T> state(rows * P * wide);
     for (int64_t r = 0; r < rows; ++r)
-      each(r, [&](int64_t here, int64_t unit, int64_t n) { keep(state, here, read(start, at(r, h) + unit, n)); });
+      each(r, [&](int64_t here, int64_t unit, int64_t n) { write(state, here, read(start, at(r, h) + unit, n)); });
     for (int64_t s = 0; s < p.steps; ++s) {
       const int64_t t = time(s);
       for (int64_t r = 0; r < rows; ++r) {
         const bool reset = flag(p.resets, t, r), held = !happens(t, r), tapped = tap[0] && inside(t, r);
         each(r, [&](int64_t here, int64_t unit, int64_t n) {
-          Parts v = reset ? read(restart, at(r, h) + unit, n) : kept(state, here);
+          Parts v = reset ? read(reset_state, at(r, h) + unit, n) : read(state, here);
           if (!held) {
             const Parts a = input(t, r, unit, 0, n), b = input(t, r, unit, 1, n), before = v;
             if constexpr (P == 1) {
@@ -93,35 +93,35 @@ struct Gated : Sequences {
             const Parts more = read(tap, at(t, r, h) + unit, n);
             JRNN_UNROLL for (int q = 0; q < P; ++q) v.of[q] = rounded<S>(v.of[q] + more.of[q]);
           }
-          keep(state, here, v), write(all, at(t, r, h) + unit, v, n);
+          write(state, here, v), write(all, at(t, r, h) + unit, v, n);
         });
       }
     }
     for (int64_t r = 0; r < rows; ++r)
-      each(r, [&](int64_t here, int64_t unit, int64_t n) { write(last, at(r, h) + unit, kept(state, here), n); });
+      each(r, [&](int64_t here, int64_t unit, int64_t n) { write(last, at(r, h) + unit, read(state, here), n); });
   }
 
   // delta of the state before is conj(a) delta; of a it is conj(h) delta, of b delta.
   void backward() const {
     const Operands start = parts(p.h0, p.c0);
-    const Operands restart = parts(p.reset_h, p.reset_c);
+    const Operands reset_state = parts(p.reset_h, p.reset_c);
     const Operands all = parts(p.hs, p.cs);
     const Operands g_all = parts(p.g_hs, p.g_cs);
     const Operands g_last = parts(p.g_last_h, p.g_last_c);
     const Operands d_tap = parts(p.d_tap_h, p.d_tap_c);
     const Operands d_start = parts(p.d_h0, p.d_c0);
-    const Operands d_restart = parts(p.d_reset_h, p.d_reset_c);
-    Scratch<T> deltas(rows * P * wide), to_restart(rows * P * wide, T(0));
+    const Operands d_reset_state = parts(p.d_reset_h, p.d_reset_c);
+    Scratch<T> deltas(rows * P * wide), to_reset_state(rows * P * wide, T(0));
     for (int64_t r = 0; r < rows; ++r)
-      each(r, [&](int64_t here, int64_t unit, int64_t n) { keep(deltas, here, read(g_last, at(r, h) + unit, n)); });
+      each(r, [&](int64_t here, int64_t unit, int64_t n) { write(deltas, here, read(g_last, at(r, h) + unit, n)); });
     for (int64_t s = p.steps - 1; s >= 0; --s) {
       const int64_t t = time(s);
       for (int64_t r = 0; r < rows; ++r) {
         const bool reset = flag(p.resets, t, r), cut = flag(p.cuts, t, r), held = !happens(t, r), open = inside(t, r);
-        const Operands& entered = reset ? restart : s ? all : start;
+        const Operands& entered = reset ? reset_state : s ? all : start;
         const int64_t line = reset || !s ? at(r, h) : at(time(s - 1), r, h);
         each(r, [&](int64_t here, int64_t unit, int64_t n) {
-          Parts delta = kept(deltas, here);
+          Parts delta = read(deltas, here);
           const Parts more = read(g_all, at(t, r, h) + unit, n);
           JRNN_UNROLL for (int q = 0; q < P; ++q) delta.of[q] += more.of[q];
           write(d_tap, at(t, r, h) + unit, open ? delta : Parts{}, n);  // padding is held: nothing can be added there
@@ -147,18 +147,18 @@ struct Gated : Sequences {
             }
           }
           if (reset) {
-            Parts sum = kept(to_restart, here);
+            Parts sum = read(to_reset_state, here);
             JRNN_UNROLL for (int q = 0; q < P; ++q) sum.of[q] += delta.of[q];
-            keep(to_restart, here, sum);
+            write(to_reset_state, here, sum);
           }
-          keep(deltas, here, reset || cut ? Parts{} : delta);
+          write(deltas, here, reset || cut ? Parts{} : delta);
         });
       }
     }
     for (int64_t r = 0; r < rows; ++r)
       each(r, [&](int64_t here, int64_t unit, int64_t n) {
-        write(d_start, at(r, h) + unit, kept(deltas, here), n);
-        write(d_restart, at(r, h) + unit, kept(to_restart, here), n);
+        write(d_start, at(r, h) + unit, read(deltas, here), n);
+        write(d_reset_state, at(r, h) + unit, read(to_reset_state, here), n);
       });
   }
 };

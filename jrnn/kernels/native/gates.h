@@ -1,4 +1,4 @@
-// The gates of each cell from their sums, and their slopes. Of MinGru the slopes themselves are kept.
+// The gates of each cell from their sums, and their slopes. Of MinGru the slopes themselves are saved.
 #pragma once
 #include "panels.h"
 
@@ -7,33 +7,33 @@ namespace JRNN_ISA {
 namespace {
 
 // A unit's vector of gates from its sums z (q-th at z + q * width): returns the new h, changes c in place, and stores
-// what the backward pass needs in `kept` [kKept][h]. Of GruBefore it returns r h, and c carries z to GruCandidate; of
+// what the backward pass needs in `saved` [kSaved][h]. Of GruBefore it returns r h, and c carries z to GruCandidate; of
 // Leaky, `leak` holds the unit's shares of the old state and, `padded` further, of what is new.
 template <class Part, class S, class T = Wide<S>, class V = Vector<T>>
-JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* kept, int64_t h, int64_t n,
+JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* saved, int64_t h, int64_t n,
                        const T* leak, int64_t padded) {
-  auto keep = [&](int q, V v) {
-    if (kept) store(kept + q * h, v, n);
+  auto save = [&](int q, V v) {
+    if (saved) store(saved + q * h, v, n);
   };
   if constexpr (std::is_same_v<Part, Lstm>) {
     const V in = sigmoid<T>(load(z)), forget = sigmoid<T>(load(z + width)), cell = tanh<T>(load(z + 2 * width)),
             out = sigmoid<T>(load(z + 3 * width));
-    keep(0, in), keep(1, forget), keep(2, cell), keep(3, out);
+    save(0, in), save(1, forget), save(2, cell), save(3, out);
     c = forget * c + in * cell;
     return out * tanh<T>(c);
   } else if constexpr (std::is_same_v<Part, GruBefore>) {
     const V reset = sigmoid<T>(load(z));
     c = sigmoid<T>(load(z + width));
-    keep(0, reset), keep(1, c);
+    save(0, reset), save(1, c);
     return rounded<S>(reset * before);
   } else if constexpr (std::is_same_v<Part, GruCandidate>) {
     const V candidate = tanh<T>(load(z));
-    keep(2, candidate);
+    save(2, candidate);
     return (T(1) - c) * candidate + c * before;
   } else if constexpr (std::is_same_v<Part, Gru>) {
     const V reset = sigmoid<T>(load(z + width)), update = sigmoid<T>(load(z + 2 * width)), inner = load(z + 3 * width),
             candidate = tanh<T>(load(z) + reset * inner);
-    keep(0, reset), keep(1, update), keep(2, candidate), keep(3, inner);
+    save(0, reset), save(1, update), save(2, candidate), save(3, inner);
     return (T(1) - update) * candidate + update * before;
   } else if constexpr (std::is_same_v<Part, MinGru>) {
     const V update = load(z), stay = sigmoid<T>(-update), take = sigmoid<T>(update);  // both keep all digits
@@ -46,13 +46,13 @@ JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* 
       candidate = candidate >= T(0) ? candidate + T(0.5) : low;
     }
     const V after = stay * before + take * candidate;
-    keep(0, stay), keep(1, take * stay * (candidate - before)), keep(2, steep);
+    save(0, stay), save(1, take * stay * (candidate - before)), save(2, steep);
     return after;
   } else {
     V value = load(z);
     if (kind == Kind::kTanh) value = tanh<T>(value);
     if (kind == Kind::kRelu) value = value < T(0) ? V{} : value;
-    keep(0, value);
+    save(0, value);
     if constexpr (kLeaks<Part>) return load(leak) * before + load(leak + padded) * value;
     return value;
   }
@@ -62,10 +62,10 @@ JRNN_INLINE V activate(Kind kind, const T* z, int64_t width, V before, V& c, T* 
 // Of GruBefore it finds dz of z, and of n in `dn`; that of r follows from dn. Of Leaky, dc becomes delta of
 // sigmoid(theta).
 template <class C, class S, class O, class T = Wide<S>, class V = Vector<T>>
-JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V before, V c, O* dz, int64_t width, O* dn,
+JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* saved, const S* h_now, V before, V c, O* dz, int64_t width, O* dn,
                     int64_t h, int64_t n, const T* leak, int64_t padded) {
   auto put = [&](int q, V v) { store(dz + q * width, first<T>(v, n)); };
-  auto gate = [&](int q) { return load(kept + q * h, n); };
+  auto gate = [&](int q) { return load(saved + q * h, n); };
   if constexpr (std::is_same_v<C, Lstm>) {
     const V in = gate(0), forget = gate(1), cell = gate(2), out = gate(3), squashed = tanh<T>(forget * c + in * cell);
     const V inner = dc + dh * out * (T(1) - squashed * squashed);
@@ -92,7 +92,7 @@ JRNN_INLINE V slope(Kind kind, V dh, V& dc, const T* kept, const S* h_now, V bef
     put(0, dh * gate(1)), put(1, dh * gate(2));
     return dh * gate(0);
   } else {
-    const V value = kept ? gate(0) : load(h_now, n);
+    const V value = saved ? gate(0) : load(h_now, n);
     V held{};
     if constexpr (kLeaks<C>) {
       dc = dh * (value - before);

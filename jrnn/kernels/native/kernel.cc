@@ -26,15 +26,15 @@ constexpr int64_t kShare = 1 << 16;  // weights that make it worth for another t
 template <class C, class S>
 void solve_as(const Problem& p, Parallel parallel) {
   using T = Wide<S>;
-  const double multiplications = double(p.groups) * p.steps * p.rows * C::kGates * p.units * (p.features + (C::kRecurrent ? p.units : 1));
+  const int64_t columns = p.features + (C::kRecurrent ? p.units : 1);
+  const double multiplications = double(p.groups) * p.steps * p.rows * C::kGates * p.units * columns;
   if (multiplications < kOneThread) parallel.threads = 1;
   const int64_t each = (parallel.threads + p.groups - 1) / p.groups, tiles = (p.rows + kTile - 1) / kTile;
   const int64_t pieces = std::clamp<int64_t>(each, 1, std::max<int64_t>(1, tiles));
   const int64_t numbers = (p.features + p.units) * C::kGates * p.units;
   const bool shared = !p.w_in.stride && !p.w_rec.stride && !p.bias.stride && !p.bias_rec.stride && !p.theta.stride;
   std::vector<std::array<Weights<S>, 2>> weights(shared ? 1 : p.groups);
-  using Workspace = typename Backward<C, S>::Workspace;
-  std::vector<Workspace> workspaces(p.backward ? p.groups * pieces : 0);
+  std::vector<typename Backward<C, S>::Gradients> found(p.backward ? p.groups * pieces : 0);
   const Parallel* spare = p.groups * pieces < parallel.threads ? &parallel : nullptr;
 
   const int64_t groups = weights.size(), shares = std::clamp<int64_t>(numbers / kShare, 1, parallel.threads);
@@ -53,18 +53,15 @@ void solve_as(const Problem& p, Parallel parallel) {
       const Forward<C, S> forward{rows};  // const: what it holds stays in registers
       return forward.run();
     }
-    const Backward<C, S> backward{rows};
-    Workspace work;
-    backward.run(work);
-    std::swap(workspaces[i].of_in, work.of_in), std::swap(workspaces[i].of_rec, work.of_rec);
-    std::swap(workspaces[i].of_leak, work.of_leak);
+    const Backward<C, S> backward{{rows}};
+    found[i] = backward.run();
   });
   if (!p.d_bias) return;
   for (int64_t j = 0; kLeaks<C> && j < p.groups * p.units; ++j) {
     const int64_t g = j / p.units, unit = j % p.units, wide = Blocks<C, T>(p.units).padded;
     const T* leak = weights[shared ? 0 : g][0].leak + unit;
     T sum = 0;
-    for (int64_t i = g * pieces; i < (g + 1) * pieces; ++i) sum += workspaces[i].of_leak[unit];
+    for (int64_t i = g * pieces; i < (g + 1) * pieces; ++i) sum += found[i].of_leak[unit];
     p.d_theta.of<S>(g)[unit] = narrow<S>(sum * leak[0] * leak[wide]);
   }
   run(parallel, p.groups * shares, [&](int64_t j) {
@@ -75,7 +72,7 @@ void solve_as(const Problem& p, Parallel parallel) {
       const Blocks<Part, T> blocks(p.units);
       std::vector<const T*> in, rec;
       for (int64_t i = g * pieces; i < (g + 1) * pieces; ++i)
-        in.push_back(workspaces[i].of_in[number]), rec.push_back(workspaces[i].of_rec[number]);
+        in.push_back(found[i].of_in[number]), rec.push_back(found[i].of_rec[number]);
       unpack<Part, S>(in, p.features + 1, Part::of_input, blocks, p.d_w_in.of<S>(g), p.d_bias.of<S>(g), 0, share);
       if (!C::kRecurrent) return;
       // beside h only n of the GRU has a bias

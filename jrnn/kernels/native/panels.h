@@ -15,23 +15,23 @@ namespace {
 // from kInput on; so has h, and feeds those from kState on, if it has weights (kRecurrent).
 
 struct Elman {
-  static constexpr int kSums = 1, kWeights = 1, kInput = 0, kState = 0, kBlock = 4, kKept = 1, kGates = 1;
+  static constexpr int kSums = 1, kWeights = 1, kInput = 0, kState = 0, kBlock = 4, kSaved = 1, kGates = 1;
   static constexpr int of_input[kWeights] = {0}, of_state[kWeights] = {0};
   static constexpr bool kCell = false, kOwnBias = false, kRecurrent = true;
 };
 struct Leaky : Elman {};  // h' = sigmoid(-theta) h + sigmoid(theta) Elman's
 struct Lstm {
-  static constexpr int kSums = 4, kWeights = 4, kInput = 0, kState = 0, kBlock = 1, kKept = 4, kGates = 4;
+  static constexpr int kSums = 4, kWeights = 4, kInput = 0, kState = 0, kBlock = 1, kSaved = 4, kGates = 4;
   static constexpr int of_input[kWeights] = {0, 1, 2, 3}, of_state[kWeights] = {0, 1, 2, 3};
   static constexpr bool kCell = true, kOwnBias = false, kRecurrent = true;
 };
 struct Gru {  // n from x, r, z, n from h
-  static constexpr int kSums = 4, kWeights = 3, kInput = 0, kState = 1, kBlock = 1, kKept = 4, kGates = 3;
+  static constexpr int kSums = 4, kWeights = 3, kInput = 0, kState = 1, kBlock = 1, kSaved = 4, kGates = 3;
   static constexpr int of_input[kWeights] = {2, 0, 1}, of_state[kWeights] = {0, 1, 2};
   static constexpr bool kCell = false, kOwnBias = true, kRecurrent = true;
 };
 struct GruBefore {  // r, z; n takes a product of its own, which needs r of all units
-  static constexpr int kSums = 2, kWeights = 2, kInput = 0, kState = 0, kBlock = 2, kKept = 3, kGates = 3;
+  static constexpr int kSums = 2, kWeights = 2, kInput = 0, kState = 0, kBlock = 2, kSaved = 3, kGates = 3;
   static constexpr int of_input[kWeights] = {0, 1}, of_state[kWeights] = {0, 1};
   static constexpr bool kCell = false, kOwnBias = false, kRecurrent = true;
 };
@@ -41,7 +41,7 @@ struct GruCandidate {  // n of GruBefore, over [x, r h]
   static constexpr bool kOwnBias = false, kRecurrent = true;
 };
 struct MinGru {  // z, n
-  static constexpr int kSums = 2, kWeights = 2, kInput = 0, kState = 0, kBlock = 2, kKept = 3, kGates = 2;
+  static constexpr int kSums = 2, kWeights = 2, kInput = 0, kState = 0, kBlock = 2, kSaved = 3, kGates = 2;
   static constexpr int of_input[kWeights] = {0, 1}, of_state[kWeights] = {0, 1};
   static constexpr bool kCell = false, kOwnBias = false, kRecurrent = false;
 };

@@ -98,7 +98,8 @@ struct Rows : Sequences {
         }
         T *beside_x = sums + Part::kInput * width, *beside_h = sums + Part::kState * width;
         if (!of.early) product<Part>(beside_x, line, along(of.x, of.x_row, f), w.in, from, vectors, count);
-        if (Part::kRecurrent) product<Part>(beside_h, line, along(of.state, of.state_row, h), w.rec, from, vectors, count);
+        if (!Part::kRecurrent) return;
+        product<Part>(beside_h, line, along(of.state, of.state_row, h), w.rec, from, vectors, count);
       }, down);
       for (int64_t r = 0; r < count; ++r) {
         const auto finish = gates(r);

@@ -49,7 +49,7 @@ class Recurrence(Protocol):
         """The state after one step of x [B, F]: the spec that every implementation is compared with."""
         ...
 
-    def gates_kept(self, dtype: Any) -> int:
+    def gates_saved(self, dtype: Any) -> int:
         """How many arrays [T, B, H] the compiled kernel saves for its backward pass."""
         ...
 

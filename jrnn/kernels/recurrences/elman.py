@@ -49,7 +49,7 @@ class Elman(DenseInputs):
     def step(self, weights: Dense, state: States, x: Array) -> States:
         return (advance(self.activation, dense.from_inputs(weights, x), state[0], weights.w_rec),)
 
-    def gates_kept(self, dtype: Any) -> int:
+    def gates_saved(self, dtype: Any) -> int:
         return 0 if self.gates_from_state(dtype) else 1
 
     def sums(self, weights: Dense, x: Array, state: States) -> tuple[Array, ...]:

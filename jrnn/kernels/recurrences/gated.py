@@ -59,7 +59,7 @@ class Gated:
     def step(self, weights: Units, state: States, x: Array) -> States:
         return self.after(blocks(x, state[0].shape[-1]), state)
 
-    def gates_kept(self, dtype: Any) -> int:
+    def gates_saved(self, dtype: Any) -> int:
         return 0
 
     def sums(self, weights: Units, x: Array, state: States) -> tuple[Array, ...]:

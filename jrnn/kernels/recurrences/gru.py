@@ -59,7 +59,7 @@ class GRU(DenseInputs):
     def step(self, weights: Dense, state: States, x: Array) -> States:
         return (advance(dense.from_inputs(weights, x), state[0], weights.w_rec, weights.bias_rec),)
 
-    def gates_kept(self, dtype: Any) -> int:
+    def gates_saved(self, dtype: Any) -> int:
         return 4 if self.reset_after else 3
 
     def sums(self, weights: Dense, x: Array, state: States) -> tuple[Array, ...]:

@@ -36,8 +36,8 @@ def shares(theta: Array, like: Array) -> tuple[Array, Array]:
 
 def mixed(theta: Array, h: Array, new: Array) -> Array:
     """sigmoid(-theta) h + sigmoid(theta) new: with theta = inf exactly `new`, where h is finite."""
-    keep, open_ = shares(theta, h)
-    return (keep * h.astype(keep.dtype) + open_ * new.astype(keep.dtype)).astype(h.dtype)
+    of_old, of_new = shares(theta, h)
+    return (of_old * h.astype(of_old.dtype) + of_new * new.astype(of_old.dtype)).astype(h.dtype)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class LeakyElman(DenseInputs):
         sums = dense.from_inputs(within(weights), x) + matmul(state[0], weights.w_rec)
         return (mixed(weights.theta, state[0], ACTIVATIONS[self.activation](sums)),)
 
-    def gates_kept(self, dtype: Any) -> int:
+    def gates_saved(self, dtype: Any) -> int:
         return 1
 
     def sums(self, weights: LeakyDense, x: Array, state: States) -> tuple[Array, ...]:
@@ -83,8 +83,8 @@ class LeakyElman(DenseInputs):
         return ACTIVATIONS[self.activation](sums[0]), *shares(weights.theta, sums[0])
 
     def after(self, gates: tuple[Array, ...], state: States) -> States:
-        new, keep, open_ = gates
-        return ((keep * state[0].astype(keep.dtype) + open_ * new).astype(state[0].dtype),)
+        new, of_old, of_new = gates
+        return ((of_old * state[0].astype(of_old.dtype) + of_new * new).astype(state[0].dtype),)
 
     def gates_from_state(self, dtype: Any) -> bool:
         return False
@@ -93,9 +93,9 @@ class LeakyElman(DenseInputs):
         self, back: Array, gates: tuple[Array, ...], entered: States, deltas: States
     ) -> tuple[Array, States, Array]:
         """The third result is the gradient of theta at this step."""
-        (new, keep, open_), dh = gates, deltas[0]
-        dz, (before,), _ = self.bare.slope(back, gates, entered, (dh * open_,))
-        return dz, (before + dh * keep,), dh * (new - entered[0].astype(new.dtype)) * keep * open_
+        (new, of_old, of_new), dh = gates, deltas[0]
+        dz, (before,), _ = self.bare.slope(back, gates, entered, (dh * of_new,))
+        return dz, (before + dh * of_old,), dh * (new - entered[0].astype(new.dtype)) * of_old * of_new
 
     def gradients(
         self, needs_gradient: LeakyDense, weights: LeakyDense, xs: Array, entered: States, dz: Array, more: Array

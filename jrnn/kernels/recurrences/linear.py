@@ -33,7 +33,7 @@ class Linear(DenseInputs):
     def step(self, weights: Dense, state: States, x: Array) -> States:
         return (advance(dense.from_inputs(weights, x), state[0], weights.w_rec),)
 
-    def gates_kept(self, dtype: Any) -> int:
+    def gates_saved(self, dtype: Any) -> int:
         return 0
 
     def terms(self, weights: Dense, xs: Array) -> tuple[Array, Array]:

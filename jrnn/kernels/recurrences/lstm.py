@@ -47,7 +47,7 @@ class LSTM(DenseInputs):
         h, c = state
         return advance(dense.from_inputs(weights, x), h, c, weights.w_rec)
 
-    def gates_kept(self, dtype: Any) -> int:
+    def gates_saved(self, dtype: Any) -> int:
         return 4
 
     def sums(self, weights: Dense, x: Array, state: States) -> tuple[Array, ...]:

@@ -83,7 +83,7 @@ class MinGRU:
     def step(self, weights: InputWeights, state: States, x: Array) -> States:
         return self.after(self.gates(weights, self.sums(weights, x, state), state), state)
 
-    def gates_kept(self, dtype: Any) -> int:
+    def gates_saved(self, dtype: Any) -> int:
         return 0  # a product with few columns finds them again sooner than memory gives them back
 
     def sums(self, weights: InputWeights, x: Array, state: States) -> tuple[Array, ...]:
