@@ -14,6 +14,7 @@ import optax
 from jrnn.cells import check_cell
 from jrnn.prescribing.arguments import check_optimizer_maker, check_static, check_target, plain_rate, seconds_of
 from jrnn.prescribing.candidates import AS_IT_IS, Arm, arms_for
+from jrnn.prescribing.data_lags import DataLags, data_lags_of
 from jrnn.prescribing.jobs import Job
 from jrnn.prescribing.paired import prediction
 from jrnn.prescribing.problem import Plan
@@ -116,14 +117,17 @@ def prescribe(
     held_out = {"choice": parts.choice, "final": parts.final}
     template = Job(cell, (), rate, plan, parts.train, held_out, batch_size, (), 0, 0, 1, None, lag)
     race = Race(template, Schedule.of(updates or 0, 3, seeds), seed, parts.floor, target, executor, say or silent)
-    interrupted = False
+    interrupted, lags = False, None
     try:
+        lags = None if own else data_lags_of(parts, objective, lag)
+        if lags is not None:
+            race.say(lags.sentence)
         wild = prepare(race, candidates, lag, updates, allowed, started)
         finalists = race.finalists(wild)
         race.run_final([AS_IT_IS, *finalists])
     except KeyboardInterrupt:
         interrupted = True
-    return concluded(race, lag, parts, interrupted)
+    return concluded(race, lag, parts, lags, interrupted)
 
 
 def silent(line: str) -> None:
@@ -160,7 +164,7 @@ def probe(race: Race, arm: Arm) -> Job:
     return race.job(arm, race.race_seeds, 0, PROBED)._replace(interval=PROBED)
 
 
-def concluded(race: Race, lag: int, parts: Parts, interrupted: bool) -> Prescription:
+def concluded(race: Race, lag: int, parts: Parts, lags: DataLags | None, interrupted: bool) -> Prescription:
     """What the race says."""
     table = race.table()
     helps = [row for row in table if row.against is not None and row.against.helps]
@@ -191,6 +195,7 @@ def concluded(race: Race, lag: int, parts: Parts, interrupted: bool) -> Prescrip
         prediction=expected,
         train=parts.train,
         curves={row.name: race.curve(row.name) for row in table},
+        data_lags=lags,
         interrupted=interrupted,
     )
 
