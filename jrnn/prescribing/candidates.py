@@ -8,7 +8,7 @@ from typing import Any
 
 from jrnn.cures.advice import suggested
 from jrnn.cures.base import Cure, apply_to_cell, check_cures
-from jrnn.cures.catalogue import cure
+from jrnn.cures.catalogue import cures_of
 from jrnn.cures.rate import Rate
 from jrnn.types import InputError
 
@@ -71,7 +71,7 @@ def listed(candidates: Any) -> list[Any]:
 def as_cures(given: Any) -> tuple[Cure, ...]:
     """One candidate as a tuple of cures."""
     if isinstance(given, str):
-        return tuple(cure(part.strip()) for part in given.split("+"))
+        return cures_of(given)
     if isinstance(given, Cure):
         return (given,)
     if isinstance(given, Sequence):

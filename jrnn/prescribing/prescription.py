@@ -112,6 +112,8 @@ def prescribe(
     parts = parts_of(data, objective, batch_size, seed, own)
     lag = needed_lag(lag, data, parts)
     target = check_target(target, data)
+    if candidates is not None:
+        arms_for(cell, lag, candidates, own, False)  # refused before anything is computed
     each, as_given = bool(getattr(objective, "each", False)), own or callable(parts.train)
     plan = Plan(objective, optimizer, max_norm, (), check_static(unroll_options), each, as_given, build)
     held_out = {"choice": parts.choice, "final": parts.final}
