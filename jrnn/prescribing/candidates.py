@@ -52,13 +52,24 @@ def arms_for(cell: Any, lag: int, candidates: Any, own_problem: bool, growing: b
         chosen = [cures for cures in chosen if not any(each.trains or each.measures for each in cures)]
     arms = [Arm((), rate) for rate in RATES]
     for cures in chosen:
-        cured = apply_to_cell(cures, cell)  # refuses what does not fit before anything is computed
+        cured = cured_by(cures, cell)
         cures, own = rate_of(cures)
         if cured != cell or any(each.trains or each.measures for each in cures):
             arms += [Arm(cures, own * rate) for rate in RATES]
         elif own != 1:
             arms.append(Arm((), own))
     return tuple(dict.fromkeys(arms))
+
+
+def cured_by(cures: tuple[Cure, ...], cell: Any) -> Any:
+    """The cell under the cures, which refuse what does not fit before anything is computed; None where one is broken:
+    its arm fails when it is run, and says why."""
+    try:
+        return apply_to_cell(cures, cell)
+    except InputError:
+        raise
+    except Exception:
+        return None
 
 
 def listed(candidates: Any) -> list[Any]:

@@ -26,10 +26,10 @@ class DataLags(NamedTuple):
     """What the data say of a needed lag L, without a network.
 
     E(k) = 1 - sum ||y - f_k||^2 / sum ||y - mean y||^2 over held-out cases: the share of the answer's variance that f_k
-    explains, the least-squares predictor from the last k steps (lags 0 to k - 1), fitted on the cases trained on;
-    classes count as one-hot vectors. f_k is linear in the features z of a step (its inputs, and the products of any two
-    of up to 4 inputs): their sums over stretches of lags ([0, 1), [1, 2), [2, 4), ..., and so on to L and beyond), which
-    finds what wanders within them, and their values at the 8 lags that each explain most alone.
+    explains, the least-squares predictor from the last k steps (lags 0 to k - 1), fitted on cases trained on; classes
+    count as one-hot vectors. f_k is linear in the features z of a step (its inputs, and of up to 4 inputs the products
+    of any two): in their sums over stretches of lags ([0, 1), [1, 2), [2, 4), ..., to L and beyond), which find what
+    wanders within them, and in their values at the 8 lags that explain most alone.
 
     It is a lower bound: what only two steps together tell (an exclusive or), or a deeper function of a step, it does
     not see; then it says that it cannot tell. It speaks of the data: what a network makes of it the race shows.
@@ -160,8 +160,8 @@ def said(found: DataLags, length: int, further: bool) -> str:
     if found.kind == SHORT:
         rest = f"all {steps(length)} {whole}" if further else "what lies further back adds nothing that can be seen"
         return (
-            f"Shorter lags tell a part: lags below {lag} explain {near} of the answer's variance, {rest}. A network can "
-            "learn that part first; the rule found there does not hold further back, so it need not open the way."
+            f"Shorter lags tell a part: lags below {lag} explain {near} of the answer's variance, {rest}. A network "
+            "can learn that part first; the rule found there does not hold further back, so it need not open the way."
         )
     if found.kind == ALONE:
         return (
@@ -169,8 +169,8 @@ def said(found: DataLags, length: int, further: bool) -> str:
             f"{steps(length)} {whole}. Nothing is learnt before a gradient arrives from {steps(lag)} back."
         )
     return (
-        f"Whether shorter lags teach lag {lag} cannot be told from the data: of the answer's variance, inputs and their "
-        f"products, step by step, explain {near} below that lag and {whole} over all {steps(length)}."
+        f"Whether shorter lags teach lag {lag} cannot be told from the data: of the answer's variance, inputs and "
+        f"their products, step by step, explain {near} below that lag and {whole} over all {steps(length)}."
     )
 
 

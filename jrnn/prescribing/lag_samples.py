@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,11 +34,12 @@ def samples_of_parts(parts: Parts, objective: Any, lag: int) -> tuple[Samples, S
     if not hasattr(objective, "scored"):
         return None
     if callable(parts.train):
-        first = parts.train(0)
+        data: Callable[[int], Any] = parts.train
+        first = data(0)
         if not plain(first, ("x", "y", "lengths")):
             return None
         wanted = min(BATCHES, -(-ANSWERS // max(np.shape(first["x"])[1], 1)))
-        batches = [first, *map(parts.train, range(1, wanted))]
+        batches = [first, *map(data, range(1, wanted))]
         train = joined([cases_first(batch, objective) for batch in batches])
     else:
         train = parts.train
@@ -55,7 +56,7 @@ def plain(arrays: Any, known: tuple[str, ...], axes: int = 3) -> bool:
     if not isinstance(arrays, Mapping) or "y" not in arrays:
         return False
     given = {name for name, array in arrays.items() if array is not None}
-    x = arrays.get("x")
+    x: Any = arrays.get("x")
     return given <= set(known) and hasattr(x, "ndim") and x.ndim == axes and np.issubdtype(x.dtype, np.floating)
 
 

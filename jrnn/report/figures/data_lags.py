@@ -60,8 +60,8 @@ def caption(diagnosis: Diagnosis) -> Caption:
     found = diagnosis.prescription.data_lags if diagnosis.prescription is not None else None
     assert found is not None
     shown = (
-        f"No network yet: how much of the answer's variance a linear predictor explains that sees the inputs, and their "
-        f"products, up to so many steps back. {found.sentence} The bar is the 99 % interval of all shorter lags together."
+        f"No network yet: how much of the answer's variance a linear predictor explains that sees the inputs, and "
+        f"their products, up to so many steps back. {found.sentence} The bar is the 99 % interval of all shorter lags."
     )
     near, whole = (percentage(max(each, 0.0)) for each in (found.near, found.whole))
     alternative = f"Share explained against lag: {near} below lag {found.lag}, {whole} with all steps. {found.kind}."
