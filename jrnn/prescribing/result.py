@@ -87,8 +87,8 @@ class Prescription:
     """What the arms were trained on: arrays, the cases first, or the function of the step."""
     curves: dict[str, tuple[np.ndarray, np.ndarray]] = field(repr=False, default_factory=dict)
     """By arm: (updates [n], held-out losses [n, seeds]), of the final where it was in it."""
+    interrupted: bool = False
+    """Whether Ctrl-C ended the race; the table holds what was seen."""
     data_lags: DataLags | None = None
     """What the data alone say of the lag: whether shorter lags teach it. None where it is not known what is asked:
     beside `build`, with a loss of your own, with resets or masks."""
-    interrupted: bool = False
-    """Whether Ctrl-C ended the race; the table holds what was seen."""
