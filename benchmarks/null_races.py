@@ -12,8 +12,8 @@ ARMS, RACES, ALLOWED = 10, 2000, 0.065
 LAG, UNITS, BATCH, RATE, CASES = 10, 8, 32, 1e-2, 600
 UPDATES, TOGETHER, RUNS = 360, 10, 10
 """Of each recorded run; runs in one program; runs of each arm."""
-TARGET = 0.03
-"""That some runs reach before the end and others do not: ties and censored runs are the hard part."""
+REACH = (0.9, 0.5)
+"""Shares of the recorded runs that reach a target: runs that do not, and ties, are the hard part."""
 
 
 def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
@@ -27,14 +27,17 @@ def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
         curves.append(recorded(range(arm * runs, (arm + 1) * runs), updates, 40 if quick else CASES))
     losses = np.concatenate([each for each, _ in curves], axis=1)  # [evaluations, arms * runs]
     shares = np.array([each for _, each in curves])
-    rows = []
-    for figure, target in (("updates to the target", TARGET), ("held-out loss", None)):
+    lowest, rows = losses.min(axis=0), []
+    targets = {
+        f"updates to a target that {100 * share:.0f} % reach": float(np.quantile(lowest, share)) for share in REACH
+    }
+    for figure, target in {**targets, "held-out loss": None}.items():
         say(f"null_races, {races} races by {figure}")
         rng = np.random.default_rng(0)
         false = sum(recommends(rng, losses, shares, arms, updates, target) for _ in range(races))
-        rows.append({"figure": figure, "races": races, "false": false, "interval": interval(false, races)})
-    reached = float((losses < TARGET).any(axis=0).mean())
-    return {"arms": arms, "runs": losses.shape[1], "updates": updates, "reached": reached, "rows": rows}
+        row = {"figure": figure, "target": target, "races": races, "false": false}
+        rows.append(row | {"interval": interval(false, races)})
+    return {"arms": arms, "runs": losses.shape[1], "updates": updates, "rows": rows}
 
 
 def recorded(seeds: range, updates: int, cases: int) -> tuple[Any, Any]:
@@ -140,6 +143,6 @@ def show(report: dict[str, Any]) -> str:
     ]
     return table(("arms compared by", "races", "recommend", "share", "95 % interval", "at most"), rows) + (
         f"\n{report['arms']} equal arms, each of runs drawn anew from {report['runs']} recorded runs of one network\n"
-        f"(GRU, H = {UNITS}, adding:{LAG}, {report['updates']} updates); {100 * report['reached']:.0f} % of the runs "
-        f"reach the target, {TARGET}.\nA recommendation is false: nothing differs but the seeds."
+        f"(GRU, H = {UNITS}, adding:{LAG}, {report['updates']} updates). A recommendation is false: nothing differs.\n"
+        "By design at most 5 % for both finalists together, of which one side, 2.5 %, is a recommendation."
     )
