@@ -31,7 +31,8 @@ def open_run(args: Namespace) -> SavedRun:
     if not os.path.isdir(args.model):
         needed = "a folder of `jrnn train`"
         needed += ", a file of weights, or package.module:function" if args.command == "diagnose" else ""
-        raise InputError("--model", f"{args.model!r}, which is not there", needed)
+        what = "a file" if os.path.exists(args.model) else "which is not there"
+        raise InputError("--model", f"{args.model!r}, {what}", needed)
     saved = load(args.model)
     known = {**saved.metadata.get("config", {}), **saved.metadata}
     source = args.data or known.get("data")

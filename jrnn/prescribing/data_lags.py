@@ -76,6 +76,8 @@ def data_lags(train: Samples, held_out: Samples, lag: int) -> DataLags:
     target, truth = (each.y - train.y.mean(axis=0) for each in (train, held_out))
     if blocks < FEWEST or not len(target):
         return unknown(lag, "too few cases are held out")
+    if not all(np.isfinite(array).all() for each in (train, held_out) for array in (each.x, each.y)):
+        return unknown(lag, "some numbers are not finite")
     if not (truth**2).sum() > 0 or not (target**2).sum() > 0:
         return unknown(lag, "the answer does not vary")
     features = LagFeatures.of(train, target, lag)
@@ -161,7 +163,7 @@ def said(found: DataLags, length: int, further: bool) -> str:
         rest = f"all {steps(length)} {whole}" if further else "what lies further back adds nothing that can be seen"
         return (
             f"Shorter lags tell a part: lags below {lag} explain {near} of the answer's variance, {rest}. A network "
-            "can learn that part first; the rule found there does not hold further back, so it need not open the way."
+            "can learn that part first; no rule that is the same at all lags goes on from there: it need not open the way."
         )
     if found.kind == ALONE:
         return (

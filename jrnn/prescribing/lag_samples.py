@@ -52,12 +52,12 @@ def samples_of_parts(parts: Parts, objective: Any, lag: int) -> tuple[Samples, S
 
 
 def plain(arrays: Any, known: tuple[str, ...], axes: int = 3) -> bool:
-    """Whether these are inputs of numbers and targets, and nothing else."""
+    """Whether these are inputs [cases, T, F] (with so many axes) and targets, and nothing else."""
     if not isinstance(arrays, Mapping) or "y" not in arrays:
         return False
     given = {name for name, array in arrays.items() if array is not None}
     x: Any = arrays.get("x")
-    return given <= set(known) and hasattr(x, "ndim") and x.ndim == axes and np.issubdtype(x.dtype, np.floating)
+    return given <= set(known) and getattr(x, "ndim", 0) == axes and x.dtype != object
 
 
 def cases_first(batch: Mapping[str, Any], objective: Any) -> dict[str, np.ndarray]:
@@ -83,7 +83,10 @@ def samples_of(arrays: Mapping[str, Any], objective: Any, lag: int, once: bool =
     most = max(FEWEST_CASES, VALUES // max(steps * features, 1))
     kept = np.unique(np.linspace(0, cases - 1, min(cases, most, ANSWERS)).round().astype(int))
     lengths = np.asarray(arrays["lengths"])[kept] if "lengths" in arrays else np.full(len(kept), steps)
-    x, y = x[kept], y[kept]
+    x, y = x[kept].astype(np.float32), y[kept]
+    if "lengths" in arrays:  # padding may hold anything
+        there = (np.arange(steps) < lengths[:, None])[..., None]
+        x = np.where(there, x, x.mean(axis=(0, 1), where=there) if there.any() else 0)
     earliest = max(lag, objective.warmup)
     rows, times = [], []
     rng, each = np.random.default_rng(0), 1 if once else max(1, ANSWERS // max(len(kept), 1))

@@ -6,7 +6,7 @@ import pytest
 
 import jrnn
 from jrnn.prescribing.data_lags import ALONE, SHORT, TEACH, UNKNOWN, data_lags, data_lags_of
-from jrnn.prescribing.lag_samples import Samples, samples_of_parts
+from jrnn.prescribing.lag_samples import Samples, samples_of, samples_of_parts
 from jrnn.prescribing.splitting import parts_of
 from jrnn.training import Objective
 
@@ -84,16 +84,16 @@ def test_padding_and_answers_of_short_sequences_are_left_out():
     rng = np.random.default_rng(1)
     x, lengths = rng.normal(size=(900, 12, 1)).astype(np.float32), rng.integers(4, 13, 900)
     y = x[np.arange(900), lengths - 4].astype(np.float32)  # three steps before the last valid one
-    noisy = np.where(np.arange(12)[None, :, None] < lengths[:, None, None], x, 50 * rng.normal(size=x.shape))
+    inside = np.arange(12)[None, :, None] < lengths[:, None, None]
     kinds = []
-    for inputs in (x, noisy.astype(np.float32)):
+    for inputs in (x, np.where(inside, x, 50.0).astype(np.float32), np.where(inside, x, np.nan).astype(np.float32)):
         data = {"x": inputs, "y": y, "lengths": lengths}
         found = data_lags_of(parts_of(data, Objective("regress", 1), 16, 0), Objective("regress", 1), 5)
         kinds.append(found.kind)
         assert dict(zip(found.windows.tolist(), found.explained.tolist()))[2] < 0.1 and found.near > 0.9
         short = data_lags_of(parts_of(data, Objective("regress", 1), 16, 0), Objective("regress", 1), 3)
         assert short.kind == ALONE
-    assert kinds == [SHORT, SHORT]
+    assert kinds == [SHORT] * 3
 
 
 def test_batches_of_a_function():
@@ -112,6 +112,8 @@ def test_what_is_not_measured():
     assert found.kind == UNKNOWN and "too few" in found.sentence and len(found.windows) == 0 and np.isnan(found.near)
     many = {name: np.repeat(array, 9, axis=0) for name, array in data.items()}
     assert "does not vary" in data_lags_of(parts_of(many, constant, 8, 0), constant, 5).sentence
+    broken = {**many, "y": many["x"][:, 0, :1]} | {"x": np.where(many["x"] > 2, np.inf, many["x"])}
+    assert "not finite" in data_lags(*[samples_of(broken, constant, 5)] * 2, 5).sentence
     assert data_lags_of(parts_of(data, lambda *a: 0.0, 8, 0), lambda *a: 0.0, 5) is None
 
 

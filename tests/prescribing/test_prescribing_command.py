@@ -10,12 +10,14 @@ import pytest
 import jrnn
 from jrnn.cli import main
 from jrnn.commands.options import parser
+from jrnn.commands.output import next_step
 from jrnn.commands.prescribing import command_line, saved_network
 from jrnn.commands.running import build, chosen_cures, load_data
 from jrnn.cures import AutoClip, Chrono, LeakyUnits, Omega, apply_to_cell
 from jrnn.cures.catalogue import cures_of
 from jrnn.prescribing.candidates import as_cures
 from jrnn.types import InputError
+from tests.report import samples
 
 DATA = ["--data", "marked-bit:6", "--cell", "gru", "--hidden", "3"]
 
@@ -55,6 +57,31 @@ def test_the_printed_command_makes_what_was_recommended(command, own):
     assert (again.steps, again.learning_rate, again.max_norm, again.seed) == (18, 0.0015, np.inf, 3)
 
 
+@pytest.mark.parametrize(
+    "options, command",
+    [
+        (
+            ["--data", "marked-bit:6", "--cell", "gru", "--hidden", "3"],
+            "--data marked-bit:6 --cell gru --lag 63 --hidden 3",
+        ),
+        (["--cell", "gru", "--cure", "leaky:9"], "--model OUT --lag 63"),
+        (["--model", "OUT", "--data", "mine.npz"], "--model OUT --data mine.npz --lag 63"),
+        (["--model", "weights.npz", "--data", "mine.npz"], ""),
+    ],
+)
+def test_a_diagnosis_ends_with_a_command(options, command, tmp_path):
+    """Of a network by its options; of one with cures, or that was saved, by its folder."""
+    stage = samples.diagnosis().stages[0]
+    args = parser().parse_args(["diagnose", *[word.replace("OUT", str(tmp_path)) for word in options]])
+    found = next_step(args, jrnn.gru(3), stage, tmp_path)
+    assert found["next_command"].startswith(
+        f"jrnn prescribe {command}".replace("OUT", str(tmp_path)) if command else ""
+    )
+    assert bool(found["next_command"]) == bool(command) and "chrono:63" in found["advice"]
+    if command:
+        parser().parse_args(shlex.split(found["next_command"].replace("None", "1"))[1:])
+
+
 def test_a_saved_network_is_raced_by_the_command_of_its_diagnosis(tmp_path, monkeypatch, capsys):
     """train with a cure, diagnose --model, run what that prints, and again with what it saved."""
     monkeypatch.chdir(tmp_path)
@@ -90,11 +117,13 @@ def test_a_saved_network_is_raced_by_the_command_of_its_diagnosis(tmp_path, monk
         (["--model", "nowhere"], ["--model", "nowhere", "a folder of `jrnn train`\n"]),
         (["--model", "nowhere", "--hidden", "3"], ["--hidden", "3", "beside --model"]),
         (["--model", "nowhere", "--seed", "3"], ["--seed", "3", "beside --model"]),
+        (["--model", "a.npz"], ["--model", "'a.npz', a file", "a folder of `jrnn train`\n"]),
         (["--data", "marked-bit:6", "--cure", "chrono:3+nothing"], ["--cure", "'nothing'", "chrono:T_MAX"]),
     ],
 )
 def test_bad_options(options, words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.npz").touch()
     assert main(["prescribe", *options]) == 2
     said = capsys.readouterr().err
     assert all(word in said for word in words) and said.count("\n") == 1
