@@ -163,7 +163,7 @@ def said(found: DataLags, length: int, further: bool) -> str:
         rest = f"all {steps(length)} {whole}" if further else "what lies further back adds nothing that can be seen"
         return (
             f"Shorter lags tell a part: lags below {lag} explain {near} of the answer's variance, {rest}. A network "
-            "can learn that part first; no rule that is the same at all lags goes on from there: it need not open the way."
+            "can learn that part first; no rule that is one for all lags goes on from there: it need not open the way."
         )
     if found.kind == ALONE:
         return (
