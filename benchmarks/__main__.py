@@ -20,6 +20,7 @@ from benchmarks import (
     jacobian_cost,
     long_adding,
     lyapunov_cost,
+    null_races,
     published_spectra,
     remat_memory,
     streaming,
@@ -45,6 +46,7 @@ BENCHMARKS = {
     "published_spectra": published_spectra,
     "cures": cures,
     "long_adding": long_adding,
+    "null_races": null_races,
 }
 COMPARED = {
     "training_step": training_step,

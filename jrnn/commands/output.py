@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import shlex
 import sys
@@ -73,7 +74,7 @@ def report(
         command=shlex.join(["jrnn", *sys.argv[1:]]),
         clipping_proof=proof,
         prescription=prescription,
-        **next_step(args, cell, stages[0]),
+        **next_step(args, cell, stages[0], out),
     )
     try:
         written = write_report(found, out)
@@ -87,14 +88,18 @@ def report(
     return 0
 
 
-def next_step(args: Namespace, cell: Any, stage: Stage) -> dict[str, str]:
+def next_step(args: Namespace, cell: Any, stage: Stage, out: Path) -> dict[str, str]:
     """What to try after a diagnosis, and the command: of the network before it was trained, as reach after training is
-    no score."""
+    no score. A saved network, and one with cures, is raced by its folder."""
     if args.command != "diagnose" or stage.flow.lag == 0:
         return {}
     advice = advise(cell, stage.flow.judgement)
     command = ""
-    if args.cell is not None and advice.cures:
+    folder = str(out) if args.cure else args.model
+    if advice.cures and folder is not None and os.path.isdir(folder):
+        words = ["jrnn", "prescribe", "--model", folder, *(["--data", args.data] if args.data and args.model else [])]
+        command = shlex.join([*words, "--lag", str(stage.flow.lag)])
+    elif advice.cures and args.cell is not None:
         lag, source = str(stage.flow.lag), args.data or "digits"
         words = ["jrnn", "prescribe", "--data", source, "--cell", args.cell, "--lag", lag]
         given = ("hidden", "layers", "learning_rate", "batch_size", "max_norm", "seed")
