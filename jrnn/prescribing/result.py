@@ -9,6 +9,7 @@ import numpy as np
 
 from jrnn.prescribing.paired import Paired
 from jrnn.types import Params
+from jrnn.wording import brief
 
 
 class Row(NamedTuple):
@@ -86,3 +87,7 @@ class Prescription:
     """By arm: (updates [n], held-out losses [n, seeds]), of the final where it was in it."""
     interrupted: bool = False
     """Whether Ctrl-C ended the race; the table holds what was seen."""
+
+    def __repr__(self) -> str:
+        does = self.recommends or "keep yours"
+        return brief(self, does, f"{len(self.table)} arms", f"{self.updates:,} updates a run", f"lag {self.lag}")
