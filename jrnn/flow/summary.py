@@ -23,6 +23,7 @@ from jrnn.flow.verdicts.verdict import Verdict
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
 from jrnn.unrolling import read
 from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
+from jrnn.wording import brief
 
 PAIRS, OUTPUTS = 2**21, 64
 """How many (output, state, sequence) triples are followed by default, in seconds; and how many outputs beyond that."""
@@ -78,6 +79,9 @@ class FlowSummary:
     forward: bool = True
     """Whether the step can be differentiated forwards. If not (it holds a `jax.custom_vjp`), there are no Jacobians:
     `singular_values` are NaN, `windows` and `spectrum` None."""
+
+    def __repr__(self) -> str:
+        return brief(self, repr(self.judgement)[len("<Verdict: ") : -1], f"{self.outputs} outputs followed")
 
     @property
     def outputs(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from jrnn.prescribing.data_lags import DataLags
 from jrnn.prescribing.paired import Paired
 from jrnn.types import Params
+from jrnn.wording import brief
 
 
 class Row(NamedTuple):
@@ -92,3 +93,7 @@ class Prescription:
     data_lags: DataLags | None = None
     """What the data alone say of the lag: whether shorter lags teach it. None where it is not known what is asked:
     beside `build`, with a loss of your own, with resets or masks."""
+
+    def __repr__(self) -> str:
+        does = self.recommends or "keep yours"
+        return brief(self, does, f"{len(self.table)} arms", f"{self.updates:,} updates a run", f"lag {self.lag}")

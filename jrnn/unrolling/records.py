@@ -10,6 +10,7 @@ import jax
 from jaxtyping import Bool
 
 from jrnn.types import Array, Shape, State
+from jrnn.wording import arrays, brief
 
 ARRAYS = ("initial_state", "reset_state", "lengths", "resets", "mask", "state_tap", "key")
 STATIC = (
@@ -32,6 +33,10 @@ class Unrolled(NamedTuple):
     """[T, *B] of bool: the steps that happened (lengths and mask together)."""
     last: Any
     """[*B, K]: the output of the step read last (with reverse: the earliest valid one); zero if none happened."""
+
+    def __repr__(self) -> str:
+        states = "" if self.states is None else f"states {arrays(self.states)}"
+        return brief(self, f"outputs {arrays(self.outputs)}", f"final_state {arrays(self.final_state)}", states)
 
 
 class ZeroTap(NamedTuple):

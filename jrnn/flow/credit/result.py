@@ -14,6 +14,7 @@ from jrnn.flow.verdicts.arrival import Arrival, arrival
 from jrnn.flow.verdicts.verdict import LEVEL, Verdict, judge, stays_bounded, sum_caution
 from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling.checks import concrete, is_count
+from jrnn.wording import arrays, brief
 
 
 class GradientFlow(NamedTuple):
@@ -67,6 +68,16 @@ class GradientFlow(NamedTuple):
     """Whether the run was read backwards, so that lags are counted the other way."""
     parts: Float[Array, "R T+1 *B N"] | None
     """part(t, k) itself, where asked for."""
+
+    def __repr__(self) -> str:
+        facts = [f"credit {arrays(self.credit)} [R, T+1, *B]", f"N = {self.state_gradients.shape[-1]}"]
+        exact, norms = concrete(self.exact), concrete(self.lag_norms)
+        if exact is not None and exact.ndim == 0:
+            facts.append("all outputs followed" if exact else "a sample of the outputs followed")
+        if norms is not None and norms.ndim == 1:
+            horizon = int(self.effective_horizon())
+            facts.append("no finite gradient" if horizon < 0 else f"95 % of the weights' gradient within lag {horizon}")
+        return brief(self, *facts)
 
     def effective_horizon(self, share: float = 0.95) -> Array:
         """The smallest lag by which the cumulated norm sum_{tau' <= tau} ||G_tau'|| reaches `share` of its total; -1 if

@@ -12,6 +12,7 @@ import numpy as np
 from jrnn.flow.lyapunov.spectrum import lyapunov_spectrum
 from jrnn.flow.sampling import affordable, chosen_sequences
 from jrnn.types import Inputs, Params, ravel_state
+from jrnn.wording import brief, nats, number
 
 SEQUENCES = 4
 WORK = 5e9  # multiplications of the QR steps, N k^2 a step; some seconds
@@ -37,6 +38,10 @@ class MeasuredSpectrum:
     """Steps that count, of all sequences together."""
     warnings: tuple[str, ...] = ()
     """Why figures should not be trusted, in sentences."""
+
+    def __repr__(self) -> str:
+        largest = f"largest {nats(self.exponents[0])} per step, standard error {number(self.standard_errors[0])}"
+        return brief(self, f"{len(self.exponents)} of {self.size} exponents", largest, f"{self.sequences} sequences")
 
     @property
     def mean_exponent(self) -> float:

@@ -12,6 +12,7 @@ from jrnn.flow.lyapunov.parallel import parallel_sentence
 from jrnn.flow.lyapunov.spectrum_warnings import reasons
 from jrnn.types import Array, InputError
 from jrnn.unrolling.checks import check_count, concrete
+from jrnn.wording import arrays, brief, nats
 
 
 class FiniteTime(NamedTuple):
@@ -58,6 +59,12 @@ class LyapunovSpectrum(NamedTuple):
     """[*B] of int: the first unit, of the flattened state, that is not finite there; -1 if all are."""
     size: int
     """N, the size of the whole state."""
+
+    def __repr__(self) -> str:
+        known, largest = concrete(self.exponents), ""
+        if known is not None and known.size:
+            largest = f"largest {nats(known[..., 0].mean())} per step{' on average' if known.ndim > 1 else ''}"
+        return brief(self, f"exponents {arrays(self.exponents)} [*B, k] of N = {self.size}", largest)
 
     @property
     def smoothed_exponents(self) -> Array:

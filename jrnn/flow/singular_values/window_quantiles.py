@@ -12,6 +12,7 @@ import numpy as np
 from jrnn.flow.sampling import affordable, chosen_sequences
 from jrnn.flow.singular_values.windows import window_singular_values
 from jrnn.types import Inputs, Params, State, ravel_state
+from jrnn.wording import brief, nats
 
 SEQUENCES = 4
 WORK = 4e9  # multiplications of the QR steps: N^3 a step with all directions; some seconds
@@ -33,6 +34,10 @@ class WindowBands:
     """N."""
     sequences: int
     """How many sequences were looked at."""
+
+    def __repr__(self) -> str:
+        last = f"the largest of the median sequence {nats(self.largest[-1])} at lag {self.lags[-1]}"
+        return brief(self, f"singular values at {len(self.lags)} lags", last, f"{self.sequences} sequences")
 
     @property
     def largest(self) -> np.ndarray:

@@ -16,8 +16,9 @@ from jrnn.flow.singular_values.scaled_svd import norms, orthogonal_rows
 from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, size_of, wide_dtype
 from jrnn.unrolling import read, run
-from jrnn.unrolling.checks import check_causal, check_count, is_count
+from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
 from jrnn.unrolling.schedule import schedule_of
+from jrnn.wording import arrays, brief, nats
 
 EXPLICIT_ELEMENTS = 2**25  # of J [T, *B, N, N], up to which "auto" forms it
 SPARE = 8  # directions followed beyond `top`: the iteration converges by the gap behind the last of them
@@ -40,6 +41,12 @@ class WindowSpectrum(NamedTuple):
     """[W, *B] of bool: residual <= sqrt(eps)."""
     iterations: Int[Array, ""]
     """[] of int: products with A^T A that were taken, 0 where all N directions were carried (method "explicit")."""
+
+    def __repr__(self) -> str:
+        known, largest = concrete(self.log_singular_values), ""
+        if known is not None and known.ndim > 1 and known.size:
+            largest = f"largest {nats(known[..., 0].max())}"
+        return brief(self, f"log_singular_values {arrays(self.log_singular_values)} [W, *B, n]", largest)
 
     @property
     def log_largest(self) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from jrnn.cells import check_number
 from jrnn.flow.verdicts.arrival import Arrival, interval
 from jrnn.flow.verdicts.decay import decay, heard
-from jrnn.wording import from_to, halving, nats, part_of, percentage, steps
+from jrnn.wording import brief, from_to, halving, nats, part_of, percentage, steps
 
 VANISHED, EXPLODED = 0.01, 100.0
 OVERSHOOT = 10.0  # a rise by so much that is lost again is transient growth
@@ -70,6 +70,10 @@ class Verdict:
     """If undecided: the kinds it may be."""
     caution: str = ""
     """What is wrong with the measurement itself, in a sentence; empty if nothing is."""
+
+    def __repr__(self) -> str:
+        arrives = f"{percentage(self.arriving)} of the gradient arrives ({from_to(*self.arriving_interval)})"
+        return brief(self, f"{self.kind} at lag {self.lag}", arrives, f"{self.sequences} sequences")
 
     @property
     def half_life(self) -> float:
