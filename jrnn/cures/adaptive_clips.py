@@ -14,7 +14,8 @@ from jrnn.cures.base import Cure, Training, settle
 class AutoClip(Cure):
     """`auto_clip` in place of the fixed clip: the limit is a percentile of the norms so far.
 
-    It finds a limit where nobody knows one. It bounds updates and moves no information.
+    It finds a limit where nobody knows one. It bounds updates and moves no information. It lost where the first gradients
+    explode, on the adding problem with an IRNN: .17 with it and without any clip, .05 with a fixed limit of 1.
 
     Args:
       percentile: 0 to 100.
@@ -39,6 +40,9 @@ class AutoClip(Cure):
 @dataclass(frozen=True)
 class ZClip(Cure):
     """`z_clip` in place of the fixed clip: spikes are clipped, by their z-score among recent norms.
+
+    It lost where every gradient explodes, on the adding problem with an IRNN: .17 with it and without any clip, .05
+    with a fixed limit of 1.
 
     Args:
       threshold: the z-score from which on a norm is a spike, above 0.
