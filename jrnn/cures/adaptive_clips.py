@@ -14,8 +14,9 @@ from jrnn.cures.base import Cure, Training, settle
 class AutoClip(Cure):
     """`auto_clip` in place of the fixed clip: the limit is a percentile of the norms so far.
 
-    It finds a limit where nobody knows one. It bounds updates and moves no information. It lost where the first gradients
-    explode, on the adding problem with an IRNN: .17 with it and without any clip, .05 with a fixed limit of 1.
+    It finds a limit where nobody knows one. It bounds updates and moves no information. It lost where the first
+    gradients explode, on the adding problem with an IRNN: .17 with it and without any clip, .05 with a fixed limit of
+    1.
 
     Args:
       percentile: 0 to 100.

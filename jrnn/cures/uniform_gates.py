@@ -17,9 +17,9 @@ class UniformGates(Cure):
 
     ((1 - a)^(L + 1) - a^(L + 1)) / ((L + 1) (1 - 2a)) arrives at lag L on average, a = 1/d: .18 % at 200 for d = 200,
     eighty times less than with chrono, which spends most units on long time scales. With d the layer's size, as
-    published, it does not reach beyond some 2 d steps. Marked bit, lag 200 (GRU of 64 units, d = 200, Adam .002): 3 of 5
-    seeds are below .1 after 300, 350 and 650 updates and two not after 1,000, none of 5 as it is, and 5 of 5 after 150
-    to 200 with chrono.
+    published, it does not reach beyond some 2 d steps. Marked bit, lag 200 (GRU of 64 units, d = 200, Adam .002): 3 of
+    5 seeds are below .1 after 300, 350 and 650 updates and two not after 1,000; without it none of 5, and with chrono 5
+    of 5 after 150 to 200.
 
     Args:
       d: the longest time scale, steps, above 2.
