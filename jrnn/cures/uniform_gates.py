@@ -51,7 +51,10 @@ class RefinedGates(Cure):
     1 - (1 - g)^2.
 
     It helps gates near 0 or 1 to learn; it costs one more block of products, and runs by the scan, several times slower
-    than the kernel.
+    than the kernel. Marked bit (GRU of 64 units, Adam .002): beside uniform-gate at lag 200 it is below .1 after 250 to
+    400 updates in 5 of 5 seeds, where uniform-gate alone is in 3 of 5 within 1,000. Alone it lost: at lag 50 none of 3
+    is after 600, as without it; nor did it gain there beside uniform-gate, which takes 150 to 250 without it and 150
+    with.
     """
 
     name = "refine"
