@@ -124,7 +124,8 @@ def antisymmetric(
     Helps: lags of some hundred steps without gates, at an Elman network's cost. Hurts: inputs enter with a factor
     epsilon, so that h is small and slow; nothing is forgotten but by gamma.
     Marked bit (64 units, B = 50, Adam .002, clip 1; single runs): below .1 after 600 updates at lag 50; at lag 200 .39
-    and falling after 1,000, where a leaky or gated cell needs 100 to 300.
+    and falling after 1,000, where a leaky or gated cell needs 100 to 300; a tanh Elman network is on the plateau after
+    1,000 at either lag (5 seeds).
 
     Parameters: w_in (V) [F, H], w_rec (M) [H, H], bias [H]. State: `AntisymmetricState(h)`. Output: h.
 

@@ -107,7 +107,8 @@ def cornn(
     Helps: long inputs that change slowly, such as images pixel by pixel; no gate, so states stay smooth and gradients
     are bounded for small dt. Hurts: what must be kept or dropped at one step's notice, as in copying; dt, gamma and
     epsilon are held and must fit the time scale of the data: without weights the defaults halve a state in 25 steps.
-    Marked bit (64 units, B = 50, Adam .002, clip 1; single runs): below .1 after 500 updates at lag 50, 900 at lag 200.
+    Marked bit (64 units, B = 50, Adam .002, clip 1; single runs): below .1 after 500 updates at lag 50, 900 at lag 200;
+    a tanh Elman network is not after 1,000 at either lag (5 seeds).
 
     Parameters: w_in (V) [F, H], w_rec (W_h) [H, H], w_vel (W_z) [H, H], bias [H]. State: `CoRNNState(h, z)`. Output: h.
 

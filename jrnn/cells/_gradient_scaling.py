@@ -78,8 +78,12 @@ def scale_gradient(cell: Any, h: float = 0.5) -> Any:
     Linear in delta: `gradient_flow` splits it. What is trained on is no longer the gradient of the loss.
 
     Helps an LSTM whose c carries the gradient already (chrono, `open_gates`) and whose h makes it explode or noisy.
-    Hurts where h is the only way: of an LSTM with forget bias 1, 5e-5 of the gradient came 200 steps far, 3e-27 of
-    it by c. Of an Elman or a GRU, which have but h, it shortens the reach by s a step.
+    Hurts where h is the only way: of an LSTM with forget bias 1, 5e-5 of the gradient came 200 steps far, 3e-27 of it
+    by c. Of an Elman or a GRU, which have but h, it shortens the reach by s a step. Copying, lag 40 (LSTM of 64 units,
+    chrono, clip 1, 3 seeds; .416 without memory): after 1,000 updates of Adam .002 a loss of .37 to .40 with h = .5,
+    .37 to .39 with h = 0 and .40 to .41 without; at .006 no such gain, after 2,500 .15 to .18 with h = .5 and .14 to
+    .25 without. Lost on the adding problem of 100 steps: after 500 updates at .002 .15 with h = 0, .08 to .15 with h =
+    .5, .06 to .16 without; at .006 all are below .01 in 400 to 500 but one with h = 0.
 
     Args:
       cell: a causal cell with one hidden state; of a stack every layer is wrapped, of `Bidirectional` each direction.
@@ -103,7 +107,8 @@ def h_detach(cell: Any, p: float) -> Any:
     h = 1 - p, exactly; without a `key` the cell has that mean. Published: p = .5 on copying, .25 on permuted MNIST,
     switched off for the last 40 of 600 epochs.
 
-    Helps and hurts where `scale_gradient` does, which has the same mean without the noise.
+    Helps and hurts where `scale_gradient` does, which has the same mean without the noise: on copying as there, at
+    .002, .38 to .41 with p = .5, where that is .37 to .40 and neither .40 to .41.
 
     Args:
       cell: as for `scale_gradient`.

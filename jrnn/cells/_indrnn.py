@@ -104,6 +104,7 @@ def indrnn(
     grows with T, so scale or normalise them.
     Marked bit (64 units, B = 50, Adam .002, clip 1; single runs): two layers are below .1 after 450 updates at lag 50
     and on the plateau after 1,000 at lag 200; one layer stays there at lag 50, for a unit cannot select what it keeps.
+    So does a tanh Elman network at lag 50 (5 seeds).
 
     Parameters: w_in (W) [F, H], w_rec (u) [H], bias [H]. State: `IndRNNState(h)`. Output: h.
 

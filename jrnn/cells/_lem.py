@@ -129,7 +129,7 @@ def lem(
     (with Adam .0026, B = 50, on `jrnn.data.adding(1000)`). Costs as much as an LSTM, with two products in a row.
     Hurts: dt = 1 at a long lag, where half of the state goes in each step; a small dt where answers must be quick.
     Marked bit, lag 200 (64 units, B = 50, Adam .002, clip 1; single runs): below .1 after 250 updates with dt = .02,
-    after 200 with t_max = 200; with dt = 1 not at lag 50 either.
+    after 200 with t_max = 200; with dt = 1 not at lag 50 either. A tanh Elman network is not after 1,000 (5 seeds).
 
     Parameters: w_in (V) [F, 4H], w_rec (U) [H, 4H], bias [4H] (the sum of the authors' two).
     State: `LEMState(h, z)`. Output: h.

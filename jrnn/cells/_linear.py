@@ -100,7 +100,9 @@ def linear(
     """The diagonal linear recurrence, h_t = w_rec * h_{t-1} + x_t W_in + b (elementwise product).
 
     J_t = diag(w_rec) at every step: unit i's gradient decays by w_rec[i] a step, half of it is left after
-    ln(1/2) / ln|w_rec[i]| steps.
+    ln(1/2) / ln|w_rec[i]| steps. It is for what is known in closed form, and loses where a task is to be learnt: on the
+    two-lag coin of lag 20 it ends at .65 to .77 after 1,000 updates (5 seeds, three rates), as if it knew neither lag,
+    where an Elman network is at .47.
 
     Parameters: w_in [F, H], w_rec [H] (the diagonal), bias [H]. State: `LinearState(h)`. Output: h_t.
 

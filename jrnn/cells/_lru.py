@@ -140,6 +140,8 @@ def lru(
     J_t is constant: each unit is turned by its phase and multiplied by |lam|, so that what arrives from L steps back is
     known before training, |lam|^L a unit. It is linear in its inputs: it remembers well and selects nothing, so put
     nonlinear layers around it. gamma starts at sqrt(1 - |lam|^2), which keeps the variance of h whatever |lam| is.
+    Two-lag coin, lag 20 (64 units, B = 50, Adam .002, clip 1, 5 seeds): below .5, which needs the long lag, after 50
+    updates in 5 of 5; an Elman network takes 100 to 200, `jrnn.linear` is not there after 1,000.
 
     Parameters: nu, theta, gamma [H]; w_in [F, 2H], the real and imaginary parts of B side by side; w_out [2H, K], those
     of C, one below the other; skip [F, K], D. State: `LRUState(re, im)`, N = 2H. Output: y_t [K].

@@ -60,6 +60,9 @@ def zoneout(cell: Any, rate: float = 0.1, *, memory: float | None = None) -> Any
 
     Helps against overfitting, and gives the gradient a way through the units that stay; with a time constant of
     -1 / ln z steps that way is short, and opened gates do more. Hurts where the state must follow each input at once.
+    Digits row by row, 200 to train on (LSTM of 64 units, 600 updates of Adam, 5 seeds), held-out cross-entropy with
+    z = .5 and without: .489 and .699 at a rate of .006, .521 and .581 at .002, .717 and .512 at .00067. So it won at
+    the rates that overfit, and at the best rate of each by less than the seeds differ.
 
     Args:
       cell: a causal cell; of a stack every layer is wrapped, of `Bidirectional` each direction.

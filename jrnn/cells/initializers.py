@@ -149,7 +149,7 @@ class uniform_gate:  # noqa: N801
     what a unit holds, ((1-a)^(L+1) - a^(L+1)) / ((L+1) (1-2a)), a = 1/d, is left after L steps in the mean: 1.8e-3 with
     d = L = 200, where `chrono(200)` leaves .15. The published d is the number of units; that reaches no lag much above
     d (d = 64: 2e-4 at lag 200), so give the lag instead. On a bit to be kept for 200 steps it loses: `chrono(200)`
-    takes 150 updates, an LSTM with `uniform_gate(200)` more than 300, a refined GRU (`refine=True`) about 300 or more.
+    takes 150 updates, an LSTM with `uniform_gate(200)` more than 300, a refined GRU (`refine=True`) 250 to 400.
     It is for data that need time scales of all sizes.
     """
 

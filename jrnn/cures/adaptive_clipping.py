@@ -59,8 +59,12 @@ def auto_clip(percentile: float = 10.0, *, window: int = 1000) -> optax.Gradient
 
     Helps where no one limit fits, as between tasks. Hurts where large gradients are the rare ones that count, and it
     brings nothing back that vanished, as no clip does. Published with the whole history; a window forgets the start.
-    A norm that is not finite is not counted (`skip_nonfinite` keeps such updates out). In `fit` put max_norm=None
-    beside it, or the norms it sees are clipped already.
+    Marked bit, lag 50 (LSTM of 64 units, Adam, 600 updates, 5 seeds): below .1 in 5 of 5 at a rate of .002 and in 4 of
+    5 at .006; without a clip in 3 and 2, with a fixed limit of 1 in 4 and 2. Lost where the first gradients explode,
+    which are then its limit: on the adding problem of 50 steps an IRNN of 64 units (Adam .002, 400 updates, 3 seeds)
+    ends at .15 to .18 with it, at .16 to .19 without any clip, and at .037 to .069 with a fixed limit of 1; with plain
+    SGD it ends in NaN, as without. A norm that is not finite is not counted (`skip_nonfinite` keeps such updates out).
+    In `fit` put max_norm=None beside it, or the norms it sees are clipped already.
 
     Args:
       percentile: from 0 to 100; 100 only records.
@@ -104,8 +108,10 @@ def z_clip(
     mean and variance begin m and v.
 
     Helps against single spikes of the loss without a limit to tune. Hurts nothing while norms are steady: it then
-    clips next to nothing. Where every gradient explodes it lets all pass: give `max_norm`. A norm that is not finite is
-    not counted. In `fit` put max_norm=None beside it, or the norms it sees are clipped already.
+    clips next to nothing. Where every gradient explodes it lets all pass: give `max_norm`. So it lost on the adding
+    problem of `auto_clip`: .16 to .19 (3 seeds), the same as without a clip; on the marked bit there 3 of 5 and 3 of 5
+    are below .1, without a clip 3 and 2. A norm that is not finite is not counted.
+    In `fit` put max_norm=None beside it, or the norms it sees are clipped already.
 
     Args:
       threshold: the z above which a norm is an outlier, above 0.

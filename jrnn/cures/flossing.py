@@ -169,8 +169,11 @@ class lyapunov_penalty:  # noqa: N801 - used as a function: lyapunov_penalty(0.1
     state there, which is held fixed, and the first 10 steps align the directions. The gradient goes through the states
     of the window, through J_t and through the QR. Dropout is left out; it knows no `resets`, and runs on through them.
 
-    Helps where training closes what was open. Hurts where the task wants states to be forgotten, or kept by a latch,
-    whose exponents are far below 0. Costs what `floss` costs an update, window steps with k directions.
+    Helps where training closes what was open. Marked bit, lag 50 (tanh Elman, 64 units, clip 1, 5 seeds): below .1
+    after 50 to 150 updates in 5 of 5 at each of the rates .00067, .002 and .006 of Adam, where after 1,000 without it
+    0, 0 and 2 of 5 are; weight .1 with every=4 takes 100 to 300 at the two larger ones. Lost at lag 200: none of 3
+    after 400 updates, at .002 and at .006. Hurts where the task wants states to be forgotten, or kept by a latch, whose
+    exponents are far below 0. Costs what `floss` costs an update, window steps with k directions.
 
     Args:
       weight: what the term is multiplied by, 0 or more.
