@@ -20,6 +20,7 @@ from benchmarks import (
     jacobian_cost,
     long_adding,
     lyapunov_cost,
+    named_problems,
     null_races,
     published_spectra,
     remat_memory,
@@ -46,6 +47,7 @@ BENCHMARKS = {
     "published_spectra": published_spectra,
     "cures": cures,
     "long_adding": long_adding,
+    "named_problems": named_problems,
     "null_races": null_races,
 }
 COMPARED = {
