@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import static_cell
 from jrnn.cells._numbers import check_number
 from jrnn.cells._wrappers import Wrapper, check_wrapped
@@ -66,7 +67,7 @@ def clips_on_the_way_back(cell: Any) -> bool:
 
 def batch_axes(cell: Any, params: Params, state: State) -> int:
     """How many batch axes the leaves of a state have."""
-    alone = jax.tree.leaves(jax.eval_shape(lambda p: cell.initial_state(p, ()), params))
+    alone = jax.tree.leaves(state_shapes(cell, params))
     return jnp.ndim(jax.tree.leaves(state)[0]) - alone[0].ndim
 
 

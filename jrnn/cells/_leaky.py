@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import entry, static_cell
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, check_wrapped
@@ -39,7 +40,7 @@ class Leaky(Wrapper):
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Any]:
         params = self.cell.init(key, input_size)
-        like = one_shape(jax.eval_shape(lambda p: self.cell.initial_state(p, ()), params))
+        like = one_shape(state_shapes(self.cell, params))
         # the cell's own parameters are those that it would have alone
         own = jax.random.fold_in(key, 1)
         dtype = jnp.finfo(like.dtype).dtype  # real, of complex numbers too

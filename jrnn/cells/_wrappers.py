@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._advance import check_cell, draw_noise, draws_noise, is_causal, output_size, prepared
+from jrnn.cells._advance import check_cell, draw_noise, draws_noise, is_causal, output_size, prepared, state_shapes
 from jrnn.cells._base import Replaceable, entry, static_cell
 from jrnn.cells._numbers import check_number
 from jrnn.kernels import Weights
@@ -109,7 +109,7 @@ class LayerNorm(Wrapper):
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Any]:
         params = self.cell.init(key, input_size)
-        state = jax.eval_shape(lambda p: self.cell.initial_state(p, ()), params)
+        state = state_shapes(self.cell, params)
         if self.on == "output":
             size, dtype = output_size(self.cell, input_size, params), jnp.result_type(*jax.tree.leaves(state))
         else:

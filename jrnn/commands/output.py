@@ -15,11 +15,12 @@ import jax
 import numpy as np
 
 from jrnn import cells, data
+from jrnn.cells._advance import flat_state
 from jrnn.commands.console import complain
 from jrnn.cures.advice import advise
 from jrnn.extras import missing
 from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
-from jrnn.types import InputError, Params, ravel_state
+from jrnn.types import InputError, Params
 
 
 def report(
@@ -37,7 +38,7 @@ def report(
 ) -> int:
     """Writes the page, the figures and the JSON file, then shows the diagnosis in the terminal; 1 if nothing could be
     written."""
-    state = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
+    state = flat_state(cell, params)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     layers = len(cell.cells) if isinstance(cell, cells.Stack) else 1
     one = cell.cells[0] if isinstance(cell, cells.Stack) else cell

@@ -9,15 +9,16 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells import prepared
+from jrnn.cells._advance import flat_state, state_shapes
 from jrnn.cells._base import static_cell
 from jrnn.flow.lyapunov.orthonormal import by_householder
 from jrnn.flow.lyapunov.tangents import Push, Pushed
 from jrnn.numerics import norm
-from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, wide_dtype
+from jrnn.types import Array, InputError, Inputs, Params, Shape, State, wide_dtype
 from jrnn.unrolling import read, unroll
 from jrnn.unrolling.checks import check_causal
 from jrnn.unrolling.schedule import schedule_of
-from jrnn.unrolling.states import state_shapes
+from jrnn.unrolling.states import check_real
 
 FLOOR = 1e-12
 """The smallest |R_ii| that is told from zero: a direction that dies counts -27.6 nats in that step, without a slope."""
@@ -101,13 +102,9 @@ def random_directions(key: Array, lead: Shape, k: int, size: int, dtype: Any) ->
 def real_state(cell: Any, params: Params) -> tuple[int, Any]:
     """(N, the dtype of directions) of a causal cell with a real state, or InputError."""
     check_causal(cell)
-    shapes = state_shapes(cell, params, ())
-    for leaf in jax.tree.leaves(shapes):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            needed = "a real floating-point state (split a complex one into real and imaginary parts)"
-            raise InputError("cell", f"a state of dtype {leaf.dtype}", needed)
-    flat = jax.eval_shape(lambda s: ravel_state(s, 0), shapes)
-    return flat.shape[-1], wide_dtype(flat.dtype)
+    check_real(state_shapes(cell, params))
+    flat = flat_state(cell, params)
+    return flat.size, wide_dtype(flat.dtype)
 
 
 def read_inputs(cell: Any, params: Params, xs: Inputs, lengths: Any, length: int | None) -> tuple[Inputs, Array]:

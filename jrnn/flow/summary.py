@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import program_of
+from jrnn.cells._advance import flat_state
 from jrnn.flow.credit.output_cotangents import carrying, run_and_pull
 from jrnn.flow.credit.splitting import CHUNK_ELEMENTS, gradient_flow
 from jrnn.flow.jacobian.steps import has_forward_mode, jacobians
@@ -20,7 +21,7 @@ from jrnn.flow.singular_values.window_quantiles import WindowBands, window_bands
 from jrnn.flow.theory.network_theory import Expected, expected
 from jrnn.flow.verdicts.arrival import Arrival, arrival
 from jrnn.flow.verdicts.verdict import Verdict
-from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
+from jrnn.types import Array, InputError, Inputs, Params, State
 from jrnn.unrolling import read
 from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
 
@@ -251,7 +252,7 @@ def step_singular_values(
 ) -> np.ndarray:
     """[3, N]: quantiles of the singular values of J_t over the (time, sequence) pairs that happened, at most `most`;
     NaN with none."""
-    size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
+    size = flat_state(cell, params).size
     if not most:
         return np.full((3, size), np.nan)
     pairs = np.argwhere(mask)

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import draws_noise
+from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import static_cell
 from jrnn.kernels import RECURRENCES
 from jrnn.numerics import split_floating
 from jrnn.types import Array, InputError, Params, Shape, State, ravel_state, size_of, unravel_state, wide_dtype
-from jrnn.unrolling.states import state_shapes
 
 
 class Sensitive(NamedTuple):
@@ -114,7 +114,7 @@ def check_rtrl(rtrl: Any, cell: Any, params: Params, state: Any, options: Any, k
     sensitivities come with the state that they are of."""
     needed = "one diagonal layer, such as jrnn.linear(64): RTRL is not implemented for others"
     kernel = getattr(cell, "kernel", None) and cell.kernel(params)
-    states = jax.tree.leaves(state_shapes(cell, params, ()))
+    states = jax.tree.leaves(state_shapes(cell, params))
     alone = kernel is not None and hasattr(RECURRENCES.get(kernel[0]), "terms") and len(states) == 1
     if not alone or not jnp.issubdtype(states[0].dtype, jnp.floating):
         raise InputError("rtrl", f"a {type(cell).__name__}", needed)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._advance import state_shapes
 from jrnn.cures import global_norm
 from jrnn.training.objectives import loss_and_metrics
 from jrnn.training.optimizing import update_weights
@@ -20,7 +21,7 @@ from jrnn.training.unroll_options import options_of
 from jrnn.training.weights import Weights
 from jrnn.types import Array, Params, State
 from jrnn.unrolling import Unrolled, ZeroTap, read, unroll
-from jrnn.unrolling.states import filled, move_axis, state_shapes
+from jrnn.unrolling.states import filled, move_axis
 
 
 class StepKeys(NamedTuple):

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import draws_noise, is_causal, prepared_shapes
+from jrnn.cells._advance import state_shapes
 from jrnn.kernels.checks import own_weights
 from jrnn.kernels.implementations import IMPLEMENTATIONS, REFERENCE, CallFacts
 from jrnn.kernels.recurrences import RECURRENCES
 from jrnn.types import InputError, Inputs, Params, size_of
 from jrnn.unrolling.reading import names_of, read
 from jrnn.unrolling.records import Options
-from jrnn.unrolling.states import state_shapes
 
 CELL_SCAN = REFERENCE.name
 """Of a cell, the name "reference" means the scan of the cell's own step, which runs everything. Of the array functions
@@ -139,7 +139,7 @@ def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str
     if weights is None:
         why = getattr(cell, "lacks_kernel", None)
         return why or f"{type(cell).__name__} has no recurrence of its own (`kernel`)"
-    arrays = jax.tree.leaves(weights[1:]) or jax.tree.leaves(state_shapes(cell, params, ()))
+    arrays = jax.tree.leaves(weights[1:]) or jax.tree.leaves(state_shapes(cell, params))
     dtypes = {jnp.result_type(a) for a in arrays}
     if len(dtypes) > 1:
         return f"the parameters have several dtypes, {sorted(map(str, dtypes))}"

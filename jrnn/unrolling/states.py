@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import Bidirectional, BidirectionalState, Stack, program_of
+from jrnn.cells._advance import state_shapes
 from jrnn.types import Cell, InputError, Inputs, Params, Shape, State
 from jrnn.unrolling.checks import as_arrays, check_count
 from jrnn.unrolling.records import Options
@@ -45,7 +46,7 @@ def batch_of(cell: Cell, params: Params, xs: Inputs, state: State | None, length
             raise InputError("xs" if time_axes else "x", f"shapes {shapes}", need)
         return batches.pop()
     if state is not None:
-        alone = jax.tree.leaves(jax.eval_shape(lambda p: cell.initial_state(p, ()), params))
+        alone = jax.tree.leaves(state_shapes(cell, params))
         leaves = jax.tree.leaves(state)
         if leaves and alone:
             return jnp.shape(leaves[0])[: max(jnp.ndim(leaves[0]) - len(alone[0].shape), 0)]
@@ -74,9 +75,12 @@ def start_and_reset(cell: Cell, params: Params, options: Options) -> tuple[State
     return start, own if options.reset_state is None else filled(options.reset_state, own)
 
 
-def state_shapes(cell: Cell, params: Params, lead: Shape) -> State:
-    """The shapes and dtypes of the cell's state with leading axes `lead`; nothing is computed."""
-    return jax.eval_shape(lambda p: cell.initial_state(p, lead), params)
+def check_real(state: State) -> None:
+    """InputError unless every leaf holds real floating-point numbers."""
+    for leaf in jax.tree.leaves(state):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            needed = "a real floating-point state (split a complex one into real and imaginary parts)"
+            raise InputError("cell", f"a state of dtype {leaf.dtype}", needed)
 
 
 def check_given(name: str, state: State, cell: Any, params: Params, lead: Shape) -> State:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import clips_on_the_way_back, gate_leaves, jit_by_cell
+from jrnn.cells._advance import state_shapes
 from jrnn.flow.credit.diagonal import diagonal_credit, has_factors
 from jrnn.flow.credit.lag_recursion import Steps, follow
 from jrnn.flow.credit.output_cotangents import (
@@ -28,7 +29,6 @@ from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, wi
 from jrnn.unrolling import Options, read, run
 from jrnn.unrolling.checks import check_causal, check_count, check_switch
 from jrnn.unrolling.schedule import zero_unless
-from jrnn.unrolling.states import state_shapes
 
 LAG_FIELDS = ("lag_norms", "lag_errors", "lag_cosines", "lag_shares", "lag_gradients")
 MAX_PAIRS = 2**22  # (output, state, sequence) triples followed by default
@@ -90,7 +90,7 @@ def gradient_flow(
         raise InputError("lag_gradients", "True beside by_lag=False", "by_lag=True, which finds them")
     max_pairs = check_count("max_pairs", max_pairs, 1, "a positive number of pairs")
     xs, read_once = read(cell, params, xs, **options)
-    states = jax.tree.leaves(state_shapes(cell, params, ()))
+    states = jax.tree.leaves(state_shapes(cell, params))
     if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in states):
         needed = "a real floating-point state (keep counters out of it, or give them as inputs)"
         raise InputError("cell", f"a state of dtypes {sorted({str(leaf.dtype) for leaf in states})}", needed)

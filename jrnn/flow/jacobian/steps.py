@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells import draw_noise, jit_by_cell
+from jrnn.cells._advance import flat_state, state_shapes
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, unravel_state
 from jrnn.unrolling import Options, Unrolled, read, run
 from jrnn.unrolling.checks import check_causal
 from jrnn.unrolling.schedule import Schedule, schedule_of, zero_unless
-from jrnn.unrolling.states import start_and_reset, state_shapes
+from jrnn.unrolling.states import start_and_reset
 from jrnn.unrolling.step_rule import enter, hold
 
 
@@ -75,8 +76,8 @@ def entering_states(unrolled: Unrolled, options: Options) -> State:
 def step_jacobians(cell: Any, params: Params, xs: Inputs, entering: State, options: Options, closed: bool) -> Array:
     """The Jacobian of every step at the states entering it; jitted: eager calls compile once."""
     steps, batch_shape, schedule = options.steps, options.batch_shape, schedule_of(options)
-    alone = state_shapes(cell, params, ())
-    like = jax.eval_shape(lambda s: ravel_state(s, 0), alone)
+    alone = state_shapes(cell, params)
+    like = flat_state(cell, params)
     if steps == 0:
         return jnp.zeros((0, *batch_shape, like.size, like.size), like.dtype)
     reset_state = start_and_reset(cell, params, options)[1]

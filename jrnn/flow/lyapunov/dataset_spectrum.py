@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.cells._advance import flat_state
 from jrnn.flow.lyapunov.spectrum import lyapunov_spectrum
 from jrnn.flow.sampling import affordable, chosen_sequences
-from jrnn.types import Inputs, Params, ravel_state
+from jrnn.types import Inputs, Params
 
 SEQUENCES = 4
 WORK = 5e9  # multiplications of the QR steps, N k^2 a step; some seconds
@@ -59,7 +60,7 @@ def measured_spectrum(
     It takes fewer sequences if they would exceed `work`, and fewer exponents if one sequence alone would. An
     eighth of the shortest is the warm-up: sequences are not joined, each starts where it starts in training.
     """
-    size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
+    size = flat_state(cell, params).size
     chosen = chosen_sequences(lengths, lag, SEQUENCES, order)
     steps, k = int(lengths[chosen].max()), size
     while k > 1 and steps * size * k**2 > work:

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.cells._advance import flat_state
 from jrnn.flow.sampling import affordable, chosen_sequences
 from jrnn.flow.singular_values.windows import window_singular_values
-from jrnn.types import Inputs, Params, State, ravel_state
+from jrnn.types import Inputs, Params, State
 
 SEQUENCES = 4
 WORK = 4e9  # multiplications of the QR steps: N^3 a step with all directions; some seconds
@@ -60,7 +61,7 @@ def window_bands(
     It takes at most 4 sequences that reach `lag` steps back (the first ones in `order`, if it is given), fewer if they
     would exceed `work`, and only the largest 8 singular values if one sequence with all of them would.
     """
-    size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
+    size = flat_state(cell, params).size
     chosen = chosen_sequences(lengths, lag, SEQUENCES, order)
     longest = max(int(lengths[chosen].min()) - 1, 1)
     lags = sorted({2**i for i in range(longest.bit_length()) if 2**i <= longest} | {min(max(lag, 1), longest)})

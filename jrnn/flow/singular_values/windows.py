@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jrnn.cells import jit_by_cell, prepared
+from jrnn.cells._advance import flat_state
 from jrnn.flow.jacobian.steps import entering_states, has_closed_form, step_jacobians
 from jrnn.flow.singular_values.scaled_svd import norms, orthogonal_rows
 from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry
-from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, size_of, wide_dtype
+from jrnn.types import Array, InputError, Inputs, Params, State, size_of, wide_dtype
 from jrnn.unrolling import read, run
 from jrnn.unrolling.checks import check_causal, check_count, is_count
 from jrnn.unrolling.schedule import schedule_of
@@ -104,7 +105,7 @@ def window_singular_values(
         reverse=reverse, key=key,
     )  # fmt: skip
     steps, batch_shape = options.steps, options.batch_shape
-    flat = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
+    flat = flat_state(cell, params)
     if not jnp.issubdtype(flat.dtype, jnp.floating):
         raise InputError("cell", f"a state of dtype {flat.dtype}", "a real floating-point state")
     count = flat.size if top is None else check_count("top", top, 1, f"from 1 to N = {flat.size}")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import check_cell, check_key, is_causal, prepared
+from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import static_cell
 from jrnn.training.telemetry.state_gradient_metrics import is_real
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, size_of
@@ -120,7 +121,7 @@ def can_follow(cell: Any, params: Params, xs: Inputs) -> bool:
     """Whether there is a tangent to follow: the cell is causal, its state real, its step has a forward derivative."""
     if not is_causal(cell):
         return False
-    if not is_real(jax.eval_shape(lambda p: cell.initial_state(p, ()), params)):
+    if not is_real(state_shapes(cell, params)):
         return False
     ndim = getattr(cell, "input_ndim", 1)
     x = jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a)[jnp.ndim(a) - ndim :], jnp.result_type(a)), xs)
