@@ -23,10 +23,10 @@ from jrnn.cells._base import (
     zeros_for,
 )
 from jrnn.cells._gate_names import Gates
-from jrnn.cells._numbers import check_number
+from jrnn.cells._numbers import check_number, check_t_max_alone
 from jrnn.cells.initializers import BIASES, WEIGHTS, check_t_max, named
 from jrnn.kernels.recurrences.dense import matmul
-from jrnn.types import Array, InputError, Params, Shape, wide_dtype
+from jrnn.types import Array, Params, Shape, wide_dtype
 
 
 class LEMState(NamedTuple):
@@ -149,8 +149,6 @@ def lem(
     dt = check_number("dt", dt, lambda v: 0 < v < math.inf, "a positive number")
     if t_max is not None:
         t_max = check_t_max(t_max)
-        if not isinstance(bias, str) or bias != "pytorch":
-            need = "one of the two: t_max draws the biases of the gates a and c"
-            raise InputError("t_max", f"{t_max!r} beside bias={bias!r:.60}", need)
+        check_t_max_alone(t_max, "bias", bias, "pytorch", "t_max draws the biases of the gates a and c")
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
     return LEM(check_size("hidden", hidden), dt, t_max, *inits, check_dtype(dtype))

@@ -14,3 +14,9 @@ def check_number(name: str, value: Any, good: Callable[[float], bool], needed: s
     if not good(number):
         raise InputError(name, f"{value!r:.80}", needed)
     return number
+
+
+def check_t_max_alone(t_max: Any, name: str, value: Any, default: Any, need: str) -> None:
+    """InputError where `value`, which t_max would draw, is given as well: it is not its default."""
+    if type(value) is not type(default) or value != default:
+        raise InputError("t_max", f"{t_max!r} beside {name}={value!r:.60}", f"one of the two: {need}")

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells._gate_names import check_roles
-from jrnn.cells._numbers import check_number
+from jrnn.cells._numbers import check_number, check_t_max_alone
 from jrnn.types import Array, InputError, Shape, wide_dtype
 
 Initializer = Callable[..., Array]
@@ -249,14 +249,12 @@ def uniform_draw(key: Array, shape: Shape, bound: float, dtype: Any) -> Array:
     return jax.random.uniform(key, shape, wide_dtype(dtype), -bound, bound).astype(dtype)
 
 
-def chrono_or(bias: Any, default: str, t_max: Any) -> Any:
+def chrono_or(bias: Any, default: str | None, t_max: Any) -> Any:
     """The bias of a gated cell, or `chrono(t_max)` in place of its default; InputError where both are given."""
     if t_max is None:
         return bias
     short = chrono(t_max)
-    if not isinstance(bias, str) or bias != default:
-        need = "one of the two: t_max is short for bias=jrnn.initializers.chrono(t_max)"
-        raise InputError("t_max", f"{t_max!r} beside bias={bias!r:.60}", need)
+    check_t_max_alone(t_max, "bias", bias, default, "t_max is short for bias=jrnn.initializers.chrono(t_max)")
     return short
 
 
