@@ -59,7 +59,7 @@ def jacobians(
         cell, params, xs, initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths,
         resets=resets, mask=mask, reverse=reverse, key=key, return_states=True,
     )  # fmt: skip
-    return step_jacobians(cell, params, xs, entering_states(run(cell, params, xs, options), options), options, closed)
+    return step_jacobians(cell, params, xs, previous_states(run(cell, params, xs, options), options), options, closed)
 
 
 def has_closed_form(cell: Any) -> bool:
@@ -67,8 +67,8 @@ def has_closed_form(cell: Any) -> bool:
     return getattr(cell, "jacobian", None) is not None
 
 
-def entering_states(unrolled: Unrolled, options: Options) -> State:
-    """The state entering each step [T, *B, ...], before a reset."""
+def previous_states(unrolled: Unrolled, options: Options) -> State:
+    """h_{t-1} of each step [T, *B, ...], before a reset."""
     return jax.tree.map(lambda h: h[1:] if options.reverse else h[:-1], unrolled.states)
 
 

@@ -13,9 +13,10 @@ from jaxtyping import Float
 from jrnn.cells import draw_noise
 from jrnn.cells._base import static_cell
 from jrnn.flow.singular_values.scaled_svd import Graded, followed_by, identity
+from jrnn.numerics import select
 from jrnn.types import Array, Inputs, Params, Shape, State, ravel_state, unravel_state
 from jrnn.unrolling import unroll
-from jrnn.unrolling.schedule import Schedule, select, zero_unless
+from jrnn.unrolling.schedule import Schedule, zero_unless
 from jrnn.unrolling.step_rule import enter, hold
 
 

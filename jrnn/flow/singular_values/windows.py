@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from jrnn.cells import jit_by_cell, prepared
 from jrnn.cells._advance import flat_state
-from jrnn.flow.jacobian.steps import entering_states, has_closed_form, step_jacobians
+from jrnn.flow.jacobian.steps import has_closed_form, previous_states, step_jacobians
 from jrnn.flow.singular_values.scaled_svd import norms, orthogonal_rows
 from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry
 from jrnn.types import Array, InputError, Inputs, Params, State, size_of, wide_dtype
@@ -114,7 +114,7 @@ def window_singular_values(
     plan = Plan(check_windows(windows, steps), batch_shape, flat.size, jnp.dtype(wide_dtype(flat.dtype)), reverse)
     if method == "auto":
         method = "explicit" if steps * size_of(batch_shape) * flat.size**2 <= EXPLICIT_ELEMENTS else "matrix_free"
-    entering = entering_states(run(cell, params, xs, options), options)
+    entering = previous_states(run(cell, params, xs, options), options)
     if method == "explicit":
         J = step_jacobians(cell, params, xs, entering, options, has_closed_form(cell))
         return measured(None, plan, count, 1, J, first_columns(plan, flat.size))

@@ -22,12 +22,12 @@ from jrnn.kernels.implementations.step_arrays import (
     entering_states,
     masked_inputs,
     operand_gradients,
-    select,
     zero_on_padding,
 )
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
 from jrnn.kernels.recurrences import Sloped
 from jrnn.kernels.sharding import aligned
+from jrnn.numerics import select
 from jrnn.types import Array, wide_dtype
 
 
