@@ -168,6 +168,20 @@ def zeros_for(params: Params, batch_shape: Shape, hidden: int) -> Array:
     return jnp.zeros((*batch_shape, hidden), jnp.result_type(params["w_in"]))
 
 
+S = TypeVar("S", bound=tuple)
+
+
+def zero_state(kind: type[S], params: Params, batch_shape: Shape, hidden: int) -> S:
+    """A state of this type whose parts are zeros [*B, H]."""
+    zeros = zeros_for(params, batch_shape, hidden)
+    return kind(*[zeros] * len(kind._fields))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def state_like(state: S, *parts: Array) -> S:
+    """A state of the type of `state` with these parts, in its dtypes."""
+    return type(state)(*(part.astype(old.dtype) for part, old in zip(parts, state, strict=True)))
+
+
 def check_floating(argument: str, x: Any) -> Array:
     """One floating-point array, or InputError."""
     if isinstance(x, dict | list | tuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 from jrnn.cells._advance import draw_noise
 from jrnn.cells._base import static_cell
 from jrnn.cells._bidirectional import Bidirectional
-from jrnn.cells._numbers import check_number
+from jrnn.cells._numbers import check_not_negative, check_number
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, check_wrapped, one_hidden_part
 from jrnn.types import Array, Params, Shape, State, with_hidden
@@ -91,7 +90,7 @@ def scale_gradient(cell: Any, h: float = 0.5) -> Any:
         `h` (`jrnn.lru`).
     """
     need = "a finite number, 0 or more, not a traced one: a cell is static"
-    return wrapped(ScaleGradient, "scale_gradient", cell, check_number("h", h, lambda s: 0 <= s < math.inf, need))
+    return wrapped(ScaleGradient, "scale_gradient", cell, check_not_negative("h", h, need))
 
 
 def h_detach(cell: Any, p: float) -> Any:

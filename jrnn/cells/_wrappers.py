@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 
 from jrnn.cells._advance import check_cell, draw_noise, draws_noise, is_causal, output_size, prepared, state_shapes
 from jrnn.cells._base import Replaceable, entry, static_cell
-from jrnn.cells._numbers import check_number
+from jrnn.cells._numbers import check_positive
 from jrnn.kernels import Weights
 from jrnn.types import Array, InputError, Params, Shape, State, hidden_part, wide_dtype, with_hidden
 
@@ -208,7 +207,7 @@ def layer_norm(cell: Any, on: str = "output", epsilon: float = 1e-5) -> LayerNor
     if on not in ("output", "hidden"):
         raise InputError("on", repr(on), "'output' or 'hidden'")
     need = "a positive number, not a traced one: a cell is static"
-    return LayerNorm(cell, on, check_number("epsilon", epsilon, lambda e: 0 < e < math.inf, need))
+    return LayerNorm(cell, on, check_positive("epsilon", epsilon, need))
 
 
 def learnable_initial_state(cell: Any) -> LearnableInitialState:

@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Float
 
 from jrnn.cells import check_number
+from jrnn.cells._numbers import check_positive
 from jrnn.cures.clipping import ClipState, first_clip_state, global_norm, scaled_down
 from jrnn.types import Array
 from jrnn.unrolling.checks import check_count
@@ -117,7 +118,7 @@ def z_clip(
     Raises:
       InputError: an argument is out of range.
     """
-    threshold = check_number("threshold", threshold, lambda z: 0 < z < math.inf, "a finite number above 0, static")
+    threshold = check_positive("threshold", threshold, "a finite number above 0, static")
     decay = check_number("decay", decay, lambda d: 0 <= d < 1, "a number from 0 to below 1, static")
     warmup = check_count("warmup", warmup, 1, "a number of updates, 1 or more")
     max_norm = check_number("max_norm", max_norm, lambda n: n > 0, "a number above 0, static")

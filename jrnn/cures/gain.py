@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import Gates, bare_cells, check_key, check_number, jit_by_cell
+from jrnn.cells._numbers import check_positive
 from jrnn.cures.exponents import growth_along, random_directions, read_inputs, real_state
 from jrnn.numerics import split_floating
 from jrnn.types import Array, InputError, Inputs, Params, widened
@@ -94,7 +95,7 @@ def tune_gain(
     factors = scaled_leaves(cell, params)
     target = check_number("target", target, math.isfinite, "a finite exponent in nats per step, not a traced one")
     need = "a number of nats per step above 0, not a traced one"
-    tolerance = check_number("tolerance", tolerance, lambda t: 0 < t < math.inf, need)
+    tolerance = check_positive("tolerance", tolerance, need)
     key = jax.random.key(0) if key is None else key
     check_key(key)
     xs, valid = read_inputs(cell, params, xs, lengths, length)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import digamma, polygamma
 
-from jrnn.cells import check_number
+from jrnn.cells._numbers import check_not_negative, check_positive
 from jrnn.types import InputError
 from jrnn.unrolling.checks import check_count
 
@@ -40,7 +40,7 @@ def mean_field(gain: float, input_variance: float = 0.0, activation: str = "tanh
     Raises:
       InputError: gain not positive, a negative variance, an activation without a prediction.
     """
-    gain = check_number("gain", gain, lambda g: 0 < g < math.inf, "a positive number")
+    gain = check_positive("gain", gain)
     input_variance = check_variance(input_variance)
     if activation == "relu":
         chi = gain**2 / 2
@@ -58,7 +58,7 @@ def mean_field(gain: float, input_variance: float = 0.0, activation: str = "tanh
 
 def check_variance(input_variance: Any) -> float:
     """s^2 as a float, or InputError."""
-    return check_number("input_variance", input_variance, lambda s: 0 <= s < math.inf, "a variance of at least 0")
+    return check_not_negative("input_variance", input_variance, "a variance of at least 0")
 
 
 def fixed_point(gain: float, input_variance: float) -> float:
@@ -101,7 +101,7 @@ def gaussian_product_exponents(size: int, sigma: float = 1.0) -> np.ndarray:
       InputError: no positive number N or sigma.
     """
     i = indices(size)
-    sigma = check_number("sigma", sigma, lambda s: 0 < s < math.inf, "a positive number")
+    sigma = check_positive("sigma", sigma)
     return math.log(sigma) + 0.5 * (math.log(2 / size) + digamma((size - i + 1) / 2))
 
 
