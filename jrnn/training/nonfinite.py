@@ -3,6 +3,7 @@ cause."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +13,12 @@ import numpy as np
 import optax
 
 from jrnn.cells import check_cell
+from jrnn.cures.base import Cure, Training, apply_to_cell, apply_to_training, check_cures
+from jrnn.cures.clipping import check_max_norm
 from jrnn.training.arguments import check_arrays, check_batch, check_objective
+from jrnn.training.optimizing import clipped_optimizer
+from jrnn.training.penalties import Penalty, check_penalties
+from jrnn.training.random_streams import chunk_penalty_key
 from jrnn.training.step_values import values_of_step
 from jrnn.training.training_step import StepKeys, TrainingStep
 from jrnn.training.unroll_options import check_options
@@ -74,29 +80,42 @@ def first_nonfinite(
     unroll_options: dict[str, Any] | None = None,
     optimizer: optax.GradientTransformation | None = None,
     opt_state: Any = None,
+    max_norm: float | None = None,
+    penalties: Sequence[Penalty] = (),
+    cures: Sequence[Cure] = (),
 ) -> NonFinite:
     """Does one training step again and names the first NaN or Inf, in the order parameters, inputs, states in time
-    order, outputs, loss, dL/dh_k from the end, parameter gradients, update. For the host: it looks at values, so it
-    does not run under `jit`.
+    order, outputs, loss, penalties, dL/dh_k from the end, parameter gradients, update. For the host: it looks at
+    values, so it does not run under `jit`.
 
     Args:
       cell, objective, params, loss_params: as for `fit`.
       batch: {"x": [T, *B, F], "y": ..., "lengths": ...}, as the objective gets it; padded inputs do not count.
-      key: the key given to `unroll`, for cells with noise.
+      key: the key given to `unroll`, for cells with noise; penalties draw as in the first chunk of a `stream` with it.
       unroll_options: as for `fit`.
-      optimizer, opt_state: the Optax transformation (not wrapped in `skip_nonfinite`) and its state before the step;
-        without them nothing is said about an update's parameter.
+      optimizer, opt_state: the Optax transformation (not wrapped in `skip_nonfinite`) and its state before the step,
+        that of the clip and of what cures add included; without them nothing is said about an update's parameter.
+      max_norm: the clip in front of the optimizer, as for `fit`; None for none.
+      penalties, cures: as for `fit`; the parameters are those of the cell after the cures.
     Returns:
       a `NonFinite`; its place is "update" if all these numbers are finite.
     """
     check_cell(cell)
+    cures = check_cures(cures)
+    cell = apply_to_cell(cures, cell)
     check_objective(objective)
     check_options(unroll_options)
     check_arrays("params", params)
     check_arrays("loss_params", loss_params)
     batch = check_batch("batch", batch, "[T, *B, F]")
-    training_step = TrainingStep(cell, objective, optimizer, dict(unroll_options or {}))
-    return look_again(training_step, {"cell": params, "loss": loss_params}, batch, StepKeys(key), opt_state)
+    max_norm = None if max_norm is None else check_max_norm(max_norm)
+    training = Training(optax.identity() if optimizer is None else optimizer, max_norm, check_penalties(penalties))
+    training = apply_to_training(cures, training)
+    clipped = None if optimizer is None else clipped_optimizer(training.optimizer, training.max_norm)
+    options = dict(unroll_options or {})
+    training_step = TrainingStep(cell, objective, clipped, options, check_penalties(training.penalties))
+    keys = StepKeys(key, penalties=chunk_penalty_key(key, 0) if training_step.penalties else None)
+    return look_again(training_step, {"cell": params, "loss": loss_params}, batch, keys, opt_state)
 
 
 def look_again(
