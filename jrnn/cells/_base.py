@@ -63,10 +63,10 @@ def check_key(key: Any) -> None:
     """InputError unless it is one PRNG key: typed, or raw and of the shape that JAX's own have."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
-        one = shape == ()
+        is_one = shape == ()
     else:
-        one = dtype == jnp.uint32 and shape == jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
-    if not one:
+        is_one = dtype == jnp.uint32 and shape == jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
+    if not is_one:
         given = f"{key!r:.60}" if dtype is None or shape is None else f"{dtype}{list(shape)}"
         raise InputError("key", given, "one PRNG key, jax.random.key(seed)")
 

@@ -120,7 +120,7 @@ def h_detach(cell: Any, p: float) -> Any:
 def wrapped(kind: type, name: str, cell: Any, h: float) -> Any:
     """The wrapper around the cell; around each layer and each direction."""
     if isinstance(cell, Bidirectional):
-        return Bidirectional(*(wrapped(kind, name, one, h) for one in (cell.forward, cell.backward)))
+        return Bidirectional(*(wrapped(kind, name, each, h) for each in (cell.forward, cell.backward)))
     if isinstance(cell, Stack):
         return Stack(tuple(wrapped(kind, name, layer, h) for layer in cell.cells))
     check_wrapped(cell, name)

@@ -48,9 +48,9 @@ class Leaky(Wrapper):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
         state = super().initial_state(params, batch_shape)
-        need, found = one_shape(state).shape[len(batch_shape) :], jnp.shape(params["theta"])
-        if need != found:
-            raise InputError("params['theta']", f"shape {found}", f"{need}, one a unit")
+        need, given = one_shape(state).shape[len(batch_shape) :], jnp.shape(params["theta"])
+        if need != given:
+            raise InputError("params['theta']", f"shape {given}", f"{need}, one a unit")
         return state
 
     def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:

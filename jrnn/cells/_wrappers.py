@@ -24,10 +24,10 @@ class Wrapper(Replaceable):
 
     def prepared(self, params: Params) -> Params:
         inner = self.inner(params)
-        made = prepared(self.cell, inner)
-        if made is inner:
+        ready = prepared(self.cell, inner)
+        if ready is inner:
             return params
-        return made if inner is params else {**params, "cell": made}
+        return ready if inner is params else {**params, "cell": ready}
 
     @property
     def input_ndim(self) -> int:
@@ -158,10 +158,10 @@ class LearnableInitialState(Wrapper):
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
         own, learnt = super().initial_state(params, batch_shape), params["initial_state"]
         shapes = [jnp.shape(h)[len(batch_shape) :] for h in jax.tree.leaves(own)]
-        found = [jnp.shape(h) for h in jax.tree.leaves(learnt)]
-        if jax.tree.structure(learnt) != jax.tree.structure(own) or found != shapes:
+        given = [jnp.shape(h) for h in jax.tree.leaves(learnt)]
+        if jax.tree.structure(learnt) != jax.tree.structure(own) or given != shapes:
             need = f"a {type(own).__name__} of arrays of shapes {shapes}, without batch axes"
-            raise InputError("params['initial_state']", f"a {type(learnt).__name__} of shapes {found}", need)
+            raise InputError("params['initial_state']", f"a {type(learnt).__name__} of shapes {given}", need)
         return jax.tree.map(lambda h: jnp.broadcast_to(h, (*batch_shape, *jnp.shape(h))), learnt)
 
 

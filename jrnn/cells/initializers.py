@@ -285,10 +285,10 @@ def bias_blocks(init: Any, key: Array, gates: tuple[str, ...], hidden: int, dtyp
 def drawn(init: Initializer, key: Array, shape: Shape, dtype: Any) -> Array:
     """What an initialiser gives, held to the shape and dtype it was asked for."""
     value = init(key, shape, dtype)
-    found = getattr(value, "dtype", None)
-    real = found is not None and (jnp.issubdtype(found, jnp.floating) or jnp.issubdtype(found, jnp.integer))
+    kind = getattr(value, "dtype", None)
+    real = kind is not None and (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer))
     if not real or value.shape != shape:
-        given = f"a {type(value).__name__}" if found is None else f"an array of shape {value.shape}, {found},"
+        given = f"a {type(value).__name__}" if kind is None else f"an array of shape {value.shape}, {kind},"
         need = f"an array of shape {shape} of real numbers, from (key, shape, dtype)"
         raise InputError("initialiser", f"{given} from {init!r}", need)
     return jnp.asarray(value).astype(dtype)

@@ -86,9 +86,9 @@ def build(args: Namespace, dataset: data.Dataset) -> Any:
         given = getattr(args, name)
         if not least <= given <= most:
             raise InputError(f"--{name.replace('_', '-')}", given, f"a positive number, from {least:.2g} to {most:.2g}")
-    one = KINDS[args.cell](args.hidden)
-    check_memory(args, one, dataset.x.shape[2], length)
-    return one if args.layers == 1 else cells.stack(*[one] * args.layers)
+    layer = KINDS[args.cell](args.hidden)
+    check_memory(args, layer, dataset.x.shape[2], length)
+    return layer if args.layers == 1 else cells.stack(*[layer] * args.layers)
 
 
 def cures_of(args: Namespace) -> tuple[Cure, ...]:

@@ -82,14 +82,16 @@ def auto_clip(percentile: float = 10.0, *, window: int = 1000) -> optax.Gradient
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AutoClipState]:
         del params
         norm = global_norm(updates)
-        kept = norm.astype(state.history.dtype)
-        counts = jnp.isfinite(kept)
-        history = jnp.where(counts, state.history.at[state.place].set(kept), state.history)
+        entry = norm.astype(state.history.dtype)
+        counts = jnp.isfinite(entry)
+        history = jnp.where(counts, state.history.at[state.place].set(entry), state.history)
         place = jnp.where(counts, (state.place + 1) % window, state.place)
         # nothing seen: nothing to hold it to
         limit = jnp.nan_to_num(jnp.nanpercentile(history, percentile), nan=jnp.inf, posinf=jnp.inf)
-        made, clip = scaled_down(updates, norm, limit.astype(norm.dtype), norm <= limit.astype(norm.dtype), state.clip)
-        return made, AutoClipState(clip, history, place, limit.astype(state.limit.dtype))
+        scaled, clip = scaled_down(
+            updates, norm, limit.astype(norm.dtype), norm <= limit.astype(norm.dtype), state.clip
+        )
+        return scaled, AutoClipState(clip, history, place, limit.astype(state.limit.dtype))
 
     return optax.GradientTransformation(init, update)
 
@@ -136,16 +138,16 @@ def z_clip(
         z = jnp.where(warming, 0, (n - m) / (deviation + EPSILON))
         outlier = z > threshold
         limit = jnp.where(outlier, m + deviation * threshold**2 / jnp.where(outlier, z, 1), jnp.inf)
-        let = jnp.minimum(n, limit)
+        passed = jnp.minimum(n, limit)
         # over the warm-up the plain mean and variance, one norm at a time
         share = jnp.where(warming, 1 / (state.seen + 1).astype(n.dtype), 1 - decay)
-        mean = m + share * (let - m)
-        spread = jnp.where(warming, (let - m) * (let - mean), (let - mean) ** 2)
+        mean = m + share * (passed - m)
+        spread = jnp.where(warming, (passed - m) * (passed - mean), (passed - mean) ** 2)
         variance = v + share * (spread - v)
-        counts = jnp.isfinite(let)
+        counts = jnp.isfinite(passed)
         limit = jnp.minimum(limit, max_norm).astype(norm.dtype)
-        made, clip = scaled_down(updates, norm, limit, norm <= limit, state.clip)
+        scaled, clip = scaled_down(updates, norm, limit, norm <= limit, state.clip)
         seen = jnp.minimum(state.seen + counts.astype(jnp.int32), warmup)
-        return made, ZClipState(clip, jnp.where(counts, mean, m), jnp.where(counts, variance, v), seen, z)
+        return scaled, ZClipState(clip, jnp.where(counts, mean, m), jnp.where(counts, variance, v), seen, z)
 
     return optax.GradientTransformation(init, update)

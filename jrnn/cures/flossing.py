@@ -121,13 +121,13 @@ def floss(
     xs, valid = read_inputs(cell, params, xs, lengths, WARMUP + window if xs is None else None)
     params, dead, skipped = flossed(cell, (loss, steps, rate), params, xs, valid, key)
     dead, skipped = concrete(dead), concrete(skipped)
-    said = []
+    faults = []
     if dead is not None and dead:
-        said.append(f"in {dead} of {steps} updates a direction died (|R_ii| < {FLOOR:g}): a smaller k has fewer such")
+        faults.append(f"in {dead} of {steps} updates a direction died (|R_ii| < {FLOOR:g}): a smaller k has fewer such")
     if skipped is not None and skipped:
-        said.append(f"{skipped} of {steps} updates were not finite and were not made")
-    if said:
-        warnings.warn(f"floss: {'; '.join(said)}", UserWarning, stacklevel=2)
+        faults.append(f"{skipped} of {steps} updates were not finite and were not made")
+    if faults:
+        warnings.warn(f"floss: {'; '.join(faults)}", UserWarning, stacklevel=2)
     return params
 
 

@@ -221,8 +221,8 @@ def one_number(g: list[Array], clipped: list[Array]) -> Array:
 def ratio(g: Array, clipped: Array, otherwise: Array) -> Array:
     """clipped / g entry by entry; `otherwise` where an entry is too small to tell (zero, or no normal number)."""
     least = jnp.finfo(g.dtype).tiny / jnp.finfo(g.dtype).eps
-    told = (jnp.abs(g) > least) & (jnp.abs(clipped) > least) | ~finite(g) | ~finite(clipped)
-    return jnp.where(told, clipped / jnp.where(told, g, jnp.ones_like(g)), otherwise.astype(g.dtype))
+    is_told = (jnp.abs(g) > least) & (jnp.abs(clipped) > least) | ~finite(g) | ~finite(clipped)
+    return jnp.where(is_told, clipped / jnp.where(is_told, g, jnp.ones_like(g)), otherwise.astype(g.dtype))
 
 
 def sum_error(pieces: list[Array], norms: Array, whole: list[Array]) -> Array:

@@ -226,16 +226,16 @@ def summarise(
 
 def bands(part: Arrival, whole: Arrival) -> np.ndarray:
     """[3, L]: 10 %, 50 %, 90 % quantiles over sequences of what arrives of `part`, relative to what `whole` sent."""
-    found = np.full((3, whole.by_lag.shape[1]), np.nan)
-    for lag in range(found.shape[1]):
+    quantiles = np.full((3, whole.by_lag.shape[1]), np.nan)
+    for lag in range(quantiles.shape[1]):
         there = whole.there[:, lag]
         sent = np.where(there, whole.by_lag[:, min(whole.base, lag)], 0.0)
         arrived = np.where(there & sent.any(axis=1, keepdims=True), part.by_lag[:, lag], 0.0).sum(0)
         sent = sent.sum(0)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             each = (arrived / sent)[sent != 0]
-            found[:, lag] = np.quantile(each, (0.1, 0.5, 0.9)) if len(each) else np.nan
-    return found
+            quantiles[:, lag] = np.quantile(each, (0.1, 0.5, 0.9)) if len(each) else np.nan
+    return quantiles
 
 
 def typical_credit(credit: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ class Sensitivities:
         real, whole = split_floating(params)
         like = state_shapes(self.cell, params, ())
 
-        def one(h: Array, x: Any) -> tuple[Array, list[Array], Array]:
+        def advance_one(h: Array, x: Any) -> tuple[Array, list[Array], Array]:
             """(h', dh'/dtheta, the diagonal of J) of one sequence."""
 
             def advance(real: list[Array], h: Array) -> Array:
@@ -59,8 +59,8 @@ class Sensitivities:
 
         h = ravel_state(sensitive.state)
         for _ in range(h.ndim - 1):
-            one = jax.vmap(one)
-        after, immediate, j = one(h, x)
+            advance_one = jax.vmap(advance_one)
+        after, immediate, j = advance_one(h, x)
         e = [
             new.astype(old.dtype) + owners(j, new).astype(old.dtype) * old
             for new, old in zip(immediate, sensitive.e, strict=True)
@@ -103,9 +103,9 @@ def entering_sensitivities(rtrl: Any, params: Params, batch_shape: Shape) -> lis
     shapes, dtypes = [(*batch_shape, *leaf.shape) for leaf in real], [wide_dtype(leaf.dtype) for leaf in real]
     if isinstance(rtrl, bool):
         return [jnp.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
-    found = [jnp.shape(leaf) for leaf in rtrl]
-    if found != shapes:
-        raise InputError("rtrl", f"sensitivities of shapes {found}", f"{shapes}, [*B, the shape of the parameter]")
+    given = [jnp.shape(leaf) for leaf in rtrl]
+    if given != shapes:
+        raise InputError("rtrl", f"sensitivities of shapes {given}", f"{shapes}, [*B, the shape of the parameter]")
     return [jnp.asarray(leaf).astype(dtype) for leaf, dtype in zip(rtrl, dtypes, strict=True)]
 
 

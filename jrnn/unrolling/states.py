@@ -125,10 +125,10 @@ def filled(given: State | None, otherwise: State) -> State:
 def fits(given: Any, expected: Any) -> bool:
     """Whether one array can become another by a cast that keeps its kind: bool, integer, floating, complex."""
     kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
-    one, other = ([jnp.issubdtype(a.dtype, kind) for kind in kinds] for a in (given, expected))
-    if not (any(one) and any(other)):  # keys, say
+    source, target = ([jnp.issubdtype(a.dtype, kind) for kind in kinds] for a in (given, expected))
+    if not (any(source) and any(target)):  # keys, say
         return given.dtype == expected.dtype and given.shape == expected.shape
-    return given.shape == expected.shape and one.index(True) <= other.index(True)
+    return given.shape == expected.shape and source.index(True) <= target.index(True)
 
 
 def check_step(cell: Cell, params: Params, state: State, xs: Inputs) -> None:

@@ -67,7 +67,7 @@ def measured_spectrum(
         k = (k + 1) // 2
     chosen = chosen[: affordable(steps * size * k**2, work, len(chosen))]
     warmup = int(lengths[chosen].min()) // WARMUP
-    found = lyapunov_spectrum(
+    spectrum = lyapunov_spectrum(
         cell,
         params,
         jax.tree.map(lambda x: jnp.asarray(x)[:steps, chosen], xs),
@@ -75,9 +75,9 @@ def measured_spectrum(
         warmup=warmup,
         lengths=jnp.asarray(lengths[chosen], jnp.int32),
     )
-    each, errors = np.asarray(found.exponents, np.float64), np.asarray(found.standard_errors, np.float64)
-    counted = int(np.where(np.asarray(found.counted), np.asarray(found.steps), 0).sum())
-    warnings = tuple(found.warnings())
+    each, errors = np.asarray(spectrum.exponents, np.float64), np.asarray(spectrum.standard_errors, np.float64)
+    counted = int(np.where(np.asarray(spectrum.counted), np.asarray(spectrum.steps), 0).sum())
+    warnings = tuple(spectrum.warnings())
     return MeasuredSpectrum(each.mean(0), combined(each, errors), size, len(chosen), warmup, counted, warnings)
 
 

@@ -125,6 +125,6 @@ def carry(cell: Any, plan: Plan, params: Any, q: Array, transposed: bool) -> Car
     steps = np.arange((last - first).max(), dtype=np.int32)[:, None]
     inside = steps < last - first
     times = {"time": np.where(inside, first + steps, 0), "inside": inside}
-    one = Pass(cell, plan, q.shape[-1], transposed)
-    start = one.initial_state(params)._replace(q=q)
-    return unroll(one, params, times, initial_state=start, reverse=plan.reverse != transposed).final_state
+    transport = Pass(cell, plan, q.shape[-1], transposed)
+    start = transport.initial_state(params)._replace(q=q)
+    return unroll(transport, params, times, initial_state=start, reverse=plan.reverse != transposed).final_state

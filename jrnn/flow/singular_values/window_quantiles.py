@@ -70,16 +70,16 @@ def window_bands(
     top = None if steps * size**3 <= work else min(TOP, size)
     each = steps * size**3 if top is None else 2 * PASSES * steps * size * (2 * TOP) ** 2
     chosen = chosen[: affordable(each, work, len(chosen))]
-    ends, found = lengths[chosen], []
+    ends, spectra = lengths[chosen], []
     for group in groups:
         furthest = group[-1]
         times = ends - furthest + np.arange(furthest)[:, None]
-        found.append(
+        spectra.append(
             window_singular_values(
                 cell,
                 params,
                 jax.tree.map(lambda x, times=times: jnp.asarray(x)[times, chosen], xs),
-                [(furthest - one, furthest) for one in group],
+                [(furthest - lag, furthest) for lag in group],
                 top=top,
                 method="explicit" if top is None else "matrix_free",
                 iterations=PASSES,
@@ -87,7 +87,7 @@ def window_bands(
                 length=furthest,
             ).log_singular_values
         )
-    logs = np.concatenate([np.asarray(each, np.float64) for each in found])
+    logs = np.concatenate([np.asarray(each, np.float64) for each in spectra])
     low, high = np.quantile(logs, (0.1, 0.9), axis=1, method="lower")
     middle = np.quantile(logs, 0.5, axis=1, method="higher")  # no interpolation: a logarithm may be -inf
     return WindowBands(np.array(lags), np.stack([low, middle, np.maximum(middle, high)]), size, len(chosen))

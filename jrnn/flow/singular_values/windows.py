@@ -149,8 +149,8 @@ def measured(cell: Any, plan: Plan, top: int, iterations: int, params: Any, q: A
         return WindowSpectrum(jnp.zeros((*lead, top), plan.dtype), zero, done, jnp.int32(0))
     q = jnp.broadcast_to(q, (*lead, *q.shape))
     if q.shape[-1] == plan.size:
-        found, residual = orthogonal_rows(carry(cell, plan, params, q, transposed=False).product)
-        logs, taken = found.log_norms()[..., :top], jnp.int32(0)
+        orthogonal, residual = orthogonal_rows(carry(cell, plan, params, q, transposed=False).product)
+        logs, taken = orthogonal.log_norms()[..., :top], jnp.int32(0)
     else:
         start = Ritz(q, jnp.zeros((*lead, top), plan.dtype), jnp.full(lead, jnp.inf, plan.dtype), jnp.int32(0))
         iterate = partial(subspace_iteration, cell, plan, top, params)
@@ -176,13 +176,13 @@ def subspace_iteration(cell: Any, plan: Plan, top: int, params: Any, ritz: Ritz)
 
     def onward(ritz: Ritz) -> Ritz:
         q, product = carry(cell, plan, params, ritz.basis, transposed=False)
-        found, cosine = orthogonal_rows(product)
+        orthogonal, cosine = orthogonal_rows(product)
         basis = carry(cell, plan, params, q, transposed=True).q
-        rows = found.rows[..., :top, :] / norms(found)[..., :top, None]
+        rows = orthogonal.rows[..., :top, :] / norms(orthogonal)[..., :top, None]
         v = matmul(ritz.basis, jnp.swapaxes(rows, -1, -2))
         outside = v - matmul(basis, matmul(jnp.swapaxes(basis, -1, -2), v))
         residual = jnp.maximum(cosine, jnp.max(jnp.linalg.norm(outside, axis=-2), axis=-1))
-        return Ritz(basis, found.log_norms()[..., :top], residual, ritz.taken + 1)
+        return Ritz(basis, orthogonal.log_norms()[..., :top], residual, ritz.taken + 1)
 
     return jax.lax.cond(jnp.all(is_converged(ritz.residual)), lambda ritz: ritz, onward, ritz)
 

@@ -179,10 +179,10 @@ def gate_half_life(gate: Any) -> np.ndarray:
 def host_array(name: str, values: Any) -> np.ndarray:
     """NumPy float64 of real numbers, or InputError."""
     try:
-        found = np.asarray(values)
-        if found.dtype.kind not in "USOc":  # text and complex numbers would be turned into floats
-            return found.astype(np.float64)
-        given = f"dtype {found.dtype}"
+        array = np.asarray(values)
+        if array.dtype.kind not in "USOc":  # text and complex numbers would be turned into floats
+            return array.astype(np.float64)
+        given = f"dtype {array.dtype}"
     except (TypeError, ValueError):  # ragged, or traced
         given = f"{type(values).__name__} {values!r:.60}"
     raise InputError(name, given, "real numbers, not traced: this is computed on the host")

@@ -64,8 +64,8 @@ def expected(cell: Any, params: Params, xs: Inputs, states: State, mask: np.ndar
     time, sequence = pairs[even_sample(np.arange(len(pairs)), POINTS)].T
     before, after = (jax.tree.map(lambda h, shift=shift: h[time + shift, sequence], states) for shift in (0, 1))
     inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence], xs)
-    found = (of_layer(*layer) for layer in layers("", cell, params, before, after, inputs))
-    return tuple(one for one in found if one is not None)
+    expectations = (of_layer(*layer) for layer in layers("", cell, params, before, after, inputs))
+    return tuple(each for each in expectations if each is not None)
 
 
 def layers(name: str, cell: Any, params: Params, before: State, after: State, x: Any) -> Iterator[tuple]:

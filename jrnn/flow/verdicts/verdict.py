@@ -105,8 +105,8 @@ class Verdict:
         grows = f"{nats(self.growth)} per step"
         if self.lost_on_entering:
             arrives += f"; the first step alone leaves {percentage(self.entry)}"
-            kept = part_of(self.of_entered, "what entered")
-            after = f"after it the gradient {halving(self.growth)} ({grows}), so {kept} arrives"
+            left = part_of(self.of_entered, "what entered")
+            after = f"after it the gradient {halving(self.growth)} ({grows}), so {left} arrives"
             if self.kind in ("healthy", "vanishing"):
                 return f"{head}, {arrives}; {after}."
             arrives += f", and {after}"
@@ -140,8 +140,8 @@ class Verdict:
             return f"It holds at this lag as long as the growth lies {healthy}."
         if self.kind == "vanishing" and self.entry < VANISHED <= self.of_entered:
             return f"It would be healthy if the first step left 1 % or more; now it leaves {percentage(self.entry)}."
-        kept = max(self.arriving, self.of_entered) if self.arriving < VANISHED else self.arriving
-        now = math.log(kept) / self.lag if kept > 0 else -math.inf
+        share = max(self.arriving, self.of_entered) if self.arriving < VANISHED else self.arriving
+        now = math.log(share) / self.lag if share > 0 else -math.inf
         return f"It would be healthy if the growth lay {healthy}; now it is {now:+.3f} in the mean over them."
 
 
