@@ -74,7 +74,7 @@ class Antisymmetric(HiddenOutput):
         return jnp.hypot(1 - self.epsilon * self.gamma, self.epsilon * omega)
 
     def warn(self, growth: float) -> None:
-        """A UserWarning where a start grows."""
+        """Warns where freshly drawn parameters let a direction grow."""
         if growth > 1 + 1e-6:
             omega = math.sqrt(max(growth**2 - (1 - self.epsilon * self.gamma) ** 2, 0.0)) / self.epsilon
             need = self.epsilon * (self.gamma**2 + omega**2)

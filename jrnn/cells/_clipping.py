@@ -117,7 +117,7 @@ def clip_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[list[Ar
 
 
 def clip_transpose(cotangents: Sequence[Any], limits: Array, *leaves: Any) -> list[Any]:
-    """What makes it a clip: not the transpose of the identity."""
+    """Clips the cotangents; the transpose of the identity would pass them as they are."""
     return [None, *clip_norms([ad.instantiate_zeros(cotangent) for cotangent in cotangents], limits)]
 
 

@@ -80,7 +80,7 @@ class Leaky(Wrapper):
 
 
 def moves(leaf: Any) -> bool:
-    """Whether it is of real or complex numbers: counters and flags do not leak."""
+    """Whether it holds real or complex numbers: counters and flags do not leak."""
     return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 

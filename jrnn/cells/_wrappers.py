@@ -166,7 +166,7 @@ class LearnableInitialState(Wrapper):
 
 
 def check_wrapped(cell: Any, name: str) -> None:
-    """Combinators that read one step of the cell refuse what has none."""
+    """InputError for what cannot step: these combinators read one step of the cell."""
     check_cell(cell)
     if not is_causal(cell):
         raise InputError("cell", type(cell).__name__, f"a causal cell; put {name} around the cell of each direction")

@@ -42,8 +42,8 @@ class Zoneout(Wrapper):
 
 
 def stay(key: Array | None, rate: float, old: Array, new: Array) -> Array:
-    """The old value with probability `rate`, each entry on its own; without a key the mean of that. Counters and flags
-    are those of the step."""
+    """The old value with probability `rate`, each entry on its own; without a key the mean of that. Integers and flags
+    take the value of the step."""
     if not jnp.issubdtype(old.dtype, jnp.inexact):
         return new
     if key is not None:

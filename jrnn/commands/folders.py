@@ -19,7 +19,7 @@ STEM = "jrnn-report"
 
 @contextmanager
 def output_folder(args: Namespace, *, trains: bool) -> Iterator[Path]:
-    """The folder to write in, made if need be. What was made goes again if nothing has been written when this ends.
+    """The folder to write in, made if need be. A folder made here is removed at the end if nothing was written to it.
 
     Raises:
       InputError: it cannot be written, or would be trained in and holds a run that is not to be resumed.

@@ -104,7 +104,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class OnBatch:
-    """The objective's loss with (head, batch) as its parameters: both measurements share one compilation."""
+    """The objective's loss as a function of (head, batch), so that both measurements share one compiled program."""
 
     objective: Any
 

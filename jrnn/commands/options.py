@@ -132,7 +132,7 @@ def cures() -> str:
 
 
 def add_options(parser: argparse.ArgumentParser, command: str) -> None:
-    """Defaults of the model's options are None, so that one given beside --model can be told."""
+    """The options of one command. Those of a model default to None, so that one given beside --model is recognised."""
     parser.add_argument("--data", metavar="NAME|NAME:LAG|PATH", help="digits, mnist, ..., marked-bit:200, PATH.npz")
     parser.add_argument(
         "--cell",

@@ -105,7 +105,7 @@ def next_step(args: Namespace, cell: Any, stage: Stage) -> dict[str, str]:
 
 
 def require_extras(args: Namespace, figures: bool) -> None:
-    """InputError before anything is computed if a package that the command ends with is not there."""
+    """InputError before anything is computed where a package is missing that the command needs at its end."""
     packages = ["orbax", "rich", *["matplotlib"] * figures, *["tensorboardX"] * args.tensorboard]
     for package in packages:
         if importlib.util.find_spec(package) is None:

@@ -36,9 +36,10 @@ class Followed(NamedTuple):
 
 @static_cell
 class Follow:
-    """A cell that takes k directions along, Q_t R_t = J_t Q_{t-1}; its output is ln |R_ii| [*B, k].
+    """A cell that carries k directions along the run, Q_t R_t = J_t Q_{t-1}; its output is ln |R_ii| [*B, k].
 
-    `lyapunov_spectrum` has its own: faster, and without a derivative where a direction dies."""
+    `lyapunov_spectrum` has its own: faster, and without a derivative where a direction dies.
+    """
 
     cell: Any
     k: int

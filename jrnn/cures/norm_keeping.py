@@ -70,7 +70,7 @@ class omega:  # noqa: N801 - used as a function: omega(2.0) is hashable and comp
 
 
 def check_weight(weight: Any) -> None:
-    """InputError unless it is a number that a term can be multiplied by."""
+    """InputError unless it is a finite number, 0 or more."""
     need = "a finite number, 0 or more, not a traced one: a penalty is static"
     check_not_negative("weight", weight, need)
 

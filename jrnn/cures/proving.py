@@ -236,12 +236,12 @@ def typical(sizes: Array) -> Array:
     """The median of those above zero; infinite if there are none."""
     if not sizes.size:
         return jnp.full((), jnp.inf, sizes.dtype)
-    some = sizes > 0
-    count = jnp.sum(some, dtype=jnp.int32)
-    ordered = jnp.sort(jnp.where(some, sizes, jnp.zeros_like(sizes)), axis=None)  # theirs are the last `count`
+    positive = sizes > 0
+    count = jnp.sum(positive, dtype=jnp.int32)
+    ranked = jnp.sort(jnp.where(positive, sizes, jnp.zeros_like(sizes)), axis=None)  # the positive ones come last
     last = sizes.size - 1
-    middle = ordered[jnp.stack([last - count // 2, last - jnp.maximum(count - 1, 0) // 2])]
-    return jnp.where(count > 0, jnp.mean(middle), jnp.full_like(ordered[0], jnp.inf))
+    middle = ranked[jnp.stack([last - count // 2, last - jnp.maximum(count - 1, 0) // 2])]
+    return jnp.where(count > 0, jnp.mean(middle), jnp.full_like(ranked[0], jnp.inf))
 
 
 def largest(arrays: list[Array]) -> Array:

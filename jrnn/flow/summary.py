@@ -26,7 +26,8 @@ from jrnn.unrolling import read
 from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
 
 PAIRS, OUTPUTS = 2**21, 64
-"""How many (output, state, sequence) triples are followed by default, in seconds; and how many outputs beyond that."""
+"""By default all outputs are followed where that is at most PAIRS (output, state, sequence) triples, some seconds; else
+OUTPUTS of them."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jrnn.wording import number, percentage
 
 
 def race_columns(found: Prescription) -> tuple[str, ...]:
-    """The headings; whether runs diverged is told where some did."""
+    """The headings; the one of diverged runs only where some diverged."""
     figure = ("held-out loss",) if found.target is None else (f"updates to {number(found.target)}", "solved")
     diverged = ("diverged",) if any(row.diverged for row in found.table) else ()
     return ("arm", "rate", "arrives", *figure, "against yours", *diverged, "ms")

@@ -16,7 +16,7 @@ from jrnn.types import Array, InputError, Params, Shape, State, ravel_state, siz
 
 
 class Sensitive(NamedTuple):
-    """A state and what it owes to the parameters."""
+    """A state and its derivatives with respect to the parameters."""
 
     state: State
     e: list[Array]
@@ -25,9 +25,10 @@ class Sensitive(NamedTuple):
 
 @static_cell
 class Sensitivities:
-    """A cell that takes e_t along: e_t = J_t e_{t-1} + dh_t/dtheta, the second with h_{t-1} held.
+    """A cell that carries e_t along: e_t = J_t e_{t-1} + dh_t/dtheta, the second with h_{t-1} held.
 
-    One parameter acts on one unit and J_t is diagonal: so both are a product with a vector of ones."""
+    One parameter acts on one unit and J_t is diagonal: both terms are products with a vector of ones.
+    """
 
     cell: Any
 
@@ -98,7 +99,8 @@ def depending(sensitive: Sensitive, params: Params) -> State:
 
 
 def entering_sensitivities(rtrl: Any, params: Params, batch_shape: Shape) -> list[Array]:
-    """Those given [*B, the leaf's shape], or InputError where they do not fit; else zeros, of a state that is held."""
+    """The given ones [*B, the leaf's shape], or InputError where they do not fit; zeros where none are given: the state
+    is then held fixed."""
     real = split_floating(params)[0]
     shapes, dtypes = [(*batch_shape, *leaf.shape) for leaf in real], [wide_dtype(leaf.dtype) for leaf in real]
     if isinstance(rtrl, bool):
@@ -110,8 +112,8 @@ def entering_sensitivities(rtrl: Any, params: Params, batch_shape: Shape) -> lis
 
 
 def check_rtrl(rtrl: Any, cell: Any, params: Params, state: Any, options: Any, key: Any) -> None:
-    """InputError unless it is one layer in which every unit is alone with its parameters, run forwards and whole, and
-    sensitivities come with the state that they are of."""
+    """InputError unless it is one layer in which each parameter acts on one unit, run forwards and without cuts, and
+    given sensitivities come with the state that they belong to."""
     needed = "one diagonal layer, such as jrnn.linear(64): RTRL is not implemented for others"
     kernel = getattr(cell, "kernel", None) and cell.kernel(params)
     states = jax.tree.leaves(state_shapes(cell, params))

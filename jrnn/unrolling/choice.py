@@ -157,7 +157,7 @@ def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str
 
 
 def refusal_of_call(call: Call, noisy: bool) -> str | None:
-    """Why only the scan of the cell's own step takes this call, whatever is named; None if others may."""
+    """Why this call runs by the scan of the cell's own step alone, whatever is named; None if others may run it."""
     if call.steps == 0:
         return "the call has no steps"
     if call.sequences == 0:

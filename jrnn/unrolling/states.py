@@ -86,7 +86,7 @@ def check_real(state: State) -> None:
 def check_given(name: str, state: State, cell: Any, params: Params, lead: Shape) -> State:
     """A given state, cast to the cell's dtype; InputError unless it has the cell's own type and shapes.
 
-    A direction or a layer may be left to itself: None in its place.
+    A direction or a layer may be None: its own initial state takes the place.
     """
     if isinstance(cell, Bidirectional) and not isinstance(state, BidirectionalState):
         raise InputError(name, type(state).__name__, "BidirectionalState(forward, backward)")
@@ -107,13 +107,13 @@ def check_given(name: str, state: State, cell: Any, params: Params, lead: Shape)
 
 
 def has_gaps(given: State | None) -> bool:
-    """Whether it, or a direction or layer in it, is left to the cell."""
+    """Whether the state, or that of a direction or layer in it, is None: the cell's own takes its place."""
     parts = given if type(given) is tuple or isinstance(given, BidirectionalState) else ()
     return given is None or any(map(has_gaps, parts))
 
 
 def filled(given: State | None, otherwise: State) -> State:
-    """A given state, with the parts that are None from another."""
+    """A given state, its parts that are None taken from `otherwise`."""
     if given is None:
         return otherwise
     if type(given) is tuple or isinstance(given, BidirectionalState):

@@ -42,7 +42,7 @@ class Pushed(NamedTuple):
 
 @static_cell
 class Push:
-    """A cell that takes k tangents along: (h, Q) -> (step(h), J Q); its output is the flaw of the new state."""
+    """A cell that carries k tangents along: (h, Q) -> (step(h), J Q); its output is `first_flaw` of the new state."""
 
     cell: Any
     k: int

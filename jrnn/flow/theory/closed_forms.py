@@ -117,7 +117,7 @@ def gaussian_product_errors(size: int, factors: int) -> np.ndarray:
 
 
 def indices(size: int) -> np.ndarray:
-    """1..N, for an N that is one."""
+    """1..N; InputError unless N is a positive integer."""
     return np.arange(1, check_count("size", size, 1, "a positive matrix size N") + 1)
 
 

@@ -37,8 +37,9 @@ def decay(arrival: Arrival, lag: int) -> Decay:
     return Decay(entry, later, steps, of_entered)
 
 
-def heard(arriving: float, entry: float, of_entered: float) -> float:
-    """What vanishing is judged by: what arrives, or, if that is more, the least of what enters and what of it arrives.
+def judged_share(arriving: float, entry: float, of_entered: float) -> float:
+    """The share that vanishing is judged by: what arrives, or, if that is more, the smaller of what enters and what of
+    it arrives.
 
     A loss of the first step alone is thus no vanishing while at least 1 % is left of it; nor does it help to keep well
     what never entered.

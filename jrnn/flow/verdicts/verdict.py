@@ -9,7 +9,7 @@ import numpy as np
 
 from jrnn.cells import check_number
 from jrnn.flow.verdicts.arrival import Arrival, interval
-from jrnn.flow.verdicts.decay import decay, heard
+from jrnn.flow.verdicts.decay import decay, judged_share
 from jrnn.wording import from_to, halving, nats, part_of, percentage, steps
 
 VANISHED, EXPLODED = 0.01, 100.0
@@ -167,7 +167,7 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         growth, *ends = (float(np.log(x) / way.steps) if way.steps else 0.0 for x in (later, *later_ends))
-    heard_low, heard_high = (heard(*end) for end in zip((low, high), entry_ends, of_entered_ends, strict=True))
+    judged_low, judged_high = (judged_share(*end) for end in zip((low, high), entry_ends, of_entered_ends, strict=True))
     each = arrival.by_sequence(lag)
     kind, between = "undecided", ()
     if lag == 0:
@@ -176,14 +176,14 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
         kind = "not finite"
     elif peak_interval[0] > OVERSHOOT and high < peak_interval[0] / OVERSHOOT:
         kind = "transient growth"
-    elif heard_high < VANISHED:
+    elif judged_high < VANISHED:
         kind = "both" if mean_interval[0] > EXPLODED else "vanishing"
     elif low > EXPLODED:
         kind = "chaotic" if bounded and ends[0] > 0 else "exploding"
-    elif heard_low >= VANISHED and high <= EXPLODED:
+    elif judged_low >= VANISHED and high <= EXPLODED:
         kind = "healthy"
     else:
-        sides = (("vanishing", heard_low < VANISHED), ("healthy", True), ("exploding", high > EXPLODED))
+        sides = (("vanishing", judged_low < VANISHED), ("healthy", True), ("exploding", high > EXPLODED))
         between = tuple(name for name, possible in sides if possible)
     return Verdict(
         kind=kind,

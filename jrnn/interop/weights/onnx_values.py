@@ -107,7 +107,7 @@ class Values:
 
 
 def size_of(op: str, inputs: list[np.ndarray]) -> int:
-    """How many numbers those operators make that make many of few."""
+    """The number of elements that an operator makes which turns few elements into many; 0 for all others."""
     if op == "ConstantOfShape":
         return math.prod(int(n) for n in inputs[0])
     if op in ("Expand", "Tile"):
@@ -116,7 +116,7 @@ def size_of(op: str, inputs: list[np.ndarray]) -> int:
 
 
 def stretched(node: Any, first: Held | str | None, what: str) -> Held | None:
-    """A value whose shape only is not known, if this node makes one."""
+    """The result of a node where only its shape is unknown; None for other nodes."""
     if node.op_type == "ConstantOfShape":
         values = [array_of(each.t, what) for each in node.attribute if each.name == "value"]
         return Held((values[0] if values else np.zeros(1, np.float32)).reshape(()), whole=False)
@@ -128,7 +128,7 @@ def stretched(node: Any, first: Held | str | None, what: str) -> Held | None:
 
 
 def unknown(node: Any, inputs: list[Held | str]) -> str:
-    """What a node's result depends on."""
+    """The reason why a node's result is not in the file."""
     of = {each for each in inputs if isinstance(each, str)}
     if RANDOM in of or OF_INPUTS not in of:
         return RANDOM if RANDOM in of else SHAPES

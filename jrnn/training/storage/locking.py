@@ -104,7 +104,7 @@ def holder(path: Path) -> str:
 
 
 def let_go() -> None:
-    """A forked child holds no lock: it may outlive the process that does."""
+    """Forgets the locks in a forked child, which may outlive the process that holds them."""
     while HELD:
         os.close(HELD.pop())
 

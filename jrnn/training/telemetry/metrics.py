@@ -93,6 +93,6 @@ def free_name(path: Path) -> Path:
 
 
 def some(numbers: list[int]) -> str:
-    """The first few, and how many there are."""
+    """The first few of them, and how many there are in all."""
     more = f", ... ({len(numbers)} of them)" if len(numbers) > 5 else ""
     return ", ".join(map(str, numbers[:5])) + more

@@ -37,7 +37,7 @@ class Followed(NamedTuple):
 
 @static_cell
 class Follow:
-    """A cell that takes one tangent along: (h, v) -> (step(h), J v / ||J v||); its output is ln ||J v||."""
+    """A cell that carries one tangent along: (h, v) -> (step(h), J v / ||J v||); its output is ln ||J v||."""
 
     cell: Any
 
