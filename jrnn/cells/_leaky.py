@@ -12,6 +12,7 @@ from jrnn.cells._base import entry, static_cell
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, check_wrapped
 from jrnn.cells.initializers import check_t_max, log_time_scales
+from jrnn.kernels import RECURRENCES
 from jrnn.kernels.recurrences.leaky import mixed, shares
 from jrnn.types import Array, InputError, Params, Shape, State
 
@@ -59,7 +60,7 @@ class Leaky(Wrapper):
 
     def kernel(self, params: Params) -> LeakyWeights | None:
         weights = self.inner_kernel(params)
-        if weights is None or weights.kind not in ("tanh", "relu", "identity"):
+        if weights is None or f"leaky_{weights.kind}" not in RECURRENCES:
             return None
         return LeakyWeights(f"leaky_{weights.kind}", *weights[1:4], params["theta"])
 

@@ -6,9 +6,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import digamma, polygamma
 
 from jrnn.cells._numbers import check_not_negative, check_positive
+from jrnn.extras import require
 from jrnn.types import InputError
 from jrnn.unrolling.checks import check_count
 
@@ -102,7 +102,7 @@ def gaussian_product_exponents(size: int, sigma: float = 1.0) -> np.ndarray:
     """
     i = indices(size)
     sigma = check_positive("sigma", sigma)
-    return math.log(sigma) + 0.5 * (math.log(2 / size) + digamma((size - i + 1) / 2))
+    return math.log(sigma) + 0.5 * (math.log(2 / size) + require("scipy.special").digamma((size - i + 1) / 2))
 
 
 def gaussian_product_errors(size: int, factors: int) -> np.ndarray:
@@ -113,7 +113,7 @@ def gaussian_product_errors(size: int, factors: int) -> np.ndarray:
     """
     i = indices(size)
     check_count("factors", factors, 1, "a positive number of matrices")
-    return np.sqrt(polygamma(1, (size - i + 1) / 2) / (4 * factors))
+    return np.sqrt(require("scipy.special").polygamma(1, (size - i + 1) / 2) / (4 * factors))
 
 
 def indices(size: int) -> np.ndarray:

@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import expit
 
 from jrnn.cells import Elman, Leaky, Stack, prepared
 from jrnn.cells._refined import refined
+from jrnn.extras import require
 from jrnn.flow.sampling import even_sample
 from jrnn.flow.theory.closed_forms import gate_half_life, mean_field, norm_bound
 from jrnn.types import Inputs, Params, State
@@ -83,7 +83,7 @@ def of_layer(name: str, cell: Any, params: Params, state: State, x: Any) -> Expe
     if isinstance(cell, Elman):
         return of_elman(name, cell, params, state, x)
     if isinstance(cell, Leaky):
-        held = expit(-np.asarray(params["theta"], np.float64)).reshape(1, -1)
+        held = require("scipy.special").expit(-np.asarray(params["theta"], np.float64)).reshape(1, -1)
         return Expected(name, gate="leak", half_lives=np.sort(gate_half_life(held)))
     gate = getattr(getattr(cell, "gates", None), "keeps", None)
     if gate is not None and "w_rec" in params:
@@ -99,7 +99,7 @@ def gate_values(cell: Any, params: Params, state: State, x: Any, gate: str) -> n
 
     def values(name: str) -> np.ndarray:
         block = slice((i := cell.gates.index(name)) * hidden, (i + 1) * hidden)
-        return expit(from_x[..., block] + h @ w_rec[:, block])
+        return require("scipy.special").expit(from_x[..., block] + h @ w_rec[:, block])
 
     return refined(values(gate), values("refine")) if "refine" in cell.gates else values(gate)
 

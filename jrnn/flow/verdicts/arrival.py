@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.special
+
+from jrnn.extras import require
 
 DRAWS = 1000
 TOGETHER = 2**18  # block sums looked up at once
@@ -131,7 +132,7 @@ class Arrival(NamedTuple):
             logs = np.log(each)
             middle = np.median(logs)
             width = (
-                scipy.special.stdtrit(len(each) - 1, (1 + level) / 2)
+                require("scipy.special").stdtrit(len(each) - 1, (1 + level) / 2)
                 * MEDIAN_ERROR
                 * logs.std(ddof=1)
                 / len(each) ** 0.5
