@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jrnn.cells import prepared
 from jrnn.cells._advance import flat_state, state_shapes
 from jrnn.cells._base import static_cell
+from jrnn.cells._carrying import Carrying
 from jrnn.flow.lyapunov.orthonormal import by_householder
 from jrnn.flow.lyapunov.tangents import Push, Pushed
 from jrnn.numerics import norm
@@ -35,7 +35,7 @@ class Followed(NamedTuple):
 
 
 @static_cell
-class Follow:
+class Follow(Carrying):
     """A cell that carries k directions along the run, Q_t R_t = J_t Q_{t-1}; its output is ln |R_ii| [*B, k].
 
     `lyapunov_spectrum` has its own: faster, and without a derivative where a direction dies.
@@ -43,16 +43,6 @@ class Follow:
 
     cell: Any
     k: int
-
-    @property
-    def input_ndim(self) -> int:
-        return getattr(self.cell, "input_ndim", 1)
-
-    def init(self, key: Array, input_size: int | None) -> Params:
-        return self.cell.init(key, input_size)
-
-    def prepared(self, params: Params) -> Params:
-        return prepared(self.cell, params)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Followed:
         state, q = Push(self.cell, self.k).initial_state(params, batch_shape)

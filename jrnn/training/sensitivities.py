@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jrnn.cells import draws_noise
 from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import static_cell
+from jrnn.cells._carrying import Carrying
 from jrnn.kernels import RECURRENCES
 from jrnn.numerics import split_floating
 from jrnn.types import Array, InputError, Params, Shape, State, ravel_state, size_of, unravel_state, wide_dtype
@@ -24,20 +25,13 @@ class Sensitive(NamedTuple):
 
 
 @static_cell
-class Sensitivities:
+class Sensitivities(Carrying):
     """A cell that carries e_t along: e_t = J_t e_{t-1} + dh_t/dtheta, the second with h_{t-1} held.
 
     One parameter acts on one unit and J_t is diagonal: both terms are products with a vector of ones.
     """
 
     cell: Any
-
-    @property
-    def input_ndim(self) -> int:
-        return getattr(self.cell, "input_ndim", 1)
-
-    def init(self, key: Array, input_size: int | None) -> Params:
-        return self.cell.init(key, input_size)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Sensitive:
         real, whole = split_floating(params)

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells import check_cell, check_key, is_causal, prepared
+from jrnn.cells import check_cell, check_key, is_causal
 from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import static_cell
+from jrnn.cells._carrying import Carrying
 from jrnn.numerics import norm, split_floating
 from jrnn.training.telemetry.state_gradient_metrics import is_real
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, size_of
@@ -36,20 +37,10 @@ class Followed(NamedTuple):
 
 
 @static_cell
-class Follow:
+class Follow(Carrying):
     """A cell that carries one tangent along: (h, v) -> (step(h), J v / ||J v||); its output is ln ||J v||."""
 
     cell: Any
-
-    @property
-    def input_ndim(self) -> int:
-        return getattr(self.cell, "input_ndim", 1)
-
-    def init(self, key: Array, input_size: int | None) -> Params:
-        return self.cell.init(key, input_size)
-
-    def prepared(self, params: Params) -> Params:
-        return prepared(self.cell, params)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Followed:
         return with_tangent(self.cell.initial_state(params, batch_shape), len(batch_shape))
