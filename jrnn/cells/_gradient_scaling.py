@@ -18,14 +18,16 @@ from jrnn.types import Array, Params, Shape, State, with_hidden
 
 @jax.custom_jvp
 def scaled(h: Array, factor: Array) -> Array:
-    """h itself; what goes through it, forwards or back, is multiplied by the factor."""
+    """h itself; what goes through it, forwards or back, is multiplied by the factor, a scalar or [*B]."""
     return h
 
 
 @scaled.defjvp
 def scaled_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """factor dh; that the factor may itself be a function of the run is left out."""
     h, factor = primals
-    return h, tangents[0] * jnp.broadcast_to(factor.astype(h.dtype), h.shape)
+    spread = jnp.broadcast_to(factor.reshape(*factor.shape, *[1] * (h.ndim - factor.ndim)), h.shape)
+    return h, (spread * tangents[0].astype(spread.dtype)).astype(tangents[0].dtype)
 
 
 @static_cell

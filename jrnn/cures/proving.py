@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 from jrnn.cells._base import static_cell
 from jrnn.cells._clipping import clip_factor, clip_on_the_way_back
+from jrnn.cells._gradient_scaling import scaled
 from jrnn.cells._wrappers import Wrapper
 from jrnn.cures.clipping import check_max_norm, clip_by_global_norm, finite
 from jrnn.flow import gradient_flow
@@ -263,17 +264,3 @@ def pieces_of(flow: Any) -> list[Array]:
 def beside(row: Array, cell: Any) -> Array:
     """[*B, 1, ...] -> [*B]: what came with an input, without the axes that stand for its features."""
     return row.reshape(row.shape[: row.ndim - cell.input_ndim])
-
-
-@jax.custom_jvp
-def scaled(h: Array, scale: Array) -> Array:
-    """h, whose derivative is `scale` [*B] times that of h."""
-    return h
-
-
-@scaled.defjvp
-def scaled_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    """scale dh; that the scale is itself a function of the run is left out, as the clip's backward pass does."""
-    h, scale = primals
-    spread = jnp.broadcast_to(scale.reshape(*scale.shape, *[1] * (h.ndim - scale.ndim)), h.shape)
-    return h, (spread * tangents[0].astype(spread.dtype)).astype(tangents[0].dtype)
