@@ -26,8 +26,10 @@ def scaled(h: Array, factor: Array) -> Array:
 def scaled_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     """factor dh; that the factor may itself be a function of the run is left out."""
     h, factor = primals
-    spread = jnp.broadcast_to(factor.reshape(*factor.shape, *[1] * (h.ndim - factor.ndim)), h.shape)
-    return h, (spread * tangents[0].astype(spread.dtype)).astype(tangents[0].dtype)
+    with jax.numpy_dtype_promotion("standard"):
+        wide = jnp.promote_types(h.dtype, factor.dtype)
+    spread = jnp.broadcast_to(factor.reshape(*factor.shape, *[1] * (h.ndim - factor.ndim)), h.shape).astype(wide)
+    return h, (spread * tangents[0].astype(wide)).astype(h.dtype)
 
 
 @static_cell
