@@ -14,6 +14,7 @@ import numpy as np
 
 from jrnn import cells, data
 from jrnn.commands.folders import output_folder
+from jrnn.commands.kinds import KINDS
 from jrnn.commands.memory import check_memory, computing
 from jrnn.commands.output import require_extras, say
 from jrnn.cures.base import Cure, apply_to_cell
@@ -25,20 +26,6 @@ from jrnn.training.weights import cured_weights, initial_weights
 from jrnn.types import InputError, Params
 from jrnn.wording import number, score
 
-KINDS = {
-    "elman": cells.elman,
-    "lstm": cells.lstm,
-    "gru": cells.gru,
-    "min-gru": cells.min_gru,
-    "min-lstm": cells.min_lstm,
-    "rg-lru": cells.rg_lru,
-    "lru": cells.lru,
-    "lem": cells.lem,
-    "cornn": cells.cornn,
-    "unicornn": cells.unicornn,
-    "antisymmetric": cells.antisymmetric,
-    "indrnn": cells.indrnn,
-}
 UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
 BATCH = 32
 LAYERS = 256  # a stack is one program: so many layers take 4 s to compile, and a diagnosis has over a hundred programs
@@ -69,7 +56,7 @@ def build(args: Namespace, dataset: data.Dataset) -> Any:
     """The cell that the options describe; the options are completed with their defaults."""
     length, cases = dataset.x.shape[1], len(dataset.train)
     steps = max(500, UPDATES * 64 // max(length, 64))
-    sizes = {"cell": "elman", "hidden": 128, "layers": 1, "steps": steps, "batch_size": min(BATCH, cases)}
+    sizes = {"cell": next(iter(KINDS)), "hidden": 128, "layers": 1, "steps": steps, "batch_size": min(BATCH, cases)}
     for name, value in (sizes | {"max_norm": 1.0, "learning_rate": 1e-3}).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
