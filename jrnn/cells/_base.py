@@ -143,6 +143,26 @@ def input_params(
     }
 
 
+def diagonal_params(
+    key: Array,
+    input_size: int | None,
+    hidden: int,
+    dtype: Any,
+    w_in: str | Callable,
+    w_rec: Callable[[Array, Any], Array],
+    bias: str | Callable,
+) -> dict[str, Array]:
+    """Those of a cell with one gate and a diagonal recurrence: w_in [F, H], w_rec(key, dtype) [H], bias [H]."""
+    check_key(key)
+    k_in, k_rec, k_bias = jax.random.split(key, 3)
+    dtype = jnp.zeros((), dtype).dtype
+    return {
+        "w_in": initializers.weight_blocks(w_in, k_in, (check_input_size(input_size), hidden), 1, dtype),
+        "w_rec": w_rec(k_rec, dtype),
+        "bias": initializers.bias_blocks(bias, k_bias, ("h",), hidden, dtype),
+    }
+
+
 def check_params(params: Params, hidden: int, gates: int, **further: Shape | None) -> None:
     """InputError unless the parameters have the names and shapes of a cell with H units and so many gates, and are of
     real numbers. `further` names more of them, or other shapes; `w_rec=None` is a cell without. Extra entries pass."""
