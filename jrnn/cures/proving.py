@@ -143,13 +143,14 @@ def clipping_proof(
     whole = as_a_whole(max_norm, g, of_loss, pieces_of(flow), norms)
 
     sizes = norm(flow.state_gradients)
-    at_steps = sizes[:-1] if options.get("reverse", False) else sizes[1:]
+    backwards = bool(options.get("reverse", False))
+    at_steps = sizes[:-1] if backwards else sizes[1:]
     limit = typical(at_steps) if step_max_norm is None else jnp.asarray(step_max_norm, sizes.dtype)
     rows = (*at_steps.shape, *[1] * getattr(cell, "input_ndim", 1))
     limits = {"x": xs, "limit": jnp.broadcast_to(limit, rows)}
     per_step = value_and_grads(Limited(cell), params, limits, loss, **passes)[1]
     sizes = norm(ravel_state(per_step.states, at_steps.ndim))
-    factors = clip_factor(sizes[:-1] if options.get("reverse", False) else sizes[1:], limit)
+    factors = clip_factor(sizes[:-1] if backwards else sizes[1:], limit)
     given = {"x": xs, "limit": factors.reshape(rows)}
     linear = gradient_flow(Scaled(cell), params, given, loss, **options)
     g, per_step_norms = real_leaves(params, per_step.params), norms_of(pieces_of(linear))

@@ -21,7 +21,7 @@ from jrnn.training.penalties import Penalty, check_penalties
 from jrnn.training.random_streams import chunk_penalty_key
 from jrnn.training.step_values import values_of_step
 from jrnn.training.training_step import StepKeys, TrainingStep
-from jrnn.training.unroll_options import check_options
+from jrnn.training.unroll_options import check_options, reads_backwards
 from jrnn.training.weights import Weights
 from jrnn.types import Array, Params
 
@@ -122,7 +122,7 @@ def look_again(
     training_step: TrainingStep, weights: Weights, batch: dict[str, Any], keys: StepKeys, opt_state: Any
 ) -> NonFinite:
     """`first_nonfinite` of a step, penalties included; its optimizer may be None."""
-    reverse = bool(training_step.unroll_options.get("reverse", False))
+    reverse = reads_backwards(training_step.unroll_options)
     values = jax.jit(partial(values_of_step, training_step))(weights, batch, keys)
     broken = tuple(dict.fromkeys(bad[0] for bad in find(values.gradients)))
     stages = (
