@@ -21,7 +21,7 @@ from jrnn.training.penalties import Penalty, check_penalties
 from jrnn.training.random_streams import chunk_penalty_key
 from jrnn.training.step_values import values_of_step
 from jrnn.training.training_step import StepKeys, TrainingStep
-from jrnn.training.unroll_options import check_options, reads_backwards
+from jrnn.training.unroll_options import check_options, reads_backwards, time_axis_of
 from jrnn.training.weights import Weights
 from jrnn.types import Array, Params
 
@@ -122,17 +122,18 @@ def look_again(
     training_step: TrainingStep, weights: Weights, batch: dict[str, Any], keys: StepKeys, opt_state: Any
 ) -> NonFinite:
     """`first_nonfinite` of a step, penalties included; its optimizer may be None."""
-    reverse = reads_backwards(training_step.unroll_options)
+    options = training_step.unroll_options
+    reverse, in_time = reads_backwards(options), partial(find, time_axis=time_axis_of(options))
     values = jax.jit(partial(values_of_step, training_step))(weights, batch, keys)
     broken = tuple(dict.fromkeys(bad[0] for bad in find(values.gradients)))
     stages = (
         ("parameters", find(weights)),
-        ("inputs", find({"x": batch.get("x")}, timed=True, mask=np.asarray(values.unrolled.mask))),
-        ("states", find(values.unrolled.states, timed=True, from_end=reverse)),
-        ("outputs", find(values.unrolled.outputs, timed=True, from_end=reverse)),
+        ("inputs", in_time({"x": batch.get("x")}, mask=np.asarray(values.unrolled.mask))),
+        ("states", in_time(values.unrolled.states, from_end=reverse)),
+        ("outputs", in_time(values.unrolled.outputs, from_end=reverse)),
         ("loss", find(values.loss)),
         ("penalties", find(values.penalties)),
-        ("state gradients", find(values.state_gradients, timed=True, from_end=not reverse)),
+        ("state gradients", in_time(values.state_gradients, from_end=not reverse)),
         ("parameter gradients", find(values.loss_gradients)),
         ("penalty gradients", find(values.gradients)),
     )
@@ -174,14 +175,14 @@ def in_update(optimizer: Any, opt_state: Any, weights: Any, grads: Any, value: A
 
 
 def find(
-    tree: Any, *, timed: bool = False, from_end: bool = False, mask: np.ndarray | None = None
+    tree: Any, *, time_axis: int | None = None, from_end: bool = False, mask: np.ndarray | None = None
 ) -> list[tuple[str, tuple[int, ...], float, int | None]]:
     """(path, index, value, time) of the first number that is not finite in each leaf, earliest in time first.
 
     Args:
-      timed: axis 0 is time.
+      time_axis: which axis is time; it comes first in the index. None: there is no time.
       from_end: time runs backwards.
-      mask: [T, *B]: only what happened counts.
+      mask: the steps that happened, its axes those of the arrays; only they count.
     """
     first = []
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
@@ -193,13 +194,16 @@ def find(
         bad = ~np.isfinite(array)
         if mask is not None:
             bad &= mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+        timed = time_axis is not None
+        if timed:
+            array, bad = np.moveaxis(array, time_axis, 0), np.moveaxis(bad, time_axis, 0)
         if not bad.any():
             continue
         places = np.argwhere(bad)
         at = places[places[:, 0].argmax() if timed and from_end else 0]
         index = tuple(int(i) for i in at)
         first.append((named(path), index, float(array[index]), index[0] if timed else None))
-    return sorted(first, key=lambda f: (-f[3] if from_end else f[3]) if timed and f[3] is not None else 0)
+    return sorted(first, key=lambda f: (-f[3] if from_end else f[3]) if f[3] is not None else 0)
 
 
 def named(path: Any) -> str:

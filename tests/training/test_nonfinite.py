@@ -47,6 +47,19 @@ def test_in_the_inputs_but_not_in_padding(setting):
     assert first_nonfinite(CELL, REGRESS, params, head, batch).at == (4, 1, 0)
 
 
+def test_where_time_is_another_axis(setting):
+    """The indices are those of the arrays with time first."""
+    params, head, batch = setting
+    x = jnp.swapaxes(batch["x"], 0, 1)
+    look = partial(first_nonfinite, CELL, lambda p, run, b: run.outputs.sum(), params, None)
+    report = look({"x": x.at[1, 3, 2].set(jnp.nan)}, unroll_options={"time_axis": 1})
+    assert (report.place, report.time, report.at) == ("inputs", 3, (3, 1, 2))
+    start = jrnn.unroll(CELL, params, batch["x"]).final_state._replace(h=jnp.full((B, H), jnp.inf))
+    resets = jnp.zeros((B, T), bool).at[1, 2].set(True)
+    report = look({"x": x, "resets": resets, "reset_state": start}, unroll_options={"time_axis": 1})
+    assert (report.place, report.time, report.at[1]) == ("states", 3, 1)
+
+
 def test_in_the_states_in_time_order():
     cell = jrnn.elman(2, "identity", dtype="float32")
     params = {
