@@ -164,8 +164,9 @@ def diagonal_params(
 
 
 def check_params(params: Params, hidden: int, gates: int, **further: Shape | None) -> None:
-    """InputError unless the parameters have the names and shapes of a cell with H units and so many gates, and are of
-    real numbers. `further` names more of them, or other shapes; `w_rec=None` is a cell without. Extra entries pass."""
+    """InputError unless the parameters have the names and shapes of a cell with `hidden` units and `gates` gates, and
+    are real numbers. `further` names more parameters, or other shapes; `w_rec=None` is a cell without one. Extra
+    entries pass."""
     width = gates * hidden
     expected = {"w_in": (None, width), "w_rec": (hidden, width), "bias": (width,)} | further
     expected = {name: shape for name, shape in expected.items() if shape is not None}

@@ -1,4 +1,4 @@
-"""The options of the commands, and how a mistake in them is told: in one line."""
+"""The options of the commands; a mistake in them is reported in one line."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _independent_cases(series: np.ndarray, valid: np.ndarray) -> int:
 
 
 def _log_tail(terms: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """log P(the mean of so many unit exponentials > `mean`) = -y + log sum_{j < terms} y^j / j!, y = terms mean."""
+    """log P(the mean of `terms` unit exponentials > `mean`) = -y + log sum_{j < terms} y^j / j!, y = terms mean."""
     terms = np.minimum(terms, MOST_TERMS)
     y = np.maximum(terms * mean, 1e-300)
     j = np.arange(terms.max())

@@ -88,7 +88,7 @@ class Diagnosis:
 
 
 def shows_diagnosis(show: Show, stages: int = 0) -> Show:
-    """`show`, which first checks that it is given a diagnosis with so many stages."""
+    """`show`, which first checks that it is given a diagnosis with at least `stages` stages."""
 
     @wraps(show)
     def checked(diagnosis: Diagnosis, *args: Any, **options: Any) -> Any:
@@ -102,5 +102,5 @@ def shows_diagnosis(show: Show, stages: int = 0) -> Show:
 
 
 def shows_stages(show: Show) -> Show:
-    """`show` of a diagnosis that has a stage."""
+    """`show` of a diagnosis that has at least one stage."""
     return shows_diagnosis(show, 1)

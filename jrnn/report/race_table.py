@@ -42,7 +42,7 @@ def cells(found: Prescription, row: Row) -> dict[str, str]:
 
 
 def updates(found: Prescription, row: Row) -> str:
-    """The updates it took; of an arm that left early, its loss and where it left."""
+    """The number of updates that an arm took; for one that left early, its loss and where it left."""
     if row.figure is None:
         return f"{number(row.loss)}{left(row)}"
     return number(row.figure) if row.solved > row.seeds / 2 else f"over {found.updates:,}"

@@ -19,7 +19,7 @@ from jrnn.types import Array, Params, Shape, State, widened
 from jrnn.unrolling.schedule import Schedule, zero_unless
 from jrnn.unrolling.step_rule import Entered, enter, reads_previous
 
-BLOCK = 64  # lags in up to 4 blocks of at least so many: the further back, the fewer outputs still have a state there
+BLOCK = 64  # the least lags in one of up to 4 blocks: the further back, the fewer outputs still have a state there
 
 
 class Run(NamedTuple):

@@ -16,7 +16,7 @@ from jrnn.types import Inputs, Params
 
 SEQUENCES = 4
 WORK = 5e9  # multiplications of the QR steps, N k^2 a step; some seconds
-WARMUP = 8  # one part in so many of the run settles state and directions
+WARMUP = 8  # the first 1 / WARMUP of the run settles state and directions
 
 
 @dataclass(frozen=True)

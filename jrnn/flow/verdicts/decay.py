@@ -28,7 +28,8 @@ class Decay(NamedTuple):
 
 
 def decay(arrival: Arrival, lag: int) -> Decay:
-    """How the way back of `lag` steps splits. Of the first step alone (lag 1) nothing can be told apart."""
+    """How the loss over a way back of `lag` steps splits into that on entering and that of later steps; at lag 1 there
+    is nothing to split."""
     sent = min(arrival.base, lag)
     first = min(sent + 1, lag)
     start = lag // 2 if lag >= LATE else first if lag > first else sent

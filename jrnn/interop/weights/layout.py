@@ -92,7 +92,7 @@ def layers_of(cell: Any, params: Params) -> list[list[Layer]]:
 
 
 def kind_of(name: str, array: np.ndarray, hidden: int, axis: int) -> str:
-    """Which layer it is, from the number of gates: array's `axis` holds G*H."""
+    """The kind of layer, from the number of gates: the array's `axis` holds G*H."""
     count = array.shape[axis] / hidden if hidden else 0
     if count not in KINDS:
         needed = f"1, 3 or 4 gates of {hidden} units on axis {axis}"
@@ -165,7 +165,7 @@ def bias_pair(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_reset(layer: Layer, after: bool, library: str) -> None:
-    """InputError for the GRU variant that the target has not."""
+    """InputError for the GRU variant that the target library does not have."""
     if layer.kind == "gru" and (layer.bias_rec is not None) != after:
         name = f"reset_after={not after}"
         needed = f"jrnn.gru(..., reset_after={after}), the only GRU that {library} has: no weights make one the other"

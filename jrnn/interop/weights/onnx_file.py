@@ -88,7 +88,7 @@ def read_model(path: str | Path) -> Any:
 
 
 def nodes_of(model: Any) -> dict[str, OnnxNode]:
-    """Every recurrent node by name; a name that comes again gets its place behind it."""
+    """Every recurrent node by its name; a name that is there already gets its number as a suffix."""
     nodes: dict[str, OnnxNode] = {}
     for at in recurrent(model.graph, ()):
         name = str(at.node.name or next(filter(None, at.node.output), at.node.op_type))  # bytes where no UTF-8

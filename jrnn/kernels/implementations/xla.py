@@ -93,7 +93,7 @@ def forward_group(
 
 
 def gates_follow_from_states(scan: Scan, operands: Operands) -> bool:
-    """Whether the states alone give the gates, so that nothing is saved: then no tap was added to the states."""
+    """Whether the states alone give the gates, so that nothing is saved; not where a tap was added to the states."""
     recurrence: Any = scan.recurrence
     return recurrence.gates_from_state(operands.dtype) and (operands.tap is None or scan.silent)
 

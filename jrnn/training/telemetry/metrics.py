@@ -33,7 +33,7 @@ def as_row(line: bytes) -> Row | None:
 
 
 def number(value: Any) -> float | int | None:
-    """The number that a JSON value stands for; None if it is none."""
+    """The number that a JSON value stands for, or None."""
     if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63):
         return value
     return float(value) if value in ("nan", "inf", "-inf") else None
