@@ -133,7 +133,7 @@ def floss(
 
 @partial(jit_by_cell, static_argnums=(0, 1))
 def flossed(cell: Any, plan: tuple[Floss, int, float], params: Params, xs: Inputs, valid: Array, key: Array) -> tuple:
-    """(the parameters after all updates, the number of updates in which a direction died, the number of skipped ones)."""
+    """(the parameters after all updates, the number of updates in which a direction died, that of skipped updates)."""
     objective, steps, rate = plan
     given, whole = split_floating(params)
     optimizer = skip_nonfinite(optax.adam(rate))
