@@ -1,4 +1,4 @@
-"""The options of the commands; a mistake in them is reported in one line."""
+"""The options of the commands, and how a mistake in them is told: in one line."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ examples:
 examples:
   jrnn prescribe --data mine.npz --cell gru --lag 200 --budget 10m
   jrnn prescribe --data mine.npz --cell elman --cure leaky:200 --cure tune-gain    these alone
+  jrnn prescribe --data mine.npz --cell gru --cure chrono:200+leaky:200            both together
+  jrnn prescribe --model DIR --lag 200      the network that `jrnn train` saved, from its start
 """,
 }
 
@@ -78,10 +80,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {one_line(message)} (see `{self.prog} --help`)\n")
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
-        known, unknown = super().parse_known_args(args, namespace)
+        found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"{unknown[0]}: no such {'option' if unknown[0].startswith('-') else 'argument'}")
-        return known, unknown
+        return found, unknown
 
 
 def whole(text: str) -> int:
@@ -114,14 +116,14 @@ def parser() -> argparse.ArgumentParser:
         ("train", "train a network and save it"),
         ("prescribe", "race what is known to help against a network as it is, and say what helps"),
     ):
-        parser = commands.add_parser(
+        one = commands.add_parser(
             name,
             help=text,
             description=text[0].upper() + text[1:] + ".",
             epilog="\n".join([DATA, *[cures()] * (name != "diagnose"), EXAMPLES[name]]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        add_options(parser, name)
+        add_options(one, name)
     return top
 
 
@@ -132,53 +134,55 @@ def cures() -> str:
     return "\n".join(["cures (--cure):", *wrapped, ""])
 
 
-def add_options(parser: argparse.ArgumentParser, command: str) -> None:
-    """The options of one command. Those of a model default to None, so that one given beside --model is recognised."""
-    parser.add_argument("--data", metavar="NAME|NAME:LAG|PATH", help="digits, mnist, ..., marked-bit:200, PATH.npz")
-    parser.add_argument(
+def add_options(one: argparse.ArgumentParser, command: str) -> None:
+    """Defaults of the model's options are None, so that one given beside --model can be told."""
+    one.add_argument("--data", metavar="NAME|NAME:LAG|PATH", help="digits, mnist, ..., marked-bit:200, PATH.npz")
+    one.add_argument(
         "--cell",
         metavar="KIND",
         help=", ".join(CELLS).replace(",", " (default),", 1),
     )
-    parser.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
-    parser.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
+    one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
+    one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
     races = command == "prescribe"
     if not races:
         text = "optimizer updates (default: 8000; fewer where sequences are longer than 64)"
-        parser.add_argument("--steps", type=whole, metavar="N", help=text)
-    parser.add_argument(
+        one.add_argument("--steps", type=whole, metavar="N", help=text)
+    one.add_argument(
         "--max-norm", type=real, metavar="X", help="clip the gradient's global norm at X, inf for never (default: 1)"
     )
-    parser.add_argument("--learning-rate", type=real, metavar="X", help="of Adam (default: 0.001)")
-    parser.add_argument("--batch-size", type=whole, metavar="N", help="sequences in an update (default: 32)")
-    parser.add_argument("--seed", type=whole, metavar="N", help="of parameters, batches and the split (default: 0)")
+    one.add_argument("--learning-rate", type=real, metavar="X", help="of Adam (default: 0.001)")
+    one.add_argument("--batch-size", type=whole, metavar="N", help="sequences in an update (default: 32)")
+    one.add_argument("--seed", type=whole, metavar="N", help="of parameters, batches and the split (default: 0)")
     text = "race this one (default: those that fit the cell)" if races else "apply it"
-    text += "; several act together" if not races else "; A+B act together"
-    parser.add_argument("--cure", metavar="NAME[:X]", action="append", help=f"a cure, such as chrono:200: {text}")
+    text += "; A+B act together" + ", as do several" * (not races)
+    one.add_argument("--cure", metavar="NAME[:X]", action="append", help=f"a cure, such as chrono:200: {text}")
     if command != "train":
-        parser.add_argument(
+        one.add_argument(
             "--lag", type=whole, metavar="L", help="the lag the task needs, in steps (default: from the data)"
         )
     if races:
-        parser.add_argument("--budget", metavar="TIME", help="wall clock, such as 90s, 10m or 1h (default: 10m)")
-        parser.add_argument("--updates", type=whole, metavar="N", help="of a run in the final, instead of a budget")
-        parser.add_argument("--seeds", type=whole, metavar="N", help="in the final, at least 8 (default: 8)")
+        one.add_argument("--budget", metavar="TIME", help="wall clock, such as 90s, 10m or 1h (default: 10m)")
+        one.add_argument("--updates", type=whole, metavar="N", help="of a run in the final, instead of a budget")
+        one.add_argument("--seeds", type=whole, metavar="N", help="in the final, at least 8 (default: 8)")
         text = "held-out loss that counts as solved (default: none, but for tasks with a known plateau)"
-        parser.add_argument("--target", type=real, metavar="LOSS", help=text)
-        parser.set_defaults(steps=None, resume=False, tensorboard=False)
+        one.add_argument("--target", type=real, metavar="LOSS", help=text)
+        text = "race the network that `jrnn train` saved, from its start, with its options"
+        one.add_argument("--model", metavar="DIR", help=text)
+        one.set_defaults(steps=None, resume=False, tensorboard=False)
     if command == "diagnose":
-        parser.add_argument(
+        one.add_argument(
             "--model", metavar="DIR|FILE|FUNCTION", help="diagnose what `jrnn train` saved, or a model from elsewhere"
         )
-        parser.add_argument(
+        one.add_argument(
             "--rnn",
             metavar="NAME",
             action="append",
             help="which recurrent layer of --model; of a .onnx file several, bottom first, make a stack",
         )
-        parser.add_argument("--head", metavar="NAME", help="the linear layer of a state_dict that answers the task")
-        parser.add_argument("--direction", metavar="WAY", help="forward or backward, of a bidirectional layer")
-    parser.add_argument("--out", metavar="DIR", help="where to write (default: jrnn-report, or jrnn-report-2, ...)")
+        one.add_argument("--head", metavar="NAME", help="the linear layer of a state_dict that answers the task")
+        one.add_argument("--direction", metavar="WAY", help="forward or backward, of a bidirectional layer")
+    one.add_argument("--out", metavar="DIR", help="where to write (default: jrnn-report, or jrnn-report-2, ...)")
     if not races:
-        parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard event files too")
-        parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+        one.add_argument("--tensorboard", action="store_true", help="write TensorBoard event files too")
+        one.add_argument("--resume", action="store_true", help="go on with the run in --out")

@@ -56,7 +56,7 @@ def build(args: Namespace, dataset: data.Dataset) -> Any:
     """The cell that the options describe; the options are completed with their defaults."""
     length, cases = dataset.x.shape[1], len(dataset.train)
     steps = max(500, UPDATES * 64 // max(length, 64))
-    sizes = {"cell": next(iter(KINDS)), "hidden": 128, "layers": 1, "steps": steps, "batch_size": min(BATCH, cases)}
+    sizes = {"cell": "elman", "hidden": 128, "layers": 1, "steps": steps, "batch_size": min(BATCH, cases)}
     for name, value in (sizes | {"max_norm": 1.0, "learning_rate": 1e-3}).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -73,9 +73,9 @@ def build(args: Namespace, dataset: data.Dataset) -> Any:
         given = getattr(args, name)
         if not least <= given <= most:
             raise InputError(f"--{name.replace('_', '-')}", given, f"a positive number, from {least:.2g} to {most:.2g}")
-    layer = KINDS[args.cell](args.hidden)
-    check_memory(args, layer, dataset.x.shape[2], length)
-    return layer if args.layers == 1 else cells.stack(*[layer] * args.layers)
+    one = KINDS[args.cell](args.hidden)
+    check_memory(args, one, dataset.x.shape[2], length)
+    return one if args.layers == 1 else cells.stack(*[one] * args.layers)
 
 
 def cures_of(args: Namespace) -> tuple[Cure, ...]:

@@ -14,7 +14,7 @@ from jrnn.kernels.calls import Call, pull_p, push_p, shapes
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
 from jrnn.types import Array
 
-SEQUENCE_AXES: dict[type, Any] = {
+ROW_AXES: dict[type, Any] = {
     Operands: Operands(xs=2, weights=None, start=1, restart=1, tap=2),  # pyright: ignore[reportArgumentType]
     Events: Events(2, 2, 2, 2),  # pyright: ignore[reportArgumentType]
     RecurrenceResult: RecurrenceResult(2, 1, 2),  # pyright: ignore[reportArgumentType]
@@ -43,7 +43,7 @@ def batch(primitive: Any, args: Sequence[Array], dims: Sequence[Any], *, call: C
         same_weights = all(d is None for d, axis in zip(dims, takes, strict=True) if axis is None)
         one_point = primitive is pull_p and jax.tree.unflatten(call.tree, dims)[0].xs is None
         if same_weights and None not in gives and not one_point:
-            return into_sequences(bind_with, call.scan, size, args, dims, takes, gives)
+            return into_rows(bind_with, call.scan, size, args, dims, takes, gives)
     return into_groups(bind_with, call.scan, size, args, dims)
 
 
@@ -51,16 +51,16 @@ def sequence_axes(primitive: Any, call: Call, avals: Sequence[Any]) -> tuple[lis
     """The axis of the sequences in every argument and result of `recur_p` or `pull_p`; None where there is none."""
     args = jax.tree.unflatten(call.tree, avals)
     if primitive is pull_p:
-        gives = [axis for axis, needed in zip(axes_of_arrays(args[:1]), call.needs_gradient, strict=True) if needed]
+        gives = [axis for axis, needed in zip(row_axes(args[:1]), call.needs_gradient, strict=True) if needed]
     else:
         leaves, tree = shapes(primitive, call, tuple(avals))
-        gives = axes_of_arrays((jax.tree.unflatten(tree, leaves),))
-    return axes_of_arrays(args), gives
+        gives = row_axes((jax.tree.unflatten(tree, leaves),))
+    return row_axes(args), gives
 
 
-def axes_of_arrays(args: Sequence[Operands | Events | RecurrenceResult]) -> list[int | None]:
-    """The axis of the sequences in every one of these arrays, in order; None in the weights."""
-    fields = [pair for each in args for pair in zip(each, SEQUENCE_AXES[type(each)], strict=True)]
+def row_axes(args: Sequence[Operands | Events | RecurrenceResult]) -> list[int | None]:
+    """The axis of the sequences in every array of these, in order; None in the weights."""
+    fields = [pair for each in args for pair in zip(each, ROW_AXES[type(each)], strict=True)]
     return [axis for arrays, axis in fields for _ in jax.tree.leaves(arrays)]
 
 
@@ -82,7 +82,7 @@ def into_groups(
     return [a.reshape(size, groups, *a.shape[1:]) for a in results], [0] * len(results)
 
 
-def into_sequences(
+def into_rows(
     call: Callable,
     scan: Scan,
     size: int,
@@ -93,15 +93,15 @@ def into_sequences(
 ) -> tuple[list[Array], list[int | None]]:
     """`into_groups`, but the new axis joins the sequences, in front of them; `takes` and `gives` say their axes."""
 
-    def join(array: Array, dim: int | None, axis: int | None) -> Array:
-        if axis is None:
+    def join(array: Array, dim: int | None, rows: int | None) -> Array:
+        if rows is None:
             return array  # the weights, of which `dim` is None
         new = jnp.broadcast_to(array[None], (size, *array.shape)) if dim is None else jnp.moveaxis(array, dim, 0)
-        new = jnp.moveaxis(new, 0, axis)
-        return new.reshape(*new.shape[:axis], size * new.shape[axis + 1], *new.shape[axis + 2 :])
+        new = jnp.moveaxis(new, 0, rows)
+        return new.reshape(*new.shape[:rows], size * new.shape[rows + 1], *new.shape[rows + 2 :])
 
-    def part(array: Array, axis: Any) -> Array:
-        return array.reshape(*array.shape[:axis], size, array.shape[axis] // size, *array.shape[axis + 1 :])
+    def part(array: Array, rows: Any) -> Array:
+        return array.reshape(*array.shape[:rows], size, array.shape[rows] // size, *array.shape[rows + 1 :])
 
     results = call(scan, *map(join, args, dims, takes))
-    return [part(a, axis) for a, axis in zip(results, gives, strict=True)], list(gives)
+    return [part(a, rows) for a, rows in zip(results, gives, strict=True)], list(gives)

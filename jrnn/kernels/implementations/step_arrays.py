@@ -30,7 +30,7 @@ def zero_on_padding(events: Events, arrays: tuple[Array, ...]) -> tuple[Array, .
 
 
 def entering_states(events: Events, reverse: bool, after: Array, start: Array, restart: Array) -> Array:
-    """The states that entered each step [T, B, H]: those after the step before, the initial ones, or the reset ones."""
+    """The states that entered each step [T, B, H]: the neighbour's, the initial one, or what a reset went to."""
     order = [after[1:], start[None]] if reverse else [start[None], after[:-1]]
     neighbours = jnp.concatenate(order)
     if events.resets is None:
