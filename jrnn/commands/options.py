@@ -56,8 +56,6 @@ examples:
 examples:
   jrnn prescribe --data mine.npz --cell gru --lag 200 --budget 10m
   jrnn prescribe --data mine.npz --cell elman --cure leaky:200 --cure tune-gain    these alone
-  jrnn prescribe --data mine.npz --cell gru --cure chrono:200+leaky:200            both together
-  jrnn prescribe --model DIR --lag 200      the network that `jrnn train` saved, from its start
 """,
 }
 
@@ -155,7 +153,7 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
     one.add_argument("--batch-size", type=whole, metavar="N", help="sequences in an update (default: 32)")
     one.add_argument("--seed", type=whole, metavar="N", help="of parameters, batches and the split (default: 0)")
     text = "race this one (default: those that fit the cell)" if races else "apply it"
-    text += "; A+B act together" + ", as do several" * (not races)
+    text += "; several act together" if not races else "; A+B act together"
     one.add_argument("--cure", metavar="NAME[:X]", action="append", help=f"a cure, such as chrono:200: {text}")
     if command != "train":
         one.add_argument(
@@ -167,8 +165,6 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
         one.add_argument("--seeds", type=whole, metavar="N", help="in the final, at least 8 (default: 8)")
         text = "held-out loss that counts as solved (default: none, but for tasks with a known plateau)"
         one.add_argument("--target", type=real, metavar="LOSS", help=text)
-        text = "race the network that `jrnn train` saved, from its start, with its options"
-        one.add_argument("--model", metavar="DIR", help=text)
         one.set_defaults(steps=None, resume=False, tensorboard=False)
     if command == "diagnose":
         one.add_argument(
