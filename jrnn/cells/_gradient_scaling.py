@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 from jrnn.cells._advance import draw_noise
 from jrnn.cells._base import static_cell
 from jrnn.cells._bidirectional import Bidirectional
-from jrnn.cells._numbers import check_number
+from jrnn.cells._numbers import check_not_negative, check_number
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, check_wrapped, one_hidden_part
 from jrnn.types import Array, Params, Shape, State, with_hidden
@@ -19,14 +18,18 @@ from jrnn.types import Array, Params, Shape, State, with_hidden
 
 @jax.custom_jvp
 def scaled(h: Array, factor: Array) -> Array:
-    """h itself; what goes through it, forwards or back, is multiplied by the factor."""
+    """h itself; what goes through it, forwards or back, is multiplied by the factor, a scalar or [*B]."""
     return h
 
 
 @scaled.defjvp
 def scaled_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """factor dh; that the factor may itself be a function of the run is left out."""
     h, factor = primals
-    return h, tangents[0] * jnp.broadcast_to(factor.astype(h.dtype), h.shape)
+    with jax.numpy_dtype_promotion("standard"):
+        wide = jnp.promote_types(h.dtype, factor.dtype)
+    spread = jnp.broadcast_to(factor.reshape(*factor.shape, *[1] * (h.ndim - factor.ndim)), h.shape).astype(wide)
+    return h, (spread * tangents[0].astype(wide)).astype(h.dtype)
 
 
 @static_cell
@@ -95,7 +98,7 @@ def scale_gradient(cell: Any, h: float = 0.5) -> Any:
         `h` (`jrnn.lru`).
     """
     need = "a finite number, 0 or more, not a traced one: a cell is static"
-    return wrapped(ScaleGradient, "scale_gradient", cell, check_number("h", h, lambda s: 0 <= s < math.inf, need))
+    return wrapped(ScaleGradient, "scale_gradient", cell, check_not_negative("h", h, need))
 
 
 def h_detach(cell: Any, p: float) -> Any:
@@ -126,7 +129,7 @@ def h_detach(cell: Any, p: float) -> Any:
 def wrapped(kind: type, name: str, cell: Any, h: float) -> Any:
     """The wrapper around the cell; around each layer and each direction."""
     if isinstance(cell, Bidirectional):
-        return Bidirectional(*(wrapped(kind, name, one, h) for one in (cell.forward, cell.backward)))
+        return Bidirectional(*(wrapped(kind, name, each, h) for each in (cell.forward, cell.backward)))
     if isinstance(cell, Stack):
         return Stack(tuple(wrapped(kind, name, layer, h) for layer in cell.cells))
     check_wrapped(cell, name)

@@ -8,6 +8,7 @@ import textwrap
 from typing import NoReturn
 
 from jrnn.commands.console import one_line
+from jrnn.commands.kinds import KINDS as CELLS
 from jrnn.cures.catalogue import KINDS, usage
 
 DATA = """\
@@ -139,7 +140,7 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
     one.add_argument(
         "--cell",
         metavar="KIND",
-        help="elman (default), lstm, gru, min-gru, min-lstm, rg-lru, lru, lem, cornn, unicornn, antisymmetric, indrnn",
+        help=", ".join(CELLS).replace(",", " (default),", 1),
     )
     one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
     one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")

@@ -15,6 +15,7 @@ import numpy as np
 
 from jrnn import cells, data
 from jrnn.commands.folders import output_folder
+from jrnn.commands.kinds import KINDS
 from jrnn.commands.memory import check_memory, computing
 from jrnn.commands.output import require_extras, say
 from jrnn.cures.base import Cure, apply_to_cell
@@ -26,20 +27,6 @@ from jrnn.training.weights import cured_weights, initial_weights
 from jrnn.types import InputError, Params
 from jrnn.wording import number, score
 
-KINDS = {
-    "elman": cells.elman,
-    "lstm": cells.lstm,
-    "gru": cells.gru,
-    "min-gru": cells.min_gru,
-    "min-lstm": cells.min_lstm,
-    "rg-lru": cells.rg_lru,
-    "lru": cells.lru,
-    "lem": cells.lem,
-    "cornn": cells.cornn,
-    "unicornn": cells.unicornn,
-    "antisymmetric": cells.antisymmetric,
-    "indrnn": cells.indrnn,
-}
 UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
 BATCH = 32
 LAYERS = 256  # a stack is one program: so many layers take 4 s to compile, and a diagnosis has over a hundred programs

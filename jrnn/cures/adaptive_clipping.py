@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Float
 
 from jrnn.cells import check_number
+from jrnn.cells._numbers import check_positive
 from jrnn.cures.clipping import ClipState, first_clip_state, global_norm, scaled_down
 from jrnn.types import Array
 from jrnn.unrolling.checks import check_count
@@ -85,14 +86,16 @@ def auto_clip(percentile: float = 10.0, *, window: int = 1000) -> optax.Gradient
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AutoClipState]:
         del params
         norm = global_norm(updates)
-        kept = norm.astype(state.history.dtype)
-        counts = jnp.isfinite(kept)
-        history = jnp.where(counts, state.history.at[state.place].set(kept), state.history)
+        entry = norm.astype(state.history.dtype)
+        counts = jnp.isfinite(entry)
+        history = jnp.where(counts, state.history.at[state.place].set(entry), state.history)
         place = jnp.where(counts, (state.place + 1) % window, state.place)
         # nothing seen: nothing to hold it to
         limit = jnp.nan_to_num(jnp.nanpercentile(history, percentile), nan=jnp.inf, posinf=jnp.inf)
-        made, clip = scaled_down(updates, norm, limit.astype(norm.dtype), norm <= limit.astype(norm.dtype), state.clip)
-        return made, AutoClipState(clip, history, place, limit.astype(state.limit.dtype))
+        scaled, clip = scaled_down(
+            updates, norm, limit.astype(norm.dtype), norm <= limit.astype(norm.dtype), state.clip
+        )
+        return scaled, AutoClipState(clip, history, place, limit.astype(state.limit.dtype))
 
     return optax.GradientTransformation(init, update)
 
@@ -123,7 +126,7 @@ def z_clip(
     Raises:
       InputError: an argument is out of range.
     """
-    threshold = check_number("threshold", threshold, lambda z: 0 < z < math.inf, "a finite number above 0, static")
+    threshold = check_positive("threshold", threshold, "a finite number above 0, static")
     decay = check_number("decay", decay, lambda d: 0 <= d < 1, "a number from 0 to below 1, static")
     warmup = check_count("warmup", warmup, 1, "a number of updates, 1 or more")
     max_norm = check_number("max_norm", max_norm, lambda n: n > 0, "a number above 0, static")
@@ -141,16 +144,16 @@ def z_clip(
         z = jnp.where(warming, 0, (n - m) / (deviation + EPSILON))
         outlier = z > threshold
         limit = jnp.where(outlier, m + deviation * threshold**2 / jnp.where(outlier, z, 1), jnp.inf)
-        let = jnp.minimum(n, limit)
+        passed = jnp.minimum(n, limit)
         # over the warm-up the plain mean and variance, one norm at a time
         share = jnp.where(warming, 1 / (state.seen + 1).astype(n.dtype), 1 - decay)
-        mean = m + share * (let - m)
-        spread = jnp.where(warming, (let - m) * (let - mean), (let - mean) ** 2)
+        mean = m + share * (passed - m)
+        spread = jnp.where(warming, (passed - m) * (passed - mean), (passed - mean) ** 2)
         variance = v + share * (spread - v)
-        counts = jnp.isfinite(let)
+        counts = jnp.isfinite(passed)
         limit = jnp.minimum(limit, max_norm).astype(norm.dtype)
-        made, clip = scaled_down(updates, norm, limit, norm <= limit, state.clip)
+        scaled, clip = scaled_down(updates, norm, limit, norm <= limit, state.clip)
         seen = jnp.minimum(state.seen + counts.astype(jnp.int32), warmup)
-        return made, ZClipState(clip, jnp.where(counts, mean, m), jnp.where(counts, variance, v), seen, z)
+        return scaled, ZClipState(clip, jnp.where(counts, mean, m), jnp.where(counts, variance, v), seen, z)
 
     return optax.GradientTransformation(init, update)

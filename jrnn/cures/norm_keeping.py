@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells import check_number
+from jrnn.cells._numbers import check_not_negative
 from jrnn.numerics import norm
 from jrnn.types import Array, InputError, Inputs, Params, ravel_state, widened
 from jrnn.unrolling import Unrolled
@@ -74,9 +73,9 @@ class omega:  # noqa: N801 - used as a function: omega(2.0) is hashable and comp
 
 
 def check_weight(weight: Any) -> None:
-    """InputError unless it is a number that a term can be multiplied by."""
+    """InputError unless it is a finite number, 0 or more."""
     need = "a finite number, 0 or more, not a traced one: a penalty is static"
-    check_number("weight", weight, lambda w: 0 <= w < math.inf, need)
+    check_not_negative("weight", weight, need)
 
 
 def spread(values: Array, like: Array) -> Array:

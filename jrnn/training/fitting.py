@@ -204,11 +204,11 @@ def fit(
 
 def interruption(done: int, steps: int, folder: Path | None) -> str:
     """What is printed after Ctrl-C: what is kept, and how to go on."""
-    kept = "nothing saved, since out is None"
+    saved = "nothing saved, since out is None"
     if folder is not None:
         options = f"--resume --out {shlex.quote(str(folder))}"
-        kept = f"saved in {folder}; go on with resume=True and the same out (command line: {options})"
-    return f"interrupted after step {done} of {steps}: {kept}"
+        saved = f"saved in {folder}; go on with resume=True and the same out (command line: {options})"
+    return f"interrupted after step {done} of {steps}: {saved}"
 
 
 def columns(history: list[Row]) -> dict[str, np.ndarray]:

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._advance import state_shapes
 from jrnn.types import Array, InputError, Inputs, Params, State
 from jrnn.unrolling.checks import check_leaves
 from jrnn.unrolling.layers import run
 from jrnn.unrolling.reading import read
 from jrnn.unrolling.records import Unrolled
 from jrnn.unrolling.sequences import laid_out
-from jrnn.unrolling.states import filled, move_axis, own_state, state_shapes
+from jrnn.unrolling.states import filled, move_axis, own_state
 from jrnn.wording import arrays, brief
 
 

@@ -40,7 +40,7 @@ class Unrolled(NamedTuple):
 
 
 class ZeroTap(NamedTuple):
-    """A `state_tap` known to be zero: `unroll` takes gradients with respect to it and never reads it."""
+    """A `state_tap` known to be zero: `unroll` gives the gradient with respect to it and never reads it."""
 
     tap: State
 
