@@ -68,7 +68,7 @@ class Fitted(NamedTuple):
     """The run's folder."""
 
     def __repr__(self) -> str:
-        loss = self.history.get("loss", ())
+        loss = self.history.get("loss", np.zeros(0))
         last = f"last loss {number(loss[-1])}" if len(loss) else ""
         steps = f"{self.step:,} updates{', interrupted' if self.interrupted else ''}"
         return brief(self, cell_title(self.cell), steps, last, f"in {self.out}" if self.out else "")
