@@ -20,6 +20,8 @@ from benchmarks import (
     jacobian_cost,
     long_adding,
     lyapunov_cost,
+    named_problems,
+    null_races,
     published_spectra,
     remat_memory,
     streaming,
@@ -45,6 +47,8 @@ BENCHMARKS = {
     "published_spectra": published_spectra,
     "cures": cures,
     "long_adding": long_adding,
+    "named_problems": named_problems,
+    "null_races": null_races,
 }
 COMPARED = {
     "training_step": training_step,

@@ -19,7 +19,7 @@ AUTHORS = (
     0.163943, 0.163108, 0.167172, 0.141458, 0.216298, 0.110139, 0.072934, 0.041148, 0.006378, 0.004597, 0.003722,
     0.003814, 0.002433, 0.00231, 0.002784,
 )  # fmt: skip
-"""Held-out losses of Rusch, Mishra, Erichson, Mahoney (2022) after 0, 100, ... updates: adding_log_seqlength_2000.txt."""
+"""Held-out losses of Rusch, Mishra, Erichson, Mahoney (2022) after 0, 100, ... updates, from their repository's log."""
 
 
 def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def network_of(model: str, **options: Any) -> Any:
 
 
 def spelled(error: InputError, args: argparse.Namespace) -> str:
-    """The message, with an argument that is an option written as one."""
+    """An error's message, its argument written as the option that it came from."""
     options = {"directory": "model", "path": "model", "state_dict": "model", "prefix": "rnn", "name": "rnn"}
     name = options.get(error.argument, error.argument)
     return f"--{name.replace('_', '-')}{str(error)[len(error.argument) :]}" if hasattr(args, name) else str(error)

@@ -41,10 +41,10 @@ def require(module: str, purpose: str = "") -> Any:
 def missing(package: str, purpose: str = "", found: str = "not installed") -> InputError:
     """The error for a package that is not there: its name for pip, the extra that brings it, and what for."""
     name = NAME_FOR_PIP.get(package, package)
-    wanted = f'"jrnn[{EXTRA_OF[package]}]"' if package in EXTRA_OF else name
+    to_install = f'"jrnn[{EXTRA_OF[package]}]"' if package in EXTRA_OF else name
     if package in WITHOUT_DEPENDENCIES:
-        wanted = f"--no-deps {WITHOUT_DEPENDENCIES[package]}"
-    return InputError(f"package {name}", found, f"pip install {wanted} {purpose}".rstrip())
+        to_install = f"--no-deps {WITHOUT_DEPENDENCIES[package]}"
+    return InputError(f"package {name}", found, f"pip install {to_install} {purpose}".rstrip())
 
 
 def package_file(package: str, inside: str, purpose: str = "") -> Path:

@@ -1,4 +1,4 @@
-"""Norms that neither under- nor overflow, shares of nothing, and the floating-point leaves of a tree."""
+"""Norms that neither under- nor overflow, shares of nothing, choices and the floating-point leaves of a tree."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ def share_of(part: Array, whole: Array) -> Array:
     """part / whole, 0 where both are."""
     none = part == 0
     return jnp.where(none, jnp.zeros_like(part), part / jnp.where(none, jnp.ones_like(whole), whole))
+
+
+def select(condition: Array, on_true: Any, on_false: Any) -> Any:
+    """`jnp.where` leaf by leaf: a condition [*B], or a scalar, against leaves [*B, ...]."""
+
+    def leaf(a: Array, b: Array) -> Array:
+        further = (1,) * (jnp.ndim(a) - condition.ndim)
+        return jnp.where(condition.reshape(condition.shape + further) if condition.ndim else condition, a, b)
+
+    return jax.tree.map(leaf, on_true, on_false)
 
 
 def split_floating(params: Params) -> tuple[list[Array], Callable[..., Params]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
+
+import jax
 
 
 def number(value: float) -> str:
@@ -95,3 +98,25 @@ def compact(fraction: float) -> str:
     if fraction >= 9.995:
         return f"{fraction:.0f}×" if fraction < 9999.5 else f"$10^{{{round(math.log10(fraction))}}}$"
     return percentage(fraction) if fraction >= 9.95e-5 or fraction == 0 else f"$10^{{{round(math.log10(fraction))}}}$"
+
+
+def arrays(tree: Any) -> str:
+    """The arrays of a pytree by type and shape: float32[300, 8, 64], and how many more there are; traced ones too."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape")]
+    if not leaves:
+        return "none"
+    first = f"{leaves[0].dtype}{list(leaves[0].shape)}"
+    return first if len(leaves) == 1 else f"{first} and {len(leaves) - 1} more"
+
+
+def brief(value: Any, *facts: str) -> str:
+    """One line that says what a result is, for its `repr`: <GradientFlow: 300 steps, ...>."""
+    return f"<{type(value).__name__}: {'; '.join(fact for fact in facts if fact)}>"
+
+
+def cell_title(cell: Any) -> str:
+    """LSTM(64), Stack of 2, and the name of the type for others."""
+    name, hidden, layers = type(cell).__name__, getattr(cell, "hidden", None), getattr(cell, "cells", None)
+    if isinstance(layers, tuple):
+        return f"{name} of {len(layers)}"
+    return f"{name}({hidden})" if isinstance(hidden, int) else name

@@ -5,8 +5,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from benchmarks import bfloat16_gain, charts, contenders, lyapunov_cost, remat_memory, training_step
+from benchmarks import bfloat16_gain, charts, contenders, lyapunov_cost, null_races, remat_memory, training_step
 from benchmarks.__main__ import main
 from benchmarks.agreement import admitted, compare
 from benchmarks.case_results import judge
@@ -272,3 +273,28 @@ def test_the_chart_has_every_ratio_and_is_pale_where_threads_shared_a_core():
         [size, "5", "×", "2", "3", "→", "4"] for size in "SL"
     ]
     assert "pale" in panel.get_xlabel()
+
+
+@pytest.mark.parametrize("count, total", [(0, 20), (1, 20), (46, 2000), (20, 20)])
+def test_the_interval_of_a_share_is_that_of_the_binomial_tails(count, total):
+    expected = scipy.stats.binomtest(count, total).proportion_ci(0.95, "exact")
+    np.testing.assert_allclose(null_races.interval(count, total), expected, atol=1e-9)
+
+
+def test_recorded_curves_are_played_by_arm_and_seed():
+    """A race of recorded runs in which no arm is better says nothing; where every run of one is, it says so."""
+    rng = np.random.default_rng(0)
+    losses, shares = np.linspace(0.7, 0.3, 19)[:, None] * np.exp(rng.normal(0, 0.05, (19, 40))), np.full((3, 2), 0.1)
+    false = sum(null_races.recommends(rng, losses, shares, 3, 18, None) for _ in range(40))
+    assert false <= 6
+
+    class Better(null_races.Played):
+        def submit(self, function, job):
+            done = super().submit(function, job)
+            if job.cures:
+                done.result().losses.update({name: rows / 10 for name, rows in done.result().losses.items()})
+            return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(null_races, "Played", Better)
+        assert all(null_races.recommends(rng, losses, shares, 3, 18, target) for target in (None, 0.1))

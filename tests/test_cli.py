@@ -20,7 +20,12 @@ TINY = ["--hidden", "6", "--steps", "4", "--batch-size", "8"]
 
 def jrnn(*args, cwd, **variables):
     # compiled once and run once: XLA's optimisations would cost more than they save (.ci/run has them on)
-    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **variables}
+    environment = {
+        **os.environ,
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    environment |= variables
     return subprocess.run(
         [*RUN, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300, env=environment
     )

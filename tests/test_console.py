@@ -32,6 +32,7 @@ from jrnn.types import InputError
 
 from .report.samples import diagnosis
 
+EVERY_PROGRAM_IS_KEPT = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # for the next process of this file
 NAME = "mé 中\nx.npz"  # a letter of Latin 1, one of no code page, a space and a line's end
 GONE = ("LANG", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8", "COLUMNS", "TERM")
 
@@ -44,7 +45,7 @@ def diagnose(folder, redirected="", without=(), out="ré sult", **environment):
     options = ["--data", NAME, "--hidden", "4", "--steps", "2", "--batch-size", "8", "--out", out]
     command = [sys.executable, "-m", "jrnn.cli", "diagnose", *options]
     shell = ["bash", "-c", f'set -o pipefail; "$@" {redirected}', "bash", *command]
-    kept |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "COLUMNS": "80", **environment}
+    kept |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "COLUMNS": "80", **EVERY_PROGRAM_IS_KEPT, **environment}
     done = subprocess.run(shell, cwd=folder, capture_output=True, timeout=300, env=kept)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done.stdout
@@ -73,10 +74,8 @@ def usual(tmp_path_factory):
 
 
 def test_ascii(usual, tmp_path):
-    """A locale of ASCII, a terminal unknown, no standard input and no home: the name's letters are shown in ASCII."""
-    said = diagnose(
-        tmp_path, "2>/dev/null <&-", ("HOME",), "result", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"
-    )
+    """A locale of ASCII, an unknown terminal, no input, no stream for errors, no home: letters are shown in ASCII."""
+    said = diagnose(tmp_path, "2>&- <&-", ("HOME",), "result", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     wanted = plain(usual[0].replace("ré sult", "result"), "ascii")
     assert wanted == squeezed(said.decode("ascii"))
     assert written(tmp_path / "result") == usual[1]
@@ -89,7 +88,7 @@ def test_code_page(usual, tmp_path):
     assert written(tmp_path / "ré sult") == usual[1]
 
 
-@pytest.mark.parametrize("redirected", [">/dev/full 2>&-", ">&- 2>/dev/full", "| head -n 1"])
+@pytest.mark.parametrize("redirected", [">&- 2>/dev/full", "| head -n 1"])
 def test_nobody_listens(usual, tmp_path, redirected):
     said = diagnose(tmp_path, redirected).decode()
     assert said == ("The arrays of mé 中\n" if "head" in redirected else "")

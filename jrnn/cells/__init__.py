@@ -18,11 +18,9 @@ transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
 `lru` has w_in [F, 2H] and w_out [2H, K] (real and imaginary parts), nu, theta, gamma [H] and skip [F, K].
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
-"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `residual`, `dropout`, `clip_state_gradient`,
-`scale_gradient`, `h_detach` and `zoneout` the cell's own; `dense` w [K, features] and bias [features].
-"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `leaky` {"cell", "theta"}; `residual`, `dropout` and
-`clip_state_gradient` the cell's own; `dense` w [K, features] and bias [features].
-`scale_gradient`, `h_detach`, `zoneout` and `teacher_forced` the cell's own; `dense` w [K, features], bias [features].
+"bias"}; `learnable_initial_state` {"cell", "initial_state"}; `leaky` {"cell", "theta"}; `residual`, `dropout`,
+`zoneout`, `scale_gradient`, `h_detach`, `clip_state_gradient` and `teacher_forced` the cell's own; `dense`
+w [K, features] and bias [features].
 """
 
 from jrnn.cells import initializers as initializers

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.types import Array, Cell, InputError, Params, Shape, State
+from jrnn.types import Array, Cell, InputError, Params, Shape, State, ravel_state
 
 
 def is_causal(cell: Any) -> bool:
@@ -54,6 +54,16 @@ def prepared(cell: Any, params: Params) -> Params:
 def prepared_shapes(cell: Any, params: Params) -> Params:
     """`prepared` for a caller who reads shapes alone: nothing is computed."""
     return jax.eval_shape(lambda p: prepared(cell, p), params) if hasattr(cell, "prepared") else params
+
+
+def state_shapes(cell: Any, params: Params, lead: Shape = ()) -> State:
+    """The shapes and dtypes of the cell's state with leading axes `lead`; nothing is computed."""
+    return jax.eval_shape(lambda p: cell.initial_state(p, lead), params)
+
+
+def flat_state(cell: Any, params: Params) -> jax.ShapeDtypeStruct:
+    """The shape [N] and the dtype of one state as `ravel_state` flattens it; nothing is computed."""
+    return jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
 
 
 def output_size(cell: Any, input_size: int | None, params: Params = None) -> int:

@@ -22,7 +22,7 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
-from jrnn.cells._numbers import check_number
+from jrnn.cells._numbers import check_not_negative, check_positive
 from jrnn.cells.initializers import BIASES, WEIGHTS, gaussian, named
 from jrnn.kernels.recurrences.dense import matmul
 from jrnn.types import Array, Params, Shape, widened
@@ -74,7 +74,7 @@ class Antisymmetric(HiddenOutput):
         return jnp.hypot(1 - self.epsilon * self.gamma, self.epsilon * omega)
 
     def warn(self, growth: float) -> None:
-        """A UserWarning where a start grows."""
+        """Warns where freshly drawn parameters let a direction grow."""
         if growth > 1 + 1e-6:
             omega = math.sqrt(max(growth**2 - (1 - self.epsilon * self.gamma) ** 2, 0.0)) / self.epsilon
             need = self.epsilon * (self.gamma**2 + omega**2)
@@ -124,7 +124,8 @@ def antisymmetric(
     Helps: lags of some hundred steps without gates, at an Elman network's cost. Hurts: inputs enter with a factor
     epsilon, so that h is small and slow; nothing is forgotten but by gamma.
     Marked bit (64 units, B = 50, Adam .002, clip 1; single runs): below .1 after 600 updates at lag 50; at lag 200 .39
-    and falling after 1,000, where a leaky or gated cell needs 100 to 300.
+    and falling after 1,000, where a leaky or gated cell needs 100 to 300; a tanh Elman network is on the plateau after
+    1,000 at either lag (5 seeds).
 
     Parameters: w_in (V) [F, H], w_rec (M) [H, H], bias [H]. State: `AntisymmetricState(h)`. Output: h.
 
@@ -137,7 +138,7 @@ def antisymmetric(
       InputError: hidden is no positive integer, epsilon no positive number, gamma negative, or an initialiser or the
         dtype is unknown.
     """
-    epsilon = check_number("epsilon", epsilon, lambda v: 0 < v < math.inf, "a positive number")
-    gamma = check_number("gamma", gamma, lambda v: 0 <= v < math.inf, "a finite number, 0 or more")
+    epsilon = check_positive("epsilon", epsilon)
+    gamma = check_not_negative("gamma", gamma)
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
     return Antisymmetric(check_size("hidden", hidden), epsilon, gamma, *inits, check_dtype(dtype))

@@ -63,10 +63,10 @@ def check_key(key: Any) -> None:
     """InputError unless it is one PRNG key: typed, or raw and of the shape that JAX's own have."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
-        one = shape == ()
+        is_one = shape == ()
     else:
-        one = dtype == jnp.uint32 and shape == jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
-    if not one:
+        is_one = dtype == jnp.uint32 and shape == jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
+    if not is_one:
         given = f"{key!r:.60}" if dtype is None or shape is None else f"{dtype}{list(shape)}"
         raise InputError("key", given, "one PRNG key, jax.random.key(seed)")
 
@@ -143,9 +143,30 @@ def input_params(
     }
 
 
+def diagonal_params(
+    key: Array,
+    input_size: int | None,
+    hidden: int,
+    dtype: Any,
+    w_in: str | Callable,
+    w_rec: Callable[[Array, Any], Array],
+    bias: str | Callable,
+) -> dict[str, Array]:
+    """Those of a cell with one gate and a diagonal recurrence: w_in [F, H], w_rec(key, dtype) [H], bias [H]."""
+    check_key(key)
+    k_in, k_rec, k_bias = jax.random.split(key, 3)
+    dtype = jnp.zeros((), dtype).dtype
+    return {
+        "w_in": initializers.weight_blocks(w_in, k_in, (check_input_size(input_size), hidden), 1, dtype),
+        "w_rec": w_rec(k_rec, dtype),
+        "bias": initializers.bias_blocks(bias, k_bias, ("h",), hidden, dtype),
+    }
+
+
 def check_params(params: Params, hidden: int, gates: int, **further: Shape | None) -> None:
-    """InputError unless the parameters have the names and shapes of a cell with H units and so many gates, and are of
-    real numbers. `further` names more of them, or other shapes; `w_rec=None` is a cell without. Extra entries pass."""
+    """InputError unless the parameters have the names and shapes of a cell with `hidden` units and `gates` gates, and
+    are real numbers. `further` names more parameters, or other shapes; `w_rec=None` is a cell without one. Extra
+    entries pass."""
     width = gates * hidden
     expected = {"w_in": (None, width), "w_rec": (hidden, width), "bias": (width,)} | further
     expected = {name: shape for name, shape in expected.items() if shape is not None}
@@ -166,6 +187,20 @@ def zeros_for(params: Params, batch_shape: Shape, hidden: int) -> Array:
     if not isinstance(batch_shape, tuple | list) or any(isinstance(n, str | float | bool) for n in batch_shape):
         raise InputError("batch_shape", repr(batch_shape), "a tuple of sizes, such as (32,), or () for one sequence")
     return jnp.zeros((*batch_shape, hidden), jnp.result_type(params["w_in"]))
+
+
+S = TypeVar("S", bound=tuple)
+
+
+def zero_state(kind: type[S], params: Params, batch_shape: Shape, hidden: int) -> S:
+    """A state of this type whose parts are zeros [*B, H]."""
+    zeros = zeros_for(params, batch_shape, hidden)
+    return kind(*[zeros] * len(kind._fields))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def state_like(state: S, *parts: Array) -> S:
+    """A state of the type of `state` with these parts, in its dtypes."""
+    return type(state)(*(part.astype(old.dtype) for part, old in zip(parts, state, strict=True)))
 
 
 def check_floating(argument: str, x: Any) -> Array:

@@ -61,8 +61,11 @@ class Bidirectional:
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Params]:
         check_key(key)
-        one, other = jax.random.split(key)
-        return {"forward": self.forward.init(one, input_size), "backward": self.backward.init(other, input_size)}
+        k_forward, k_backward = jax.random.split(key)
+        return {
+            "forward": self.forward.init(k_forward, input_size),
+            "backward": self.backward.init(k_backward, input_size),
+        }
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> BidirectionalState:
         sides = self.parts(params).values()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -19,10 +18,11 @@ from jrnn.cells._base import (
     gated_params,
     quarters,
     spread,
+    state_like,
     static_cell,
-    zeros_for,
+    zero_state,
 )
-from jrnn.cells._numbers import check_number
+from jrnn.cells._numbers import check_not_negative, check_positive
 from jrnn.cells.initializers import BIASES, WEIGHTS, named, weight_blocks
 from jrnn.kernels.recurrences.dense import matmul
 from jrnn.types import Array, Params, Shape
@@ -57,8 +57,7 @@ class CoRNN(HiddenOutput):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> CoRNNState:
         check_params(params, self.hidden, 1, w_vel=(self.hidden, self.hidden))
-        zeros = zeros_for(params, batch_shape, self.hidden)
-        return CoRNNState(zeros, zeros)
+        return zero_state(CoRNNState, params, batch_shape, self.hidden)
 
     def force(self, params: Params, state: CoRNNState, x: Any) -> Array:
         """tanh(x V + h W_h + z W_z + b) [*B, H]."""
@@ -70,7 +69,7 @@ class CoRNN(HiddenOutput):
         h, z = (part.astype(force.dtype) for part in state)
         z = z + self.dt * (force - self.gamma * h - self.epsilon * z)
         h = h + self.dt * z
-        return CoRNNState(h.astype(state.h.dtype), z.astype(state.z.dtype))
+        return state_like(state, h, z)
 
     def jacobian(self, params: Params, state: CoRNNState, x: Any) -> tuple[Array, Array]:
         """(d(h', z')/d(h, z) [*B, 2H, 2H], d(h', z')/dx [*B, 2H, F]) in closed form.
@@ -107,7 +106,8 @@ def cornn(
     Helps: long inputs that change slowly, such as images pixel by pixel; no gate, so states stay smooth and gradients
     are bounded for small dt. Hurts: what must be kept or dropped at one step's notice, as in copying; dt, gamma and
     epsilon are held and must fit the time scale of the data: without weights the defaults halve a state in 25 steps.
-    Marked bit (64 units, B = 50, Adam .002, clip 1; single runs): below .1 after 500 updates at lag 50, 900 at lag 200.
+    Marked bit (64 units, B = 50, Adam .002, clip 1; single runs): below .1 after 500 updates at lag 50, 900 at lag 200;
+    a tanh Elman network is not after 1,000 at either lag (5 seeds).
 
     Parameters: w_in (V) [F, H], w_rec (W_h) [H, H], w_vel (W_z) [H, H], bias [H]. State: `CoRNNState(h, z)`. Output: h.
 
@@ -121,8 +121,8 @@ def cornn(
       InputError: hidden is no positive integer, dt no positive number, gamma or epsilon negative, or an initialiser or
         the dtype is unknown.
     """
-    dt = check_number("dt", dt, lambda v: 0 < v < math.inf, "a positive number")
-    gamma = check_number("gamma", gamma, lambda v: 0 <= v < math.inf, "a finite number, 0 or more")
-    epsilon = check_number("epsilon", epsilon, lambda v: 0 <= v < math.inf, "a finite number, 0 or more")
+    dt = check_positive("dt", dt)
+    gamma = check_not_negative("gamma", gamma)
+    epsilon = check_not_negative("epsilon", epsilon)
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
     return CoRNN(check_size("hidden", hidden), dt, gamma, epsilon, *inits, check_dtype(dtype))

@@ -89,7 +89,7 @@ def dropout(cell: Any, *, outputs: float = 0.0, recurrent: float = 0.0, between:
         raise InputError("between", f"{between} around {type(cell).__name__}", "a stack, jrnn.stack(...)")
     if isinstance(cell, Bidirectional):
         return Bidirectional(
-            *(dropout(one, outputs=outputs, recurrent=recurrent) for one in (cell.forward, cell.backward))
+            *(dropout(each, outputs=outputs, recurrent=recurrent) for each in (cell.forward, cell.backward))
         )
     if isinstance(cell, Stack):
         top = len(cell.cells) - 1

@@ -138,7 +138,7 @@ def elman(
     """
     if not isinstance(activation, str) or activation not in (*ACTIVATIONS, MODRELU):
         raise InputError("activation", repr(activation), f"one of {sorted((*ACTIVATIONS, MODRELU))}")
-    made = w_rec if isinstance(w_rec, OrthogonalMap) else None
-    w_rec = w_rec if made is None else "zeros"
+    w_rec_map = w_rec if isinstance(w_rec, OrthogonalMap) else None
+    w_rec = w_rec if w_rec_map is None else "zeros"
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
-    return Elman(check_size("hidden", hidden), activation, *inits, check_dtype(dtype), made)
+    return Elman(check_size("hidden", hidden), activation, *inits, check_dtype(dtype), w_rec_map)

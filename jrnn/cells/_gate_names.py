@@ -37,7 +37,7 @@ class Gates(tuple[str, ...]):
 
 
 def check_roles(init: Any, gates: tuple[str, ...], *roles: str) -> None:
-    """InputError where a cell with gates has none of those that the initialiser is for: it would draw zeros."""
+    """InputError where a cell with gates has none of the roles that the initialiser is for: it would draw zeros."""
     if isinstance(gates, Gates) and not any(getattr(gates, role) for role in roles):
         need = (
             "a cell with a gate that keeps the state, such as jrnn.lstm and jrnn.gru; elsewhere t_max=, if it takes one"

@@ -9,7 +9,8 @@ from jax.core import Tracer
 from jaxtyping import Float
 
 from jrnn.cells._base import HiddenOutput, diagonal, zeros_for
-from jrnn.cells.initializers import BIASES, chrono, drawn, named, ring, time_constant
+from jrnn.cells._numbers import check_t_max_alone
+from jrnn.cells.initializers import BIASES, chrono_or, drawn, named, ring, time_constant
 from jrnn.kernels import gated_kernel
 from jrnn.kernels.recurrences.min_gru import CANDIDATES
 from jrnn.types import Array, InputError, Params, Shape
@@ -82,16 +83,14 @@ def draw_decays(init: Any, key: Array, shape: Shape, dtype: Any) -> Array:
 
 def bias_for(t_max: float | None, bias: Any) -> Any:
     """The initialiser of the biases: `chrono(t_max)`, or the one given, or zeros; InputError for two of them."""
-    if t_max is not None and bias is not None:
-        raise InputError("t_max", f"{t_max!r} beside bias={bias!r}", "one of the two: t_max draws the biases")
-    return chrono(t_max) if t_max is not None else named("bias", "zeros" if bias is None else bias, BIASES)
+    chosen = chrono_or(bias, None, t_max)
+    return named("bias", "zeros" if chosen is None else chosen, BIASES)
 
 
 def decay_for(t_max: float | None, decay: Any, power: float = 1.0) -> Any:
     """What draws the decays: `time_constant(t_max)`, or a ring from a pair, or what is given; InputError for two."""
-    if t_max is not None and decay is not None:
-        raise InputError("t_max", f"{t_max!r} beside decay={decay!r}", "one of the two: t_max draws the decays")
     if t_max is not None:
+        check_t_max_alone(t_max, "decay", decay, None, "t_max draws the decays")
         return time_constant(t_max, power)
     if isinstance(decay, tuple | list) and len(decay) == 2:
         return ring(*decay)

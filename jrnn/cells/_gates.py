@@ -26,14 +26,14 @@ def gate_leaves(cell: Any, params: Params) -> dict[str, list[Array]]:
     gates = getattr(cell, "gates", None)
     if not isinstance(gates, Gates) or len(gates) < 2:
         return {}
-    found: dict[str, list[Array]] = {gate: [] for gate in gates}
+    leaves_of_gate: dict[str, list[Array]] = {gate: [] for gate in gates}
     for leaf in jax.tree.leaves(params):
         if leaf.shape[-1] == len(gates) * cell.hidden:
             for gate, block in zip(gates, jnp.split(leaf, len(gates), axis=-1), strict=True):
-                found[gate].append(block)
+                leaves_of_gate[gate].append(block)
         else:
-            found[gates[-1]].append(leaf)  # the GRU's bias_rec is the candidate's
-    return found
+            leaves_of_gate[gates[-1]].append(leaf)  # the GRU's bias_rec is the candidate's
+    return leaves_of_gate
 
 
 def bare_cells(cell: Any, params: Params) -> list[tuple[Any, Params]]:

@@ -12,17 +12,16 @@ from jrnn.cells._base import (
     HiddenOutput,
     add_bias,
     check_dtype,
-    check_input_size,
-    check_key,
     check_params,
     check_size,
     diagonal,
+    diagonal_params,
     from_input,
     spread,
     static_cell,
     zeros_for,
 )
-from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, check_t_max, named, weight_blocks
+from jrnn.cells.initializers import BIASES, WEIGHTS, check_t_max, named
 from jrnn.kernels.recurrences.elman import ACTIVATIONS, SLOPES
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
@@ -52,14 +51,10 @@ class IndRNN(HiddenOutput):
         return 1.0 if self.t_max is None else 2.0 ** (1 / self.t_max)
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
-        check_key(key)
-        k_in, k_rec, k_bias = jax.random.split(key, 3)
-        dtype = jnp.zeros((), self.dtype).dtype
-        return {
-            "w_in": weight_blocks(self.w_in, k_in, (check_input_size(input_size), self.hidden), 1, dtype),
-            "w_rec": jax.random.uniform(k_rec, (self.hidden,), wide_dtype(dtype), 0.0, self.bound).astype(dtype),
-            "bias": bias_blocks(self.bias, k_bias, ("h",), self.hidden, dtype),
-        }
+        def draw(key: Array, dtype: Any) -> Array:
+            return jax.random.uniform(key, (self.hidden,), wide_dtype(dtype), 0.0, self.bound).astype(dtype)
+
+        return diagonal_params(key, input_size, self.hidden, self.dtype, self.w_in, draw, self.bias)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> IndRNNState:
         check_params(params, self.hidden, 1, w_rec=(self.hidden,))
@@ -104,6 +99,7 @@ def indrnn(
     grows with T, so scale or normalise them.
     Marked bit (64 units, B = 50, Adam .002, clip 1; single runs): two layers are below .1 after 450 updates at lag 50
     and on the plateau after 1,000 at lag 200; one layer stays there at lag 50, for a unit cannot select what it keeps.
+    So does a tanh Elman network at lag 50 (5 seeds).
 
     Parameters: w_in (W) [F, H], w_rec (u) [H], bias [H]. State: `IndRNNState(h)`. Output: h.
 

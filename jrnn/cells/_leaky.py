@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import entry, static_cell
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, check_wrapped
 from jrnn.cells.initializers import check_t_max, log_time_scales
+from jrnn.kernels import RECURRENCES
 from jrnn.kernels.recurrences.leaky import mixed, shares
 from jrnn.types import Array, InputError, Params, Shape, State
 
@@ -39,7 +41,7 @@ class Leaky(Wrapper):
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Any]:
         params = self.cell.init(key, input_size)
-        like = one_shape(jax.eval_shape(lambda p: self.cell.initial_state(p, ()), params))
+        like = one_shape(state_shapes(self.cell, params))
         # the cell's own parameters are those that it would have alone
         own = jax.random.fold_in(key, 1)
         dtype = jnp.finfo(like.dtype).dtype  # real, of complex numbers too
@@ -47,9 +49,9 @@ class Leaky(Wrapper):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
         state = super().initial_state(params, batch_shape)
-        need, found = one_shape(state).shape[len(batch_shape) :], jnp.shape(params["theta"])
-        if need != found:
-            raise InputError("params['theta']", f"shape {found}", f"{need}, one a unit")
+        need, given = one_shape(state).shape[len(batch_shape) :], jnp.shape(params["theta"])
+        if need != given:
+            raise InputError("params['theta']", f"shape {given}", f"{need}, one a unit")
         return state
 
     def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
@@ -58,7 +60,7 @@ class Leaky(Wrapper):
 
     def kernel(self, params: Params) -> LeakyWeights | None:
         weights = self.inner_kernel(params)
-        if weights is None or weights.kind not in ("tanh", "relu", "identity"):
+        if weights is None or f"leaky_{weights.kind}" not in RECURRENCES:
             return None
         return LeakyWeights(f"leaky_{weights.kind}", *weights[1:4], params["theta"])
 
@@ -79,7 +81,7 @@ class Leaky(Wrapper):
 
 
 def moves(leaf: Any) -> bool:
-    """Whether it is of real or complex numbers: counters and flags do not leak."""
+    """Whether it holds real or complex numbers: counters and flags do not leak."""
     return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 

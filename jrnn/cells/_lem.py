@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -19,14 +18,15 @@ from jrnn.cells._base import (
     gated_params,
     quarters,
     spread,
+    state_like,
     static_cell,
-    zeros_for,
+    zero_state,
 )
 from jrnn.cells._gate_names import Gates
-from jrnn.cells._numbers import check_number
+from jrnn.cells._numbers import check_positive, check_t_max_alone
 from jrnn.cells.initializers import BIASES, WEIGHTS, check_t_max, named
 from jrnn.kernels.recurrences.dense import matmul
-from jrnn.types import Array, InputError, Params, Shape, wide_dtype
+from jrnn.types import Array, Params, Shape, wide_dtype
 
 
 class LEMState(NamedTuple):
@@ -71,8 +71,7 @@ class LEM(HiddenOutput):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> LEMState:
         check_params(params, self.hidden, 4)
-        zeros = zeros_for(params, batch_shape, self.hidden)
-        return LEMState(zeros, zeros)
+        return zero_state(LEMState, params, batch_shape, self.hidden)
 
     def moves(self, params: Params, state: LEMState, x: Any) -> Moves:
         """The parts of a step, in the accumulation dtype."""
@@ -87,7 +86,7 @@ class LEM(HiddenOutput):
     def step(self, params: Params, state: LEMState, x: Any) -> LEMState:
         _, c, _, to_h, z = self.moves(params, state, x)
         h = (1 - c) * state.h.astype(c.dtype) + c * to_h
-        return LEMState(h.astype(state.h.dtype), z.astype(state.z.dtype))
+        return state_like(state, h, z)
 
     def jacobian(self, params: Params, state: LEMState, x: Any) -> tuple[Array, Array]:
         """(d(h', z')/d(h, z) [*B, 2H, 2H], d(h', z')/dx [*B, 2H, F]) in closed form.
@@ -129,7 +128,7 @@ def lem(
     (with Adam .0026, B = 50, on `jrnn.data.adding(1000)`). Costs as much as an LSTM, with two products in a row.
     Hurts: dt = 1 at a long lag, where half of the state goes in each step; a small dt where answers must be quick.
     Marked bit, lag 200 (64 units, B = 50, Adam .002, clip 1; single runs): below .1 after 250 updates with dt = .02,
-    after 200 with t_max = 200; with dt = 1 not at lag 50 either.
+    after 200 with t_max = 200; with dt = 1 not at lag 50 either. A tanh Elman network is not after 1,000 (5 seeds).
 
     Parameters: w_in (V) [F, 4H], w_rec (U) [H, 4H], bias [4H] (the sum of the authors' two).
     State: `LEMState(h, z)`. Output: h.
@@ -146,11 +145,9 @@ def lem(
       InputError: hidden is no positive integer, dt no positive number, t_max is 2 or below or stands beside a bias,
         or an initialiser or the dtype is unknown.
     """
-    dt = check_number("dt", dt, lambda v: 0 < v < math.inf, "a positive number")
+    dt = check_positive("dt", dt)
     if t_max is not None:
         t_max = check_t_max(t_max)
-        if not isinstance(bias, str) or bias != "pytorch":
-            need = "one of the two: t_max draws the biases of the gates a and c"
-            raise InputError("t_max", f"{t_max!r} beside bias={bias!r:.60}", need)
+        check_t_max_alone(t_max, "bias", bias, "pytorch", "t_max draws the biases of the gates a and c")
     inits = named("w_in", w_in, WEIGHTS), named("w_rec", w_rec, WEIGHTS), named("bias", bias, BIASES)
     return LEM(check_size("hidden", hidden), dt, t_max, *inits, check_dtype(dtype))

@@ -14,11 +14,10 @@ from jrnn.cells._base import (
     HiddenOutput,
     add_bias,
     check_dtype,
-    check_input_size,
-    check_key,
     check_params,
     check_size,
     diagonal,
+    diagonal_params,
     from_input,
     spread,
     static_cell,
@@ -26,7 +25,7 @@ from jrnn.cells._base import (
 )
 from jrnn.cells._gated import decay_for
 from jrnn.cells._numbers import check_number
-from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, drawn, named, weight_blocks
+from jrnn.cells.initializers import BIASES, WEIGHTS, drawn, named
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.linear import advance
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
@@ -53,14 +52,7 @@ class Linear(HiddenOutput):
     initialisers = ("decay", "w_in", "bias")
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
-        check_key(key)
-        k_in, k_rec, k_bias = jax.random.split(key, 3)
-        dtype = jnp.zeros((), self.dtype).dtype
-        return {
-            "w_in": weight_blocks(self.w_in, k_in, (check_input_size(input_size), self.hidden), 1, dtype),
-            "w_rec": self.draw(k_rec, dtype),
-            "bias": bias_blocks(self.bias, k_bias, ("h",), self.hidden, dtype),
-        }
+        return diagonal_params(key, input_size, self.hidden, self.dtype, self.w_in, self.draw, self.bias)
 
     def draw(self, key: Array, dtype: Any) -> Array:
         """w_rec [H]."""
@@ -100,7 +92,9 @@ def linear(
     """The diagonal linear recurrence, h_t = w_rec * h_{t-1} + x_t W_in + b (elementwise product).
 
     J_t = diag(w_rec) at every step: unit i's gradient decays by w_rec[i] a step, half of it is left after
-    ln(1/2) / ln|w_rec[i]| steps.
+    ln(1/2) / ln|w_rec[i]| steps. It is for what is known in closed form, and loses where a task is to be learnt: on the
+    two-lag coin of lag 20 it ends at .65 to .77 after 1,000 updates (5 seeds, three rates), as if it knew neither lag,
+    where an Elman network is at .47.
 
     Parameters: w_in [F, H], w_rec [H] (the diagonal), bias [H]. State: `LinearState(h)`. Output: h_t.
 

@@ -18,7 +18,7 @@ from jrnn.cells._base import (
     gated_params,
     spread,
     static_cell,
-    zeros_for,
+    zero_state,
 )
 from jrnn.cells._gate_names import Gates
 from jrnn.cells._gated_states import LSTMState
@@ -48,8 +48,7 @@ class LSTM(HiddenOutput):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> LSTMState:
         check_params(params, self.hidden, 4)
-        zeros = zeros_for(params, batch_shape, self.hidden)
-        return LSTMState(zeros, zeros)
+        return zero_state(LSTMState, params, batch_shape, self.hidden)
 
     def step(self, params: Params, state: LSTMState, x: Any) -> LSTMState:
         return LSTMState(*advance(from_input(params, x, state.h), state.h, state.c, params["w_rec"]))

@@ -67,6 +67,8 @@ def min_gru(
     nonlinear readout, where that matters.
 
     With zero biases a unit forgets half in one step: for a lag in the data give `t_max`, a little above the lag.
+    Marked bit, lag 50 (64 units, B = 50, Adam .002, clip 1): below .1 after 500 to 550 updates in 5 of 5 seeds with
+    t_max = 50; with zero biases in none of 5 after 1,000, nor at a third or three times the rate.
 
     Parameters: w_in [F, 2H], bias [2H], blocks in the order z, n. State: `GatedState(h)`. Output: h_t.
 

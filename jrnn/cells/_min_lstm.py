@@ -63,7 +63,9 @@ def min_lstm(
     """The minimal LSTM (Feng et al. 2024, arXiv:2410.01201): h' = (f h + i n) / (f + i), f, i = sigmoid(x W + b).
 
     n = g(x W_n + b_n). As `jrnn.min_gru` with a forget and an input gate whose sum is made 1; J_t = diag(f / (f + i)).
-    With zero biases a unit forgets half in one step: for a lag in the data give `t_max`, a little above the lag.
+    With zero biases a unit forgets half in one step: for a lag in the data give `t_max`, a little above the lag. Marked
+    bit, lag 50 (64 units, B = 50, Adam .002, clip 1): below .1 after 450 updates in 5 of 5 seeds with t_max = 50; with
+    zero biases in none of 3 after 600.
 
     Parameters: w_in [F, 3H], bias [3H], blocks in the order f, i, n. State: `GatedState(h)`. Output: h_t.
 

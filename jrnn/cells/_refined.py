@@ -8,7 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.cells._base import HiddenOutput, check_params, from_input, gated_params, static_cell, zeros_for
+from jrnn.cells._base import (
+    HiddenOutput,
+    check_params,
+    from_input,
+    gated_params,
+    state_like,
+    static_cell,
+    zero_state,
+    zeros_for,
+)
 from jrnn.cells._gate_names import Gates
 from jrnn.cells._gated_states import GRUState, LSTMState
 from jrnn.cells.initializers import bias_blocks
@@ -49,15 +58,14 @@ class RefinedLSTM(HiddenOutput):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> LSTMState:
         check_params(params, self.hidden, 5)
-        zeros = zeros_for(params, batch_shape, self.hidden)
-        return LSTMState(zeros, zeros)
+        return zero_state(LSTMState, params, batch_shape, self.hidden)
 
     def step(self, params: Params, state: LSTMState, x: Any) -> LSTMState:
         z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
         i, f, g, o, r = jnp.split(z, 5, axis=-1)
         keep = refined(jax.nn.sigmoid(f), jax.nn.sigmoid(r))
         c = keep * state.c.astype(z.dtype) + jax.nn.sigmoid(i) * jnp.tanh(g)
-        return LSTMState((jax.nn.sigmoid(o) * jnp.tanh(c)).astype(state.h.dtype), c.astype(state.c.dtype))
+        return state_like(state, jax.nn.sigmoid(o) * jnp.tanh(c), c)
 
 
 @static_cell

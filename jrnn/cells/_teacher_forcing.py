@@ -64,7 +64,12 @@ def teacher_forced(cell: Any, observed: int) -> TeacherForced:
     `jrnn.cures.measured_alpha` the alpha that holds the product of Jacobians at 1.
 
     Helps on chaotic series, where gradients through free running explode whatever the network is (any that forecasts
-    well has a positive exponent). Hurts where the network has to remember more than the forced units show.
+    well has a positive exponent). Hurts where the network has to remember more than the forced units show. Lorenz
+    system, dt .02 (tanh Elman of 32 units, 200 steps, 800 updates of Adam at the better of .002 and .006, clip 1, 3
+    seeds), mean squared error of the first 25 steps of free running after a warm-up: trained with every=1 .06 to .15,
+    with `measured_alpha` (geometric, anew every 40 updates) .18 to .26, with alpha=.1 .09 to .46, with every=38 (ln 2 /
+    lambda_1) .38 to .89; trained free running .59 to .87. A network trained with alpha below 1 must be warmed up with
+    it, too.
 
     Args:
       cell: a causal cell with one hidden state. Without inputs of its own it is autonomous; else they come after alpha.

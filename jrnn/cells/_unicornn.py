@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -21,10 +20,11 @@ from jrnn.cells._base import (
     from_input,
     quarters,
     spread,
+    state_like,
     static_cell,
-    zeros_for,
+    zero_state,
 )
-from jrnn.cells._numbers import check_number
+from jrnn.cells._numbers import check_not_negative, check_positive
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, uniform_draw, weight_blocks
 from jrnn.types import Array, Params, Shape, wide_dtype
 
@@ -62,8 +62,7 @@ class UnICORNN(HiddenOutput):
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> UnICORNNState:
         check_params(params, self.hidden, 1, w_rec=(self.hidden,), rate=(self.hidden,))
-        zeros = zeros_for(params, batch_shape, self.hidden)
-        return UnICORNNState(zeros, zeros)
+        return zero_state(UnICORNNState, params, batch_shape, self.hidden)
 
     def moves(self, params: Params, state: UnICORNNState, x: Any) -> tuple[Array, Array, Array]:
         """(dt sigmoid(rate), w_rec, tanh(w_rec * h + x V + b)), each [*B, H]."""
@@ -78,7 +77,7 @@ class UnICORNN(HiddenOutput):
         h, z = (part.astype(force.dtype) for part in state)
         z = z - pace * (force + self.alpha * h)
         h = h + pace * z
-        return UnICORNNState(h.astype(state.h.dtype), z.astype(state.z.dtype))
+        return state_like(state, h, z)
 
     def jacobian(self, params: Params, state: UnICORNNState, x: Any) -> tuple[Array, Array]:
         """(d(h', z')/d(h, z) [*B, 2H, 2H], d(h', z')/dx [*B, 2H, F]) in closed form: with s = dt sigmoid(rate) and
@@ -109,7 +108,7 @@ def unicornn(
     Helps: very long sequences, in two or three layers (`jrnn.stack`): the units of one layer do not see each other.
     Hurts: one layer alone, and what must be forgotten: old inputs keep ringing.
     Marked bit (64 units, B = 50, Adam .002, clip 1; single runs): two layers are below .1 after 150 updates, at lag 50
-    and at lag 200; one layer is at .43 after 600 at lag 50.
+    and at lag 200; one layer is at .43 after 600 at lag 50. A tanh Elman network is not there after 1,000 (5 seeds).
 
     Parameters: w_in (V) [F, H], w_rec [H] (drawn from U(0, 1)), bias [H], rate [H] (U(-.1, .1)).
     State: `UnICORNNState(h, z)`. Output: h.
@@ -124,7 +123,7 @@ def unicornn(
       InputError: hidden is no positive integer, dt no positive number, alpha negative, or an initialiser or the dtype
         is unknown.
     """
-    dt = check_number("dt", dt, lambda v: 0 < v < math.inf, "a positive number")
-    alpha = check_number("alpha", alpha, lambda v: 0 <= v < math.inf, "a finite number, 0 or more")
+    dt = check_positive("dt", dt)
+    alpha = check_not_negative("alpha", alpha)
     inits = named("w_in", w_in, WEIGHTS), named("bias", bias, BIASES)
     return UnICORNN(check_size("hidden", hidden), dt, alpha, *inits, check_dtype(dtype))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells._advance import check_cell, draw_noise, draws_noise, is_causal, output_size, prepared
+from jrnn.cells._advance import check_cell, draw_noise, draws_noise, is_causal, output_size, prepared, state_shapes
 from jrnn.cells._base import Replaceable, entry, static_cell
-from jrnn.cells._numbers import check_number
+from jrnn.cells._numbers import check_positive
 from jrnn.kernels import Weights
 from jrnn.types import Array, InputError, Params, Shape, State, hidden_part, wide_dtype, with_hidden
 
@@ -25,10 +24,10 @@ class Wrapper(Replaceable):
 
     def prepared(self, params: Params) -> Params:
         inner = self.inner(params)
-        made = prepared(self.cell, inner)
-        if made is inner:
+        ready = prepared(self.cell, inner)
+        if ready is inner:
             return params
-        return made if inner is params else {**params, "cell": made}
+        return ready if inner is params else {**params, "cell": ready}
 
     @property
     def input_ndim(self) -> int:
@@ -109,7 +108,7 @@ class LayerNorm(Wrapper):
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Any]:
         params = self.cell.init(key, input_size)
-        state = jax.eval_shape(lambda p: self.cell.initial_state(p, ()), params)
+        state = state_shapes(self.cell, params)
         if self.on == "output":
             size, dtype = output_size(self.cell, input_size, params), jnp.result_type(*jax.tree.leaves(state))
         else:
@@ -159,15 +158,15 @@ class LearnableInitialState(Wrapper):
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
         own, learnt = super().initial_state(params, batch_shape), params["initial_state"]
         shapes = [jnp.shape(h)[len(batch_shape) :] for h in jax.tree.leaves(own)]
-        found = [jnp.shape(h) for h in jax.tree.leaves(learnt)]
-        if jax.tree.structure(learnt) != jax.tree.structure(own) or found != shapes:
+        given = [jnp.shape(h) for h in jax.tree.leaves(learnt)]
+        if jax.tree.structure(learnt) != jax.tree.structure(own) or given != shapes:
             need = f"a {type(own).__name__} of arrays of shapes {shapes}, without batch axes"
-            raise InputError("params['initial_state']", f"a {type(learnt).__name__} of shapes {found}", need)
+            raise InputError("params['initial_state']", f"a {type(learnt).__name__} of shapes {given}", need)
         return jax.tree.map(lambda h: jnp.broadcast_to(h, (*batch_shape, *jnp.shape(h))), learnt)
 
 
 def check_wrapped(cell: Any, name: str) -> None:
-    """Combinators that read one step of the cell refuse what has none."""
+    """InputError for what cannot step: these combinators read one step of the cell."""
     check_cell(cell)
     if not is_causal(cell):
         raise InputError("cell", type(cell).__name__, f"a causal cell; put {name} around the cell of each direction")
@@ -208,7 +207,7 @@ def layer_norm(cell: Any, on: str = "output", epsilon: float = 1e-5) -> LayerNor
     if on not in ("output", "hidden"):
         raise InputError("on", repr(on), "'output' or 'hidden'")
     need = "a positive number, not a traced one: a cell is static"
-    return LayerNorm(cell, on, check_number("epsilon", epsilon, lambda e: 0 < e < math.inf, need))
+    return LayerNorm(cell, on, check_positive("epsilon", epsilon, need))
 
 
 def learnable_initial_state(cell: Any) -> LearnableInitialState:

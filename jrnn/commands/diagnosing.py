@@ -13,8 +13,9 @@ from jrnn.commands.folders import output_folder
 from jrnn.commands.measurement import Probe, held_out_sample, measure, measure_inside, prove_clipping
 from jrnn.commands.memory import computing
 from jrnn.commands.output import checked_lag, report, require_extras, say
-from jrnn.commands.running import LESS, build, cures_of, first_weights, load_data, settings, train_model
-from jrnn.training import Objective, load
+from jrnn.commands.running import LESS, build, chosen_cures, first_weights, load_data, settings, train_model
+from jrnn.commands.saved_runs import open_run, refuse_beside_model
+from jrnn.training import Objective
 from jrnn.types import InputError
 
 WEIGHTS = (".safetensors", ".npz", ".onnx", ".pt", ".pth", ".bin", ".ckpt", ".h5", ".keras", ".pkl", ".msgpack")
@@ -44,7 +45,7 @@ def diagnose(args: Namespace, network_of: Callable[..., Any]) -> int:
     cell, objective = build(args, dataset), Objective.of(dataset)
     with output_folder(args, trains=True) as out, computing(LESS):
         say(f"{dataset.source}\nWriting to {out}.")
-        cured, weights = first_weights(cell, objective, dataset, args, cures_of(args))
+        cured, weights = first_weights(cell, objective, dataset, args, chosen_cures(args))
         before = measure("before training", 0, cured, weights["cell"], objective, weights["loss"], dataset, lag)
         fitted = train_model(args, cell, objective, dataset, out)
         if fitted.interrupted:
@@ -60,27 +61,7 @@ def diagnose(args: Namespace, network_of: Callable[..., Any]) -> int:
 def diagnose_saved(args: Namespace) -> int:
     """`jrnn diagnose --model DIR`."""
     check_alone(args)
-    if not os.path.isdir(args.model):
-        needed = "a folder of `jrnn train`, a file of weights, or package.module:function"
-        raise InputError("--model", f"{args.model!r}, which is not there", needed)
-    saved = load(args.model)
-    known = {**saved.metadata.get("config", {}), **saved.metadata}
-    source = args.data or known.get("data")
-    if not isinstance(source, str):
-        raise InputError("--data", "none, and the model does not say what it was trained on", "a data set")
-    dataset = data.load(source, seed=int(known.get("seed", 0)))
-    objective = saved.objective
-    if not isinstance(objective, Objective):
-        raise InputError("--model", f"{args.model}, without an objective that jrnn knows", "a model of `jrnn train`")
-    if (objective.task, objective.outputs) != (dataset.task, dataset.outputs):
-        given = f"{source} ({dataset.task}, {dataset.outputs} outputs)"
-        raise InputError("--data", given, f"data for this model ({objective.task}, {objective.outputs} outputs)")
-    objective = Objective.of(dataset)
-    features = known.get("features", dataset.x.shape[2])
-    if features != dataset.x.shape[2]:
-        raise InputError(
-            "--data", f"{source}, with {dataset.x.shape[2]} features", f"{features} features for this model"
-        )
+    saved, known, dataset, objective = open_run(args)
     lag = checked_lag(args.lag, dataset)
     step = int(known.get("step", known.get("steps", 0)))
     with output_folder(args, trains=False) as out, computing(FEWER):
@@ -136,9 +117,7 @@ def from_elsewhere(model: str) -> bool:
 def check_alone(args: Namespace) -> None:
     """InputError for what --model leaves no room for, and for a package that is missing."""
     require_extras(args, figures=True)
-    for name in ("cell", "hidden", "layers", "cure", "steps", "max_norm", "learning_rate", "batch_size", "seed"):
-        if getattr(args, name) is not None:
-            needed = "no such option beside --model, which brings its own"
-            raise InputError(f"--{name.replace('_', '-')}", getattr(args, name), needed)
+    names = ("cell", "hidden", "layers", "cure", "steps", "max_norm", "learning_rate", "batch_size", "seed")
+    refuse_beside_model(args, names)
     if args.resume:
         raise InputError("--resume", "with --model", "one of the two: a saved model is not trained")

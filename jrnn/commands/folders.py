@@ -19,21 +19,21 @@ STEM = "jrnn-report"
 
 @contextmanager
 def output_folder(args: Namespace, *, trains: bool) -> Iterator[Path]:
-    """The folder to write in, made if need be. What was made goes again if nothing has been written when this ends.
+    """The folder to write in, made if need be. A folder made here is removed at the end if nothing was written to it.
 
     Raises:
       InputError: it cannot be written, or would be trained in and holds a run that is not to be resumed.
     """
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         if args.out is not None:
             folder = checked(args.out)
-            made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+            created = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         elif args.resume:
             folder = last_run()
         else:
             folder = new_folder()
-            made = [folder]
+            created = [folder]
         writable("--out", folder)
         if trains and os.fsencode(folder.absolute()) != str(folder.absolute()).encode(errors="replace"):
             needed = "a folder with a name in UTF-8, and PYTHONUTF8=1 where the locale is another: checkpoints need it"
@@ -43,9 +43,9 @@ def output_folder(args: Namespace, *, trains: bool) -> Iterator[Path]:
             raise InputError("--out", given, "--resume to continue it, or another folder")
         yield folder
     finally:
-        if made and not any(os.lstat(file).st_size for file in files_in(made[0])):
-            shutil.rmtree(made[0], ignore_errors=True)
-            for parent in made[1:]:
+        if created and not any(os.lstat(file).st_size for file in files_in(created[0])):
+            shutil.rmtree(created[0], ignore_errors=True)
+            for parent in created[1:]:
                 if os.path.isdir(parent) and not os.listdir(parent):
                     os.rmdir(parent)
 

@@ -14,6 +14,7 @@ from jrnn.commands.output import say
 from jrnn.cures import clipping_proof, global_norm
 from jrnn.flow import FlowSummary, summarise
 from jrnn.report import ClippingProof, Stage
+from jrnn.report.diagnosis import shown_proof
 from jrnn.training import Objective, evaluate
 from jrnn.training.batches import time_major
 from jrnn.types import Params
@@ -103,7 +104,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class OnBatch:
-    """The objective's loss with (head, batch) as its parameters: both measurements share one compilation."""
+    """The objective's loss as a function of (head, batch), so that both measurements share one compiled program."""
 
     objective: Any
 
@@ -147,15 +148,7 @@ def prove_clipping(
             given, options = arguments(weights, batch)
             return clipping_proof(*given, max_norm=limit, **options)
 
-        found = measured(weights, batch)
-    return ClippingProof(
-        max_norm=float(found.max_norm),
-        lag_norms=np.asarray(found.lag_norms),
-        clipped_lag_norms=np.asarray(found.clipped_lag_norms),
-        per_step_lag_norms=np.asarray(found.per_step_lag_norms),
-        largest_difference=float(found.largest_difference),
-        step_max_norm=float(found.step_max_norm),
-    )
+        return shown_proof(measured(weights, batch))
 
 
 def wide(a: Any) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Whether a network can be trained in the memory there is, told before anything is computed."""
+"""Memory: an error before training that cannot fit, with the least it would take; a hint where memory runs out."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 
 
 def check_memory(args: Namespace, layer: Any, features: int, steps: int) -> None:
-    """InputError if training takes more memory than the machine has, whatever else is in it."""
-    needed, there = least_bytes(args, layer, features, steps), memory()
-    if needed > there:
+    """InputError if training takes more memory than the machine has in all."""
+    needed, installed = least_bytes(args, layer, features, steps), memory()
+    if needed > installed:
         shape = f"{args.layers} layer{'s' * (args.layers > 1)} of {args.hidden} units at batch size {args.batch_size}"
         given = f"{args.hidden}, and {shape} takes at least {gib(needed)} GiB of memory"
-        raise InputError("--hidden", given, f"at most the {gib(there)} GiB of this machine")
+        raise InputError("--hidden", given, f"at most the {gib(installed)} GiB of this machine")
 
 
 def least_bytes(args: Namespace, layer: Any, features: int, steps: int) -> int:
@@ -36,15 +36,15 @@ def least_bytes(args: Namespace, layer: Any, features: int, steps: int) -> int:
 
 
 def parameters(layer: Any, features: int) -> int:
-    """How many numbers `layer.init` makes for so many features; nothing is computed."""
+    """The number of parameters of a layer with so many input features; nothing is computed."""
     if layer.hidden > np.iinfo(np.int32).max:
-        return layer.hidden  # of no size that an array can have
-    made = jax.eval_shape(lambda key: layer.init(key, features), jax.random.key(0))
-    return sum(leaf.size for leaf in jax.tree.leaves(made))
+        return layer.hidden  # a lower bound: no array has an axis of this length, so that `init` fails
+    params = jax.eval_shape(lambda key: layer.init(key, features), jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def gib(size: float) -> str:
-    """1.5, 596, 1,862,645."""
+    """Bytes in GiB, as people read them: 1.5, 596, 1,862,645."""
     return f"{size // GIB:,}" if size >= 100 * GIB else f"{size / GIB:.3g}"
 
 
@@ -53,20 +53,20 @@ def memory() -> int:
     device = jax.devices()[0].memory_stats()
     if device and "bytes_limit" in device:
         return device["bytes_limit"]
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if hasattr(os, "sysconf") else [2**63]
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if hasattr(os, "sysconf") else [2**63]
     for path in map(Path, LIMITS):
         text = path.read_text(encoding="utf-8").strip() if path.is_file() else "max"
-        found += [int(text)] if text.isdecimal() else []
-    return min(found)
+        limits += [int(text)] if text.isdecimal() else []
+    return min(limits)
 
 
 @contextmanager
 def computing(hint: str) -> Iterator[None]:
-    """Memory that runs out in here is a MemoryError with the hint what would need less."""
+    """Where memory runs out inside this block, a MemoryError that says what would need less."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        said = str(error).lower()
-        if isinstance(error, MemoryError) or "resource_exhausted" in said or "out of memory" in said:
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or "resource_exhausted" in text or "out of memory" in text:
             raise MemoryError(hint) from error
         raise

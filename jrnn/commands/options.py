@@ -8,6 +8,7 @@ import textwrap
 from typing import NoReturn
 
 from jrnn.commands.console import one_line
+from jrnn.commands.kinds import KINDS as CELLS
 from jrnn.cures.catalogue import KINDS, usage
 
 DATA = """\
@@ -55,6 +56,8 @@ examples:
 examples:
   jrnn prescribe --data mine.npz --cell gru --lag 200 --budget 10m
   jrnn prescribe --data mine.npz --cell elman --cure leaky:200 --cure tune-gain    these alone
+  jrnn prescribe --data mine.npz --cell gru --cure chrono:200+leaky:200            both together
+  jrnn prescribe --model DIR --lag 200      the network that `jrnn train` saved, from its start
 """,
 }
 
@@ -137,7 +140,7 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
     one.add_argument(
         "--cell",
         metavar="KIND",
-        help="elman (default), lstm, gru, min-gru, min-lstm, rg-lru, lru, lem, cornn, unicornn, antisymmetric, indrnn",
+        help=", ".join(CELLS).replace(",", " (default),", 1),
     )
     one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
     one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
@@ -152,7 +155,7 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
     one.add_argument("--batch-size", type=whole, metavar="N", help="sequences in an update (default: 32)")
     one.add_argument("--seed", type=whole, metavar="N", help="of parameters, batches and the split (default: 0)")
     text = "race this one (default: those that fit the cell)" if races else "apply it"
-    text += "; several act together" if not races else "; A+B act together"
+    text += "; A+B act together" + ", as do several" * (not races)
     one.add_argument("--cure", metavar="NAME[:X]", action="append", help=f"a cure, such as chrono:200: {text}")
     if command != "train":
         one.add_argument(
@@ -164,6 +167,8 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
         one.add_argument("--seeds", type=whole, metavar="N", help="in the final, at least 8 (default: 8)")
         text = "held-out loss that counts as solved (default: none, but for tasks with a known plateau)"
         one.add_argument("--target", type=real, metavar="LOSS", help=text)
+        text = "race the network that `jrnn train` saved, from its start, with its options"
+        one.add_argument("--model", metavar="DIR", help=text)
         one.set_defaults(steps=None, resume=False, tensorboard=False)
     if command == "diagnose":
         one.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import shlex
 import sys
@@ -15,11 +16,12 @@ import jax
 import numpy as np
 
 from jrnn import cells, data
+from jrnn.cells._advance import flat_state
 from jrnn.commands.console import complain
 from jrnn.cures.advice import advise
 from jrnn.extras import missing
 from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
-from jrnn.types import InputError, Params, ravel_state
+from jrnn.types import InputError, Params
 
 
 def report(
@@ -37,19 +39,19 @@ def report(
 ) -> int:
     """Writes the page, the figures and the JSON file, then shows the diagnosis in the terminal; 1 if nothing could be
     written."""
-    state = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
+    state = flat_state(cell, params)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     layers = len(cell.cells) if isinstance(cell, cells.Stack) else 1
-    one = cell.cells[0] if isinstance(cell, cells.Stack) else cell
-    while isinstance(one, cells.Wrapper):
-        one = one.cell
-    kind = getattr(one, "kind", type(one).__name__)
-    hidden = getattr(one, "hidden", None)
+    layer = cell.cells[0] if isinstance(cell, cells.Stack) else cell
+    while isinstance(layer, cells.Wrapper):
+        layer = layer.cell
+    kind = getattr(layer, "kind", type(layer).__name__)
+    hidden = getattr(layer, "hidden", None)
     facts = {"cell": kind, "hidden": hidden, "layers": layers, "parameters": parameters, "state": state.size}
-    wanted = ("model", "loss", "max_norm", "optimizer", "learning_rate", "batch_size", "steps", "seed")
+    settings = ("model", "loss", "max_norm", "optimizer", "learning_rate", "batch_size", "steps", "seed")
     size = f"{state.size} numbers of state" if hidden is None else f"{hidden} units"
     size += f" in each of {layers} layers" if layers > 1 else ""
-    found = Diagnosis(
+    diagnosis = Diagnosis(
         title=f"{kind}, {size}, on {dataset.name}",
         data={
             "name": dataset.name,
@@ -66,35 +68,39 @@ def report(
                 else {"plateau": dataset.plateau, "plateau_reason": dataset.plateau_reason}
             ),
         },
-        model=facts | {name: known[name] for name in wanted if name in known},
+        model=facts | {name: known[name] for name in settings if name in known},
         stages=stages,
         history={name: column for name, column in history.items() if name != "step"},
         versions={"jrnn": version("jrnn"), "jax": jax.__version__, "python": platform.python_version()},
         command=shlex.join(["jrnn", *sys.argv[1:]]),
         clipping_proof=proof,
         prescription=prescription,
-        **next_step(args, cell, stages[0]),
+        **next_step(args, cell, stages[0], out),
     )
     try:
-        written = write_report(found, out)
+        written = write_report(diagnosis, out)
     except InputError as error:  # what was measured is shown all the same
-        print_report(found)
+        print_report(diagnosis)
         complain(f"jrnn {args.command}", f"the report could not be written: {error}")
         return 1
-    print_report(found)
+    print_report(diagnosis)
     page = next(path for path in written if path.suffix == ".html")
     say(f"\nThe report: {page} (figures and JSON beside it)")
     return 0
 
 
-def next_step(args: Namespace, cell: Any, stage: Stage) -> dict[str, str]:
+def next_step(args: Namespace, cell: Any, stage: Stage, out: Path) -> dict[str, str]:
     """What to try after a diagnosis, and the command: of the network before it was trained, as reach after training is
-    no score."""
+    no score. A saved network, and one with cures, is raced by its folder."""
     if args.command != "diagnose" or stage.flow.lag == 0:
         return {}
     advice = advise(cell, stage.flow.judgement)
     command = ""
-    if args.cell is not None and advice.cures:
+    folder = str(out) if args.cure else args.model
+    if advice.cures and folder is not None and os.path.isdir(folder):
+        words = ["jrnn", "prescribe", "--model", folder, *(["--data", args.data] if args.data and args.model else [])]
+        command = shlex.join([*words, "--lag", str(stage.flow.lag)])
+    elif advice.cures and args.cell is not None:
         lag, source = str(stage.flow.lag), args.data or "digits"
         words = ["jrnn", "prescribe", "--data", source, "--cell", args.cell, "--lag", lag]
         given = ("hidden", "layers", "learning_rate", "batch_size", "max_norm", "seed")
@@ -104,7 +110,7 @@ def next_step(args: Namespace, cell: Any, stage: Stage) -> dict[str, str]:
 
 
 def require_extras(args: Namespace, figures: bool) -> None:
-    """InputError before anything is computed if a package that the command ends with is not there."""
+    """InputError before anything is computed where a package is missing that the command needs at its end."""
     packages = ["orbax", "rich", *["matplotlib"] * figures, *["tensorboardX"] * args.tensorboard]
     for package in packages:
         if importlib.util.find_spec(package) is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import numpy as np
 
 from jrnn import cells, data
 from jrnn.commands.folders import output_folder
+from jrnn.commands.kinds import KINDS
 from jrnn.commands.memory import check_memory, computing
 from jrnn.commands.output import require_extras, say
 from jrnn.cures.base import Cure, apply_to_cell
-from jrnn.cures.catalogue import cure
+from jrnn.cures.catalogue import cures_of
 from jrnn.training import Fitted, Objective, evaluate, fit, save
 from jrnn.training.batches import source_of, time_major
 from jrnn.training.telemetry.tangent_probe import EVERY
@@ -25,20 +27,6 @@ from jrnn.training.weights import cured_weights, initial_weights
 from jrnn.types import InputError, Params
 from jrnn.wording import number, score
 
-KINDS = {
-    "elman": cells.elman,
-    "lstm": cells.lstm,
-    "gru": cells.gru,
-    "min-gru": cells.min_gru,
-    "min-lstm": cells.min_lstm,
-    "rg-lru": cells.rg_lru,
-    "lru": cells.lru,
-    "lem": cells.lem,
-    "cornn": cells.cornn,
-    "unicornn": cells.unicornn,
-    "antisymmetric": cells.antisymmetric,
-    "indrnn": cells.indrnn,
-}
 UPDATES = 8000  # for sequences of up to 64 steps; about a minute on 2 cores
 BATCH = 32
 LAYERS = 256  # a stack is one program: so many layers take 4 s to compile, and a diagnosis has over a hundred programs
@@ -67,14 +55,22 @@ def train(args: Namespace) -> int:
 
 def build(args: Namespace, dataset: data.Dataset) -> Any:
     """The cell that the options describe; the options are completed with their defaults."""
+    complete(args, dataset)
+    if args.cell not in KINDS:
+        raise InputError("--cell", repr(args.cell), f"one of {', '.join(KINDS)}")
+    one = KINDS[args.cell](args.hidden)
+    check_memory(args, one, dataset.x.shape[2], dataset.x.shape[1])
+    return one if args.layers == 1 else cells.stack(*[one] * args.layers)
+
+
+def complete(args: Namespace, dataset: data.Dataset) -> None:
+    """Gives the options that were not given their defaults, and checks their numbers."""
     length, cases = dataset.x.shape[1], len(dataset.train)
     steps = max(500, UPDATES * 64 // max(length, 64))
     sizes = {"cell": "elman", "hidden": 128, "layers": 1, "steps": steps, "batch_size": min(BATCH, cases)}
     for name, value in (sizes | {"max_norm": 1.0, "learning_rate": 1e-3}).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
-    if args.cell not in KINDS:
-        raise InputError("--cell", repr(args.cell), f"one of {', '.join(KINDS)}")
     for name, most in (("hidden", None), ("layers", LAYERS), ("steps", 2**31 - 1), ("batch_size", cases)):
         given = getattr(args, name)
         if given < 1 or (most is not None and given > most):
@@ -86,14 +82,11 @@ def build(args: Namespace, dataset: data.Dataset) -> Any:
         given = getattr(args, name)
         if not least <= given <= most:
             raise InputError(f"--{name.replace('_', '-')}", given, f"a positive number, from {least:.2g} to {most:.2g}")
-    one = KINDS[args.cell](args.hidden)
-    check_memory(args, one, dataset.x.shape[2], length)
-    return one if args.layers == 1 else cells.stack(*[one] * args.layers)
 
 
-def cures_of(args: Namespace) -> tuple[Cure, ...]:
-    """--cure, as often as it was given."""
-    return tuple(map(cure, args.cure or ()))
+def chosen_cures(args: Namespace) -> tuple[Cure, ...]:
+    """--cure, as often as it was given: all of them act together."""
+    return tuple(cure for text in args.cure or () for cure in cures_of(text))
 
 
 def first_weights(
@@ -128,7 +121,7 @@ def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.
         tensorboard=args.tensorboard,
         flow_every=min(EVERY, max(args.steps // 50, 1)),  # enough points for the figure
         metadata=settings(args, dataset),
-        cures=cures_of(args),
+        cures=chosen_cures(args),
     )
     if not fitted.interrupted:
         known = settings(args, dataset) | {"step": fitted.step, "steps": fitted.step}
@@ -142,8 +135,13 @@ def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
     source = args.data or "digits"
     facts = {"data": source if data.is_named(source) else os.path.abspath(source), "features": dataset.x.shape[2]}
     clip = None if np.isinf(args.max_norm) else args.max_norm
-    cures = {"cures": " ".join(args.cure)} if args.cure and args.command != "prescribe" else {}
+    cures = {"cures": spelled(chosen_cures(args))} if args.cure and args.command != "prescribe" else {}
     return {name: getattr(args, name) for name in names} | facts | {"optimizer": "Adam", "max_norm": clip} | cures
+
+
+def spelled(cures: Sequence[Cure]) -> str:
+    """How the settings of a run name its cures."""
+    return " ".join(cure.option for cure in cures)
 
 
 def load_data(args: Namespace) -> data.Dataset:

@@ -3,11 +3,6 @@
 A cure is a value that transforms a training problem (`Chrono(200)`, or `cure("chrono:200")`): `fit(cures=[...])`,
 `jrnn.prescribe` and `jrnn train --cure` take it, and several compose. They are made of these functions:
 
-before training     tune_gain, floss, open_gates                    parameters -> parameters
-in the backward pass  scale_gradient, h_detach, clip_state_gradient  cell -> cell; zoneout, in both passes
-beside the loss     omega, lyapunov_penalty, norm_stabilizer,       penalties of `fit`
-                    activation_penalty, temporal_activation_penalty
-in the optimiser    clip_by_global_norm, auto_clip, z_clip, skip_nonfinite; AGC is optax.adaptive_grad_clip
 before training        tune_gain, floss, open_gates                     parameters -> parameters
 in the backward pass   scale_gradient, h_detach, clip_state_gradient    cell -> cell
 in both passes         zoneout; teacher_forced for forecasting, with forcing and measured_alpha

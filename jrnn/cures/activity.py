@@ -21,6 +21,8 @@ class activation_penalty:  # noqa: N801 - used as a function: activation_penalty
 
     y_t is the output [T, *B, K], with its dropout, as published. Helps language models against overfitting; keeps units
     off saturation, where a tanh passes no gradient. Hurts where a state must be held at full strength.
+    Digits row by row, 200 to train on (LSTM of 64 units, 600 updates, 5 seeds, the best of three rates): a held-out
+    cross-entropy of .407 (.386 to .428), where it is .512 (.470 to .535) without; with weight .2 it is .496.
 
     Args:
       weight: what the term is multiplied by, 0 or more; published 2.
@@ -41,6 +43,8 @@ class temporal_activation_penalty:  # noqa: N801
 
     Slow outputs, "slowness" of Wiskott and Sejnowski. Helps language models; the hidden state then changes little from
     step to step, and J_t is nearer to the identity. Hurts where the output has to switch within a step.
+    On the digits of `activation_penalty` it lost, at the best of three rates each: .508 (.461 to .533), with weight 10
+    .524, where it is .512 without it and .407 under AR. At a rate three times that best one it won, .538 against .581.
 
     Args:
       weight: what the term is multiplied by, 0 or more; published 1.
@@ -61,8 +65,12 @@ class norm_stabilizer:  # noqa: N801
     """weight * mean of (||h_t|| - ||h_{t-1}||)^2 over the steps that happened (Krueger, Memisevic 2016).
 
     h is the hidden state, not an LSTM's c; of a stack and of two directions the layers' terms are added. Helps an IRNN,
-    whose norm otherwise grows beyond the length it was trained on. Hurts nothing that was published; of saturating
-    units the norm is steady by itself. It knows no `resets`: those steps count as any other.
+    whose norm otherwise grows beyond the length it was trained on. Hurts with too large a weight, which a network
+    meets by states of one norm. It knows no `resets`: those steps count as any other.
+    Two-lag coin, lag 4, an IRNN of 64 units trained on 20 steps (Adam 6.7e-4, 1,000 updates, 5 seeds) and read on
+    1,000: a loss of .49 to .64 with weight .1, and of 30 to 1e33 without; at 3 and 9 times that rate both are at .46 to
+    .48, and with weight 1 one seed of five stays at .63 or more. On the digits of `activation_penalty`: .383 (.344 to
+    .412), where it is .512 without.
 
     Args:
       weight: what the term is multiplied by, 0 or more.

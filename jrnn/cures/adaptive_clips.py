@@ -14,7 +14,10 @@ from jrnn.cures.base import Cure, Training, settle
 class AutoClip(Cure):
     """`auto_clip` in place of the fixed clip: the limit is a percentile of the norms so far.
 
-    It finds a limit where nobody knows one. It bounds updates and moves no information.
+    It finds a limit where nobody knows one. It bounds updates and moves no information. It won on the marked bit of lag
+    50 with an LSTM (5 of 5 seeds below .1, with a fixed limit of 1 four, without a clip three), and lost where the
+    first gradients explode: an IRNN on the adding problem is at .17 with it and without a clip, at .05 with the fixed
+    limit.
 
     Args:
       percentile: 0 to 100.
@@ -39,6 +42,9 @@ class AutoClip(Cure):
 @dataclass(frozen=True)
 class ZClip(Cure):
     """`z_clip` in place of the fixed clip: spikes are clipped, by their z-score among recent norms.
+
+    It lost on both problems of `auto_clip`: an IRNN on the adding problem is at .17 with it and without any clip, at
+    .05 with a fixed limit of 1; of five LSTMs on the marked bit of lag 50 three learn, as without.
 
     Args:
       threshold: the z-score from which on a norm is a spike, above 0.

@@ -47,8 +47,8 @@ def advise(cell: Any, verdict: Verdict) -> Advice:
         return Advice(f"Measure on more sequences first. {CAUTION}", ())
     if verdict.kind in GROWING:
         cures = tuple(cure for together in suggested(cell, lag, growing=True) for cure in together)
-        said = "Bring the recurrence to the edge (tune-gain) and keep the clip, which bounds updates meanwhile."
-        return Advice(f"{said} {CAUTION}", cures)
+        sentence = "Bring the recurrence to the edge (tune-gain) and keep the clip, which bounds updates meanwhile."
+        return Advice(f"{sentence} {CAUTION}", cures)
     cures = tuple(cure for together in suggested(cell, lag) for cure in together)
     return Advice(f"Try {listed(cure.option for cure in cures)}. {CAUTION}", cures)
 

@@ -15,7 +15,9 @@ class ScaledGradient(Cure):
     """`scale_gradient` around each layer: the gradient through h into the step times h; the values stay.
 
     Of an LSTM whose forget gates are open the way through the memory c is left, without the noise of the other; of one
-    with closed gates all gradient comes through h, so that this closes its only way.
+    with closed gates all gradient comes through h, so that this closes its only way. It won little: on copying of lag
+    40 an LSTM with chrono is at .37 to .40 after 1,000 updates at a rate of .002, at .40 to .41 without it, and no
+    better at .006; on the adding problem of 100 steps it lost. The figures are in `scale_gradient`.
 
     Args:
       h: the factor, in [0, 1].
@@ -39,7 +41,8 @@ class ScaledGradient(Cure):
 class Detached(Cure):
     """`h_detach` around each layer: at each step, with probability p, no gradient through h.
 
-    As published p = .5 for copying and .25 for images, off for the last updates. See `ScaledGradient` for its mean.
+    As published p = .5 for copying and .25 for images, off for the last updates. See `ScaledGradient` for its mean,
+    which did better: on copying of lag 40 .38 to .41 with p = .5, .37 to .40 with the mean, .40 to .41 without either.
 
     Args:
       p: the probability, in [0, 1].

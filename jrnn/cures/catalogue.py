@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from jrnn.cures.adaptive_clips import AutoClip, ZClip
 from jrnn.cures.backward_rules import Detached, ScaledGradient
@@ -57,6 +58,15 @@ def cure(text: str) -> Cure:
     if not least <= len(settings) <= len(fields):
         raise InputError("cure", repr(text), usage(CURES[name]))
     return CURES[name](*settings)
+
+
+def cures_of(text: str) -> tuple[Cure, ...]:
+    """The cures of a text such as "chrono:200", or "chrono:200+leaky:200": those that act together, in that order.
+
+    Raises:
+      InputError: as of `cure`.
+    """
+    return tuple(map(cure, re.split(r"\s*\+\s*(?=[a-z])", str(text).strip())))  # a number may hold a +: 1e+3
 
 
 def usage(kind: type[Cure]) -> str:

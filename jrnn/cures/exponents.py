@@ -8,16 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jrnn.cells import prepared
+from jrnn.cells._advance import flat_state, state_shapes
 from jrnn.cells._base import static_cell
+from jrnn.cells._carrying import Carrying
 from jrnn.flow.lyapunov.orthonormal import by_householder
 from jrnn.flow.lyapunov.tangents import Push, Pushed
 from jrnn.numerics import norm
-from jrnn.types import Array, InputError, Inputs, Params, Shape, State, ravel_state, wide_dtype
+from jrnn.types import Array, InputError, Inputs, Params, Shape, State, wide_dtype
 from jrnn.unrolling import read, unroll
 from jrnn.unrolling.checks import check_causal
 from jrnn.unrolling.schedule import schedule_of
-from jrnn.unrolling.states import state_shapes
+from jrnn.unrolling.states import check_real
 
 FLOOR = 1e-12
 """The smallest |R_ii| that is told from zero: a direction that dies counts -27.6 nats in that step, without a slope."""
@@ -34,23 +35,14 @@ class Followed(NamedTuple):
 
 
 @static_cell
-class Follow:
-    """A cell that takes k directions along, Q_t R_t = J_t Q_{t-1}; its output is ln |R_ii| [*B, k].
+class Follow(Carrying):
+    """A cell that carries k directions along the run, Q_t R_t = J_t Q_{t-1}; its output is ln |R_ii| [*B, k].
 
-    `lyapunov_spectrum` has its own: faster, and without a derivative where a direction dies."""
+    `lyapunov_spectrum` has its own: faster, and without a derivative where a direction dies.
+    """
 
     cell: Any
     k: int
-
-    @property
-    def input_ndim(self) -> int:
-        return getattr(self.cell, "input_ndim", 1)
-
-    def init(self, key: Array, input_size: int | None) -> Params:
-        return self.cell.init(key, input_size)
-
-    def prepared(self, params: Params) -> Params:
-        return prepared(self.cell, params)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Followed:
         state, q = Push(self.cell, self.k).initial_state(params, batch_shape)
@@ -101,13 +93,9 @@ def random_directions(key: Array, lead: Shape, k: int, size: int, dtype: Any) ->
 def real_state(cell: Any, params: Params) -> tuple[int, Any]:
     """(N, the dtype of directions) of a causal cell with a real state, or InputError."""
     check_causal(cell)
-    shapes = state_shapes(cell, params, ())
-    for leaf in jax.tree.leaves(shapes):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            needed = "a real floating-point state (split a complex one into real and imaginary parts)"
-            raise InputError("cell", f"a state of dtype {leaf.dtype}", needed)
-    flat = jax.eval_shape(lambda s: ravel_state(s, 0), shapes)
-    return flat.shape[-1], wide_dtype(flat.dtype)
+    check_real(state_shapes(cell, params))
+    flat = flat_state(cell, params)
+    return flat.size, wide_dtype(flat.dtype)
 
 
 def read_inputs(cell: Any, params: Params, xs: Inputs, lengths: Any, length: int | None) -> tuple[Inputs, Array]:

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import optax
 
 from jrnn.cells import check_key, check_number, jit_by_cell
+from jrnn.cells._numbers import check_positive
 from jrnn.cures.clipping import skip_nonfinite
 from jrnn.cures.exponents import FLOOR, growth_along, random_directions, read_inputs, real_state
+from jrnn.cures.norm_keeping import check_weight
 from jrnn.numerics import split_floating
 from jrnn.types import Array, Inputs, Params, State, size_of, widened
 from jrnn.unrolling import Unrolled
@@ -113,25 +115,25 @@ def floss(
     real_state(cell, params)
     loss = checked(k, target, window)
     steps = check_count("steps", steps, 0, "a number of updates, 0 or more")
-    rate = check_number("learning_rate", learning_rate, lambda r: 0 < r < math.inf, "a finite number above 0, static")
+    rate = check_positive("learning_rate", learning_rate, "a finite number above 0, static")
     key = jax.random.key(0) if key is None else key
     check_key(key)
     xs, valid = read_inputs(cell, params, xs, lengths, WARMUP + window if xs is None else None)
     params, dead, skipped = flossed(cell, (loss, steps, rate), params, xs, valid, key)
     dead, skipped = concrete(dead), concrete(skipped)
-    said = []
+    faults = []
     if dead is not None and dead:
-        said.append(f"in {dead} of {steps} updates a direction died (|R_ii| < {FLOOR:g}): a smaller k has fewer such")
+        faults.append(f"in {dead} of {steps} updates a direction died (|R_ii| < {FLOOR:g}): a smaller k has fewer such")
     if skipped is not None and skipped:
-        said.append(f"{skipped} of {steps} updates were not finite and were not made")
-    if said:
-        warnings.warn(f"floss: {'; '.join(said)}", UserWarning, stacklevel=2)
+        faults.append(f"{skipped} of {steps} updates were not finite and were not made")
+    if faults:
+        warnings.warn(f"floss: {'; '.join(faults)}", UserWarning, stacklevel=2)
     return params
 
 
 @partial(jit_by_cell, static_argnums=(0, 1))
 def flossed(cell: Any, plan: tuple[Floss, int, float], params: Params, xs: Inputs, valid: Array, key: Array) -> tuple:
-    """(the parameters after all updates, in how many a direction died, how many were skipped)."""
+    """(the parameters after all updates, the number of updates in which a direction died, that of skipped updates)."""
     objective, steps, rate = plan
     given, whole = split_floating(params)
     optimizer = skip_nonfinite(optax.adam(rate))
@@ -169,8 +171,11 @@ class lyapunov_penalty:  # noqa: N801 - used as a function: lyapunov_penalty(0.1
     state there, which is held fixed, and the first 10 steps align the directions. The gradient goes through the states
     of the window, through J_t and through the QR. Dropout is left out; it knows no `resets`, and runs on through them.
 
-    Helps where training closes what was open. Hurts where the task wants states to be forgotten, or kept by a latch,
-    whose exponents are far below 0. Costs what `floss` costs an update, window steps with k directions.
+    Helps where training closes what was open. Marked bit, lag 50 (tanh Elman, 64 units, clip 1, 5 seeds): below .1
+    after 50 to 150 updates in 5 of 5 at each of the rates .00067, .002 and .006 of Adam, where after 1,000 without it
+    0, 0 and 2 of 5 are; weight .1 with every=4 takes 100 to 300 at the two larger ones. Lost at lag 200: none of 3
+    after 400 updates, at .002 and at .006. Hurts where the task wants states to be forgotten, or kept by a latch, whose
+    exponents are far below 0. Costs what `floss` costs an update, window steps with k directions.
 
     Args:
       weight: what the term is multiplied by, 0 or more.
@@ -190,8 +195,7 @@ class lyapunov_penalty:  # noqa: N801 - used as a function: lyapunov_penalty(0.1
     every: int = 1
 
     def __post_init__(self):
-        need = "a finite number, 0 or more, not a traced one: a penalty is static"
-        check_number("weight", self.weight, lambda w: 0 <= w < math.inf, need)
+        check_weight(self.weight)
         checked(self.k, self.target, self.window)
         check_count("every", self.every, 1, "a number of updates, 1 or more")
 

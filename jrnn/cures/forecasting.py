@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import TeacherForced, check_number
+from jrnn.cells._advance import state_shapes
 from jrnn.types import Array, InputError, Params, ravel_state, size_of, unravel_state, widened
 from jrnn.unrolling import unroll
 from jrnn.unrolling.checks import as_array, check_count
@@ -69,7 +70,7 @@ def measured_alpha(cell: TeacherForced, params: Params, xs: Any, *, mean: str = 
     if not xs.size:
         return jnp.zeros((), widened(ravel_state(states)).dtype)
     read = cell.forced(jax.tree.map(lambda h: h[:-1], states), xs)
-    like = jax.eval_shape(lambda p: cell.initial_state(p, ()), params)
+    like = state_shapes(cell, params)
     rest = xs.reshape(size_of(xs.shape[:-1]), xs.shape[-1])
     flat = ravel_state(read, xs.ndim - 1).reshape(len(rest), -1)
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import Gates, bare_cells, check_key, check_number, jit_by_cell
+from jrnn.cells._numbers import check_positive
 from jrnn.cures.exponents import growth_along, random_directions, read_inputs, real_state
 from jrnn.numerics import split_floating
 from jrnn.types import Array, InputError, Inputs, Params, widened
@@ -94,7 +95,7 @@ def tune_gain(
     factors = scaled_leaves(cell, params)
     target = check_number("target", target, math.isfinite, "a finite exponent in nats per step, not a traced one")
     need = "a number of nats per step above 0, not a traced one"
-    tolerance = check_number("tolerance", tolerance, lambda t: 0 < t < math.inf, need)
+    tolerance = check_positive("tolerance", tolerance, need)
     key = jax.random.key(0) if key is None else key
     check_key(key)
     xs, valid = read_inputs(cell, params, xs, lengths, length)
@@ -102,11 +103,11 @@ def tune_gain(
     if warmup >= len(valid):
         raise InputError("warmup", warmup, f"fewer steps than the run has, T = {len(valid)}")
     plan = (factors, target, tolerance, warmup)
-    params, found = tuned(cell, plan, params, xs, valid, key)
-    found = concrete(found)
-    if found is not None and not abs(found - target) <= tolerance:
-        said = f"tune_gain: the nearest exponent is {found:.4g} nats per step, not {target:.4g}"
-        warnings.warn(said, UserWarning, stacklevel=2)
+    params, exponent = tuned(cell, plan, params, xs, valid, key)
+    exponent = concrete(exponent)
+    if exponent is not None and not abs(exponent - target) <= tolerance:
+        warning = f"tune_gain: the nearest exponent is {exponent:.4g} nats per step, not {target:.4g}"
+        warnings.warn(warning, UserWarning, stacklevel=2)
     return params
 
 
@@ -115,17 +116,17 @@ def scaled_leaves(cell: Any, params: Params) -> tuple[tuple[int, int, int], ...]
 
     The leaves are told apart by their numbers: wrappers and stacks hand out parts of the tree."""
     leaves, treedef = jax.tree.flatten(params)
-    found = []
+    scaled = []
     for bare, own in bare_cells(cell, treedef.unflatten(range(len(leaves)))):
         leaf = own.get(RECURRENT) if isinstance(own, Mapping) else None
         gates = getattr(bare, "gates", None)
         gates = gates if isinstance(gates, Gates) else Gates("h")
         if isinstance(leaf, int) and gates.candidate is not None:
-            found.append((leaf, len(gates), gates.index(gates.candidate)))
-    if not found:
+            scaled.append((leaf, len(gates), gates.index(gates.candidate)))
+    if not scaled:
         needed = "a cell with recurrent weights `w_rec` of its own, such as jrnn.elman(64), lstm, gru or linear"
         raise InputError("cell", type(cell).__name__, needed)
-    return tuple(found)
+    return tuple(scaled)
 
 
 @partial(jit_by_cell, static_argnums=(0, 1))
@@ -152,19 +153,19 @@ def tuned(cell: Any, plan: tuple, params: Params, xs: Inputs, valid: Array, key:
 
     def attempt(bracket: Bracket) -> Bracket:
         x = bracket.x
-        found = exponent(x)
-        low = jnp.where(found < target, x, bracket.low)
-        high = jnp.where(found < target, bracket.high, x)
-        nearer = jnp.abs(found - target) < jnp.abs(bracket.exponent - target)
-        best, kept = jnp.where(nearer, x, bracket.best), jnp.where(nearer, found, bracket.exponent)
+        measured_exponent = exponent(x)
+        low = jnp.where(measured_exponent < target, x, bracket.low)
+        high = jnp.where(measured_exponent < target, bracket.high, x)
+        nearer = jnp.abs(measured_exponent - target) < jnp.abs(bracket.exponent - target)
+        best, nearest = jnp.where(nearer, x, bracket.best), jnp.where(nearer, measured_exponent, bracket.exponent)
         middle = jnp.where(jnp.isinf(low), high - 1, jnp.where(jnp.isinf(high), low + 1, (low + high) / 2))
-        return Bracket(middle, low, high, best, kept, bracket.trials + 1)
+        return Bracket(middle, low, high, best, nearest, bracket.trials + 1)
 
     zero, far = jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype)
     first = Bracket(zero, -far, far, zero, far, jnp.zeros((), jnp.int32))
     last = jax.lax.while_loop(searching, attempt, first)
-    made = multiplied(wide, factors, last.best)
-    return jax.tree.map(lambda new, old: new.astype(jnp.result_type(old)), made, params), last.exponent
+    tuned_params = multiplied(wide, factors, last.best)
+    return jax.tree.map(lambda new, old: new.astype(jnp.result_type(old)), tuned_params, params), last.exponent
 
 
 def multiplied(params: Params, factors: tuple, x: Array) -> Params:

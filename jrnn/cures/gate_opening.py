@@ -41,14 +41,14 @@ def open_gates(cell: Any, params: Params, lag: float, *, key: Array) -> Params:
     check_lag(lag)
     check_key(key)
     leaves, treedef = jax.tree.flatten(params)
-    found = 0
+    count = 0
     for bare, own in bare_cells(cell, treedef.unflatten(range(len(leaves)))):
         gates = getattr(bare, "gates", None)
         number = own.get("bias") if isinstance(own, Mapping) else None
         if isinstance(gates, Gates) and (gates.keeps or gates.admits) and isinstance(number, int):
-            leaves[number] = opened(leaves[number], lag, jax.random.fold_in(key, found), gates)
-            found += 1
-    if not found:
+            leaves[number] = opened(leaves[number], lag, jax.random.fold_in(key, count), gates)
+            count += 1
+    if not count:
         needed = "one with a gate that keeps the state: jrnn.lstm, jrnn.gru, min_gru; jrnn.leaky(cell, t_max) gives one"
         raise InputError("cell", type(cell).__name__, needed)
     return treedef.unflatten(leaves)

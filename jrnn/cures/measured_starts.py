@@ -78,7 +78,7 @@ def why_unmeasured(cell: Any, candidate: bool = False) -> str | None:
 
 
 def recurrent(cell: Any, candidate: bool) -> bool:
-    """Whether an innermost cell has a recurrent matrix, and says which block of it is the candidate's."""
+    """Whether an innermost cell has a recurrent matrix, and names the block of it that belongs to the candidate."""
     gates = getattr(cell, "gates", None)
     known = not isinstance(gates, Gates) or gates.candidate is not None
     own = "w_rec" in getattr(type(cell), "initialisers", ()) and getattr(cell, "w_rec_map", None) is None

@@ -15,7 +15,8 @@ class MinimalGRU(Cure):
     """`jrnn.min_gru` in place of each layer: h' = (1 - z) h + z g(x), gates that read the input alone.
 
     Exact Jacobians diag(1 - z) and several times the speed of an LSTM. It reads no state, so that one layer cannot
-    compare two times; on the marked bit it takes some 7 times the updates of a leaky Elman network.
+    compare two times; the marked bit of lag 200 it learns in 700 to 750 updates in 5 of 5 seeds, a GRU as it is in none
+    of 5 in 1,000, a leaky Elman network in 100.
 
     Args:
       t_max: the longest time constant at the start, steps, above 2; the lag that the task needs.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells import check_number
+from jrnn.cells._numbers import check_not_negative
 from jrnn.numerics import norm
 from jrnn.types import Array, InputError, Inputs, Params, ravel_state, widened
 from jrnn.unrolling import Unrolled
@@ -29,10 +28,13 @@ class omega:  # noqa: N801 - used as a function: omega(2.0) is hashable and comp
     delta_t is not zero; the paper's sum is that times their number. delta_t and the states are held, as they were
     there: the gradient is the immediate one, of J_t(params, h_{t-1}, x_t). Dropout is left out.
 
-    Helps a recurrence without gates: predicting characters 5 ahead, Penn Treebank went from 3.89 to 3.74 bits. Hurts
-    where forgetting is right: every step is to keep the norm, also those that say nothing; the paper lowers the weight
-    as 1/t on natural data, and without a clip it mostly exploded. Costs a second backward pass, and a step's
-    derivatives a third time.
+    Helps a recurrence without gates: predicting characters 5 ahead, Penn Treebank went from 3.89 to 3.74 bits. Marked
+    bit, lag 50 (tanh Elman, 64 units, clip 1, 5 seeds): below .1 after 50 to 150 updates in 5 of 5 at each of the rates
+    .00067, .002 and .006 of Adam, where after 1,000 without it 0, 0 and 2 of 5 are; with weight .2 after 150 to 500. At
+    lag 200 within 400 updates 2 of 5 at .002, in another run 2 of 3 (the third after 750; rounding decides which), and
+    2 of 3 at .006; without it none of 5 after 1,000. Hurts where forgetting is right: every step is to keep the norm,
+    also those that say nothing; the paper lowers the weight as 1/t on natural data, and without a clip it mostly
+    exploded. Costs a second backward pass, and a step's derivatives a third time.
 
     It reads runs forwards in time, and knows no `resets`: those steps count as any other.
 
@@ -71,9 +73,9 @@ class omega:  # noqa: N801 - used as a function: omega(2.0) is hashable and comp
 
 
 def check_weight(weight: Any) -> None:
-    """InputError unless it is a number that a term can be multiplied by."""
+    """InputError unless it is a finite number, 0 or more."""
     need = "a finite number, 0 or more, not a traced one: a penalty is static"
-    check_number("weight", weight, lambda w: 0 <= w < math.inf, need)
+    check_not_negative("weight", weight, need)
 
 
 def spread(values: Array, like: Array) -> Array:

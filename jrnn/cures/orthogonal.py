@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import jax
 import optax
 
-from jrnn.cells import check_number
+from jrnn.cells._numbers import check_not_negative
 from jrnn.types import Params
 
 
@@ -24,7 +23,7 @@ def orthogonal_rates(scale: float = 0.1) -> optax.GradientTransformation:
     Raises:
       InputError: scale is no such number.
     """
-    scale = check_number("scale", scale, lambda s: 0 <= s < math.inf, "a finite number, 0 or more")
+    scale = check_not_negative("scale", scale)
     return optax.masked(optax.scale(scale), is_rotation)
 
 

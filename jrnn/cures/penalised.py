@@ -14,8 +14,10 @@ from jrnn.cures.norm_keeping import omega
 class Omega(Cure):
     """`omega` beside the loss: each step back is to keep the norm of the gradient.
 
-    Published for 5 steps ahead in characters of PTB: 3.89 to 3.74 bits. It acts through W_rec alone, costs a second
-    backward pass, and cannot open a lag at which nothing arrives.
+    It acts on what a step does with delta's direction, however small delta is, and so opens lags at which next to
+    nothing arrives: a tanh Elman network learns the marked bit of lag 50 within 150 updates in 5 of 5 seeds, without it
+    in none of 5 within 1,000; that of lag 200 in 2 of 5 within 400, in another run in 2 of 3. It costs a second
+    backward pass and more.
 
     Args:
       weight: of the term, above 0.
@@ -38,6 +40,9 @@ class Omega(Cure):
 @dataclass(frozen=True)
 class NormStabilizer(Cure):
     """`norm_stabilizer` beside the loss: the norm of the hidden state is not to change from step to step.
+
+    It won against overfitting on 200 digits (held-out cross-entropy .383, .512 without it) and in an IRNN that is read
+    on longer sequences than it was trained on; the figures are in `norm_stabilizer`.
 
     Args:
       weight: of the term, above 0.

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 from jrnn.cells._base import static_cell
 from jrnn.cells._clipping import clip_factor, clip_on_the_way_back
+from jrnn.cells._gradient_scaling import scaled
 from jrnn.cells._wrappers import Wrapper
 from jrnn.cures.clipping import check_max_norm, clip_by_global_norm, finite
 from jrnn.flow import gradient_flow
@@ -142,13 +143,14 @@ def clipping_proof(
     whole = as_a_whole(max_norm, g, of_loss, pieces_of(flow), norms)
 
     sizes = norm(flow.state_gradients)
-    at_steps = sizes[:-1] if options.get("reverse", False) else sizes[1:]
+    backwards = bool(options.get("reverse", False))
+    at_steps = sizes[:-1] if backwards else sizes[1:]
     limit = typical(at_steps) if step_max_norm is None else jnp.asarray(step_max_norm, sizes.dtype)
     rows = (*at_steps.shape, *[1] * getattr(cell, "input_ndim", 1))
     limits = {"x": xs, "limit": jnp.broadcast_to(limit, rows)}
     per_step = value_and_grads(Limited(cell), params, limits, loss, **passes)[1]
     sizes = norm(ravel_state(per_step.states, at_steps.ndim))
-    factors = clip_factor(sizes[:-1] if options.get("reverse", False) else sizes[1:], limit)
+    factors = clip_factor(sizes[:-1] if backwards else sizes[1:], limit)
     given = {"x": xs, "limit": factors.reshape(rows)}
     linear = gradient_flow(Scaled(cell), params, given, loss, **options)
     g, per_step_norms = real_leaves(params, per_step.params), norms_of(pieces_of(linear))
@@ -221,8 +223,8 @@ def one_number(g: list[Array], clipped: list[Array]) -> Array:
 def ratio(g: Array, clipped: Array, otherwise: Array) -> Array:
     """clipped / g entry by entry; `otherwise` where an entry is too small to tell (zero, or no normal number)."""
     least = jnp.finfo(g.dtype).tiny / jnp.finfo(g.dtype).eps
-    told = (jnp.abs(g) > least) & (jnp.abs(clipped) > least) | ~finite(g) | ~finite(clipped)
-    return jnp.where(told, clipped / jnp.where(told, g, jnp.ones_like(g)), otherwise.astype(g.dtype))
+    is_told = (jnp.abs(g) > least) & (jnp.abs(clipped) > least) | ~finite(g) | ~finite(clipped)
+    return jnp.where(is_told, clipped / jnp.where(is_told, g, jnp.ones_like(g)), otherwise.astype(g.dtype))
 
 
 def sum_error(pieces: list[Array], norms: Array, whole: list[Array]) -> Array:
@@ -236,12 +238,12 @@ def typical(sizes: Array) -> Array:
     """The median of those above zero; infinite if there are none."""
     if not sizes.size:
         return jnp.full((), jnp.inf, sizes.dtype)
-    some = sizes > 0
-    count = jnp.sum(some, dtype=jnp.int32)
-    ordered = jnp.sort(jnp.where(some, sizes, jnp.zeros_like(sizes)), axis=None)  # theirs are the last `count`
+    positive = sizes > 0
+    count = jnp.sum(positive, dtype=jnp.int32)
+    ranked = jnp.sort(jnp.where(positive, sizes, jnp.zeros_like(sizes)), axis=None)  # the positive ones come last
     last = sizes.size - 1
-    middle = ordered[jnp.stack([last - count // 2, last - jnp.maximum(count - 1, 0) // 2])]
-    return jnp.where(count > 0, jnp.mean(middle), jnp.full_like(ordered[0], jnp.inf))
+    middle = ranked[jnp.stack([last - count // 2, last - jnp.maximum(count - 1, 0) // 2])]
+    return jnp.where(count > 0, jnp.mean(middle), jnp.full_like(ranked[0], jnp.inf))
 
 
 def largest(arrays: list[Array]) -> Array:
@@ -263,17 +265,3 @@ def pieces_of(flow: Any) -> list[Array]:
 def beside(row: Array, cell: Any) -> Array:
     """[*B, 1, ...] -> [*B]: what came with an input, without the axes that stand for its features."""
     return row.reshape(row.shape[: row.ndim - cell.input_ndim])
-
-
-@jax.custom_jvp
-def scaled(h: Array, scale: Array) -> Array:
-    """h, whose derivative is `scale` [*B] times that of h."""
-    return h
-
-
-@scaled.defjvp
-def scaled_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    """scale dh; that the scale is itself a function of the run is left out, as the clip's backward pass does."""
-    h, scale = primals
-    spread = jnp.broadcast_to(scale.reshape(*scale.shape, *[1] * (h.ndim - scale.ndim)), h.shape)
-    return h, (spread * tangents[0].astype(spread.dtype)).astype(tangents[0].dtype)

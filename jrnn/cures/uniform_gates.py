@@ -17,7 +17,9 @@ class UniformGates(Cure):
 
     ((1 - a)^(L + 1) - a^(L + 1)) / ((L + 1) (1 - 2a)) arrives at lag L on average, a = 1/d: .18 % at 200 for d = 200,
     eighty times less than with chrono, which spends most units on long time scales. With d the layer's size, as
-    published, it does not reach beyond some 2 d steps.
+    published, it does not reach beyond some 2 d steps. Marked bit, lag 200 (GRU of 64 units, d = 200, Adam .002): 3 of
+    5 seeds are below .1 after 300, 350 and 650 updates and two not after 1,000; without it none of 5, and with chrono 5
+    of 5 after 150 to 200.
 
     Args:
       d: the longest time scale, steps, above 2.
@@ -49,7 +51,10 @@ class RefinedGates(Cure):
     1 - (1 - g)^2.
 
     It helps gates near 0 or 1 to learn; it costs one more block of products, and runs by the scan, several times slower
-    than the kernel.
+    than the kernel. Marked bit (GRU of 64 units, Adam .002): beside uniform-gate at lag 200 it is below .1 after 250 to
+    400 updates in 5 of 5 seeds, where uniform-gate alone is in 3 of 5 within 1,000. Alone it lost: at lag 50 none of 3
+    is after 600, as without it; nor did it gain there beside uniform-gate, which takes 150 to 250 without it and 150
+    with.
     """
 
     name = "refine"

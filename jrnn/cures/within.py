@@ -1,4 +1,4 @@
-"""The cells within a cell: without, and again with, the stacks, directions and wrappers around them."""
+"""The innermost cells of a cell, and the same stacks, directions and wrappers rebuilt around others."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ def read_archive(path: Path, seed: int) -> Dataset:
     arrays = arrays_of(path, ("x", "y", "lengths"))
     missing = [name for name in ("x", "y") if name not in arrays]
     if missing:
-        found = f"{path.name} with {', '.join(sorted(arrays)) or 'no arrays'}"
-        raise InputError("--data", found, f"the array {' and '.join(missing)} too (x and y, lengths if you like)")
+        given_names = f"{path.name} with {', '.join(sorted(arrays)) or 'no arrays'}"
+        raise InputError("--data", given_names, f"the array {' and '.join(missing)} too (x and y, lengths if you like)")
     given = to_array("x", arrays["x"])
     x = real_array("x", given[:, :, None] if given.ndim == 2 else given, ("cases", "time", "features"))
     cases, size, _ = x.shape

@@ -14,6 +14,11 @@ def describe(array: np.ndarray) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name} array of shape {list(array.shape)}"
 
 
+def error_text(error: Exception) -> str:
+    """What an error says, in one line of at most 160 characters; its type where it says nothing."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
 def to_array(argument: str, value: object) -> np.ndarray:
     """`value` as an array in this machine's byte order, small floats (bfloat16, float8) as float32.
 
@@ -27,8 +32,7 @@ def to_array(argument: str, value: object) -> np.ndarray:
         elif not array.dtype.isnative and array.dtype.names is None:
             array = array.astype(array.dtype.newbyteorder("="))
     except Exception as error:  # __array__ is foreign code
-        said = " ".join(str(error).split())[:160]
-        raise InputError(argument, f"{type(value).__name__} ({said})", "an array of numbers") from error
+        raise InputError(argument, f"{type(value).__name__} ({error_text(error)})", "an array of numbers") from error
     if array.dtype.kind == "V" and array.dtype.names is None:
         given = f"{describe(array)}, {array.dtype.itemsize} bytes each (bfloat16 is saved so)"
         raise InputError(argument, given, "float32: .astype(np.float32) before it is saved")

@@ -21,15 +21,15 @@ def measured_columns(name: str, table: Table) -> tuple[np.ndarray, str]:
     width = table.values.shape[1]
     names = table.names or [""] * width
     counts = [_counts(table.values[:, i], names[i] if table.names else None) for i in range(width)]
-    kept = [i for i in range(width) if not counts[i]] or list(range(width))
-    dropped = [i for i in range(width) if i not in kept]
-    said = [_listed([_called(i, names[i]) for i in kept]) + f" of {name}, one row a step"]
-    said.append("line 1 is the header" if table.names else "no header")
+    measured = [i for i in range(width) if not counts[i]] or list(range(width))
+    dropped = [i for i in range(width) if i not in measured]
+    sentences = [_listed([_called(i, names[i]) for i in measured]) + f" of {name}, one row a step"]
+    sentences.append("line 1 is the header" if table.names else "no header")
     if dropped:
         many = len(dropped) > 1
         which = ", ".join(_called(i, names[i]) for i in dropped[:SHOWN]) + (", ..." if len(dropped) > SHOWN else "")
-        said.append(f"left out as counting rows or time: {'columns' if many else 'column'} {which}")
-    return table.values[:, kept], f"{said[0]} ({'; '.join(said[1:])})."
+        sentences.append(f"left out as counting rows or time: {'columns' if many else 'column'} {which}")
+    return table.values[:, measured], f"{sentences[0]} ({'; '.join(sentences[1:])})."
 
 
 def _counts(column: np.ndarray, title: str | None) -> bool:

@@ -61,8 +61,8 @@ def typical_period(values: np.ndarray, valid: np.ndarray | None = None) -> tuple
     counters = [f for f in varying if is_counter(values[:, :, f], valid)]
     asked = [f for f in varying if f not in counters] or varying
     left_out = [f for f in counters if f not in asked]
-    found = {f: period_of(values[:, :, f], valid, CHANCE / len(asked)) for f in asked}
-    known = [period for period in found.values() if period is not None]
+    periods = {f: period_of(values[:, :, f], valid, CHANCE / len(asked)) for f in asked}
+    known = [period for period in periods.values() if period is not None]
     groups = [[other for other in known if abs(other - period) <= max(1, 0.1 * period)] for period in known]
     typical = max(groups, key=lambda group: (len(group), max(group)), default=[])
     clear = bool(typical) and len(typical) >= FEWEST * len(asked)

@@ -45,7 +45,7 @@ def outstanding_frequencies(series: np.ndarray, valid: np.ndarray, first: int, c
     rare = np.minimum(alone, together)
     rare[:first] = 0
     clear = min(rare.min() / 2, math.log(chance / (2 * len(k))))
-    found, slower_than = [], len(k)
+    outstanding, slower_than = [], len(k)
     for fastest in range(len(k) - 1, first - 1, -1):
         if rare[fastest] <= clear and fastest < slower_than:
             reach = np.arange(max(first, int(fastest * (1 - 2 * BAND))), fastest + 1)
@@ -53,9 +53,9 @@ def outstanding_frequencies(series: np.ndarray, valid: np.ndarray, first: int, c
             if together[top] < alone[top]:
                 start = max(first, int(low[top]))
                 top = start + int(np.argmax(here[start : high[top] + 1]))
-            found.append(top / steps)
+            outstanding.append(top / steps)
             slower_than = min(int(reach[0]), top * (1 - BAND))
-    return found
+    return outstanding
 
 
 def power_spectrum(series: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -120,7 +120,7 @@ def _independent_cases(series: np.ndarray, valid: np.ndarray) -> int:
 
 
 def _log_tail(terms: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """log P(the mean of so many unit exponentials > `mean`) = -y + log sum_{j < terms} y^j / j!, y = terms mean."""
+    """log P(the mean of `terms` unit exponentials > `mean`) = -y + log sum_{j < terms} y^j / j!, y = terms mean."""
     terms = np.minimum(terms, MOST_TERMS)
     y = np.maximum(terms * mean, 1e-300)
     j = np.arange(terms.max())

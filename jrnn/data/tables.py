@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jrnn.data.checks import error_text
 from jrnn.types import InputError
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -94,8 +95,8 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
             reader = csv.reader(io.StringIO(text, newline=""))
             return [(reader.line_num, cells) for cells in reader]
     except Exception as error:  # whatever the file, the reader and the disk
-        said = " ".join(str(error).split())[:160]
-        raise InputError("--data", f"{path.name}, which cannot be read ({said})", "a .csv file in UTF-8") from error
+        given = f"{path.name}, which cannot be read ({error_text(error)})"
+        raise InputError("--data", given, "a .csv file in UTF-8") from error
 
 
 def _blank(cells: list[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import IO
 
 import numpy as np
 
+from jrnn.data.checks import error_text
 from jrnn.types import InputError
 
 SMALL = 1_000_000_000  # bytes of an array that need no question
@@ -38,8 +39,8 @@ def arrays_of(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
                 twice = next((name for name in wanted if names.count(name) > 1), None)
                 if twice is not None:
                     raise InputError("--data", f"{path.name}, which holds {twice} twice", "one array of each name")
-                kept = {name: _array(path, archive, name, info) for name, info in members if name in wanted}
-                return {name: kept.get(name, np.empty(0)) for name in names}
+                read = {name: _array(path, archive, name, info) for name, info in members if name in wanted}
+                return {name: read.get(name, np.empty(0)) for name in names}
     except InputError:
         raise
     except Exception as error:  # a foreign file can make the readers raise anything
@@ -90,6 +91,5 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def _unreadable(path: Path, name: str, error: Exception) -> InputError:
-    said = " ".join(str(error).split())[:160] or type(error).__name__
     which = f"{path.name}, whose {name} cannot be read" if name else f"{path.name}, which cannot be read"
-    return InputError("--data", f"{which} ({said})", NEEDED)
+    return InputError("--data", f"{which} ({error_text(error)})", NEEDED)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import program_of
+from jrnn.cells._advance import flat_state
 from jrnn.flow.credit.output_cotangents import carrying, run_and_pull
 from jrnn.flow.credit.splitting import CHUNK_ELEMENTS, gradient_flow
 from jrnn.flow.jacobian.steps import has_forward_mode, jacobians
@@ -20,12 +21,14 @@ from jrnn.flow.singular_values.window_quantiles import WindowBands, window_bands
 from jrnn.flow.theory.network_theory import Expected, expected
 from jrnn.flow.verdicts.arrival import Arrival, arrival
 from jrnn.flow.verdicts.verdict import Verdict
-from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state
+from jrnn.types import Array, InputError, Inputs, Params, State
 from jrnn.unrolling import read
 from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
+from jrnn.wording import brief
 
 PAIRS, OUTPUTS = 2**21, 64
-"""How many (output, state, sequence) triples are followed by default, in seconds; and how many outputs beyond that."""
+"""By default all outputs are followed where that is at most PAIRS (output, state, sequence) triples, some seconds; else
+OUTPUTS of them."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ class FlowSummary:
     forward: bool = True
     """Whether the step can be differentiated forwards. If not (it holds a `jax.custom_vjp`), there are no Jacobians:
     `singular_values` are NaN, `windows` and `spectrum` None."""
+
+    def __repr__(self) -> str:
+        return brief(self, repr(self.judgement)[len("<Verdict: ") : -1], f"{self.outputs} outputs followed")
 
     @property
     def outputs(self) -> int:
@@ -225,16 +231,16 @@ def summarise(
 
 def bands(part: Arrival, whole: Arrival) -> np.ndarray:
     """[3, L]: 10 %, 50 %, 90 % quantiles over sequences of what arrives of `part`, relative to what `whole` sent."""
-    found = np.full((3, whole.by_lag.shape[1]), np.nan)
-    for lag in range(found.shape[1]):
+    quantiles = np.full((3, whole.by_lag.shape[1]), np.nan)
+    for lag in range(quantiles.shape[1]):
         there = whole.there[:, lag]
         sent = np.where(there, whole.by_lag[:, min(whole.base, lag)], 0.0)
         arrived = np.where(there & sent.any(axis=1, keepdims=True), part.by_lag[:, lag], 0.0).sum(0)
         sent = sent.sum(0)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             each = (arrived / sent)[sent != 0]
-            found[:, lag] = np.quantile(each, (0.1, 0.5, 0.9)) if len(each) else np.nan
-    return found
+            quantiles[:, lag] = np.quantile(each, (0.1, 0.5, 0.9)) if len(each) else np.nan
+    return quantiles
 
 
 def typical_credit(credit: np.ndarray) -> np.ndarray:
@@ -251,7 +257,7 @@ def step_singular_values(
 ) -> np.ndarray:
     """[3, N]: quantiles of the singular values of J_t over the (time, sequence) pairs that happened, at most `most`;
     NaN with none."""
-    size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
+    size = flat_state(cell, params).size
     if not most:
         return np.full((3, size), np.nan)
     pairs = np.argwhere(mask)

@@ -79,6 +79,6 @@ def from_equinox(
         leaves, structure = jax.tree.flatten(jax.eval_shape(lambda h: h, initial_state))
         initial_state = (structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
     settings, structure = jax.tree.flatten(rest)
-    made = EquinoxCell(structure, tuple(settings), initial_state, output, input_ndim)
-    check_hashable("cell", made)
-    return made, params
+    wrapped = EquinoxCell(structure, tuple(settings), initial_state, output, input_ndim)
+    check_hashable("cell", wrapped)
+    return wrapped, params

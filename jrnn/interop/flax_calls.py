@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import BidirectionalState, LSTMState
+from jrnn.cells._advance import state_shapes
 from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling import unroll
 from jrnn.unrolling.checks import as_arrays
@@ -77,7 +78,7 @@ def carry_of(state: State) -> Any:
 
 def state_of(cell: Any, params: Params, carry: Any, batch: tuple[int, ...]) -> State:
     """The inverse of `carry_of` for a state of this cell."""
-    like = jax.eval_shape(lambda p: cell.initial_state(p, batch), params)
+    like = state_shapes(cell, params, batch)
     shapes, carry = carry_of(like), as_arrays("initial_carry", carry)
     if jax.tree.structure(carry) != jax.tree.structure(shapes) or any(
         jnp.shape(a) != b.shape for a, b in zip(jax.tree.leaves(carry), jax.tree.leaves(shapes), strict=True)

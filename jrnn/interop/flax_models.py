@@ -19,7 +19,7 @@ from jrnn.extras import require
 from jrnn.interop.flax_calls import flip
 from jrnn.interop.flax_cells import from_linen, from_nnx
 from jrnn.interop.tap import Tapped, tap_linen, tap_nnx
-from jrnn.interop.weights.files import one_line
+from jrnn.interop.weights.files import error_text
 from jrnn.training import Objective
 from jrnn.types import Array, InputError, Params
 
@@ -53,12 +53,12 @@ class FlaxModel:
         except InputError:
             raise
         except (Exception, SystemExit) as error:  # the user's model may raise anything
-            called = f"{self.kind}, which called with shapes {[a.shape for a in given]} raises {told(error)}"
+            called = f"{self.kind}, which called with shapes {[a.shape for a in given]} raises {error_at(error)}"
             raise InputError("model", called, RESULTS) from error
-        wanted = (*x.shape[: 1 + objective.each], objective.outputs)
-        if jnp.shape(z) != wanted:
+        shape = (*x.shape[: 1 + objective.each], objective.outputs)
+        if jnp.shape(z) != shape:
             given = f"a model whose result has shape {jnp.shape(z)} for x {x.shape}"
-            raise InputError("model", given, f"predictions {list(wanted)}, to {objective.task}")
+            raise InputError("model", given, f"predictions {list(shape)}, to {objective.task}")
         last = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
         counted = objective.scored(jnp.asarray(np.arange(x.shape[1])[:, None] < last))
         return jnp.swapaxes(z, 0, 1) if objective.each else z, counted
@@ -89,16 +89,16 @@ class FlaxModel:
             z, counted = self.predictions(objective, batch, variables)
             return jax.jit(objective.score)(z, counted, targets(objective, batch))[0]
 
-        found = self.tap(loss_fn, self.variables, name=self.rnn)
-        options = dict(found.options)
+        tap = self.tap(loss_fn, self.variables, name=self.rnn)
+        options = dict(tap.options)
         if "initial_state" in options:
             needed = "an RNN that starts from its own initial state; for others jrnn.interop.tap_nnx or tap_linen"
             raise InputError("model", "an RNN that is given an initial state", needed)
         if not options.pop("reverse", False):
-            return found
+            return tap
         lengths = options.get("lengths")
         turned = lambda run: run._replace(outputs=flip(run.outputs, lengths, 0), mask=flip(run.mask, lengths, 0))  # noqa: E731
-        return found._replace(xs=flip(found.xs, lengths, 0), loss=lambda run: found.loss(turned(run)), options=options)
+        return tap._replace(xs=flip(tap.xs, lengths, 0), loss=lambda run: tap.loss(turned(run)), options=options)
 
 
 def targets(objective: Objective, batch: dict[str, Any]) -> Any:
@@ -112,17 +112,17 @@ def made_by(name: str, rnn: str | None) -> FlaxModel | tuple[Any, Params]:
     Raises:
       InputError: no such module or function, it raises, or what it returns is none of these.
     """
-    made = call(name)
+    result = call(name)
     flax = "flax" in sys.modules
     nnx, linen = (require(f"flax.{room}") if flax else None for room in ("nnx", "linen"))
-    if nnx and isinstance(made, nnx.Module):
-        if callable(getattr(made, "initialize_carry", None)):
-            return from_nnx(made)
+    if nnx and isinstance(result, nnx.Module):
+        if callable(getattr(result, "initialize_carry", None)):
+            return from_nnx(result)
         apply = lambda model, *given: model(*given)  # noqa: E731
-        return FlaxModel(type(made).__name__, apply, made, tap_nnx, rnn)
-    if not isinstance(made, tuple) or len(made) != 2:
-        raise InputError("model", f"{name}, which returns {type(made).__name__}", RESULTS)
-    first, second = made
+        return FlaxModel(type(result).__name__, apply, result, tap_nnx, rnn)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise InputError("model", f"{name}, which returns {type(result).__name__}", RESULTS)
+    first, second = result
     if linen and isinstance(first, linen.Module):
         if callable(getattr(first, "initialize_carry", None)):
             return from_linen(first, second)
@@ -137,7 +137,7 @@ def made_by(name: str, rnn: str | None) -> FlaxModel | tuple[Any, Params]:
         Exception,
         SystemExit,
     ) as error:  # whatever a foreign initial_state raises for parameters that are not its own
-        given = f"{name}, whose parameters do not fit its {type(first).__name__} ({told(error)})"
+        given = f"{name}, whose parameters do not fit its {type(first).__name__} ({error_at(error)})"
         raise InputError("model", given, "(cell, params) with params as the cell's init makes them") from error
     return first, second
 
@@ -160,13 +160,13 @@ def call(name: str) -> Any:
         SystemExit,
     ) as error:  # the user's code may raise anything; it is told as bad input, with its place
         raise InputError(
-            "model", f"{name}: {told(error)}", f"a function without arguments that returns {RESULTS}"
+            "model", f"{name}: {error_at(error)}", f"a function without arguments that returns {RESULTS}"
         ) from error
 
 
-def told(error: BaseException) -> str:
+def error_at(error: BaseException) -> str:
     """An error of the user's code in one line, with the place in a file that it comes from."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
     place = f" ({os.path.basename(places[-1].filename)}:{places[-1].lineno})" if places else ""
-    return one_line(error) + place
+    return error_text(error) + place

@@ -44,8 +44,8 @@ class ForeignCell:
     def mapped(self, function: Callable, params: Params, state: State, x: Any) -> Any:
         """`function(params, state, x)`, over the batch axes if it takes one sequence only."""
         if not self.batched:
-            one = jax.tree.leaves(jax.eval_shape(self.alone, params))[0]
-            for _ in range(jax.tree.leaves(state)[0].ndim - one.ndim):
+            state_alone = jax.tree.leaves(jax.eval_shape(self.alone, params))[0]
+            for _ in range(jax.tree.leaves(state)[0].ndim - state_alone.ndim):
                 function = jax.vmap(function, in_axes=(None, 0, 0))
         return function(params, state, x)
 
@@ -58,19 +58,19 @@ def output_of(call: Callable, params: Params, state: State, x: Any) -> Any:
     """
     closed, (after, y) = jax.make_jaxpr(call, return_shape=True)(params, state, x)
     jaxpr = closed.jaxpr
-    kept, given = jax.tree.leaves(after), jax.tree.leaves(state)
-    if len(kept) != len(given):
+    after_leaves, given = jax.tree.leaves(after), jax.tree.leaves(state)
+    if len(after_leaves) != len(given):
         raise InputError(
-            "cell", f"a step from {len(given)} arrays to {len(kept)}", "a step that keeps its state's type"
+            "cell", f"a step from {len(given)} arrays to {len(after_leaves)}", "a step that keeps its state's type"
         )
     of_params = len(jax.tree.leaves(params))
     inputs = [*jaxpr.invars[:of_params], *jaxpr.invars[of_params + len(given) :]]
     values = [*jax.tree.leaves(params), *jax.tree.leaves(x)]
     known = dict(zip([*inputs, *jaxpr.constvars], [*values, *closed.consts], strict=True))
-    for var, value in zip(jaxpr.outvars[: len(kept)], given, strict=True):
+    for var, value in zip(jaxpr.outvars[: len(after_leaves)], given, strict=True):
         if not isinstance(var, Literal):
             known.setdefault(var, value)
-    targets = jaxpr.outvars[len(kept) :]
+    targets = jaxpr.outvars[len(after_leaves) :]
 
     def unknown(variables: Any) -> set:
         return {v for v in variables if not isinstance(v, Literal) and v not in known}
@@ -88,8 +88,8 @@ def output_of(call: Callable, params: Params, state: State, x: Any) -> Any:
         )
     names = list(known)
     rest = jaxpr.replace(constvars=[], invars=names, outvars=targets, eqns=equations[::-1])
-    made = jaxpr_as_fun(ClosedJaxpr(rest, []))(*(known[name] for name in names))
-    return jax.tree.unflatten(jax.tree.structure(y), made)
+    outputs = jaxpr_as_fun(ClosedJaxpr(rest, []))(*(known[name] for name in names))
+    return jax.tree.unflatten(jax.tree.structure(y), outputs)
 
 
 def check_output(output: Any) -> None:

@@ -68,10 +68,10 @@ def from_haiku(
         raise InputError("make_core", type(make_core).__name__, "a function that makes the core, lambda: hk.LSTM(64)")
     if not hasattr(params, "keys"):
         raise InputError("params", type(params).__name__, '{"lstm/linear": {"w": ..., "b": ...}}')
-    made: list[Any] = []
-    applied(params, lambda: made.append(make_core()))
-    if not isinstance(made[0], hk.RNNCore):
+    cores: list[Any] = []
+    applied(params, lambda: cores.append(make_core()))
+    if not isinstance(cores[0], hk.RNNCore):
         raise InputError(
-            "make_core", f"a function that makes a {type(made[0]).__name__}", "one that makes an hk.RNNCore"
+            "make_core", f"a function that makes a {type(cores[0]).__name__}", "one that makes an hk.RNNCore"
         )
     return HaikuCell(make_core, input_ndim, output, bool(reads_previous)), params

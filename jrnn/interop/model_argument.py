@@ -12,7 +12,7 @@ import numpy as np
 
 from jrnn.cells import Bidirectional, Elman, Stack, Wrapper, is_causal, output_size
 from jrnn.interop.flax_calls import flip
-from jrnn.interop.flax_models import FlaxModel, made_by, told
+from jrnn.interop.flax_models import FlaxModel, error_at, made_by
 from jrnn.interop.weights import from_torch, load_npz, load_onnx, load_safetensors
 from jrnn.interop.weights.files import is_file
 from jrnn.interop.weights.layout import fetch
@@ -58,11 +58,11 @@ class Network:
         takes = input_size_of(self.cell, self.params)
         if takes not in (None, features):
             raise InputError("data", f"{dataset.name}, with {features} features", f"{takes} features for this model")
-        one = jax.ShapeDtypeStruct((features,), np.float32)
+        x = jax.ShapeDtypeStruct((features,), np.float32)
         try:
-            jax.eval_shape(lambda p, x: self.cell.step(p, self.cell.initial_state(p, ()), x), self.params, one)
+            jax.eval_shape(lambda p, x: self.cell.step(p, self.cell.initial_state(p, ()), x), self.params, x)
         except (Exception, SystemExit) as error:  # the user's cell may raise anything
-            given = f"{dataset.name}, with {features} features ({told(error)})"
+            given = f"{dataset.name}, with {features} features ({error_at(error)})"
             raise InputError("data", given, "what this model's step takes") from error
         if self.head is not None and self.head["w"].shape[1] != dataset.outputs:
             given = f"{dataset.name} ({dataset.task}, {dataset.outputs} outputs)"
@@ -98,11 +98,11 @@ def network_of(
     ending = Path(model).suffix.lower()
     if ":" in model and not is_file(model):
         refuse("head", head, "none: a Flax model brings its readout, and (cell, params) have none")
-        made = made_by(model, one_name(rnn, model))
-        if isinstance(made, FlaxModel):
+        network = made_by(model, one_name(rnn, model))
+        if isinstance(network, FlaxModel):
             refuse("direction", direction, "none: --rnn names the RNN of one direction")
-            return made
-        return one_way(Network(*made), direction)
+            return network
+        return one_way(Network(*network), direction)
     if ending not in READ:
         raise InputError("model", repr(model), f"{FORMS}{ELSEWHERE.get(ending, '')}")
     if ending == ".onnx":
@@ -118,7 +118,7 @@ def network_of(
         prefix += "."
     cell, params = from_torch(arrays, prefix=prefix)
     known = one_way(Network(cell, params), direction)
-    if any(isinstance(one, Elman) for one in getattr(known.cell, "cells", (known.cell,))):
+    if any(isinstance(layer, Elman) for layer in getattr(known.cell, "cells", (known.cell,))):
         known = replace(known, note="A state_dict does not say an RNN's nonlinearity: tanh is taken for granted.")
     if head is None:
         return known
@@ -146,7 +146,7 @@ def one_way(network: Network, direction: str | None) -> Network:
     """The direction of a bidirectional layer, or the network itself."""
     cell = network.cell
     if not isinstance(cell, Bidirectional):
-        if not is_causal(cell) or (isinstance(cell, Stack) and any(not is_causal(one) for one in cell.cells)):
+        if not is_causal(cell) or (isinstance(cell, Stack) and any(not is_causal(layer) for layer in cell.cells)):
             needed = "layers that read one way: what a bidirectional layer above reads comes from both ends"
             raise InputError("model", "a stack of bidirectional layers", needed)
         refuse("direction", direction, "none: this model reads one way")
@@ -154,8 +154,8 @@ def one_way(network: Network, direction: str | None) -> Network:
     if direction not in ("forward", "backward"):
         raise InputError("direction", repr(direction), "forward or backward: the model is bidirectional")
     backward = direction == "backward"
-    one = cell.backward if backward else cell.forward
-    return replace(network, cell=one, params=network.params[direction], reverse=backward)
+    chosen = cell.backward if backward else cell.forward
+    return replace(network, cell=chosen, params=network.params[direction], reverse=backward)
 
 
 def input_size_of(cell: Any, params: Params) -> int | None:

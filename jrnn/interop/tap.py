@@ -77,12 +77,12 @@ def call_of(module: Any, cell: Any, params: Params, own: bool, inputs: Array, **
     return Call(cell, params, inputs, state, given.get("seq_lengths"), axis, tuple(flags), own)  # pyright: ignore
 
 
-def pick(found: Mapping[str, Any], name: str | None) -> str:
+def pick(rnns: Mapping[str, Any], name: str | None) -> str:
     """The one that is named, or the only one."""
-    if name is None and len(found) == 1:
-        return next(iter(found))
-    if name is None or name not in found:
-        needed = f"one of the model's RNNs {sorted(found)}" if found else "a model with an RNN module in it"
+    if name is None and len(rnns) == 1:
+        return next(iter(rnns))
+    if name is None or name not in rnns:
+        needed = f"one of the model's RNNs {sorted(rnns)}" if rnns else "a model with an RNN module in it"
         raise InputError("name", repr(name), needed)
     return name
 
@@ -155,8 +155,8 @@ def tap_nnx(loss_fn: Callable[[Any], Array], model: Any, *, name: str | None = N
     ours = require("jrnn.interop.nnx").RNN
     graphdef, state = nnx.split(model)
     calls: list[Call] = []
-    found = {".".join(map(str, path)): path for path, node in nnx.iter_graph(model) if isinstance(node, nnx.RNN | ours)}
-    path = found[pick(found, name)]
+    rnns = {".".join(map(str, path)): path for path, node in nnx.iter_graph(model) if isinstance(node, nnx.RNN | ours)}
+    path = rnns[pick(rnns, name)]
     if not path:
         raise InputError("model", f"{type(model).__name__}, an RNN itself", "a model with an RNN inside, or its cell")
 

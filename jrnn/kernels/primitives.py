@@ -1,4 +1,4 @@
-"""What JAX is told of the three primitives: how to run, lower, batch, differentiate and transpose them.
+"""The rules that JAX gets for the three primitives: how to run, lower, batch, differentiate and transpose them.
 
 One rule for every implementation. `recur_p` is the recurrence; `derivatives` says what its derivatives are, `batching`
 what `jax.vmap` makes of it, `sharding` how it is split over devices.

@@ -61,7 +61,7 @@ def recur_all(
 
 
 def check_takes(implementation: str, scan: Scan, operands: Operands) -> Implementation:
-    """The implementation of this name, or InputError if there is none or it refuses the call."""
+    """The implementation of this name; InputError if it does not exist or refuses the call."""
     if not isinstance(implementation, str) or implementation not in IMPLEMENTATIONS:
         raise InputError("implementation", repr(implementation), f"one of {tuple(IMPLEMENTATIONS)}")
     n = sizes(scan, operands)

@@ -8,7 +8,7 @@ from typing import Any
 
 from jrnn.cures.advice import suggested
 from jrnn.cures.base import Cure, apply_to_cell, check_cures
-from jrnn.cures.catalogue import cure
+from jrnn.cures.catalogue import cures_of
 from jrnn.cures.rate import Rate
 from jrnn.types import InputError
 
@@ -52,13 +52,24 @@ def arms_for(cell: Any, lag: int, candidates: Any, own_problem: bool, growing: b
         chosen = [cures for cures in chosen if not any(each.trains or each.measures for each in cures)]
     arms = [Arm((), rate) for rate in RATES]
     for cures in chosen:
-        cured = apply_to_cell(cures, cell)  # refuses what does not fit before anything is computed
+        cured = cured_by(cures, cell)
         cures, own = rate_of(cures)
         if cured != cell or any(each.trains or each.measures for each in cures):
             arms += [Arm(cures, own * rate) for rate in RATES]
         elif own != 1:
             arms.append(Arm((), own))
     return tuple(dict.fromkeys(arms))
+
+
+def cured_by(cures: tuple[Cure, ...], cell: Any) -> Any:
+    """The cell under the cures, which refuse what does not fit before anything is computed; None where one is broken:
+    its arm fails when it is run, and says why."""
+    try:
+        return apply_to_cell(cures, cell)
+    except InputError:
+        raise
+    except Exception:
+        return None
 
 
 def listed(candidates: Any) -> list[Any]:
@@ -71,7 +82,7 @@ def listed(candidates: Any) -> list[Any]:
 def as_cures(given: Any) -> tuple[Cure, ...]:
     """One candidate as a tuple of cures."""
     if isinstance(given, str):
-        return tuple(cure(part.strip()) for part in given.split("+"))
+        return cures_of(given)
     if isinstance(given, Cure):
         return (given,)
     if isinstance(given, Sequence):

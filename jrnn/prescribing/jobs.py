@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cures.base import Cure, apply_to_cell
-from jrnn.prescribing.problem import Plan, held_out_loss, needs_noise, shares, update
+from jrnn.prescribing.blame import is_users
+from jrnn.prescribing.problem import Plan, held_out_loss, needs_noise, own_loss, shares, update
 from jrnn.training.batches import time_major, two_epochs
 from jrnn.training.random_streams import RandomStream, stream_key
 from jrnn.training.training_step import StepKeys
@@ -69,6 +70,27 @@ class Outcome(NamedTuple):
     """Of one evaluation, the fastest."""
     updates: np.ndarray
     """[seeds]: the updates done from the start."""
+
+
+class Failure(NamedTuple):
+    """An arm that could not be run."""
+
+    why: str
+    """The exception in a line."""
+
+
+def attempt(job: Job) -> Outcome | Failure:
+    """`run_job`, or why the arm failed. What the user's own code raises (`build`, the loss, a function that gives
+    batches, the optimizer) is raised, and so is what the network as it is runs into: no cure is to blame for it."""
+    try:
+        return run_job(job)
+    except Exception as error:
+        plan = job.plan
+        own = [plan.objective, job.train, plan.optimizer, plan.build]
+        own += [] if plan.build is None else [own_loss(plan.build, job.cell)]
+        if not job.cures or is_users(error, tuple(each for each in own if callable(each))):
+            raise
+        return Failure(type(error).__name__ + "".join(f": {line}" for line in str(error).strip().splitlines()[:1]))
 
 
 def run_job(job: Job) -> Outcome:

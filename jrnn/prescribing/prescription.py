@@ -12,9 +12,11 @@ import numpy as np
 import optax
 
 from jrnn.cells import check_cell
+from jrnn.cures.base import Cure
 from jrnn.prescribing.arguments import check_optimizer_maker, check_static, check_target, plain_rate, seconds_of
 from jrnn.prescribing.candidates import AS_IT_IS, Arm, arms_for
-from jrnn.prescribing.jobs import Job
+from jrnn.prescribing.data_lags import DataLags, data_lags_of
+from jrnn.prescribing.jobs import Failure, Job, Outcome
 from jrnn.prescribing.paired import prediction
 from jrnn.prescribing.problem import Plan
 from jrnn.prescribing.race import Race, exploding
@@ -22,6 +24,7 @@ from jrnn.prescribing.result import Prescription
 from jrnn.prescribing.schedule import INTERVALS, Cost, Schedule, schedule_for
 from jrnn.prescribing.splitting import Parts, parts_of
 from jrnn.prescribing.words import Facts, evidence, finding, recipe_of
+from jrnn.prescribing.workers import workers_of
 from jrnn.training.arguments import check_objective
 from jrnn.types import InputError
 from jrnn.unrolling.checks import check_count
@@ -51,6 +54,7 @@ def prescribe(
     unroll_options: dict[str, Any] | None = None,
     build: Callable[..., Any] | None = None,
     executor: Executor | None = None,
+    workers: int | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Prescription:
     """Tries what is known to help a recurrent network on data of yours, and says with evidence whether it does.
@@ -88,9 +92,12 @@ def prescribe(
         raced.
       executor: runs the arms, such as a `concurrent.futures.ProcessPoolExecutor`, or dask's or MPI's; what it gets is
         picklable if your arguments are. None runs them here.
+      workers: how many arms the executor runs at a time, which a budget is turned into updates with; by default what
+        it tells (the standard library's, dask's and mpi4py's do), else 1.
       say: is told what is going on, line by line; None for silence.
     Returns:
-      a `Prescription`. After Ctrl-C it holds the table so far and recommends nothing.
+      a `Prescription`. After Ctrl-C it holds the table so far and recommends nothing. An arm that a cure makes fail
+      stands in the table with the reason (`Row.failed`), and the others go on.
     Raises:
       InputError: an argument does not fit, the lag is not in the data, the budget is too short for one race (says what
         it needs), or a cure does not fit the cell.
@@ -111,19 +118,33 @@ def prescribe(
     parts = parts_of(data, objective, batch_size, seed, own)
     lag = needed_lag(lag, data, parts)
     target = check_target(target, data)
+    if candidates is not None:
+        arms_for(cell, lag, candidates, own, False)  # refused before anything is computed
     each, as_given = bool(getattr(objective, "each", False)), own or callable(parts.train)
     plan = Plan(objective, optimizer, max_norm, (), check_static(unroll_options), each, as_given, build)
     held_out = {"choice": parts.choice, "final": parts.final}
     template = Job(cell, (), rate, plan, parts.train, held_out, batch_size, (), 0, 0, 1, None, lag)
-    race = Race(template, Schedule.of(updates or 0, 3, seeds), seed, parts.floor, target, executor, say or silent)
-    interrupted = False
+    race = Race(
+        template,
+        Schedule.of(updates or 0, 3, seeds),
+        seed,
+        parts.floor,
+        target,
+        executor,
+        say or silent,
+        workers_of(executor, workers),
+    )
+    interrupted, lags = False, None
     try:
+        lags = None if own else data_lags_of(parts, objective, lag)
+        if lags is not None:
+            race.say(lags.sentence)
         wild = prepare(race, candidates, lag, updates, allowed, started)
         finalists = race.finalists(wild)
         race.run_final([AS_IT_IS, *finalists])
     except KeyboardInterrupt:
         interrupted = True
-    return concluded(race, lag, parts, interrupted)
+    return concluded(race, lag, parts, lags, interrupted)
 
 
 def silent(line: str) -> None:
@@ -135,18 +156,28 @@ def prepare(race: Race, candidates: Any, lag: int, updates: int | None, allowed:
     names of arms whose gradient explodes beforehand."""
     own = Arm((), 1.0)
     race.say("measuring the network as it is ...")
-    (first,) = race.run([probe(race, own)])
+    first = done(*race.run([probe(race, own)]))
     growing = bool(exploding({"": float(first.shares[0])}))
     arms = arms_for(race.template.cell, lag, candidates, race.template.plan.build is not None, growing)
     race.enter(arms)
     others = list({arm.cures: arm for arm in reversed(arms) if arm.cures}.values())[::-1]
     race.say(f"measuring {len(others)} cures ...")
-    measured = {(): first} | dict(zip([arm.cures for arm in others], race.run([probe(race, a) for a in others])))
+    measured: dict[tuple[Cure, ...], Outcome] = {(): first}
+    again = [own] * (race.workers > 1)  # it too is timed with others beside it
+    for arm, outcome in zip([*others, *again], race.run([probe(race, a) for a in [*others, *again]]), strict=True):
+        if isinstance(outcome, Failure):
+            for same in (each for each in arms if each.cures == arm.cures):
+                race.fails(same.name, outcome)
+        else:
+            measured[arm.cures] = outcome
+    arms = [arm for arm in arms if arm.cures in measured]
     costs = {cures: Cost(outcome.seconds, outcome.evaluating) for cures, outcome in measured.items()}
     seeds = len(race.final_seeds)
     if updates is None:
         left = RESERVED * (allowed - (time.perf_counter() - started))
-        race.schedule = schedule_for(left, len(arms), seeds, [costs[arm.cures] for arm in arms], costs[()])
+        race.schedule = schedule_for(
+            left, len(arms), seeds, [costs[arm.cures] for arm in arms], costs[()], race.workers
+        )
     else:
         race.schedule = Schedule.of(updates, len(arms), seeds)
     length = race.schedule.updates
@@ -155,12 +186,18 @@ def prepare(race: Race, candidates: Any, lag: int, updates: int | None, allowed:
     return exploding({arm.name: float(measured[arm.cures].shares[0]) for arm in arms})
 
 
+def done(outcome: Outcome | Failure) -> Outcome:
+    """What came of the network as it is, which fails in its own words."""
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
 def probe(race: Race, arm: Arm) -> Job:
     """A few updates of an arm."""
     return race.job(arm, race.race_seeds, 0, PROBED)._replace(interval=PROBED)
 
 
-def concluded(race: Race, lag: int, parts: Parts, interrupted: bool) -> Prescription:
+def concluded(race: Race, lag: int, parts: Parts, lags: DataLags | None, interrupted: bool) -> Prescription:
     """What the race says."""
     table = race.table()
     helps = [row for row in table if row.against is not None and row.against.helps]
@@ -190,7 +227,8 @@ def concluded(race: Race, lag: int, parts: Parts, interrupted: bool) -> Prescrip
         floor_name=parts.floor_name,
         prediction=expected,
         train=parts.train,
-        curves={row.name: race.curve(row.name) for row in table},
+        curves={row.name: race.curve(row.name) for row in table if row.seeds},
+        data_lags=lags,
         interrupted=interrupted,
     )
 

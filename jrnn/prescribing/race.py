@@ -13,7 +13,7 @@ import numpy as np
 from jrnn.cures.base import apply_to_cell
 from jrnn.prescribing.candidates import AS_IT_IS, Arm
 from jrnn.prescribing.halving import EXPLODES, Record, survivors, updates_to_target
-from jrnn.prescribing.jobs import Job, Outcome, run_job
+from jrnn.prescribing.jobs import Failure, Job, Outcome, attempt
 from jrnn.prescribing.paired import FAMILY, Paired, paired
 from jrnn.prescribing.result import Best, Row
 from jrnn.prescribing.schedule import FINALISTS, TOGETHER, Schedule
@@ -31,9 +31,10 @@ class Race:
         target: float | None,
         executor: Executor | None,
         say: Callable[[str], object],
+        workers: int = 1,
     ):
         self.template, self.schedule, self.floor, self.target = template, schedule, floor, target
-        self.executor, self.say = executor, say
+        self.executor, self.say, self.workers = executor, say, workers
         self.final_seeds = tuple(range(seed, seed + schedule.seeds))
         self.race_seeds = tuple(range(seed + schedule.seeds, seed + schedule.seeds + TOGETHER))
         self.arms: dict[str, Arm] = {}
@@ -42,6 +43,8 @@ class Race:
         self.final: dict[str, Outcome] = {}
         self.left: list[str] = []
         """Arms that left the race, in that order."""
+        self.failed: dict[str, str] = {}
+        """Arms that could not be run, and why."""
 
     def enter(self, arms: Sequence[Arm]) -> None:
         """Takes the arms in."""
@@ -56,12 +59,12 @@ class Race:
             carry=carry, interval=self.schedule.interval, held_out=held_out,
         )  # fmt: skip
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome | Failure]:
         """The outcomes of jobs, in their order, each as soon as it is there; those not begun are given up with it."""
         if self.executor is None:
-            yield from map(run_job, jobs)
+            yield from map(attempt, jobs)
             return
-        futures = [self.executor.submit(run_job, job) for job in jobs]
+        futures = [self.executor.submit(attempt, job) for job in jobs]
         try:
             for future in futures:
                 yield future.result()
@@ -69,18 +72,27 @@ class Race:
             for future in futures:
                 future.cancel()
 
-    def rung(self, names: Sequence[str], last: int) -> None:
-        """Trains these arms on to `last` updates with the seeds of the race."""
+    def fails(self, name: str, failure: Failure) -> None:
+        """Takes an arm out of the race that could not be run."""
+        self.failed[name] = failure.why
+        self.say(f"{name} failed: {failure.why}")
+
+    def rung(self, names: Sequence[str], last: int) -> list[str]:
+        """Trains these arms on to `last` updates with the seeds of the race; those that did not fail."""
         before = [self.seen.get(name) for name in names]
         jobs = [
             self.job(self.arms[name], self.race_seeds, int(old.updates.max()) if old else 0, last, old and old.carry)
             for name, old in zip(names, before, strict=True)
         ]
         for name, old, new in zip(names, before, self.run(jobs), strict=True):
+            if isinstance(new, Failure):
+                self.fails(name, new)
+                continue
             if old is not None:
                 losses = {each: np.concatenate([old.losses[each], new.losses[each]]) for each in new.losses}
                 new = new._replace(losses=losses, shares=np.array([old.shares[0], new.shares[1]]))
             self.seen[name] = new
+        return [name for name in names if name not in self.failed]
 
     def records(self, names: Sequence[str]) -> dict[str, Record]:
         """What decides who goes on."""
@@ -92,11 +104,11 @@ class Race:
     def finalists(self, exploding: Sequence[str] = ()) -> list[str]:
         """The best arms but the network as it is, after the rungs; those that explode beforehand never start."""
         self.left += exploding
-        names = [name for name in self.arms if name not in exploding]
+        names = [name for name in self.arms if name not in exploding and name not in self.failed]
         rungs = self.schedule.rungs
         for i, (_, last) in enumerate(rungs):
             self.say(f"{len(names)} arms, to update {last} ...")
-            self.rung(names, last)
+            names = self.rung(names, last)
             keep = rungs[i + 1][0] if i + 1 < len(rungs) else FINALISTS
             ranked = list(survivors(self.records(names), len(names)))
             if i + 1 == len(rungs):
@@ -115,7 +127,12 @@ class Race:
         outcomes = self.run(jobs)
         for name in names:
             self.say(f"the final: {name}, {len(self.final_seeds)} seeds ...")
-            self.final[name] = joined([next(outcomes) for _ in groups])
+            parts = [next(outcomes) for _ in groups]
+            failures = [part for part in parts if isinstance(part, Failure)]
+            if failures:
+                self.fails(name, failures[0])
+            else:
+                self.final[name] = joined([part for part in parts if isinstance(part, Outcome)])
 
     def solved(self, name: str) -> np.ndarray:
         """[seeds] of bool, of the final where the arm was in it."""
@@ -144,22 +161,34 @@ class Race:
         return sorted(compared, key=lambda name: (not compared[name].helps, compared[name].ratio))
 
     def table(self) -> tuple[Row, ...]:
-        """Finalists first, then the network as it is, then the others, the longer in the race the further up."""
-        known = [name for name in self.arms if name in self.final or name in self.seen]
+        """Finalists first, then the network as it is, then the others, the longer in the race the further up; those
+        that failed last."""
+        known = [name for name in self.arms if name in self.final or name in self.seen or name in self.failed]
         first = [*self.ahead(), *([AS_IT_IS] if AS_IT_IS in known else [])]
         place = {name: i for i, name in enumerate(self.left)}
-        behind = sorted((name for name in known if name not in first), key=lambda name: -place.get(name, math.inf))
+        behind = sorted(
+            (name for name in known if name not in first),
+            key=lambda name: (name in self.failed, -place.get(name, math.inf)),
+        )
         return tuple(map(self.row, [*first, *behind]))
 
     def row(self, name: str) -> Row:
         """What was seen of an arm."""
         final = name in self.final
+        arm = {
+            "name": name,
+            "cure": self.arms[name].cure,
+            "learning_rate": self.template.rate * self.arms[name].rate,
+            "failed": self.failed.get(name, ""),
+        }
+        if not final and name not in self.seen:
+            return Row(
+                arriving=math.nan, updates=0, loss=math.nan, solved=0, diverged=0, seeds=0, milliseconds=math.nan, **arm
+            )
         outcome = self.final[name] if final else self.seen[name]
         losses = outcome.losses["final" if final else "choice"]
         return Row(
-            name=name,
-            cure=self.arms[name].cure,
-            learning_rate=self.template.rate * self.arms[name].rate,
+            **arm,
             arriving=float(outcome.shares[0]),
             updates=int(outcome.updates.max()),
             loss=float(np.median(losses[-1])),
@@ -172,7 +201,7 @@ class Race:
         )
 
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(updates, held-out losses) of an arm."""
+        """(updates, held-out losses) of an arm that was run."""
         losses = self.final[name].losses["final"] if name in self.final else self.seen[name].losses["choice"]
         return np.arange(len(losses)) * self.schedule.interval, losses
 

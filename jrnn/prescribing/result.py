@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jrnn.prescribing.data_lags import DataLags
 from jrnn.prescribing.paired import Paired
 from jrnn.types import Params
+from jrnn.wording import brief
 
 
 class Row(NamedTuple):
@@ -36,6 +38,8 @@ class Row(NamedTuple):
     """Of a finalist, in the final: updates to the target, or the held-out loss, the median over seeds."""
     against: Paired | None = None
     """Of a finalist: its figure over that of the network as it is, seed by seed."""
+    failed: str = ""
+    """Why the arm could not be run, or not to the end; empty if it could. Its other numbers are of the runs before."""
 
 
 class Best(NamedTuple):
@@ -62,7 +66,7 @@ class Prescription:
     recipe: str
     """Python that applies it; empty for "keep yours"."""
     table: tuple[Row, ...]
-    """Finalists first, then the others as they left the race."""
+    """Finalists first, then the others as they left the race; those that failed last."""
     best: Best | None
     """None if the race was interrupted, or all runs of the arm diverged."""
     cures: tuple[Any, ...]
@@ -86,3 +90,10 @@ class Prescription:
     """By arm: (updates [n], held-out losses [n, seeds]), of the final where it was in it."""
     interrupted: bool = False
     """Whether Ctrl-C ended the race; the table holds what was seen."""
+    data_lags: DataLags | None = None
+    """What the data alone say of the lag: whether shorter lags teach it. None where it is not known what is asked:
+    beside `build`, with a loss of your own, with resets or masks."""
+
+    def __repr__(self) -> str:
+        does = self.recommends or "keep yours"
+        return brief(self, does, f"{len(self.table)} arms", f"{self.updates:,} updates a run", f"lag {self.lag}")

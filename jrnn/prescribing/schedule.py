@@ -66,8 +66,8 @@ class Schedule(NamedTuple):
             return ((self.arms, self.updates // ETA),)
         return ((self.arms, self.updates // ETA**2), (after_first, self.updates // ETA))
 
-    def seconds(self, each: Sequence[Cost], own: Cost) -> float:
-        """What it takes, from what every arm costs, and the user's own network.
+    def seconds(self, each: Sequence[Cost], own: Cost, workers: int = 1) -> float:
+        """What it takes, from what every arm costs, and the user's own network, with so many jobs side by side.
 
         Who goes on is not known yet: the arms of later rungs are taken to be the slower half.
         """
@@ -75,28 +75,36 @@ class Schedule(NamedTuple):
         upper = mean(slow[: max(1, len(slow) // 2)])
         total, done, share = 0.0, 0, mean(slow)
         for count, end in self.rungs:
-            total += count * share.of(end - done, self.interval)
+            total += side_by_side([share.of(end - done, self.interval)] * count, workers)
             done, share = end, upper
         groups, finalists = math.ceil(self.seeds / TOGETHER), min(FINALISTS, self.arms)
-        return total + groups * (
-            own.of(self.updates, self.interval) + finalists * upper.of(self.updates, self.interval)
-        )
+        final = [own.of(self.updates, self.interval), *[upper.of(self.updates, self.interval)] * finalists]
+        return total + side_by_side(final * groups, workers)
 
 
-def schedule_for(seconds: float, arms: int, seeds: int, each: Sequence[Cost], own: Cost) -> Schedule:
-    """The longest schedule that fits in `seconds`.
+def side_by_side(jobs: Sequence[float], workers: int) -> float:
+    """Seconds that jobs take at most where so many run at a time and none waits for nothing.
+
+    sum / w + (1 - 1 / w) longest (Graham 1966).
+    """
+    workers = max(1, min(workers, len(jobs)))
+    return sum(jobs) / workers + (1 - 1 / workers) * max(jobs, default=0.0)
+
+
+def schedule_for(seconds: float, arms: int, seeds: int, each: Sequence[Cost], own: Cost, workers: int = 1) -> Schedule:
+    """The longest schedule that fits in `seconds`, with so many jobs side by side.
 
     Raises:
       InputError: not even the shortest fits; says what it needs.
     """
     shortest = Schedule.of(INTERVALS, arms, seeds)
-    least = shortest.seconds(each, own)
+    least = shortest.seconds(each, own, workers)
     if least > seconds:
         needed = f"at least {math.ceil(least - seconds)} s more, for {arms} arms and {seeds} seeds"
         raise InputError("budget", f"{max(seconds, 0):.0f} s left after compilation", f"{needed}; or fewer candidates")
     shares, best = 1, shortest
     while True:  # evaluations make the cost no straight line in the length
         longer = Schedule.of(INTERVALS * shares * 1.05 + INTERVALS, arms, seeds)
-        if longer.seconds(each, own) > seconds:
+        if longer.seconds(each, own, workers) > seconds:
             return best
         best, shares = longer, longer.updates // INTERVALS

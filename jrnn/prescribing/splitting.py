@@ -36,6 +36,8 @@ class Parts(NamedTuple):
     None where the objective does not tell."""
     floor_name: str
     """Which of the two."""
+    by_time: bool = False
+    """Whether cases may be overlapping windows of one series: the data are split by time."""
 
 
 def parts_of(data: Any, objective: Any, batch_size: int, seed: int, as_given: bool = False) -> Parts:
@@ -82,7 +84,8 @@ def parts_of(data: Any, objective: Any, batch_size: int, seed: int, as_given: bo
     floor, name = getattr(data, "plateau", None), "plateau"
     if floor is None:
         floor, name = constant_loss(objective, time_major(take(choice), each)), "best constant answer"
-    return Parts(take(np.sort(train)), held_out(choice), held_out(final), int(lengths.max()), floor, name)
+    by_time = earlier(train, final) and not len(getattr(data, "validation", ()))
+    return Parts(take(np.sort(train)), held_out(choice), held_out(final), int(lengths.max()), floor, name, by_time)
 
 
 def chosen(data: Any, train: np.ndarray, final: np.ndarray, steps: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -90,11 +93,16 @@ def chosen(data: Any, train: np.ndarray, final: np.ndarray, steps: int, rng: Any
     own = np.asarray(getattr(data, "validation", ()), int)
     if len(own):
         return train, own
-    by_time = len(train) > 0 and len(final) > 0 and train.max() < final.min()
+    by_time = earlier(train, final)
     rest = train if by_time else rng.permutation(train)
     count = max(1, round(CHOICE * len(rest)))
     gap = steps if by_time and len(rest) > 2 * (count + steps) else 0
     return rest[: max(len(rest) - count - gap, 0)], rest[len(rest) - count :]
+
+
+def earlier(train: np.ndarray, final: np.ndarray) -> bool:
+    """Whether all cases that are trained on come before those of the final."""
+    return bool(len(train) and len(final) and train.max() < final.min())
 
 
 def generated(data: Callable[[int], Any], objective: Any, batch_size: int) -> Parts:

@@ -25,7 +25,8 @@ def finding(table: tuple[Row, ...], chosen: Row | None, facts: Facts, interrupte
     """The finding, in a sentence."""
     if interrupted:
         return f"Interrupted: nothing is recommended. The table tells what was seen of {len(table)} arms."
-    if table and all(row.diverged == row.seeds for row in table):
+    ran = [row for row in table if row.seeds]
+    if ran and all(row.diverged == row.seeds for row in ran):
         return "All runs diverged: nothing is recommended. Try a smaller learning rate or a smaller max_norm."
     own = next((row for row in table if row.name == AS_IT_IS), None)
     if chosen is not None and own is not None:
@@ -33,7 +34,8 @@ def finding(table: tuple[Row, ...], chosen: Row | None, facts: Facts, interrupte
         return f"{what} {number(chosen.learning_rate)}: {achieved(chosen, own, facts)}."
     best = closest(table)
     if best is None or best.against is None or own is None:
-        return "Keep yours: nothing else got to the final."
+        failed = ": what would have, failed" if any(row.failed for row in table) else ""
+        return f"Keep yours: nothing else got to the final{failed}."
     if best.against.hurts:
         return f"Keep yours: it did better than {named(best)}, the best of the others ({ratio(best, facts)})."
     if facts.target is not None and not any(row.solved for row in table):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -31,7 +31,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class ClippingProof:
-    """The parameter gradient of one real batch, split by lag, under two kinds of clipping; norms in loss per weight."""
+    """What a report shows of a `jrnn.ClippingProof`: the gradient of one real batch, split by lag, under two clips."""
 
     max_norm: float
     """The global norm that is clipped to, so small that both clips act."""
@@ -46,6 +46,13 @@ class ClippingProof:
     clip: rounding."""
     step_max_norm: float | None = None
     """What ||delta_t|| is clipped to."""
+
+
+def shown_proof(proof: Any) -> ClippingProof:
+    """The fields of a `jrnn.ClippingProof` that a report shows, as numbers and NumPy arrays."""
+    arrays = {each.name: np.asarray(getattr(proof, each.name)) for each in fields(ClippingProof)}
+    values: dict[str, Any] = {name: value if value.ndim else value.item() for name, value in arrays.items()}
+    return ClippingProof(**values)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Diagnosis:
 
 
 def shows_diagnosis(show: Show, stages: int = 0) -> Show:
-    """`show`, which first checks that it is given a diagnosis with so many stages."""
+    """`show`, which first checks that it is given a diagnosis with at least `stages` stages."""
 
     @wraps(show)
     def checked(diagnosis: Diagnosis, *args: Any, **options: Any) -> Any:
@@ -95,5 +102,5 @@ def shows_diagnosis(show: Show, stages: int = 0) -> Show:
 
 
 def shows_stages(show: Show) -> Show:
-    """`show` of a diagnosis that has a stage."""
+    """`show` of a diagnosis that has at least one stage."""
     return shows_diagnosis(show, 1)

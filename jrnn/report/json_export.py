@@ -27,7 +27,7 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
       verdict, sentence, change, at_lag, half_life (steps, of what entered) and flow (the fields of `FlowSummary`);
       clipping: the fields of `ClippingFacts`, or None where nothing was trained; clipping_proof: the fields of
       `ClippingProof` or None; history: one list per quantity, one number an update; prescription: what a race found
-      (recommends, sentence, recipe, table, curves, ...) or None.
+      (recommends, sentence, recipe, table, curves, data_lags, ...) or None.
     """
     facts = clipping_facts(diagnosis)
     return plain(
@@ -68,7 +68,8 @@ def _prescription(found: Prescription) -> dict[str, Any]:
     names = ("recommends", "sentence", "evidence", "recipe", "learning_rate", "lag", "updates", "target")
     names += ("floor", "floor_name", "prediction", "interrupted")
     curves = {name: {"updates": updates, "losses": losses} for name, (updates, losses) in found.curves.items()}
-    return {name: getattr(found, name) for name in names} | {"table": rows, "curves": curves}
+    lags = found.data_lags and found.data_lags._asdict()
+    return {name: getattr(found, name) for name in names} | {"table": rows, "curves": curves, "data_lags": lags}
 
 
 def plain(value: Any) -> Any:

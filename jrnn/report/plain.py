@@ -35,7 +35,7 @@ def plain(text: str, encoding: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """The text; parts of a path that the locale could not decode are read as UTF-8, which they mostly are."""
+    """The text; parts of a path that the locale could not decode are read as UTF-8, which most of them are."""
     return re.sub(
         "[\udc80-\udcff]+", lambda part: part[0].encode(errors="surrogateescape").decode(errors="replace"), text
     )

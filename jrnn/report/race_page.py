@@ -17,10 +17,11 @@ def race_section(found: Prescription) -> str:
         name, *cells = map(escape, row)
         lines.append(f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     recipe = f"<p>To apply it:</p>\n<pre>{escape(found.recipe)}</pre>\n" if found.recipe else ""
+    data = f"<p>{escape(found.data_lags.sentence)}</p>\n" if found.data_lags is not None else ""
     tone = "healthy" if found.recommends else "undecided"
     return (
         f'<section class="verdict {tone}" aria-label="Prescription">\n<p class="when">What helps</p>\n'
-        f'<p class="now">{escape(found.sentence)}</p>\n<p>{escape(found.evidence)}</p>\n{recipe}</section>\n'
+        f'<p class="now">{escape(found.sentence)}</p>\n<p>{escape(found.evidence)}</p>\n{data}{recipe}</section>\n'
         '<section>\n<h2>Every arm</h2>\n<div class="scroll" tabindex="0" role="region" aria-label="Every arm">\n'
         f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
         + "\n".join(lines)

@@ -32,20 +32,27 @@ def cells(found: Prescription, row: Row) -> dict[str, str]:
         "arm": row.cure,
         "rate": number(row.learning_rate),
         "arrives": percentage(row.arriving) if math.isfinite(row.arriving) else GONE,
-        "held-out loss": number(row.loss) + left(row),
+        "held-out loss": failed(row) or number(row.loss) + left(row),
         f"updates to {number(found.target or math.nan)}": updates(found, row),
-        "solved": f"{row.solved}/{row.seeds}",
+        "solved": f"{row.solved}/{row.seeds}" if row.seeds else GONE,
         "against yours": against,
-        "diverged": f"{row.diverged}/{row.seeds}",
-        "ms": number(row.milliseconds),
+        "diverged": f"{row.diverged}/{row.seeds}" if row.seeds else GONE,
+        "ms": number(row.milliseconds) if row.seeds else GONE,
     }
 
 
 def updates(found: Prescription, row: Row) -> str:
     """The updates it took; of an arm that left early, its loss and where it left."""
+    if row.failed:
+        return failed(row)
     if row.figure is None:
         return f"{number(row.loss)}{left(row)}"
     return number(row.figure) if row.solved > row.seeds / 2 else f"over {found.updates:,}"
+
+
+def failed(row: Row) -> str:
+    """Why an arm could not be run; nothing for those that could."""
+    return f"failed: {row.failed if len(row.failed) < 80 else row.failed[:76] + ' ...'}" if row.failed else ""
 
 
 def left(row: Row) -> str:

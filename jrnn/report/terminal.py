@@ -76,5 +76,7 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
         output.print(padding(text(LEGEND, style="dim"), (0, 0, 1, 0)))
         output.print(padding(text(found.sentence, style="bold green" if found.recommends else "bold"), (0, 0, 1, 0)))
         output.print(padding(text(found.evidence), (0, 0, 1, 0)))
+        if found.data_lags is not None:
+            output.print(padding(text(found.data_lags.sentence), (0, 0, 1, 0)))
         if found.recipe:
             output.print(text(f"{found.recipe}\n"), soft_wrap=True)

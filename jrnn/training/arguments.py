@@ -75,7 +75,7 @@ def check_objective(objective: Any, name: str = "objective") -> None:
 
 
 def check_function(name: str, function: Any, arguments: int, needed: str) -> None:
-    """InputError unless it can be called with so many arguments."""
+    """InputError unless it can be called with this number of positional arguments."""
     if isinstance(function, type) or not callable(function):
         given = f"the class {function.__name__}" if isinstance(function, type) else f"a {type(function).__name__}"
         raise InputError(name, given, needed)

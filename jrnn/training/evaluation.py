@@ -91,7 +91,7 @@ def one_batch(
 
 
 def split_options(options: dict[str, Any]) -> tuple[tuple[tuple[str, Any], ...], dict[str, Any]]:
-    """Options that are static under `jit`, and those that hold arrays."""
+    """(the options that are static under `jit`, those that hold arrays)."""
     arrays = {
         name
         for name, value in options.items()

@@ -26,7 +26,7 @@ def check_counts(steps: Any, seed: Any, **others: Any) -> None:
 
 
 def folder_for(out: str | os.PathLike[str] | None, *, resume: bool, tensorboard: bool) -> Path | None:
-    """The run's folder as a path, or InputError where there is none for what is to be written or read there."""
+    """The run's folder as a path; InputError where one is needed and none was given."""
     if out is None and (resume or tensorboard):
         raise InputError("out", "None", "a folder, for resume=True" if resume else "a folder, for tensorboard=True")
     return None if out is None else folder_of("out", out)

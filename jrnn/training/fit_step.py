@@ -47,11 +47,11 @@ def make_step(
 
 def clip_metrics(norm: Array, state: SkipState, max_norm: float | None) -> dict[str, Array]:
     """clip_factor, the product of all clips', and as 0 or 1 whether the update was clipped or skipped."""
-    made, own = state.last_finite, clip_states(state.inner_state)
+    updated, own = state.last_finite, clip_states(state.inner_state)
     passes = jnp.ones((), bool) if max_norm is None else norm < max_norm
     factor = jnp.ones_like(norm) if max_norm is None else jnp.where(passes, jnp.ones_like(norm), max_norm / norm)
     for clip in own if max_norm is None else own[1:]:  # the first is that of `max_norm`; skipping leaves old states
-        factor *= jnp.where(made, clip.factor, jnp.ones_like(clip.factor)).astype(norm.dtype)
+        factor *= jnp.where(updated, clip.factor, jnp.ones_like(clip.factor)).astype(norm.dtype)
         passes &= clip.factor >= 1
-    flags = {"clipped": made & ~passes, "skipped": ~made}
+    flags = {"clipped": updated & ~passes, "skipped": ~updated}
     return {"clip_factor": factor, **{name: flag.astype(jnp.int32) for name, flag in flags.items()}}

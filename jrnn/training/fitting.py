@@ -37,6 +37,7 @@ from jrnn.training.training_step import TrainingStep
 from jrnn.training.unroll_options import check_options
 from jrnn.training.weights import cured_weights, first_carry, initial_weights
 from jrnn.types import Params
+from jrnn.wording import brief, cell_title, number
 
 
 class Fitted(NamedTuple):
@@ -65,6 +66,12 @@ class Fitted(NamedTuple):
     """Whether Ctrl-C ended the run before `steps`."""
     out: Path | None
     """The run's folder."""
+
+    def __repr__(self) -> str:
+        loss = self.history.get("loss", np.zeros(0))
+        last = f"last loss {number(loss[-1])}" if len(loss) else ""
+        steps = f"{self.step:,} updates{', interrupted' if self.interrupted else ''}"
+        return brief(self, cell_title(self.cell), steps, last, f"in {self.out}" if self.out else "")
 
 
 def fit(
@@ -197,11 +204,11 @@ def fit(
 
 def interruption(done: int, steps: int, folder: Path | None) -> str:
     """What is printed after Ctrl-C: what is kept, and how to go on."""
-    kept = "nothing saved, since out is None"
+    saved = "nothing saved, since out is None"
     if folder is not None:
         options = f"--resume --out {shlex.quote(str(folder))}"
-        kept = f"saved in {folder}; go on with resume=True and the same out (command line: {options})"
-    return f"interrupted after step {done} of {steps}: {kept}"
+        saved = f"saved in {folder}; go on with resume=True and the same out (command line: {options})"
+    return f"interrupted after step {done} of {steps}: {saved}"
 
 
 def columns(history: list[Row]) -> dict[str, np.ndarray]:

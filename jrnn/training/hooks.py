@@ -1,4 +1,4 @@
-"""What happens between steps: a hook is told of the steps that were done, and may end the run."""
+"""What happens between steps: a hook gets the rows of the steps that were done, and may end the run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def row_hook(log: Callable[[dict[str, Any]], object]) -> Hook:
 
 @dataclass(frozen=True)
 class SkipLimit:
-    """The hook that ends a run after so many skipped updates in a row."""
+    """The hook that ends a run after `max_skipped` skipped updates in a row."""
 
     training_step: TrainingStep
     source: Any

@@ -46,7 +46,7 @@ class TrainingLoop:
         """Metrics that are still on the device, of the last steps done."""
 
     def until(self, steps: int, hooks: Sequence[Hook], interrupts: Interrupts) -> None:
-        """Does the steps that are missing of `steps`, or those up to an interrupt; leaves a checkpoint."""
+        """Does the steps that are left of `steps`, or those up to an interrupt; leaves a checkpoint."""
         while self.done < steps and not interrupts.requested:
             self.advance()
             checkpoint = self.folder.out is not None and self.done % self.every.checkpoint == 0 and self.done < steps
@@ -90,8 +90,8 @@ def fetched(waiting: list[dict[str, jax.Array]], done: int) -> list[Row]:
 
 
 def before_stop(rows: list[Row], max_skipped: int | None) -> list[Row]:
-    """The rows without "in_a_row", up to the one where so many updates in a row were skipped: later steps did
-    nothing."""
+    """The rows without "in_a_row", up to the one at which the run stopped for too many skipped updates in a row: later
+    steps did nothing."""
     in_a_row = [row.pop("in_a_row") for row in rows]
     reached = (i for i, count in enumerate(in_a_row, 1) if max_skipped is not None and count >= max_skipped)
     return rows[: next(reached, len(rows))]

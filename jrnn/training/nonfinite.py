@@ -3,6 +3,7 @@ cause."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,10 +13,15 @@ import numpy as np
 import optax
 
 from jrnn.cells import check_cell
+from jrnn.cures.base import Cure, Training, apply_to_cell, apply_to_training, check_cures
+from jrnn.cures.clipping import check_max_norm
 from jrnn.training.arguments import check_arrays, check_batch, check_objective
+from jrnn.training.optimizing import clipped_optimizer
+from jrnn.training.penalties import Penalty, check_penalties
+from jrnn.training.random_streams import chunk_penalty_key
 from jrnn.training.step_values import values_of_step
 from jrnn.training.training_step import StepKeys, TrainingStep
-from jrnn.training.unroll_options import check_options
+from jrnn.training.unroll_options import check_options, reads_backwards, time_axis_of
 from jrnn.training.weights import Weights
 from jrnn.types import Array, Params
 
@@ -74,46 +80,60 @@ def first_nonfinite(
     unroll_options: dict[str, Any] | None = None,
     optimizer: optax.GradientTransformation | None = None,
     opt_state: Any = None,
+    max_norm: float | None = None,
+    penalties: Sequence[Penalty] = (),
+    cures: Sequence[Cure] = (),
 ) -> NonFinite:
     """Does one training step again and names the first NaN or Inf, in the order parameters, inputs, states in time
-    order, outputs, loss, dL/dh_k from the end, parameter gradients, update. For the host: it looks at values, so it
-    does not run under `jit`.
+    order, outputs, loss, penalties, dL/dh_k from the end, parameter gradients, update. For the host: it looks at
+    values, so it does not run under `jit`.
 
     Args:
       cell, objective, params, loss_params: as for `fit`.
       batch: {"x": [T, *B, F], "y": ..., "lengths": ...}, as the objective gets it; padded inputs do not count.
-      key: the key given to `unroll`, for cells with noise.
+      key: the key given to `unroll`, for cells with noise; penalties draw as in the first chunk of a `stream` with it.
       unroll_options: as for `fit`.
-      optimizer, opt_state: the Optax transformation (not wrapped in `skip_nonfinite`) and its state before the step;
-        without them nothing is said about an update's parameter.
+      optimizer, opt_state: the Optax transformation (not wrapped in `skip_nonfinite`) and its state before the step,
+        that of the clip and of what cures add included; without them nothing is said about an update's parameter.
+      max_norm: the clip in front of the optimizer, as for `fit`; None for none.
+      penalties, cures: as for `fit`; the parameters are those of the cell after the cures.
     Returns:
       a `NonFinite`; its place is "update" if all these numbers are finite.
     """
     check_cell(cell)
+    cures = check_cures(cures)
+    cell = apply_to_cell(cures, cell)
     check_objective(objective)
     check_options(unroll_options)
     check_arrays("params", params)
     check_arrays("loss_params", loss_params)
     batch = check_batch("batch", batch, "[T, *B, F]")
-    training_step = TrainingStep(cell, objective, optimizer, dict(unroll_options or {}))
-    return look_again(training_step, {"cell": params, "loss": loss_params}, batch, StepKeys(key), opt_state)
+    max_norm = None if max_norm is None else check_max_norm(max_norm)
+    training = Training(optax.identity() if optimizer is None else optimizer, max_norm, check_penalties(penalties))
+    training = apply_to_training(cures, training)
+    clipped = None if optimizer is None else clipped_optimizer(training.optimizer, training.max_norm)
+    options = dict(unroll_options or {})
+    training_step = TrainingStep(cell, objective, clipped, options, check_penalties(training.penalties))
+    keys = StepKeys(key, penalties=chunk_penalty_key(key, 0) if training_step.penalties else None)
+    return look_again(training_step, {"cell": params, "loss": loss_params}, batch, keys, opt_state)
 
 
 def look_again(
     training_step: TrainingStep, weights: Weights, batch: dict[str, Any], keys: StepKeys, opt_state: Any
 ) -> NonFinite:
     """`first_nonfinite` of a step, penalties included; its optimizer may be None."""
-    reverse = bool(training_step.unroll_options.get("reverse", False))
+    options = training_step.unroll_options
+    reverse, in_time = reads_backwards(options), partial(find, time_axis=time_axis_of(options))
     values = jax.jit(partial(values_of_step, training_step))(weights, batch, keys)
     broken = tuple(dict.fromkeys(bad[0] for bad in find(values.gradients)))
     stages = (
         ("parameters", find(weights)),
-        ("inputs", find({"x": batch.get("x")}, timed=True, mask=np.asarray(values.unrolled.mask))),
-        ("states", find(values.unrolled.states, timed=True, from_end=reverse)),
-        ("outputs", find(values.unrolled.outputs, timed=True, from_end=reverse)),
+        ("inputs", in_time({"x": batch.get("x")}, mask=np.asarray(values.unrolled.mask))),
+        ("states", in_time(values.unrolled.states, from_end=reverse)),
+        ("outputs", in_time(values.unrolled.outputs, from_end=reverse)),
         ("loss", find(values.loss)),
         ("penalties", find(values.penalties)),
-        ("state gradients", find(values.state_gradients, timed=True, from_end=not reverse)),
+        ("state gradients", in_time(values.state_gradients, from_end=not reverse)),
         ("parameter gradients", find(values.loss_gradients)),
         ("penalty gradients", find(values.gradients)),
     )
@@ -155,14 +175,14 @@ def in_update(optimizer: Any, opt_state: Any, weights: Any, grads: Any, value: A
 
 
 def find(
-    tree: Any, *, timed: bool = False, from_end: bool = False, mask: np.ndarray | None = None
+    tree: Any, *, time_axis: int | None = None, from_end: bool = False, mask: np.ndarray | None = None
 ) -> list[tuple[str, tuple[int, ...], float, int | None]]:
     """(path, index, value, time) of the first number that is not finite in each leaf, earliest in time first.
 
     Args:
-      timed: axis 0 is time.
+      time_axis: which axis is time; it comes first in the index. None: there is no time.
       from_end: time runs backwards.
-      mask: [T, *B]: only what happened counts.
+      mask: the steps that happened, its axes those of the arrays; only they count.
     """
     first = []
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
@@ -174,13 +194,16 @@ def find(
         bad = ~np.isfinite(array)
         if mask is not None:
             bad &= mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+        timed = time_axis is not None
+        if timed:
+            array, bad = np.moveaxis(array, time_axis, 0), np.moveaxis(bad, time_axis, 0)
         if not bad.any():
             continue
         places = np.argwhere(bad)
         at = places[places[:, 0].argmax() if timed and from_end else 0]
         index = tuple(int(i) for i in at)
         first.append((named(path), index, float(array[index]), index[0] if timed else None))
-    return sorted(first, key=lambda f: (-f[3] if from_end else f[3]) if timed and f[3] is not None else 0)
+    return sorted(first, key=lambda f: (-f[3] if from_end else f[3]) if f[3] is not None else 0)
 
 
 def named(path: Any) -> str:

@@ -170,8 +170,8 @@ class Objective:
 def loss_and_metrics(
     objective: Any, loss_params: Params, unrolled: Unrolled, batch: Any
 ) -> tuple[Array, dict[str, Array]]:
-    """What an `Objective`, or any `loss(loss_params, unrolled, batch) -> scalar | (scalar, metrics)`, says of a
-    batch."""
+    """(loss, metrics) of a batch by an `Objective`, or by any `loss(loss_params, unrolled, batch) -> scalar | (scalar,
+    metrics)`."""
     value, metrics = as_scalar(objective(loss_params, unrolled, batch), "objective", "loss")
     return value, {**metrics, "loss": value}
 

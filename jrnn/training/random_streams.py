@@ -33,3 +33,10 @@ def stream_key(seed: int, stream: RandomStream, step: Any = None) -> Array:
     """The PRNG key of a stream, or of one step in it: fold_in(fold_in(key(seed), stream), step)."""
     key = jax.random.fold_in(jax.random.key(seed), int(stream))
     return key if step is None else jax.random.fold_in(key, step)
+
+
+def chunk_penalty_key(noise: Array | None, chunk: Any) -> Array:
+    """What penalties draw from in a chunk of a stream: from the key of its noise, or as in a `fit` with seed 0."""
+    if noise is None:
+        return stream_key(0, RandomStream.PENALTIES, chunk)
+    return jax.random.fold_in(noise, 2**31 - 1)  # beside the noise of every time step, which is fold_in(noise, t)

@@ -8,15 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import draws_noise
+from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import static_cell
+from jrnn.cells._carrying import Carrying
 from jrnn.kernels import RECURRENCES
 from jrnn.numerics import split_floating
 from jrnn.types import Array, InputError, Params, Shape, State, ravel_state, size_of, unravel_state, wide_dtype
-from jrnn.unrolling.states import state_shapes
 
 
 class Sensitive(NamedTuple):
-    """A state and what it owes to the parameters."""
+    """A state and its derivatives with respect to the parameters."""
 
     state: State
     e: list[Array]
@@ -24,19 +25,13 @@ class Sensitive(NamedTuple):
 
 
 @static_cell
-class Sensitivities:
-    """A cell that takes e_t along: e_t = J_t e_{t-1} + dh_t/dtheta, the second with h_{t-1} held.
+class Sensitivities(Carrying):
+    """A cell that carries e_t along: e_t = J_t e_{t-1} + dh_t/dtheta, the second with h_{t-1} held.
 
-    One parameter acts on one unit and J_t is diagonal: so both are a product with a vector of ones."""
+    One parameter acts on one unit and J_t is diagonal: both terms are products with a vector of ones.
+    """
 
     cell: Any
-
-    @property
-    def input_ndim(self) -> int:
-        return getattr(self.cell, "input_ndim", 1)
-
-    def init(self, key: Array, input_size: int | None) -> Params:
-        return self.cell.init(key, input_size)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Sensitive:
         real, whole = split_floating(params)
@@ -48,7 +43,7 @@ class Sensitivities:
         real, whole = split_floating(params)
         like = state_shapes(self.cell, params, ())
 
-        def one(h: Array, x: Any) -> tuple[Array, list[Array], Array]:
+        def advance_one(h: Array, x: Any) -> tuple[Array, list[Array], Array]:
             """(h', dh'/dtheta, the diagonal of J) of one sequence."""
 
             def advance(real: list[Array], h: Array) -> Array:
@@ -59,8 +54,8 @@ class Sensitivities:
 
         h = ravel_state(sensitive.state)
         for _ in range(h.ndim - 1):
-            one = jax.vmap(one)
-        after, immediate, j = one(h, x)
+            advance_one = jax.vmap(advance_one)
+        after, immediate, j = advance_one(h, x)
         e = [
             new.astype(old.dtype) + owners(j, new).astype(old.dtype) * old
             for new, old in zip(immediate, sensitive.e, strict=True)
@@ -98,23 +93,24 @@ def depending(sensitive: Sensitive, params: Params) -> State:
 
 
 def entering_sensitivities(rtrl: Any, params: Params, batch_shape: Shape) -> list[Array]:
-    """Those given [*B, the leaf's shape], or InputError where they do not fit; else zeros, of a state that is held."""
+    """The given ones [*B, the leaf's shape], or InputError where they do not fit; zeros where none are given: the state
+    is then held fixed."""
     real = split_floating(params)[0]
     shapes, dtypes = [(*batch_shape, *leaf.shape) for leaf in real], [wide_dtype(leaf.dtype) for leaf in real]
     if isinstance(rtrl, bool):
         return [jnp.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
-    found = [jnp.shape(leaf) for leaf in rtrl]
-    if found != shapes:
-        raise InputError("rtrl", f"sensitivities of shapes {found}", f"{shapes}, [*B, the shape of the parameter]")
+    given = [jnp.shape(leaf) for leaf in rtrl]
+    if given != shapes:
+        raise InputError("rtrl", f"sensitivities of shapes {given}", f"{shapes}, [*B, the shape of the parameter]")
     return [jnp.asarray(leaf).astype(dtype) for leaf, dtype in zip(rtrl, dtypes, strict=True)]
 
 
 def check_rtrl(rtrl: Any, cell: Any, params: Params, state: Any, options: Any, key: Any) -> None:
-    """InputError unless it is one layer in which every unit is alone with its parameters, run forwards and whole, and
-    sensitivities come with the state that they are of."""
+    """InputError unless it is one layer in which each parameter acts on one unit, run forwards and without cuts, and
+    given sensitivities come with the state that they belong to."""
     needed = "one diagonal layer, such as jrnn.linear(64): RTRL is not implemented for others"
     kernel = getattr(cell, "kernel", None) and cell.kernel(params)
-    states = jax.tree.leaves(state_shapes(cell, params, ()))
+    states = jax.tree.leaves(state_shapes(cell, params))
     alone = kernel is not None and hasattr(RECURRENCES.get(kernel[0]), "terms") and len(states) == 1
     if not alone or not jnp.issubdtype(states[0].dtype, jnp.floating):
         raise InputError("rtrl", f"a {type(cell).__name__}", needed)

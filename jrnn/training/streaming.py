@@ -15,7 +15,7 @@ from jrnn.training.arguments import check_arrays, check_batch, check_objective, 
 from jrnn.training.objectives import Objective
 from jrnn.training.optimizing import check_optimizer
 from jrnn.training.penalties import Penalty, check_penalties
-from jrnn.training.random_streams import RandomStream, stream_key
+from jrnn.training.random_streams import chunk_penalty_key
 from jrnn.training.sensitivities import Sensitive, Sensitivities, check_rtrl, depending, entering_sensitivities
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.training_step import StepKeys, Stepped, TrainingStep
@@ -184,9 +184,7 @@ def chunk_step(training_step: TrainingStep, rtrl: bool = False) -> Callable[...,
             return jax.tree.map(lambda new, old: jnp.where(first, new, old), own, carried)
 
         tangents = jax.random.fold_in(jax.random.key(0), index) if measured else None
-        # beside the noise of every time step, which is drawn by fold_in(noise, t)
-        own = stream_key(0, RandomStream.PENALTIES, index) if noise is None else jax.random.fold_in(noise, 2**31 - 1)
-        keys = StepKeys(noise, tangents, own if training_step.penalties else None)
+        keys = StepKeys(noise, tangents, chunk_penalty_key(noise, index) if training_step.penalties else None)
         after = None
         if rtrl:
             forwards = Sensitivities(cell)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._advance import state_shapes
 from jrnn.cures import global_norm
 from jrnn.training.objectives import loss_and_metrics
 from jrnn.training.optimizing import update_weights
@@ -16,11 +17,11 @@ from jrnn.training.penalties import Penalty, needs_deltas, penalty_sum
 from jrnn.training.step_gradients import StepGradients, Term, step_gradients
 from jrnn.training.telemetry.state_gradient_metrics import delta_metrics, is_real
 from jrnn.training.telemetry.tangent_probe import tangent_metrics
-from jrnn.training.unroll_options import options_of
+from jrnn.training.unroll_options import options_of, reads_backwards, time_axis_of
 from jrnn.training.weights import Weights
 from jrnn.types import Array, Params, State
 from jrnn.unrolling import Unrolled, ZeroTap, read, unroll
-from jrnn.unrolling.states import filled, move_axis, state_shapes
+from jrnn.unrolling.states import filled, move_axis
 
 
 class StepKeys(NamedTuple):
@@ -85,7 +86,7 @@ class TrainingStep:
         initial_state: Callable[[Weights], State] | None = None,
     ) -> StepGradients:
         """Loss and gradients on a batch; with dL/dh_t where a penalty needs it, or the step measures it."""
-        xs, axis = batch.get("x"), options.get("time_axis", 0)
+        xs, axis = batch.get("x"), time_axis_of(options)
 
         def unrolled_of(weights: Weights, tap: State | None) -> Unrolled:
             own = {} if initial_state is None else {"initial_state": initial_state(weights)}
@@ -117,11 +118,11 @@ class TrainingStep:
 
     def flow_metrics(self, grads: StepGradients, options: dict[str, Any]) -> dict[str, Array]:
         """The figures of dL/dh_t."""
-        axis = options.get("time_axis", 0)
+        axis = time_axis_of(options)
         # computed once: XLA would otherwise put it together anew for every use
         deltas = jax.lax.optimization_barrier(grads.deltas)
         deltas, mask = time_first((deltas, grads.mask), axis)
-        return delta_metrics(self.cell, deltas, mask, reverse=bool(options.get("reverse", False)))
+        return delta_metrics(self.cell, deltas, mask, reverse=reads_backwards(options))
 
 
 def added_tap(own: State | None, tap: State) -> Any:

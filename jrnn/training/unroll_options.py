@@ -26,3 +26,13 @@ def options_of(batch: dict[str, Any], unroll_options: Mapping[str, Any] | None, 
     """What `unroll` gets besides cell, parameters and x."""
     from_batch = {name: batch[name] for name in BATCH_OPTIONS if batch.get(name) is not None}
     return {**(unroll_options or {}), **from_batch, **({} if key is None else {"key": key})}
+
+
+def time_axis_of(options: Mapping[str, Any]) -> int:
+    """Where time is in the arrays of a batch and of a run."""
+    return options.get("time_axis", 0)
+
+
+def reads_backwards(options: Mapping[str, Any]) -> bool:
+    """Whether a run reads its sequences from their end."""
+    return bool(options.get("reverse", False))

@@ -20,7 +20,7 @@ Carry = tuple[Weights, Any]  # (weights, optimizer state)
 
 
 def initial_weights(cell: Any, objective: Any, params: Params, loss_params: Params, batch: Any, seed: int) -> Weights:
-    """The weights that a caller gave, or drawn from the seed for inputs like batch["x"] (shapes are enough)."""
+    """The weights that the caller gave, or those drawn from the seed for inputs like batch["x"] (shapes are enough)."""
     x = batch.get("x")
     size = None if not hasattr(x, "shape") or getattr(cell, "input_ndim", 1) == 0 else x.shape[-1]
     for name, tree in (("params", params), ("loss_params", loss_params)):

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import draws_noise, is_causal, prepared_shapes
+from jrnn.cells._advance import state_shapes
 from jrnn.kernels.checks import own_weights
 from jrnn.kernels.implementations import IMPLEMENTATIONS, REFERENCE, CallFacts
 from jrnn.kernels.recurrences import RECURRENCES
 from jrnn.types import InputError, Inputs, Params, size_of
 from jrnn.unrolling.reading import names_of, read
 from jrnn.unrolling.records import Options
-from jrnn.unrolling.states import state_shapes
 
 CELL_SCAN = REFERENCE.name
 """Of a cell, the name "reference" means the scan of the cell's own step, which runs everything. Of the array functions
@@ -139,7 +139,7 @@ def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str
     if weights is None:
         why = getattr(cell, "lacks_kernel", None)
         return why or f"{type(cell).__name__} has no recurrence of its own (`kernel`)"
-    arrays = jax.tree.leaves(weights[1:]) or jax.tree.leaves(state_shapes(cell, params, ()))
+    arrays = jax.tree.leaves(weights[1:]) or jax.tree.leaves(state_shapes(cell, params))
     dtypes = {jnp.result_type(a) for a in arrays}
     if len(dtypes) > 1:
         return f"the parameters have several dtypes, {sorted(map(str, dtypes))}"
@@ -157,7 +157,7 @@ def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str
 
 
 def refusal_of_call(call: Call, noisy: bool) -> str | None:
-    """Why only the scan of the cell's own step takes this call, whatever is named; None if others may."""
+    """Why this call runs by the scan of the cell's own step alone, whatever is named; None if others may run it."""
     if call.steps == 0:
         return "the call has no steps"
     if call.sequences == 0:

@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells._advance import state_shapes
 from jrnn.types import Array, InputError, Inputs, Params, State
 from jrnn.unrolling.checks import check_leaves
 from jrnn.unrolling.layers import run
 from jrnn.unrolling.reading import read
 from jrnn.unrolling.records import Unrolled
 from jrnn.unrolling.sequences import laid_out
-from jrnn.unrolling.states import filled, move_axis, own_state, state_shapes
+from jrnn.unrolling.states import filled, move_axis, own_state
+from jrnn.wording import arrays, brief
 
 
 class Gradients(NamedTuple):
@@ -33,6 +35,10 @@ class Gradients(NamedTuple):
     states: State
     """delta_t = dL/dh_t [T+1, *B, ...], for t = 0..T: all ways from h_t to the loss,
     delta_{t-1} = J_t^T delta_t + g_{t-1}. Zero on padding; laid out like `Unrolled.states`."""
+
+    def __repr__(self) -> str:
+        named = {name: getattr(self, name) for name in self._fields}
+        return brief(self, *(f"{name} {arrays(tree)}" for name, tree in named.items() if tree is not None))
 
 
 def value_and_grads(

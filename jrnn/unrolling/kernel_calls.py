@@ -13,10 +13,11 @@ from jrnn import kernels
 from jrnn.cells import prepared, prepared_shapes
 from jrnn.cells._base import outputs_hidden
 from jrnn.kernels.implementations import IMPLEMENTATIONS
+from jrnn.numerics import select
 from jrnn.types import Array, Inputs, Params, Shape, State, size_of
 from jrnn.unrolling.choice import CELL_SCAN
 from jrnn.unrolling.records import Options, Unrolled
-from jrnn.unrolling.schedule import schedule_of, select, zero_unless
+from jrnn.unrolling.schedule import schedule_of, zero_unless
 from jrnn.unrolling.states import check_step, start_and_reset
 from jrnn.unrolling.taps import assemble, split_tap, subtract_zero_tap
 

@@ -73,7 +73,7 @@ def run_layers(cell: Stack, params: Params, xs: Inputs, options: Options, choice
 
 
 def compiled_alike(cell: Any, params: Params, options: Options) -> Options:
-    """The options of a scan without what would compile it anew and is not read there."""
+    """The options of a scan, without those that the scan does not read and that would make it compile anew."""
     start = options.initial_state
     if has_gaps(start):
         start = filled(start, own_state(cell, params, options.batch_shape))

@@ -10,6 +10,7 @@ import jax
 from jaxtyping import Bool
 
 from jrnn.types import Array, Shape, State
+from jrnn.wording import arrays, brief
 
 ARRAYS = ("initial_state", "reset_state", "lengths", "resets", "mask", "state_tap", "key")
 STATIC = (
@@ -33,9 +34,13 @@ class Unrolled(NamedTuple):
     last: Any
     """[*B, K]: the output of the step read last (with reverse: the earliest valid one); zero if none happened."""
 
+    def __repr__(self) -> str:
+        states = "" if self.states is None else f"states {arrays(self.states)}"
+        return brief(self, f"outputs {arrays(self.outputs)}", f"final_state {arrays(self.final_state)}", states)
+
 
 class ZeroTap(NamedTuple):
-    """A `state_tap` known to be zero: `unroll` takes gradients with respect to it and never reads it."""
+    """A `state_tap` known to be zero: `unroll` gives the gradient with respect to it and never reads it."""
 
     tap: State
 

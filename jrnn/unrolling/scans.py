@@ -11,11 +11,12 @@ import jax.numpy as jnp
 
 from jrnn.cells import draw_noise, jit_by_cell, prepared
 from jrnn.kernels.sharding import aligned, placed_like
+from jrnn.numerics import select
 from jrnn.types import Inputs, Params, State, widened
 from jrnn.unrolling.choice import CELL_SCAN
 from jrnn.unrolling.kernel_calls import kernel_steps, segment_for
 from jrnn.unrolling.records import Options, Unrolled
-from jrnn.unrolling.schedule import schedule_of, select, zero_unless
+from jrnn.unrolling.schedule import schedule_of, zero_unless
 from jrnn.unrolling.states import check_step, start_and_reset
 from jrnn.unrolling.step_rule import enter
 from jrnn.unrolling.taps import add_zero_tap, assemble, split_tap

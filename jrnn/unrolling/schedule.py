@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrnn.numerics import select
 from jrnn.types import Array
 from jrnn.unrolling.records import Options
 
@@ -50,18 +51,6 @@ def schedule_of(options: Options) -> Schedule:
         else:
             cuts = cuts.reshape(steps, -1)[:, 0] if cuts.size else jnp.zeros(steps, bool)
     return Schedule(inside, valid, resets, cuts)
-
-
-def select(condition: Array, on_true: Any, on_false: Any) -> Any:
-    """`jnp.where` leaf by leaf with a condition [*B] (or scalar) against leaves [*B, ...]."""
-
-    def one_leaf(a: Array, b: Array) -> Array:
-        wide = (
-            condition.reshape(condition.shape + (1,) * (jnp.ndim(a) - condition.ndim)) if condition.ndim else condition
-        )
-        return jnp.where(wide, a, b)
-
-    return jax.tree.map(one_leaf, on_true, on_false)
 
 
 def zero_unless(condition: Array, tree: Any) -> Any:

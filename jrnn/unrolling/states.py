@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import Bidirectional, BidirectionalState, Stack, program_of
+from jrnn.cells._advance import state_shapes
 from jrnn.types import Cell, InputError, Inputs, Params, Shape, State
 from jrnn.unrolling.checks import as_arrays, check_count
 from jrnn.unrolling.records import Options
@@ -45,7 +46,7 @@ def batch_of(cell: Cell, params: Params, xs: Inputs, state: State | None, length
             raise InputError("xs" if time_axes else "x", f"shapes {shapes}", need)
         return batches.pop()
     if state is not None:
-        alone = jax.tree.leaves(jax.eval_shape(lambda p: cell.initial_state(p, ()), params))
+        alone = jax.tree.leaves(state_shapes(cell, params))
         leaves = jax.tree.leaves(state)
         if leaves and alone:
             return jnp.shape(leaves[0])[: max(jnp.ndim(leaves[0]) - len(alone[0].shape), 0)]
@@ -74,15 +75,18 @@ def start_and_reset(cell: Cell, params: Params, options: Options) -> tuple[State
     return start, own if options.reset_state is None else filled(options.reset_state, own)
 
 
-def state_shapes(cell: Cell, params: Params, lead: Shape) -> State:
-    """The shapes and dtypes of the cell's state with leading axes `lead`; nothing is computed."""
-    return jax.eval_shape(lambda p: cell.initial_state(p, lead), params)
+def check_real(state: State) -> None:
+    """InputError unless every leaf holds real floating-point numbers."""
+    for leaf in jax.tree.leaves(state):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            needed = "a real floating-point state (split a complex one into real and imaginary parts)"
+            raise InputError("cell", f"a state of dtype {leaf.dtype}", needed)
 
 
 def check_given(name: str, state: State, cell: Any, params: Params, lead: Shape) -> State:
     """A given state, cast to the cell's dtype; InputError unless it has the cell's own type and shapes.
 
-    A direction or a layer may be left to itself: None in its place.
+    A direction or a layer may be None: its own initial state takes the place.
     """
     if isinstance(cell, Bidirectional) and not isinstance(state, BidirectionalState):
         raise InputError(name, type(state).__name__, "BidirectionalState(forward, backward)")
@@ -103,13 +107,13 @@ def check_given(name: str, state: State, cell: Any, params: Params, lead: Shape)
 
 
 def has_gaps(given: State | None) -> bool:
-    """Whether it, or a direction or layer in it, is left to the cell."""
+    """Whether the state, or that of a direction or layer in it, is None: the cell's own takes its place."""
     parts = given if type(given) is tuple or isinstance(given, BidirectionalState) else ()
     return given is None or any(map(has_gaps, parts))
 
 
 def filled(given: State | None, otherwise: State) -> State:
-    """A given state, with the parts that are None from another."""
+    """A given state, its parts that are None taken from `otherwise`."""
     if given is None:
         return otherwise
     if type(given) is tuple or isinstance(given, BidirectionalState):
@@ -121,10 +125,10 @@ def filled(given: State | None, otherwise: State) -> State:
 def fits(given: Any, expected: Any) -> bool:
     """Whether one array can become another by a cast that keeps its kind: bool, integer, floating, complex."""
     kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
-    one, other = ([jnp.issubdtype(a.dtype, kind) for kind in kinds] for a in (given, expected))
-    if not (any(one) and any(other)):  # keys, say
+    source, target = ([jnp.issubdtype(a.dtype, kind) for kind in kinds] for a in (given, expected))
+    if not (any(source) and any(target)):  # keys, say
         return given.dtype == expected.dtype and given.shape == expected.shape
-    return given.shape == expected.shape and one.index(True) <= other.index(True)
+    return given.shape == expected.shape and source.index(True) <= target.index(True)
 
 
 def check_step(cell: Cell, params: Params, state: State, xs: Inputs) -> None:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jrnn.numerics import select
 from jrnn.types import Array, Inputs, Params, State
-from jrnn.unrolling.schedule import Schedule, select, zero_unless
+from jrnn.unrolling.schedule import Schedule, zero_unless
 
 
 class Entered(NamedTuple):

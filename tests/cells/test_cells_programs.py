@@ -35,7 +35,7 @@ def compiled():
 def everything(cell, params, xs):
     loss = lambda run: jnp.sum(run.last**2)  # noqa: E731
     jrnn.unroll(cell, params, xs)
-    if jrnn.cells.is_causal(cell):
+    if isinstance(cell, jrnn.cells.Stack):
         jrnn.jacobians(cell, params, xs)
         jrnn.gradient_flow(cell, params, xs, loss)
         jrnn.lyapunov_spectrum(cell, params, xs)

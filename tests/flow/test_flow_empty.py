@@ -9,7 +9,7 @@ import jrnn
 from .instruments import CELLS, INSTRUMENTS, a_case, as_float64, loss
 
 FULL = (7, 5)
-SHAPES = [(0, 5), (1, 5), (7, 0), (0, 0), (1, 1)]
+SHAPES = [(0, 5), (1, 5), (7, 0)]
 INFINITE = ("standard_errors", "step_max_norm")
 """What is infinite where there is nothing to measure."""
 

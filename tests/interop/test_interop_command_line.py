@@ -13,8 +13,8 @@ import pytest
 
 import jrnn
 from jrnn.cli import main, network_of
-from jrnn.commands import measurement, output
-from jrnn.interop import weights
+from jrnn.commands import diagnosing, measurement, output
+from jrnn.interop import model_argument, weights
 from jrnn.interop.model_argument import Network
 from jrnn.report.page import html_page
 from tests.interop.economy import drawn, jit, params_of
@@ -307,6 +307,11 @@ def test_a_flax_model_is_diagnosed_by_the_task(here, shown):
     (stage,) = found.stages
     assert stage.name == "as given" and 0 <= stage.scores["accuracy"] <= 1
     assert stage.flow.outputs == T and stage.flow.sequences == len(jrnn.data.load("each.npz").test)
+
+
+def test_the_commands_know_every_ending_of_weights():
+    """They may not import the edge, which says what to do with each ending."""
+    assert set(diagnosing.WEIGHTS) == {*model_argument.READ, *model_argument.ELSEWHERE}
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,14 @@ def test_plain_jit_gathers_what_is_split_elsewhere(axis):
     close(grad(split), grad(operands), tol=1e-12)
 
 
-@pytest.mark.parametrize("name", EVERYONE)
-@pytest.mark.parametrize("options", [{}, {"lengths": True}, {"remat": "sqrt"}, {"remat": "step"}], ids=str)
+OPTIONS = [{"lengths": True}, {"remat": "sqrt"}, {"remat": "step"}, {}]
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [(name, OPTIONS[(2 * i + j) % len(OPTIONS)]) for i, name in enumerate(EVERYONE) for j in range(2)],
+    ids=str,
+)
 def test_unroll_inside_shard_map(name, options):
     """With its check of what differs between devices: values, gradients, Hessian-vector products."""
     cell = jrnn.lstm(4, dtype="float64")
@@ -157,9 +163,13 @@ def test_unroll_inside_shard_map(name, options):
     close(all_of(split), all_of(run), tol=1e-12)
 
 
-@pytest.mark.parametrize("name", EVERYONE)
+SPLIT = [((6,), (None, "b")), ((2, 6), (None, None, "b")), ((2, 6), (None, "b"))]
+
+
 @pytest.mark.parametrize(
-    "batch, where", [((6,), (None, "b")), ((2, 6), (None, "b")), ((2, 6), (None, None, "b"))], ids=str
+    "name, batch, where",
+    [(name, *SPLIT[(2 * i + j) % len(SPLIT)]) for i, name in enumerate(EVERYONE) for j in range(2)],
+    ids=str,
 )
 def test_meshes_with_explicit_axes(name, batch, where):
     cell = jrnn.gru(4, dtype="float64")

@@ -1,5 +1,7 @@
 """Diagnoses made up for the tests, with numbers that are easy to recognise."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from jrnn.flow.lyapunov.dataset_spectrum import MeasuredSpectrum
@@ -7,6 +9,9 @@ from jrnn.flow.singular_values.window_quantiles import WindowBands
 from jrnn.flow.summary import FlowSummary
 from jrnn.flow.theory.network_theory import Expected
 from jrnn.flow.verdicts.verdict import Verdict
+from jrnn.prescribing.data_lags import ALONE, DataLags
+from jrnn.prescribing.paired import Paired
+from jrnn.prescribing.result import Prescription, Row
 from jrnn.report import ClippingProof, Diagnosis, Stage
 
 
@@ -198,6 +203,28 @@ def on_task():
     """On a task whose plateau is known."""
     plateau = {"plateau": np.log(2), "plateau_reason": "ln 2, a guess between two equally likely bits"}
     return diagnosis(data={"name": "marked-bit:63", "lag": 63, "lag_reason": "shown at step 0", **plateau})
+
+
+def raced(**changes):
+    """A race that recommends, with an arm that failed and one that left; shorter lags tell nothing."""
+    near, whole = (-0.02, 0.018), (0.97, 0.99)
+    lags = DataLags(
+        ALONE, "No shorter lag teaches this one: 1.8 % & all 64 steps 98 %.", 63, 0.004, near, 0.98, whole,
+        (0.0, 0.01), np.array([1, 2, 4, 8, 16, 32, 63, 64]), np.array([0, 0, 0.01, 0, -0.3, 0, 0.004, 0.98]),
+    )  # fmt: skip
+    against = Paired(0.5, 0.4, 0.6, 0.975, 1.0)
+    rows = (
+        Row("chrono:63", "chrono:63", 1e-3, 0.2, 90, 0.05, 8, 0, 8, 2.5, 45.0, against),
+        Row("as it is", "as it is", 1e-3, 1e-9, 90, 0.69, 0, 0, 8, 2.25, 90.0),
+        Row("leaky:63", "leaky:63", 1e-3, 0.1, 10, 0.68, 0, 0, 2, 2.75),
+        Row("floss:8", "floss:8", 1e-3, np.nan, 0, np.nan, 0, 0, 0, np.nan, failed="LinAlgError: <no QR>"),
+    )
+    curves = {row.name: (np.arange(4) * 30, np.full((4, row.seeds), row.loss)) for row in rows if row.seeds}
+    found = Prescription(
+        "chrono:63", "Take chrono:63.", "Seed by seed.", "fit()", rows, None, (), 1e-3, 63, 90, 0.1, 0.693, "plateau",
+        (40.0, 50.0), {}, curves, data_lags=lags,
+    )  # fmt: skip
+    return diagnosis(prescription=replace(found, **changes))
 
 
 EVERY = {f.__name__: f for f in (diagnosis, vanished, broken, regression, saved, gated, estimated, unexplained)}

@@ -1,23 +1,21 @@
-"""A network of any dtype from training to the page, as someone has it who hunts a NaN."""
+"""A network of 16 bits from training to the page, as someone has it who hunts a NaN."""
 
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import jrnn
 from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
 from jrnn.training import Objective, fit
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_from_training_to_the_page(dtype, tmp_path, capsys):
+def test_from_training_to_the_page(tmp_path, capsys):
     rng = np.random.default_rng(0)
     data = {"x": rng.normal(size=(8, 6, 2)).astype("float32"), "y": np.arange(8) % 2}
     data["lengths"] = np.array([6, 5, 4, 6, 3, 6, 6, 2])
-    objective, cell = Objective("classify", 2), jrnn.gru(3, dtype=dtype)
+    objective, cell = Objective("classify", 2), jrnn.gru(3, dtype="bfloat16")
     with jax.debug_nans(True):
         fitted = fit(cell, objective, data, steps=2, max_norm=0.1, batch_size=4, flow_every=1)
         xs, lengths = jnp.swapaxes(jnp.asarray(data["x"]), 0, 1), jnp.asarray(data["lengths"])

@@ -1,5 +1,8 @@
 """A NaN planted in each place is found there."""
 
+from dataclasses import dataclass
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +10,8 @@ import optax
 import pytest
 
 import jrnn
+from jrnn.cures import clip_by_global_norm
+from jrnn.cures.base import Cure
 from jrnn.training import NonFiniteError, Objective, first_nonfinite, fit
 
 T, B, F, H = 5, 2, 3, 4
@@ -40,6 +45,19 @@ def test_in_the_inputs_but_not_in_padding(setting):
     assert (report.place, report.time, report.leaf, report.at, report.value) == ("inputs", 3, "x", (3, 0, 1), np.inf)
     batch["lengths"] = jnp.array([3, 5])
     assert first_nonfinite(CELL, REGRESS, params, head, batch).at == (4, 1, 0)
+
+
+def test_where_time_is_another_axis(setting):
+    """The indices are those of the arrays with time first."""
+    params, head, batch = setting
+    x = jnp.swapaxes(batch["x"], 0, 1)
+    look = partial(first_nonfinite, CELL, lambda p, run, b: run.outputs.sum(), params, None)
+    report = look({"x": x.at[1, 3, 2].set(jnp.nan)}, unroll_options={"time_axis": 1})
+    assert (report.place, report.time, report.at) == ("inputs", 3, (3, 1, 2))
+    start = jrnn.unroll(CELL, params, batch["x"]).final_state._replace(h=jnp.full((B, H), jnp.inf))
+    resets = jnp.zeros((B, T), bool).at[1, 2].set(True)
+    report = look({"x": x, "resets": resets, "reset_state": start}, unroll_options={"time_axis": 1})
+    assert (report.place, report.time, report.at[1]) == ("states", 3, 1)
 
 
 def test_in_the_states_in_time_order():
@@ -126,6 +144,51 @@ def test_the_parameter_whose_update_overflows(setting):
 
 def mean(loss_params, unrolled, batch):
     return 1e3 * unrolled.outputs.mean()
+
+
+def log_of_nothing(cell, params, xs, unrolled, deltas, key):
+    return jnp.log(0.0 * unrolled.states.h.sum())
+
+
+def root_of_nothing(cell, params, xs, unrolled, deltas, key):  # finite, but its slope at 0 is not
+    return jnp.sqrt(0.0 * params["bias"].sum() + 0.0 * jax.random.uniform(key))
+
+
+@dataclass(frozen=True)
+class LogOfNothing(Cure):
+    """Another cell, a penalty that is not finite, and an optimizer that overflows."""
+
+    def on_cell(self, cell):
+        return jrnn.residual(cell)
+
+    def on_training(self, training):
+        overflowing = optax.chain(training.optimizer, optax.scale(1e38))
+        return training._replace(penalties=(*training.penalties, log_of_nothing), optimizer=overflowing)
+
+
+def test_in_a_penalty_and_in_what_a_cure_adds(setting):
+    params, head, batch = setting
+    report = first_nonfinite(CELL, REGRESS, params, head, batch, penalties=[root_of_nothing])
+    assert (report.place, report.leaf, report.parameter) == ("penalty gradients", "cell['bias']", "cell['bias']")
+    report = first_nonfinite(CELL, REGRESS, params, head, batch, penalties=[root_of_nothing, log_of_nothing])
+    assert (report.place, report.leaf, report.value) == ("penalties", "log_of_nothing", -np.inf)
+    square = batch | {"x": jnp.ones((T, B, H))}  # as a residual wants it
+    params = CELL.init(jax.random.key(0), H)
+    assert first_nonfinite(CELL, REGRESS, params, head, square, cures=[LogOfNothing()]).leaf == "log_of_nothing"
+    with pytest.raises(NonFiniteError, match=r"the first -inf is in the penalties: log_of_nothing; "):
+        fit(CELL, REGRESS, lambda step: square, steps=2, params=params, max_skipped=1, cures=[LogOfNothing()])
+
+
+def test_the_update_of_an_optimizer_that_a_cure_and_a_clip_change(setting):
+    params, head, batch = (jax.tree.map(lambda a: a.astype(jnp.float32), part) for part in setting)
+    steep = partial(first_nonfinite, CELL, mean, params, None, batch, optimizer=optax.scale(1e35))
+    weights = {"cell": params, "loss": None}
+    cures = [jrnn.cures.Rate(1e3)]
+    state = optax.chain(optax.scale(1e35), optax.scale(1e3)).init(weights)
+    assert steep(opt_state=optax.scale(1.0).init(weights)).leaf == "the optimizer's arithmetic"
+    assert steep(opt_state=state, cures=cures).leaf.startswith("cell[")
+    clipped = optax.chain(clip_by_global_norm(1e-9), optax.chain(optax.scale(1e35), optax.scale(1e3))).init(weights)
+    assert steep(opt_state=clipped, cures=cures, max_norm=1e-9).leaf == "the optimizer's arithmetic"
 
 
 def test_options_of_the_batch_and_of_unroll(setting):

@@ -87,8 +87,7 @@ def test_plain_numbers_come_back_without_64_bits_too(number, tmp_path):
         assert bits(load(tmp_path).params["a"]) == bits(jnp.asarray(number))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_a_resume_keeps_every_kind_of_optimizer_state(dtype, tmp_path):
+def test_a_resume_keeps_every_kind_of_optimizer_state(tmp_path):
     """A state that holds everything, and changes at every step by what is in it."""
 
     def init(params):
@@ -111,7 +110,7 @@ def test_a_resume_keeps_every_kind_of_optimizer_state(dtype, tmp_path):
         return updates, {"arrays": arrays, "key": key, "raw": state["raw"] + jnp.uint32(1)}
 
     options = {"optimizer": optax.GradientTransformation(init, update), "batch_size": 8, "checkpoint_every": 2}
-    same = {"cell": jrnn.gru(2, dtype=dtype), "objective": Objective("classify", 3), "data": cases(), **options}
+    same = {"cell": jrnn.gru(2, dtype="float16"), "objective": Objective("classify", 3), "data": cases(), **options}
     whole = fit(**same, steps=5, out=tmp_path / "whole")
     for steps in (3, 5):
         parts = fit(**same, steps=steps, out=tmp_path / "parts", resume=True)

@@ -89,22 +89,28 @@ def assert_same(cell, options, tap=False, initial=False, shape=(T, B), names=IMP
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), found, wanted)
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("cell", ["lstm", "gru", "gru, reset before", "elman"])
+EVERY_OPTION = [("lstm", options) for options in OPTIONS]
+EVERY_OPTION += [(cell, "everything") for cell in ("gru", "gru, reset before", "elman")]
+EVERY_OPTION += [("gru", "remat sqrt"), ("gru, reset before", "remat step"), ("elman", "remat 4 reverse")]
+
+
+@pytest.mark.parametrize("cell, options", EVERY_OPTION)
 def test_options(cell, options):
     assert_same(CELLS[cell], OPTIONS[options], initial=True)
 
 
-@pytest.mark.parametrize("cell", [name for name in CELLS if name not in ("lstm", "gru", "gru, reset before", "elman")])
+OTHERWISE = ("lstm", "gru", "gru, reset before", "elman", "stack of stacks", "both alike", "stack", "lru")
+"""Those that other tests here run with all or most options."""
+
+
+@pytest.mark.parametrize("cell", [name for name in CELLS if name not in OTHERWISE])
 def test_cells(cell):
     assert_same(CELLS[cell], OPTIONS["everything"])
 
 
-@pytest.mark.parametrize(
-    "cell", ["lstm", "relu", "stack", "mixed stack", "stack of stacks", "both alike", "bidirectional stack", "lru"]
-)
+@pytest.mark.parametrize("cell", ["lstm", "mixed stack", "stack of stacks", "both alike", "bidirectional stack", "lru"])
 def test_a_tap_that_is_added(cell):
-    assert_same(CELLS[cell], dict(lengths=LENGTHS, mask=MASK), tap=True)
+    assert_same(CELLS[cell], dict(lengths=LENGTHS, mask=MASK, resets=RESETS), tap=True)
 
 
 def test_gated_cells_in_segments_of_their_own():

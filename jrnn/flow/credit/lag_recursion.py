@@ -19,7 +19,7 @@ from jrnn.types import Array, Params, Shape, State, widened
 from jrnn.unrolling.schedule import Schedule, zero_unless
 from jrnn.unrolling.step_rule import Entered, enter, reads_previous
 
-BLOCK = 64  # lags in up to 4 blocks of at least so many: the further back, the fewer outputs still have a state there
+BLOCK = 64  # the least lags in one of up to 4 blocks: the further back, the fewer outputs still have a state there
 
 
 class Run(NamedTuple):
@@ -117,7 +117,7 @@ def follow(run: Run, steps: Steps, outputs: Array | None, account: Callable[[Sta
     D = jax.tree.map(lambda a: jnp.concatenate([jnp.zeros_like(a[:1]), a]), seed.here)
     no_D = jax.tree.map(lambda d: jnp.zeros_like(widened(d)), D)
     carry = (jnp.zeros((), jnp.int32), D, jax.tree.map(jnp.zeros_like, seed.restart), (no_D, no_G))
-    found = []
+    rows_of_blocks = []
     blocks = min(4, max(1, count // BLOCK))
     edges = [count * i // blocks for i in range(blocks)] + [count + 1]
     for start, stop in zip(edges, edges[1:], strict=False):
@@ -126,8 +126,8 @@ def follow(run: Run, steps: Steps, outputs: Array | None, account: Callable[[Sta
         split = partial(at_states, pull_through(run, jax.tree.map(lambda a, n=n: a[:n], steps)))
         body = partial(one_lag, run, account, seed, start == 0, split)
         carry, rows = jax.lax.scan(body, carry, None, length=stop - start)
-        found.append(rows)
-    return jax.tree.map(lambda *blocks: jnp.concatenate(blocks), *found), carry[3]
+        rows_of_blocks.append(rows)
+    return jax.tree.map(lambda *blocks: jnp.concatenate(blocks), *rows_of_blocks), carry[3]
 
 
 def one_lag(

@@ -37,7 +37,9 @@ def output_pull(unrolled: Unrolled, options: Options, loss: Callable, loss_param
     pull, g_final, g_last = jax.grad(of, argnums=(0, 1, 2))(unrolled.outputs, unrolled.final_state, unrolled.last)
     inside, mask = schedule_of(options).inside, unrolled.mask
     last_row = end_of(mask, options.reverse)
-    pull = jax.tree.map(lambda g, one: g + zero_unless(last_row, jnp.broadcast_to(one[None], g.shape)), pull, g_last)
+    pull = jax.tree.map(
+        lambda g, of_last: g + zero_unless(last_row, jnp.broadcast_to(of_last[None], g.shape)), pull, g_last
+    )
     final_row = end_of(jnp.ones_like(mask) if inside is None else inside, options.reverse)
     if options.steps:
         final_row = final_row.at[0].set(final_row[0] | ~jnp.any(final_row, axis=0))
@@ -52,13 +54,13 @@ def end_of(happened: Array, reverse: bool) -> Array:
 
 def carrying(g_outputs: Any, g_final: State, final_row: Array) -> Array:
     """[T] of bool: the outputs that any gradient comes from."""
-    found = jnp.zeros(len(final_row), bool)
+    carries = jnp.zeros(len(final_row), bool)
     for g in jax.tree.leaves(g_outputs):
-        found |= jnp.any(g != 0, axis=tuple(range(1, g.ndim)))
+        carries |= jnp.any(g != 0, axis=tuple(range(1, g.ndim)))
     for g in jax.tree.leaves(g_final):
         pulls = zero_unless(final_row, jnp.broadcast_to((g != 0)[None], (len(final_row), *g.shape)))
-        found |= jnp.any(pulls, axis=tuple(range(1, pulls.ndim)))
-    return found
+        carries |= jnp.any(pulls, axis=tuple(range(1, pulls.ndim)))
+    return carries
 
 
 def sample_outputs(carry: Array, most: int) -> tuple[Array, Array, Array]:

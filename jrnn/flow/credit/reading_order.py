@@ -30,15 +30,15 @@ class Layout(NamedTuple):
         k = jnp.arange(len(self.inside), dtype=jnp.int32)[None]
         t = k.T[1:] if self.rows is None else self.rows[:, None] + 1
         place = k if self.rows is None else jnp.arange(len(t), dtype=jnp.int32)[:, None]
-        found = zero_unless(t >= k, by_lag[jnp.maximum(t - k, 0), jnp.broadcast_to(place, (len(t), k.size))])
-        return self.placed(found)
+        credit = zero_unless(t >= k, by_lag[jnp.maximum(t - k, 0), jnp.broadcast_to(place, (len(t), k.size))])
+        return self.placed(credit)
 
-    def placed(self, found: Array) -> Array:
+    def placed(self, credit: Array) -> Array:
         """[R, T+1, *B, ...] in reading order -> the same where a run has its outputs and states; zero on padding."""
-        found = jax.vmap(partial(zero_unless, self.inside))(found)
+        credit = jax.vmap(partial(zero_unless, self.inside))(credit)
         if not self.reverse:
-            return found
-        return found[::-1, ::-1] if self.rows is None else found[:, ::-1]
+            return credit
+        return credit[::-1, ::-1] if self.rows is None else credit[:, ::-1]
 
     def by_state(self, in_order: Array) -> Array:
         """[T+1, *B, ...] along the states, where a run has them; zero on padding."""

@@ -14,6 +14,7 @@ from jrnn.flow.verdicts.arrival import Arrival, arrival
 from jrnn.flow.verdicts.verdict import LEVEL, Verdict, judge, stays_bounded, sum_caution
 from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling.checks import concrete, is_count
+from jrnn.wording import arrays, brief
 
 
 class GradientFlow(NamedTuple):
@@ -68,6 +69,16 @@ class GradientFlow(NamedTuple):
     parts: Float[Array, "R T+1 *B N"] | None
     """part(t, k) itself, where asked for."""
 
+    def __repr__(self) -> str:
+        facts = [f"credit {arrays(self.credit)} [R, T+1, *B]", f"N = {self.state_gradients.shape[-1]}"]
+        exact, norms = concrete(self.exact), concrete(self.lag_norms)
+        if exact is not None and exact.ndim == 0:
+            facts.append("all outputs followed" if exact else "a sample of the outputs followed")
+        if norms is not None and norms.ndim == 1:
+            horizon = int(self.effective_horizon())
+            facts.append("no finite gradient" if horizon < 0 else f"95 % of the weights' gradient within lag {horizon}")
+        return brief(self, *facts)
+
     def effective_horizon(self, share: float = 0.95) -> Array:
         """The smallest lag by which the cumulated norm sum_{tau' <= tau} ||G_tau'|| reaches `share` of its total; -1 if
         the total is zero or not finite.
@@ -80,8 +91,8 @@ class GradientFlow(NamedTuple):
         share = check_number("share", share, lambda part: 0 < part <= 1, "a number above 0 and at most 1, not traced")
         total = jnp.cumsum(self.lag_norms, axis=-1)
         last = total[..., -1]
-        found = jnp.argmax(total >= share * last[..., None], axis=-1).astype(jnp.int32)
-        return jnp.where(jnp.isfinite(last) & (last > 0), found, -jnp.ones_like(found))
+        horizon = jnp.argmax(total >= share * last[..., None], axis=-1).astype(jnp.int32)
+        return jnp.where(jnp.isfinite(last) & (last > 0), horizon, -jnp.ones_like(horizon))
 
     def arrival(self) -> Arrival:
         """The credit by lag, with what can be said of it over sequences and outputs (on the host)."""
@@ -100,15 +111,15 @@ class GradientFlow(NamedTuple):
         Raises:
           InputError: no output that was followed has a way back as long, a level that is no probability, or under jit.
         """
-        found = self.arrival()
-        longest = max(found.by_lag.shape[1] - 1, 0)
-        reached = [tau for tau in range(longest + 1) if found.ratios(tau)[1].any()] if found.by_lag.size else []
+        arrival = self.arrival()
+        longest = max(arrival.by_lag.shape[1] - 1, 0)
+        reached = [tau for tau in range(longest + 1) if arrival.ratios(tau)[1].any()] if arrival.by_lag.size else []
         if not is_count(lag) or lag not in reached:
             needed = f"a lag from 0 to {reached[-1]}" if reached else "a run in which some output carries gradient"
             cut = reached and (np.asarray(self.segments) > 0).any()
             needed += ", the longest way back that is not cut" if cut else ""
             raise InputError("lag", repr(lag), needed)
         norms = np.where(np.asarray(self.segments) < 0, np.nan, np.asarray(self.state_norms, np.float64))
-        judged = judge(found, lag, stays_bounded(norms, bool(self.reverse)), level)
+        judged = judge(arrival, lag, stays_bounded(norms, bool(self.reverse)), level)
         eps = float(jnp.finfo(self.state_gradients.dtype).eps)
         return replace(judged, caution=sum_caution(float(self.sum_error), bool(self.exact), eps))

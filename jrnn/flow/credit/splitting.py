@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import clips_on_the_way_back, gate_leaves, jit_by_cell
+from jrnn.cells._advance import state_shapes
 from jrnn.flow.credit.diagonal import diagonal_credit, has_factors
 from jrnn.flow.credit.lag_recursion import Steps, follow
 from jrnn.flow.credit.output_cotangents import (
@@ -28,7 +29,6 @@ from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, wi
 from jrnn.unrolling import Options, read, run
 from jrnn.unrolling.checks import check_causal, check_count, check_switch
 from jrnn.unrolling.schedule import zero_unless
-from jrnn.unrolling.states import state_shapes
 
 LAG_FIELDS = ("lag_norms", "lag_errors", "lag_cosines", "lag_shares", "lag_gradients")
 MAX_PAIRS = 2**22  # (output, state, sequence) triples followed by default
@@ -90,7 +90,7 @@ def gradient_flow(
         raise InputError("lag_gradients", "True beside by_lag=False", "by_lag=True, which finds them")
     max_pairs = check_count("max_pairs", max_pairs, 1, "a positive number of pairs")
     xs, read_once = read(cell, params, xs, **options)
-    states = jax.tree.leaves(state_shapes(cell, params, ()))
+    states = jax.tree.leaves(state_shapes(cell, params))
     if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in states):
         needed = "a real floating-point state (keep counters out of it, or give them as inputs)"
         raise InputError("cell", f"a state of dtypes {sorted({str(leaf.dtype) for leaf in states})}", needed)
@@ -140,17 +140,17 @@ def compute_fields(
 
     gradient, delta = jax.vjp(tapped, real, jax.tree.map(jnp.zeros_like, states))[1]((g_outputs, g_final))
     size = norm_of(gradient)
-    one = jnp.where(size > 0, size, jnp.ones_like(size))
+    unit = jnp.where(size > 0, size, jnp.ones_like(size))
     sampled = weight is not None
     if keep_lags is None:
         keep_lags = len(states) * sum(g.size for g in gradient) <= CHUNK_ELEMENTS
 
     def account(D: State, G: list) -> dict[str, Any]:
         sizes = jax.tree.map(lambda d: norm(ravel_state(d, axes)), D)
-        kept = {"sizes": sizes} | ({"parts": ravel_state(D, axes)} if keep_parts else {})
-        kept = jax.tree.map(lambda a: jnp.concatenate([a, jnp.zeros((width - len(a), *a.shape[1:]), a.dtype)]), kept)
+        rows = {"sizes": sizes} | ({"parts": ravel_state(D, axes)} if keep_parts else {})
+        rows = jax.tree.map(lambda a: jnp.concatenate([a, jnp.zeros((width - len(a), *a.shape[1:]), a.dtype)]), rows)
         if not by_lag:
-            return kept
+            return rows
         # of a sample, G is that of one half; `both` adds the other
         both = jax.lax.psum(G, "half") if sampled else G
         other = jax.tree.map(jnp.subtract, both, G) if sampled else None
@@ -164,34 +164,34 @@ def compute_fields(
             gate: size_of(lambda G, gate=gate: gate_leaves(cell, whole(G))[gate]) for gate in gate_leaves(cell, params)
         }
         pairs = zip(gradient, both, strict=True)
-        along = sum((jnp.vdot(widened(a) / one, widened(b)) for a, b in pairs), jnp.zeros_like(one))
-        found = {"norm": size_of(lambda G: G), "along": along, "gates": gates, "error": jnp.zeros_like(one)}
+        along = sum((jnp.vdot(widened(a) / unit, widened(b)) for a, b in pairs), jnp.zeros_like(unit))
+        of_lag = {"norm": size_of(lambda G: G), "along": along, "gates": gates, "error": jnp.zeros_like(unit)}
         if other is not None:
-            found["error"] = jnp.where(exact, found["error"], norm_of(jax.tree.map(jnp.subtract, G, other)))
-        return kept | found | ({"G": both} if keep_lags else {})
+            of_lag["error"] = jnp.where(exact, of_lag["error"], norm_of(jax.tree.map(jnp.subtract, G, other)))
+        return rows | of_lag | ({"G": both} if keep_lags else {})
 
     lag_run, steps, layout = in_order(cell, real, whole, xs, states, pulls, times, options)
     width = len(steps.time) + 1 if times is None else len(times) // (2 if sampled else 1)
     if has_factors(cell) and len(steps.time) and not (by_lag or keep_parts):
         sizes, D_sum = diagonal_credit(lag_run, steps, layout.rows)
-        found, G_sum, D_sum = {"by_output": sizes}, [], D_sum if times is None else None
+        accounts, G_sum, D_sum = {"by_output": sizes}, [], D_sum if times is None else None
     elif width == 1 and times is None:  # no steps: what there is passes through the initial state
         D_sum, G_sum = None, gradient
-        found = jax.tree.map(lambda a: a[None], account(jax.tree.map(jnp.zeros_like, states), gradient))
+        accounts = jax.tree.map(lambda a: a[None], account(jax.tree.map(jnp.zeros_like, states), gradient))
     elif sampled:
-        found, (D_sum, G_sum) = in_halves(lambda rows: follow(lag_run, steps, rows, account), layout.rows)
+        accounts, (D_sum, G_sum) = in_halves(lambda rows: follow(lag_run, steps, rows, account), layout.rows)
     else:
-        found, (D_sum, G_sum) = follow(lag_run, steps, layout.rows, account)
-    if "by_output" in found:
-        by_state = jax.tree.map(layout.placed, found["by_output"])
+        accounts, (D_sum, G_sum) = follow(lag_run, steps, layout.rows, account)
+    if "by_output" in accounts:
+        by_state = jax.tree.map(layout.placed, accounts["by_output"])
     else:
-        by_state = jax.tree.map(layout.by_output, found["sizes"])
-    weight = jnp.ones_like(one) if weight is None else weight.astype(one.dtype)
+        by_state = jax.tree.map(layout.by_output, accounts["sizes"])
+    weight = jnp.ones_like(unit) if weight is None else weight.astype(unit.dtype)
     credit = norm(jnp.stack(jnp.broadcast_arrays(*jax.tree.leaves(by_state)), axis=-1))
     lags: dict[str, Any] = dict.fromkeys(LAG_FIELDS)
-    error = jnp.zeros_like(one)
+    error = jnp.zeros_like(unit)
     if by_lag:
-        lags, error = fields_by_lag(found, weight, one, G_sum, gradient)
+        lags, error = fields_by_lag(accounts, weight, unit, G_sum, gradient)
         lags["lag_gradients"] = whole(lags["lag_gradients"], None) if keep_lags else None
     delta = ravel_state(delta, axes)
     if D_sum is not None:
@@ -203,21 +203,23 @@ def compute_fields(
         "sum_error": error,
         **lags,
         "credit_by_state": by_state,
-        "lag_norms_by_gate": {gate: weight * of_gate for gate, of_gate in found.get("gates", {}).items()},
+        "lag_norms_by_gate": {gate: weight * of_gate for gate, of_gate in accounts.get("gates", {}).items()},
         "state_norms": zero_unless(layout.in_place(layout.inside), norm(ravel_state(states, axes))),
         "segments": layout.in_place(jnp.where(layout.inside, segments_of(steps, layout.inside.shape), -1)),
         "reverse": jnp.asarray(layout.reverse),
-        "parts": layout.by_output(found["parts"]) if keep_parts else None,
+        "parts": layout.by_output(accounts["parts"]) if keep_parts else None,
     }
 
 
-def fields_by_lag(found: dict, weight: Array, one: Array, G_sum: list, gradient: list) -> tuple[dict[str, Any], Array]:
+def fields_by_lag(
+    of_lag: dict, weight: Array, unit: Array, G_sum: list, gradient: list
+) -> tuple[dict[str, Any], Array]:
     """(the fields of `LAG_FIELDS`, how far the sum of all G_tau is from the gradient)."""
-    norms, along = weight * found["norm"], weight * found["along"]
+    norms, along = weight * of_lag["norm"], weight * of_lag["along"]
     gap = norm_of([weight * widened(total) - widened(g) for total, g in zip(G_sum, gradient, strict=True)])
-    kept = [(weight * widened(G)).astype(G.dtype) for G in found.get("G", ())]
+    gradients = [(weight * widened(G)).astype(G.dtype) for G in of_lag.get("G", ())]
     cosines = jnp.clip(share_of(along, norms), -1, 1)
-    values = norms, weight * found["error"], cosines, along / one, kept
+    values = norms, weight * of_lag["error"], cosines, along / unit, gradients
     return dict(zip(LAG_FIELDS, values, strict=True)), share_of(gap, jnp.sum(norms))
 
 
@@ -233,14 +235,14 @@ def segments_of(steps: Steps, shape: tuple[int, ...]) -> Array:
 
 def in_halves(follow_rows: Callable[[Array], tuple], rows: Any) -> tuple:
     """`follow_rows` of every second output and of the others, side by side; what lies along outputs is put in order."""
-    found, (_, G_sum) = jax.vmap(follow_rows, axis_name="half")(rows.reshape(-1, 2).T)
-    for name in found.keys() & {"sizes", "parts"}:  # [2, lag, R / 2, ...] -> [lag, R, ...]
-        found[name] = jax.tree.map(
-            lambda a: jnp.moveaxis(a, 0, 2).reshape(a.shape[1], 2 * a.shape[2], *a.shape[3:]), found[name]
+    accounts, (_, G_sum) = jax.vmap(follow_rows, axis_name="half")(rows.reshape(-1, 2).T)
+    for name in accounts.keys() & {"sizes", "parts"}:  # [2, lag, R / 2, ...] -> [lag, R, ...]
+        accounts[name] = jax.tree.map(
+            lambda a: jnp.moveaxis(a, 0, 2).reshape(a.shape[1], 2 * a.shape[2], *a.shape[3:]), accounts[name]
         )
-    for name in found.keys() - {"sizes", "parts"}:  # the same in both
-        found[name] = jax.tree.map(lambda a: a[0], found[name])
-    return found, (None, jax.tree.map(lambda a: jnp.sum(a, axis=0), G_sum))
+    for name in accounts.keys() - {"sizes", "parts"}:  # the same in both
+        accounts[name] = jax.tree.map(lambda a: a[0], accounts[name])
+    return accounts, (None, jax.tree.map(lambda a: jnp.sum(a, axis=0), G_sum))
 
 
 def root_of_product(a: list[Array], b: list[Array]) -> Array:

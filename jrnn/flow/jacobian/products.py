@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from jrnn.types import Array, InputError, widened
 from jrnn.unrolling.checks import as_array, is_count
+from jrnn.wording import arrays, brief
 
 
 class ScaledProduct(NamedTuple):
@@ -20,6 +21,9 @@ class ScaledProduct(NamedTuple):
     """[*B, N, N], its largest entry in magnitude about 1 (or all zero)."""
     log_scale: Float[Array, "*B"]
     """[*B], natural logarithm of the factor taken out."""
+
+    def __repr__(self) -> str:
+        return brief(self, f"exp(log_scale) matrix, {arrays(self.matrix)} [*B, N, N]")
 
     def log_singular_values(self) -> Array:
         """ln sigma_i of the whole product [*B, N], descending; -inf where it is singular.

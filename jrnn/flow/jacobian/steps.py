@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jrnn.cells import draw_noise, jit_by_cell
+from jrnn.cells._advance import flat_state, state_shapes
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, unravel_state
 from jrnn.unrolling import Options, Unrolled, read, run
 from jrnn.unrolling.checks import check_causal
 from jrnn.unrolling.schedule import Schedule, schedule_of, zero_unless
-from jrnn.unrolling.states import start_and_reset, state_shapes
+from jrnn.unrolling.states import start_and_reset
 from jrnn.unrolling.step_rule import enter, hold
 
 
@@ -58,7 +59,7 @@ def jacobians(
         cell, params, xs, initial_state=initial_state, reset_state=reset_state, length=length, lengths=lengths,
         resets=resets, mask=mask, reverse=reverse, key=key, return_states=True,
     )  # fmt: skip
-    return step_jacobians(cell, params, xs, entering_states(run(cell, params, xs, options), options), options, closed)
+    return step_jacobians(cell, params, xs, previous_states(run(cell, params, xs, options), options), options, closed)
 
 
 def has_closed_form(cell: Any) -> bool:
@@ -66,8 +67,8 @@ def has_closed_form(cell: Any) -> bool:
     return getattr(cell, "jacobian", None) is not None
 
 
-def entering_states(unrolled: Unrolled, options: Options) -> State:
-    """The state entering each step [T, *B, ...], before a reset."""
+def previous_states(unrolled: Unrolled, options: Options) -> State:
+    """h_{t-1} of each step [T, *B, ...], before a reset."""
     return jax.tree.map(lambda h: h[1:] if options.reverse else h[:-1], unrolled.states)
 
 
@@ -75,8 +76,8 @@ def entering_states(unrolled: Unrolled, options: Options) -> State:
 def step_jacobians(cell: Any, params: Params, xs: Inputs, entering: State, options: Options, closed: bool) -> Array:
     """The Jacobian of every step at the states entering it; jitted: eager calls compile once."""
     steps, batch_shape, schedule = options.steps, options.batch_shape, schedule_of(options)
-    alone = state_shapes(cell, params, ())
-    like = jax.eval_shape(lambda s: ravel_state(s, 0), alone)
+    alone = state_shapes(cell, params)
+    like = flat_state(cell, params)
     if steps == 0:
         return jnp.zeros((0, *batch_shape, like.size, like.size), like.dtype)
     reset_state = start_and_reset(cell, params, options)[1]

@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.cells._advance import flat_state
 from jrnn.flow.lyapunov.spectrum import lyapunov_spectrum
 from jrnn.flow.sampling import affordable, chosen_sequences
-from jrnn.types import Inputs, Params, ravel_state
+from jrnn.types import Inputs, Params
+from jrnn.wording import brief, nats, number
 
 SEQUENCES = 4
 WORK = 5e9  # multiplications of the QR steps, N k^2 a step; some seconds
-WARMUP = 8  # one part in so many of the run settles state and directions
+WARMUP = 8  # the first 1 / WARMUP of the run settles state and directions
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class MeasuredSpectrum:
     warnings: tuple[str, ...] = ()
     """Why figures should not be trusted, in sentences."""
 
+    def __repr__(self) -> str:
+        largest = f"largest {nats(self.exponents[0])} per step, standard error {number(self.standard_errors[0])}"
+        return brief(self, f"{len(self.exponents)} of {self.size} exponents", largest, f"{self.sequences} sequences")
+
     @property
     def mean_exponent(self) -> float:
         """The mean of all N exponents, mean ln |det J_t| / N; NaN where not all were measured."""
@@ -59,14 +65,14 @@ def measured_spectrum(
     It takes fewer sequences if they would exceed `work`, and fewer exponents if one sequence alone would. An
     eighth of the shortest is the warm-up: sequences are not joined, each starts where it starts in training.
     """
-    size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
+    size = flat_state(cell, params).size
     chosen = chosen_sequences(lengths, lag, SEQUENCES, order)
     steps, k = int(lengths[chosen].max()), size
     while k > 1 and steps * size * k**2 > work:
         k = (k + 1) // 2
     chosen = chosen[: affordable(steps * size * k**2, work, len(chosen))]
     warmup = int(lengths[chosen].min()) // WARMUP
-    found = lyapunov_spectrum(
+    spectrum = lyapunov_spectrum(
         cell,
         params,
         jax.tree.map(lambda x: jnp.asarray(x)[:steps, chosen], xs),
@@ -74,9 +80,9 @@ def measured_spectrum(
         warmup=warmup,
         lengths=jnp.asarray(lengths[chosen], jnp.int32),
     )
-    each, errors = np.asarray(found.exponents, np.float64), np.asarray(found.standard_errors, np.float64)
-    counted = int(np.where(np.asarray(found.counted), np.asarray(found.steps), 0).sum())
-    warnings = tuple(found.warnings())
+    each, errors = np.asarray(spectrum.exponents, np.float64), np.asarray(spectrum.standard_errors, np.float64)
+    counted = int(np.where(np.asarray(spectrum.counted), np.asarray(spectrum.steps), 0).sum())
+    warnings = tuple(spectrum.warnings())
     return MeasuredSpectrum(each.mean(0), combined(each, errors), size, len(chosen), warmup, counted, warnings)
 
 

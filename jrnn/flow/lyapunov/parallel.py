@@ -22,9 +22,9 @@ def parallel_sentence(exponent: float, error: float, overshoot: float, steps: in
       overshoot: ln a, nats.
       steps: T.
     """
-    found = f"the largest exponent is {exponent:+.3f} nats per step"
+    known = f"the largest exponent is {exponent:+.3f} nats per step"
     if math.isfinite(error) and error > 0:
-        found += f" (standard error {number(error)})"
+        known += f" (standard error {number(error)})"
     grown = (
         f" Products of Jacobians first grow {number(math.exp(overshoot))} times." if overshoot > math.log(10) else ""
     )
@@ -32,10 +32,10 @@ def parallel_sentence(exponent: float, error: float, overshoot: float, steps: in
     name = "Newton's method over all steps at once (DEER)"
     if exponent == -math.inf or exponent + margin < 0:
         if exponent == -math.inf or -exponent * steps > SLOW * (1 + max(overshoot, 0.0)):
-            return f"{name} should converge in turns whose number does not grow with T: {found}.{grown}"
+            return f"{name} should converge in turns whose number does not grow with T: {known}.{grown}"
         return (
-            f"{name} should converge, but slowly: {found}, so the state remembers much of all {steps:,} steps.{grown}"
+            f"{name} should converge, but slowly: {known}, so the state remembers much of all {steps:,} steps.{grown}"
         )
     if exponent - margin > 0:
-        return f"{name} would not converge: {found}, so its condition grows like e^(lambda T).{grown}"
-    return f"Whether {name} would converge cannot be told: {found}.{grown}"
+        return f"{name} would not converge: {known}, so its condition grows like e^(lambda T).{grown}"
+    return f"Whether {name} would converge cannot be told: {known}.{grown}"

@@ -12,6 +12,7 @@ from jrnn.flow.lyapunov.parallel import parallel_sentence
 from jrnn.flow.lyapunov.spectrum_warnings import reasons
 from jrnn.types import Array, InputError
 from jrnn.unrolling.checks import check_count, concrete
+from jrnn.wording import arrays, brief, nats
 
 
 class FiniteTime(NamedTuple):
@@ -59,6 +60,12 @@ class LyapunovSpectrum(NamedTuple):
     size: int
     """N, the size of the whole state."""
 
+    def __repr__(self) -> str:
+        known, largest = concrete(self.exponents), ""
+        if known is not None and known.size:
+            largest = f"largest {nats(known[..., 0].mean())} per step{' on average' if known.ndim > 1 else ''}"
+        return brief(self, f"exponents {arrays(self.exponents)} [*B, k] of N = {self.size}", largest)
+
     @property
     def smoothed_exponents(self) -> Array:
         """[*B, k], nats per step: sum w ln |R_ii| / sum w steps with a bump w over the counted renewals.
@@ -82,12 +89,12 @@ class LyapunovSpectrum(NamedTuple):
         ordered = -jnp.sort(-self.exponents, axis=-1)
         total, k = jnp.cumsum(ordered, axis=-1), ordered.shape[-1]
         j = jnp.sum(jnp.cumprod((total >= 0).astype(jnp.int32), axis=-1), axis=-1)
-        kept = jnp.take_along_axis(total, jnp.clip(j - 1, 0, k - 1)[..., None], axis=-1)[..., 0]
+        sum_to_j = jnp.take_along_axis(total, jnp.clip(j - 1, 0, k - 1)[..., None], axis=-1)[..., 0]
         turn = jnp.abs(jnp.take_along_axis(ordered, jnp.clip(j, 0, k - 1)[..., None], axis=-1)[..., 0])
         within = (j > 0) & (j < k)  # then the turn is not zero
-        part = jnp.where(within, kept, 0) / jnp.where(within, turn, 1)
-        full = jnp.where(jnp.asarray(self.size) == k, k, -1).astype(kept.dtype)
-        return jnp.where(j == k, full, j.astype(kept.dtype) + part)
+        part = jnp.where(within, sum_to_j, 0) / jnp.where(within, turn, 1)
+        full = jnp.where(jnp.asarray(self.size) == k, k, -1).astype(sum_to_j.dtype)
+        return jnp.where(j == k, full, j.astype(sum_to_j.dtype) + part)
 
     @property
     def entropy_rate(self) -> Array:

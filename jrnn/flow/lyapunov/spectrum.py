@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells import check_key, jit_by_cell
+from jrnn.cells._advance import flat_state
 from jrnn.flow.lyapunov.result import LyapunovSpectrum
 from jrnn.flow.lyapunov.tangents import Orthonormal, Tangents, blocks_of, first_flaw
 from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, wide_dtype
 from jrnn.unrolling import Options, read, unroll
 from jrnn.unrolling.checks import check_causal, check_count
 from jrnn.unrolling.schedule import schedule_of
-from jrnn.unrolling.states import start_and_reset
+from jrnn.unrolling.states import check_real, start_and_reset
 
 
 def lyapunov_spectrum(
@@ -55,18 +56,15 @@ def lyapunov_spectrum(
     """
     check_causal(cell)
     xs, options = read(cell, params, xs, initial_state=initial_state, length=length, lengths=lengths, mask=mask)
-    steps, batch_shape = options.steps, options.batch_shape
+    steps = options.steps
     if steps == 0:
         raise InputError("length" if xs is None else "xs", "no steps, T = 0", "at least one: growth is per step")
     every = check_count("every", every, 1, "a positive number of steps")
     key = jax.random.key(0) if key is None else key
     check_key(key)
     start = start_and_reset(cell, params, options)[0]
-    for leaf in jax.tree.leaves(start):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            needed = "a real floating-point state (split a complex one into real and imaginary parts)"
-            raise InputError("cell", f"a state of dtype {leaf.dtype}", needed)
-    size = jax.eval_shape(lambda s: ravel_state(s, len(batch_shape)), start).shape[-1]
+    check_real(start)
+    size = flat_state(cell, params).size
     k = size if k is None else check_count("k", k, 1, f"from 1 to N = {size}")
     if k > size:
         raise InputError("k", k, f"from 1 to N = {size}, the size of the state")

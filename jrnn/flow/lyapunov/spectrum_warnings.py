@@ -19,46 +19,46 @@ def reasons(fields: Mapping[str, np.ndarray]) -> list[str]:
 
 def not_finite(fields: Mapping[str, np.ndarray]) -> list[str]:
     """The first state that is not finite, by time and unit; directions that overflowed although all states are."""
-    found, at, finite = [], fields["broken_at"], fields["finite"]
+    sentences, at, finite = [], fields["broken_at"], fields["finite"]
     broken = np.argwhere(at >= 0)
     if len(broken):
         first = tuple(min(broken, key=lambda i: at[tuple(i)]).tolist())
         more = f"; {len(broken)} sequences in all" if len(broken) > 1 else ""
-        found.append(
+        sentences.append(
             f"states are not finite: h_{at[first]} is the first (t = {at[first]}, unit {fields['broken_unit'][first]}"
             f"{where(first)}{more}); only renewals before it count"
         )
     burst = ~finite & (at < 0)[None]
     if burst.any():
         n, *place = np.argwhere(burst)[0].tolist()
-        found.append(
+        sentences.append(
             f"directions are not finite from renewal {n + 1} of {len(finite)} on{where(tuple(place))} although the "
             "states are: they overflowed between two QR steps (take a smaller `every`), or the step has no derivative "
             "there"
         )
     idle = np.argwhere(~fields["counted"].any(axis=0))
     if len(idle):
-        found.append(f"no step was counted{where(tuple(idle[0].tolist()))}: its exponents of 0 say nothing")
-    return found
+        sentences.append(f"no step was counted{where(tuple(idle[0].tolist()))}: its exponents of 0 say nothing")
+    return sentences
 
 
 def rounding(fields: Mapping[str, np.ndarray]) -> list[str]:
     """Directions that fell below what the float can hold between two renewals."""
-    found, exponents = [], fields["exponents"]
+    sentences, exponents = [], fields["exponents"]
     eps = np.finfo(fields["log_r"].dtype).eps
     lost = ~fields["resolved"]
     if lost.any():
-        found.append(
+        sentences.append(
             f"exponents from number {first_column(lost)} on are rounding: between two QR steps their directions fell "
             "too far below the first for this float; take a smaller `every`, or float64"
         )
     dead = np.isneginf(exponents)
     if dead.any() and eps > 1e-10:
-        found.append(
+        sentences.append(
             f"exponents from number {first_column(dead)} on are -inf in {fields['log_r'].dtype}, which cannot tell a "
             f"direction that dies from one that shrinks to less than {eps:.0e} in a step; float64 can"
         )
-    return found
+    return sentences
 
 
 def too_short(fields: Mapping[str, np.ndarray]) -> list[str]:
@@ -69,10 +69,10 @@ def too_short(fields: Mapping[str, np.ndarray]) -> list[str]:
     if not loose.any():
         return []
     worst = errors[loose].max()
-    said = (
+    shown = (
         f"standard errors up to {number(worst)} nats per step" if np.isfinite(worst) else "it gives no standard errors"
     )
-    return [f"too short a run: {said}"]
+    return [f"too short a run: {shown}"]
 
 
 def where(place: tuple[int, ...]) -> str:

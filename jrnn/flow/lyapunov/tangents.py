@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jrnn.cells import prepared
 from jrnn.cells._base import static_cell
+from jrnn.cells._carrying import Carrying
 from jrnn.flow.lyapunov.orthonormal import orthonormal_rows
 from jrnn.types import Array, Params, Shape, State, ravel_state, unravel_state, wide_dtype
 from jrnn.unrolling import unroll
@@ -41,21 +41,11 @@ class Pushed(NamedTuple):
 
 
 @static_cell
-class Push:
-    """A cell that takes k tangents along: (h, Q) -> (step(h), J Q); its output is the flaw of the new state."""
+class Push(Carrying):
+    """A cell that carries k tangents along: (h, Q) -> (step(h), J Q); its output is `first_flaw` of the new state."""
 
     cell: Any
     k: int
-
-    @property
-    def input_ndim(self) -> int:
-        return getattr(self.cell, "input_ndim", 1)
-
-    def init(self, key: Array, input_size: int | None) -> Params:
-        return self.cell.init(key, input_size)
-
-    def prepared(self, params: Params) -> Params:
-        return prepared(self.cell, params)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Pushed:
         state = self.cell.initial_state(params, batch_shape)
@@ -81,7 +71,7 @@ class Push:
 
 
 @static_cell
-class Orthonormal:
+class Orthonormal(Carrying):
     """A cell whose step is `every` steps of `cell` with k tangents, then a thin QR; its output is (ln |R_ii|, flaws).
 
     Inputs: {"x": [*B, every, F] or None, "valid": [*B, every, 1] or None where all happen}, as many axes in each.
@@ -93,13 +83,7 @@ class Orthonormal:
 
     @property
     def input_ndim(self) -> int:
-        return getattr(self.cell, "input_ndim", 1) + 1
-
-    def init(self, key: Array, input_size: int | None) -> Params:
-        return self.cell.init(key, input_size)
-
-    def prepared(self, params: Params) -> Params:
-        return prepared(self.cell, params)
+        return super().input_ndim + 1
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Tangents:
         state, q = Push(self.cell, self.k).initial_state(params, batch_shape)

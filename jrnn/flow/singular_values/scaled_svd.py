@@ -147,7 +147,7 @@ def orthogonal_rows(product: Graded) -> tuple[Graded, Array]:
     padded = Graded(jnp.pad(product.exponent, even, constant_values=DEAD), jnp.pad(product.rows, [*even, (0, k % 2)]))
     start = Rotated(padded, jnp.full(lead, jnp.inf, product.rows.dtype))
     # a fixed number, most of them skipped, because a loop that ends when it has converged has no reverse mode
-    found, cosine = jax.lax.fori_loop(0, SWEEPS, lambda _, state: jacobi_sweep(state), start)
-    order = jnp.argsort(found.log_norms(), axis=-1, descending=True)[..., :k]
-    rows = jnp.take_along_axis(found.rows, order[..., None], axis=-2)[..., :k]
-    return Graded(jnp.take_along_axis(found.exponent, order, axis=-1), rows), cosine
+    rotated, cosine = jax.lax.fori_loop(0, SWEEPS, lambda _, state: jacobi_sweep(state), start)
+    order = jnp.argsort(rotated.log_norms(), axis=-1, descending=True)[..., :k]
+    rows = jnp.take_along_axis(rotated.rows, order[..., None], axis=-2)[..., :k]
+    return Graded(jnp.take_along_axis(rotated.exponent, order, axis=-1), rows), cosine

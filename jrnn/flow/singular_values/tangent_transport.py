@@ -13,9 +13,10 @@ from jaxtyping import Float
 from jrnn.cells import draw_noise
 from jrnn.cells._base import static_cell
 from jrnn.flow.singular_values.scaled_svd import Graded, followed_by, identity
+from jrnn.numerics import select
 from jrnn.types import Array, Inputs, Params, Shape, State, ravel_state, unravel_state
 from jrnn.unrolling import unroll
-from jrnn.unrolling.schedule import Schedule, select, zero_unless
+from jrnn.unrolling.schedule import Schedule, zero_unless
 from jrnn.unrolling.step_rule import enter, hold
 
 
@@ -124,6 +125,6 @@ def carry(cell: Any, plan: Plan, params: Any, q: Array, transposed: bool) -> Car
     steps = np.arange((last - first).max(), dtype=np.int32)[:, None]
     inside = steps < last - first
     times = {"time": np.where(inside, first + steps, 0), "inside": inside}
-    one = Pass(cell, plan, q.shape[-1], transposed)
-    start = one.initial_state(params)._replace(q=q)
-    return unroll(one, params, times, initial_state=start, reverse=plan.reverse != transposed).final_state
+    transport = Pass(cell, plan, q.shape[-1], transposed)
+    start = transport.initial_state(params)._replace(q=q)
+    return unroll(transport, params, times, initial_state=start, reverse=plan.reverse != transposed).final_state

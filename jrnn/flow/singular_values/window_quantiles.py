@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.cells._advance import flat_state
 from jrnn.flow.sampling import affordable, chosen_sequences
 from jrnn.flow.singular_values.windows import window_singular_values
-from jrnn.types import Inputs, Params, State, ravel_state
+from jrnn.types import Inputs, Params, State
+from jrnn.wording import brief, nats
 
 SEQUENCES = 4
 WORK = 4e9  # multiplications of the QR steps: N^3 a step with all directions; some seconds
@@ -33,6 +35,10 @@ class WindowBands:
     """N."""
     sequences: int
     """How many sequences were looked at."""
+
+    def __repr__(self) -> str:
+        last = f"the largest of the median sequence {nats(self.largest[-1])} at lag {self.lags[-1]}"
+        return brief(self, f"singular values at {len(self.lags)} lags", last, f"{self.sequences} sequences")
 
     @property
     def largest(self) -> np.ndarray:
@@ -60,7 +66,7 @@ def window_bands(
     It takes at most 4 sequences that reach `lag` steps back (the first ones in `order`, if it is given), fewer if they
     would exceed `work`, and only the largest 8 singular values if one sequence with all of them would.
     """
-    size = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params).size
+    size = flat_state(cell, params).size
     chosen = chosen_sequences(lengths, lag, SEQUENCES, order)
     longest = max(int(lengths[chosen].min()) - 1, 1)
     lags = sorted({2**i for i in range(longest.bit_length()) if 2**i <= longest} | {min(max(lag, 1), longest)})
@@ -69,16 +75,16 @@ def window_bands(
     top = None if steps * size**3 <= work else min(TOP, size)
     each = steps * size**3 if top is None else 2 * PASSES * steps * size * (2 * TOP) ** 2
     chosen = chosen[: affordable(each, work, len(chosen))]
-    ends, found = lengths[chosen], []
+    ends, spectra = lengths[chosen], []
     for group in groups:
         furthest = group[-1]
         times = ends - furthest + np.arange(furthest)[:, None]
-        found.append(
+        spectra.append(
             window_singular_values(
                 cell,
                 params,
                 jax.tree.map(lambda x, times=times: jnp.asarray(x)[times, chosen], xs),
-                [(furthest - one, furthest) for one in group],
+                [(furthest - lag, furthest) for lag in group],
                 top=top,
                 method="explicit" if top is None else "matrix_free",
                 iterations=PASSES,
@@ -86,7 +92,7 @@ def window_bands(
                 length=furthest,
             ).log_singular_values
         )
-    logs = np.concatenate([np.asarray(each, np.float64) for each in found])
+    logs = np.concatenate([np.asarray(each, np.float64) for each in spectra])
     low, high = np.quantile(logs, (0.1, 0.9), axis=1, method="lower")
     middle = np.quantile(logs, 0.5, axis=1, method="higher")  # no interpolation: a logarithm may be -inf
     return WindowBands(np.array(lags), np.stack([low, middle, np.maximum(middle, high)]), size, len(chosen))

@@ -11,13 +11,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jrnn.cells import jit_by_cell, prepared
-from jrnn.flow.jacobian.steps import entering_states, has_closed_form, step_jacobians
+from jrnn.cells._advance import flat_state
+from jrnn.flow.jacobian.steps import has_closed_form, previous_states, step_jacobians
 from jrnn.flow.singular_values.scaled_svd import norms, orthogonal_rows
 from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry
-from jrnn.types import Array, InputError, Inputs, Params, State, ravel_state, size_of, wide_dtype
+from jrnn.types import Array, InputError, Inputs, Params, State, size_of, wide_dtype
 from jrnn.unrolling import read, run
-from jrnn.unrolling.checks import check_causal, check_count, is_count
+from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
 from jrnn.unrolling.schedule import schedule_of
+from jrnn.wording import arrays, brief, nats
 
 EXPLICIT_ELEMENTS = 2**25  # of J [T, *B, N, N], up to which "auto" forms it
 SPARE = 8  # directions followed beyond `top`: the iteration converges by the gap behind the last of them
@@ -40,6 +42,12 @@ class WindowSpectrum(NamedTuple):
     """[W, *B] of bool: residual <= sqrt(eps)."""
     iterations: Int[Array, ""]
     """[] of int: products with A^T A that were taken, 0 where all N directions were carried (method "explicit")."""
+
+    def __repr__(self) -> str:
+        known, largest = concrete(self.log_singular_values), ""
+        if known is not None and known.ndim > 1 and known.size:
+            largest = f"largest {nats(known[..., 0].max())}"
+        return brief(self, f"log_singular_values {arrays(self.log_singular_values)} [W, *B, n]", largest)
 
     @property
     def log_largest(self) -> Array:
@@ -104,7 +112,7 @@ def window_singular_values(
         reverse=reverse, key=key,
     )  # fmt: skip
     steps, batch_shape = options.steps, options.batch_shape
-    flat = jax.eval_shape(lambda p: ravel_state(cell.initial_state(p, ()), 0), params)
+    flat = flat_state(cell, params)
     if not jnp.issubdtype(flat.dtype, jnp.floating):
         raise InputError("cell", f"a state of dtype {flat.dtype}", "a real floating-point state")
     count = flat.size if top is None else check_count("top", top, 1, f"from 1 to N = {flat.size}")
@@ -113,7 +121,7 @@ def window_singular_values(
     plan = Plan(check_windows(windows, steps), batch_shape, flat.size, jnp.dtype(wide_dtype(flat.dtype)), reverse)
     if method == "auto":
         method = "explicit" if steps * size_of(batch_shape) * flat.size**2 <= EXPLICIT_ELEMENTS else "matrix_free"
-    entering = entering_states(run(cell, params, xs, options), options)
+    entering = previous_states(run(cell, params, xs, options), options)
     if method == "explicit":
         J = step_jacobians(cell, params, xs, entering, options, has_closed_form(cell))
         return measured(None, plan, count, 1, J, first_columns(plan, flat.size))
@@ -148,8 +156,8 @@ def measured(cell: Any, plan: Plan, top: int, iterations: int, params: Any, q: A
         return WindowSpectrum(jnp.zeros((*lead, top), plan.dtype), zero, done, jnp.int32(0))
     q = jnp.broadcast_to(q, (*lead, *q.shape))
     if q.shape[-1] == plan.size:
-        found, residual = orthogonal_rows(carry(cell, plan, params, q, transposed=False).product)
-        logs, taken = found.log_norms()[..., :top], jnp.int32(0)
+        orthogonal, residual = orthogonal_rows(carry(cell, plan, params, q, transposed=False).product)
+        logs, taken = orthogonal.log_norms()[..., :top], jnp.int32(0)
     else:
         start = Ritz(q, jnp.zeros((*lead, top), plan.dtype), jnp.full(lead, jnp.inf, plan.dtype), jnp.int32(0))
         iterate = partial(subspace_iteration, cell, plan, top, params)
@@ -175,13 +183,13 @@ def subspace_iteration(cell: Any, plan: Plan, top: int, params: Any, ritz: Ritz)
 
     def onward(ritz: Ritz) -> Ritz:
         q, product = carry(cell, plan, params, ritz.basis, transposed=False)
-        found, cosine = orthogonal_rows(product)
+        orthogonal, cosine = orthogonal_rows(product)
         basis = carry(cell, plan, params, q, transposed=True).q
-        rows = found.rows[..., :top, :] / norms(found)[..., :top, None]
+        rows = orthogonal.rows[..., :top, :] / norms(orthogonal)[..., :top, None]
         v = matmul(ritz.basis, jnp.swapaxes(rows, -1, -2))
         outside = v - matmul(basis, matmul(jnp.swapaxes(basis, -1, -2), v))
         residual = jnp.maximum(cosine, jnp.max(jnp.linalg.norm(outside, axis=-2), axis=-1))
-        return Ritz(basis, found.log_norms()[..., :top], residual, ritz.taken + 1)
+        return Ritz(basis, orthogonal.log_norms()[..., :top], residual, ritz.taken + 1)
 
     return jax.lax.cond(jnp.all(is_converged(ritz.residual)), lambda ritz: ritz, onward, ritz)
 

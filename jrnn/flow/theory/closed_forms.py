@@ -6,9 +6,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import digamma, polygamma
 
-from jrnn.cells import check_number
+from jrnn.cells._numbers import check_not_negative, check_positive
+from jrnn.extras import require
 from jrnn.types import InputError
 from jrnn.unrolling.checks import check_count
 
@@ -40,7 +40,7 @@ def mean_field(gain: float, input_variance: float = 0.0, activation: str = "tanh
     Raises:
       InputError: gain not positive, a negative variance, an activation without a prediction.
     """
-    gain = check_number("gain", gain, lambda g: 0 < g < math.inf, "a positive number")
+    gain = check_positive("gain", gain)
     input_variance = check_variance(input_variance)
     if activation == "relu":
         chi = gain**2 / 2
@@ -58,7 +58,7 @@ def mean_field(gain: float, input_variance: float = 0.0, activation: str = "tanh
 
 def check_variance(input_variance: Any) -> float:
     """s^2 as a float, or InputError."""
-    return check_number("input_variance", input_variance, lambda s: 0 <= s < math.inf, "a variance of at least 0")
+    return check_not_negative("input_variance", input_variance, "a variance of at least 0")
 
 
 def fixed_point(gain: float, input_variance: float) -> float:
@@ -101,8 +101,8 @@ def gaussian_product_exponents(size: int, sigma: float = 1.0) -> np.ndarray:
       InputError: no positive number N or sigma.
     """
     i = indices(size)
-    sigma = check_number("sigma", sigma, lambda s: 0 < s < math.inf, "a positive number")
-    return math.log(sigma) + 0.5 * (math.log(2 / size) + digamma((size - i + 1) / 2))
+    sigma = check_positive("sigma", sigma)
+    return math.log(sigma) + 0.5 * (math.log(2 / size) + require("scipy.special").digamma((size - i + 1) / 2))
 
 
 def gaussian_product_errors(size: int, factors: int) -> np.ndarray:
@@ -113,11 +113,11 @@ def gaussian_product_errors(size: int, factors: int) -> np.ndarray:
     """
     i = indices(size)
     check_count("factors", factors, 1, "a positive number of matrices")
-    return np.sqrt(polygamma(1, (size - i + 1) / 2) / (4 * factors))
+    return np.sqrt(require("scipy.special").polygamma(1, (size - i + 1) / 2) / (4 * factors))
 
 
 def indices(size: int) -> np.ndarray:
-    """1..N, for an N that is one."""
+    """1..N; InputError unless N is a positive integer."""
     return np.arange(1, check_count("size", size, 1, "a positive matrix size N") + 1)
 
 
@@ -179,10 +179,10 @@ def gate_half_life(gate: Any) -> np.ndarray:
 def host_array(name: str, values: Any) -> np.ndarray:
     """NumPy float64 of real numbers, or InputError."""
     try:
-        found = np.asarray(values)
-        if found.dtype.kind not in "USOc":  # text and complex numbers would be turned into floats
-            return found.astype(np.float64)
-        given = f"dtype {found.dtype}"
+        array = np.asarray(values)
+        if array.dtype.kind not in "USOc":  # text and complex numbers would be turned into floats
+            return array.astype(np.float64)
+        given = f"dtype {array.dtype}"
     except (TypeError, ValueError):  # ragged, or traced
         given = f"{type(values).__name__} {values!r:.60}"
     raise InputError(name, given, "real numbers, not traced: this is computed on the host")

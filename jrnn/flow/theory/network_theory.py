@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import expit
 
 from jrnn.cells import Elman, Leaky, Stack, prepared
 from jrnn.cells._refined import refined
+from jrnn.extras import require
 from jrnn.flow.sampling import even_sample
 from jrnn.flow.theory.closed_forms import gate_half_life, mean_field, norm_bound
 from jrnn.types import Inputs, Params, State
@@ -64,8 +64,8 @@ def expected(cell: Any, params: Params, xs: Inputs, states: State, mask: np.ndar
     time, sequence = pairs[even_sample(np.arange(len(pairs)), POINTS)].T
     before, after = (jax.tree.map(lambda h, shift=shift: h[time + shift, sequence], states) for shift in (0, 1))
     inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence], xs)
-    found = (of_layer(*layer) for layer in layers("", cell, params, before, after, inputs))
-    return tuple(one for one in found if one is not None)
+    expectations = (of_layer(*layer) for layer in layers("", cell, params, before, after, inputs))
+    return tuple(each for each in expectations if each is not None)
 
 
 def layers(name: str, cell: Any, params: Params, before: State, after: State, x: Any) -> Iterator[tuple]:
@@ -83,7 +83,7 @@ def of_layer(name: str, cell: Any, params: Params, state: State, x: Any) -> Expe
     if isinstance(cell, Elman):
         return of_elman(name, cell, params, state, x)
     if isinstance(cell, Leaky):
-        held = expit(-np.asarray(params["theta"], np.float64)).reshape(1, -1)
+        held = require("scipy.special").expit(-np.asarray(params["theta"], np.float64)).reshape(1, -1)
         return Expected(name, gate="leak", half_lives=np.sort(gate_half_life(held)))
     gate = getattr(getattr(cell, "gates", None), "keeps", None)
     if gate is not None and "w_rec" in params:
@@ -99,7 +99,7 @@ def gate_values(cell: Any, params: Params, state: State, x: Any, gate: str) -> n
 
     def values(name: str) -> np.ndarray:
         block = slice((i := cell.gates.index(name)) * hidden, (i + 1) * hidden)
-        return expit(from_x[..., block] + h @ w_rec[:, block])
+        return require("scipy.special").expit(from_x[..., block] + h @ w_rec[:, block])
 
     return refined(values(gate), values("refine")) if "refine" in cell.gates else values(gate)
 

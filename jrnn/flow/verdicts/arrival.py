@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.special
+
+from jrnn.extras import require
 
 DRAWS = 1000
 TOGETHER = 2**18  # block sums looked up at once
@@ -37,8 +38,8 @@ class Arrival(NamedTuple):
     def parts(self, lag: int, lags: Sequence[int]) -> np.ndarray:
         """[len(lags), R', S]: the parts at `lags`, of outputs that sent anything as far back as `lag`."""
         there = self.there[:, lag]
-        *found, sent = (np.where(there, self.by_lag[:, tau], 0.0) for tau in (*lags, min(self.base, lag)))
-        return np.stack(found)[:, sent.any(axis=1)]  # a NaN counts: what is not finite must not go unseen
+        *by_lag, sent = (np.where(there, self.by_lag[:, tau], 0.0) for tau in (*lags, min(self.base, lag)))
+        return np.stack(by_lag)[:, sent.any(axis=1)]  # a NaN counts: what is not finite must not go unseen
 
     def ratios(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
         """(arrived, sent) [R', S]: the parts at `lag` and at the base, of outputs that sent anything so far back."""
@@ -131,13 +132,13 @@ class Arrival(NamedTuple):
             logs = np.log(each)
             middle = np.median(logs)
             width = (
-                scipy.special.stdtrit(len(each) - 1, (1 + level) / 2)
+                require("scipy.special").stdtrit(len(each) - 1, (1 + level) / 2)
                 * MEDIAN_ERROR
                 * logs.std(ddof=1)
                 / len(each) ** 0.5
             )
-            found = np.exp(middle - width), np.exp(middle + width)
-        return (float(found[0]), float(found[1])) if np.isfinite(width) else (0.0, np.inf)
+            bounds = np.exp(middle - width), np.exp(middle + width)
+        return (float(bounds[0]), float(bounds[1])) if np.isfinite(width) else (0.0, np.inf)
 
 
 def lags_of(*ratios: Ratio) -> list[int]:
@@ -161,14 +162,14 @@ def blocks_drawn(parts: np.ndarray, steps: int, rng: np.random.Generator) -> np.
     length = max(1, min(steps, count // 4))
     around = (np.concatenate([a, a[: length - 1]]) for a in parts)
     blocks = [np.lib.stride_tricks.sliding_window_view(a, length, axis=0).sum(-1) for a in around]
-    found, each, columns = np.empty((len(parts), DRAWS, sequences)), -(-count // length), np.arange(sequences)
-    some = max(1, TOGETHER // (each * max(sequences, 1)))
-    for first in range(0, DRAWS, some):
-        last = min(first + some, DRAWS)
+    sums, each, columns = np.empty((len(parts), DRAWS, sequences)), -(-count // length), np.arange(sequences)
+    at_once = max(1, TOGETHER // (each * max(sequences, 1)))
+    for first in range(0, DRAWS, at_once):
+        last = min(first + at_once, DRAWS)
         starts = rng.integers(count, size=(last - first, each, sequences))
         for which, block in enumerate(blocks):
-            found[which, first:last] = block[starts, columns].sum(1)
-    return found
+            sums[which, first:last] = block[starts, columns].sum(1)
+    return sums
 
 
 def arrival(credit: Any, times: Any, reverse: bool, segments: Any = None) -> Arrival:

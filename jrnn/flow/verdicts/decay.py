@@ -28,7 +28,8 @@ class Decay(NamedTuple):
 
 
 def decay(arrival: Arrival, lag: int) -> Decay:
-    """How the way back of `lag` steps splits. Of the first step alone (lag 1) nothing can be told apart."""
+    """How the loss over a way back of `lag` steps splits into that on entering and that of later steps; at lag 1 there
+    is nothing to split."""
     sent = min(arrival.base, lag)
     first = min(sent + 1, lag)
     start = lag // 2 if lag >= LATE else first if lag > first else sent
@@ -37,8 +38,9 @@ def decay(arrival: Arrival, lag: int) -> Decay:
     return Decay(entry, later, steps, of_entered)
 
 
-def heard(arriving: float, entry: float, of_entered: float) -> float:
-    """What vanishing is judged by: what arrives, or, if that is more, the least of what enters and what of it arrives.
+def judged_share(arriving: float, entry: float, of_entered: float) -> float:
+    """The share that vanishing is judged by: what arrives, or, if that is more, the smaller of what enters and what of
+    it arrives.
 
     A loss of the first step alone is thus no vanishing while at least 1 % is left of it; nor does it help to keep well
     what never entered.

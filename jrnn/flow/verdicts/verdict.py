@@ -9,8 +9,8 @@ import numpy as np
 
 from jrnn.cells import check_number
 from jrnn.flow.verdicts.arrival import Arrival, interval
-from jrnn.flow.verdicts.decay import decay, heard
-from jrnn.wording import from_to, halving, nats, part_of, percentage, steps
+from jrnn.flow.verdicts.decay import decay, judged_share
+from jrnn.wording import brief, from_to, halving, nats, part_of, percentage, steps
 
 VANISHED, EXPLODED = 0.01, 100.0
 OVERSHOOT = 10.0  # a rise by so much that is lost again is transient growth
@@ -71,6 +71,10 @@ class Verdict:
     caution: str = ""
     """What is wrong with the measurement itself, in a sentence; empty if nothing is."""
 
+    def __repr__(self) -> str:
+        arrives = f"{percentage(self.arriving)} of the gradient arrives ({from_to(*self.arriving_interval)})"
+        return brief(self, f"{self.kind} at lag {self.lag}", arrives, f"{self.sequences} sequences")
+
     @property
     def half_life(self) -> float:
         """Steps after which half is left of what entered, ln(1/2) / growth; infinite if nothing is lost."""
@@ -105,8 +109,8 @@ class Verdict:
         grows = f"{nats(self.growth)} per step"
         if self.lost_on_entering:
             arrives += f"; the first step alone leaves {percentage(self.entry)}"
-            kept = part_of(self.of_entered, "what entered")
-            after = f"after it the gradient {halving(self.growth)} ({grows}), so {kept} arrives"
+            left = part_of(self.of_entered, "what entered")
+            after = f"after it the gradient {halving(self.growth)} ({grows}), so {left} arrives"
             if self.kind in ("healthy", "vanishing"):
                 return f"{head}, {arrives}; {after}."
             arrives += f", and {after}"
@@ -140,8 +144,8 @@ class Verdict:
             return f"It holds at this lag as long as the growth lies {healthy}."
         if self.kind == "vanishing" and self.entry < VANISHED <= self.of_entered:
             return f"It would be healthy if the first step left 1 % or more; now it leaves {percentage(self.entry)}."
-        kept = max(self.arriving, self.of_entered) if self.arriving < VANISHED else self.arriving
-        now = math.log(kept) / self.lag if kept > 0 else -math.inf
+        share = max(self.arriving, self.of_entered) if self.arriving < VANISHED else self.arriving
+        now = math.log(share) / self.lag if share > 0 else -math.inf
         return f"It would be healthy if the growth lay {healthy}; now it is {now:+.3f} in the mean over them."
 
 
@@ -167,7 +171,7 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         growth, *ends = (float(np.log(x) / way.steps) if way.steps else 0.0 for x in (later, *later_ends))
-    heard_low, heard_high = (heard(*end) for end in zip((low, high), entry_ends, of_entered_ends, strict=True))
+    judged_low, judged_high = (judged_share(*end) for end in zip((low, high), entry_ends, of_entered_ends, strict=True))
     each = arrival.by_sequence(lag)
     kind, between = "undecided", ()
     if lag == 0:
@@ -176,14 +180,14 @@ def judge(arrival: Arrival, lag: int, bounded: bool, level: float = LEVEL, seed:
         kind = "not finite"
     elif peak_interval[0] > OVERSHOOT and high < peak_interval[0] / OVERSHOOT:
         kind = "transient growth"
-    elif heard_high < VANISHED:
+    elif judged_high < VANISHED:
         kind = "both" if mean_interval[0] > EXPLODED else "vanishing"
     elif low > EXPLODED:
         kind = "chaotic" if bounded and ends[0] > 0 else "exploding"
-    elif heard_low >= VANISHED and high <= EXPLODED:
+    elif judged_low >= VANISHED and high <= EXPLODED:
         kind = "healthy"
     else:
-        sides = (("vanishing", heard_low < VANISHED), ("healthy", True), ("exploding", high > EXPLODED))
+        sides = (("vanishing", judged_low < VANISHED), ("healthy", True), ("exploding", high > EXPLODED))
         between = tuple(name for name, possible in sides if possible)
     return Verdict(
         kind=kind,

@@ -83,10 +83,10 @@ def is_file(path: Any) -> bool:
 
 def unreadable(path: Any, name: str, error: Exception, needed: str) -> InputError:
     """The error for a file, and the array in it where it is known."""
-    return InputError("path", f"{path}{f', array {name!r}' * bool(name)} ({one_line(error)})", needed)
+    return InputError("path", f"{path}{f', array {name!r}' * bool(name)} ({error_text(error)})", needed)
 
 
-def one_line(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What foreign code raised."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
@@ -99,11 +99,11 @@ def save_safetensors(path: str | Path, arrays: Mapping[str, Any]) -> None:
     """
     if not isinstance(arrays, Mapping):
         raise InputError("arrays", f"a {type(arrays).__name__}", "a dict of arrays by name")
-    made = {str(name): np.asarray(array, order="C") for name, array in arrays.items()}
-    for name, array in made.items():
+    plain = {str(name): np.asarray(array, order="C") for name, array in arrays.items()}
+    for name, array in plain.items():
         if array.dtype.kind not in "fiubV" or array.dtype.names or array.dtype.hasobject:
             raise InputError(name, f"dtype {array.dtype}", "an array of real numbers")
     try:
-        require("safetensors.numpy").save_file(made, str(path))
+        require("safetensors.numpy").save_file(plain, str(path))
     except Exception as error:
-        raise InputError("path", f"{path} ({one_line(error)})", "a place where a file can be written") from error
+        raise InputError("path", f"{path} ({error_text(error)})", "a place where a file can be written") from error

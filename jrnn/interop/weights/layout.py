@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import GRU, LSTM, Bidirectional, Elman, Stack, elman, gru, lstm, stack
-from jrnn.interop.weights.files import one_line
+from jrnn.interop.weights.files import error_text
 from jrnn.types import InputError, Params
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 NAMES = {"rnn": "elman", "lstm": "lstm", "gru": "gru"}  # jrnn's
 KINDS = {count: kind for kind, count in GATES.items()}
-FLOATS = tuple(np.dtype(one) for one in (jnp.bfloat16, np.float16, np.float32, np.float64))
+FLOATS = tuple(np.dtype(each) for each in (jnp.bfloat16, np.float16, np.float32, np.float64))
 
 
 class Layer(NamedTuple):
@@ -82,7 +82,7 @@ def layers_of(cell: Any, params: Params) -> list[list[Layer]]:
         if not isinstance(params, tuple | list) or len(params) != len(cell.cells):
             given = f"{len(params)} of them" if isinstance(params, tuple | list) else f"a {type(params).__name__}"
             raise InputError("params", given, f"a tuple with those of each of the {len(cell.cells)} layers")
-        return [ways for one, own in zip(cell.cells, params, strict=True) for ways in layers_of(one, own)]
+        return [ways for each, own in zip(cell.cells, params, strict=True) for ways in layers_of(each, own)]
     if isinstance(cell, Bidirectional):
         if not isinstance(params, Mapping) or params.keys() != {"forward", "backward"}:
             given = sorted(map(str, params)) if isinstance(params, Mapping) else f"a {type(params).__name__}"
@@ -92,7 +92,7 @@ def layers_of(cell: Any, params: Params) -> list[list[Layer]]:
 
 
 def kind_of(name: str, array: np.ndarray, hidden: int, axis: int) -> str:
-    """Which layer it is, from the number of gates: array's `axis` holds G*H."""
+    """The kind of layer, from the number of gates: the array's `axis` holds G*H."""
     count = array.shape[axis] / hidden if hidden else 0
     if count not in KINDS:
         needed = f"1, 3 or 4 gates of {hidden} units on axis {axis}"
@@ -122,7 +122,7 @@ def real_array(name: str, value: Any) -> np.ndarray:
         narrow = str(getattr(value, "dtype", "")) == "torch.bfloat16"
         array = np.asarray(value.float()).astype(jnp.bfloat16) if narrow else np.asarray(value)
     except Exception as error:  # foreign objects raise what they like
-        raise InputError(name, f"a {type(value).__name__} that is no array ({one_line(error)})", needed) from error
+        raise InputError(name, f"a {type(value).__name__} that is no array ({error_text(error)})", needed) from error
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype not in FLOATS:
         dequantise = "; numbers of other types are quantised: dequantise them first" * (array.dtype.kind in "iuV")
@@ -165,7 +165,7 @@ def bias_pair(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_reset(layer: Layer, after: bool, library: str) -> None:
-    """InputError for the GRU variant that the target has not."""
+    """InputError for the GRU variant that the target library does not have."""
     if layer.kind == "gru" and (layer.bias_rec is not None) != after:
         name = f"reset_after={not after}"
         needed = f"jrnn.gru(..., reset_after={after}), the only GRU that {library} has: no weights make one the other"

@@ -11,7 +11,7 @@ import numpy as np
 
 from jrnn.cells import stack
 from jrnn.extras import require
-from jrnn.interop.weights.files import is_file, one_line
+from jrnn.interop.weights.files import error_text, is_file
 from jrnn.interop.weights.onnx_node import ACTIVATIONS, OnnxRNN, one_rnn
 from jrnn.interop.weights.onnx_values import Values
 from jrnn.types import InputError
@@ -43,32 +43,32 @@ def load_onnx(path: str | Path, name: str | Sequence[str] | None = None) -> Onnx
     """
     model = read_model(path)
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    found = nodes_of(model)
+    nodes = nodes_of(model)
     names = list(name) if isinstance(name, tuple | list) else [name]
-    if not names or any((one is not None or len(found) != 1) and one not in [*found] for one in names):
-        listed = [f"{one} ({at.node.op_type})" for one, at in found.items()]
-        needed = f"one of {listed}" if found else f"a file with an LSTM, GRU or RNN node: {path} has none"
+    if not names or any((each is not None or len(nodes) != 1) and each not in [*nodes] for each in names):
+        listed = [f"{each} ({at.node.op_type})" for each, at in nodes.items()]
+        needed = f"one of {listed}" if nodes else f"a file with an LSTM, GRU or RNN node: {path} has none"
         raise InputError("name", repr(name), needed)
-    chosen = [(str(one), found[str(one)]) for one in (one or next(iter(found)) for one in names)]
-    made = [one_rnn(one, at.node, Values(at.graphs, opsets)) for one, at in chosen]
-    return made[0] if len(made) == 1 else stacked(names, made)
+    chosen = [(str(each), nodes[str(each)]) for each in (each or next(iter(nodes)) for each in names)]
+    rnns = [one_rnn(each, at.node, Values(at.graphs, opsets)) for each, at in chosen]
+    return rnns[0] if len(rnns) == 1 else stacked(names, rnns)
 
 
-def stacked(names: Sequence[Any], made: Sequence[OnnxRNN]) -> OnnxRNN:
+def stacked(names: Sequence[Any], rnns: Sequence[OnnxRNN]) -> OnnxRNN:
     """Nodes that feed each other as a stack, bottom first."""
-    if len({bool(one.options.get("reverse")) for one in made}) > 1:
+    if len({bool(rnn.options.get("reverse")) for rnn in rnns}) > 1:
         raise InputError("name", f"{names}, of different directions", "nodes that all run one way, or all both")
-    lengths = [one.options.get("lengths") for one in made]
-    if any(not np.array_equal(one, lengths[0]) for one in lengths):  # pyright: ignore
+    lengths = [rnn.options.get("lengths") for rnn in rnns]
+    if any(not np.array_equal(rnn, lengths[0]) for rnn in lengths):  # pyright: ignore
         raise InputError("name", f"{names}, of different sequence_lens", "nodes that read the same sequences")
-    options, states = dict(made[0].options), [one.options.get("initial_state") for one in made]
+    options, states = dict(rnns[0].options), [rnn.options.get("initial_state") for rnn in rnns]
     batches = [len(jax.tree.leaves(state)[0]) for state in states if state is not None]
     if batches:
         options["initial_state"] = tuple(
-            one.cell.initial_state(one.params, batches[:1]) if state is None else state
-            for one, state in zip(made, states, strict=True)
+            rnn.cell.initial_state(rnn.params, batches[:1]) if state is None else state
+            for rnn, state in zip(rnns, states, strict=True)
         )
-    return OnnxRNN(stack(*(one.cell for one in made)), tuple(one.params for one in made), options)
+    return OnnxRNN(stack(*(rnn.cell for rnn in rnns)), tuple(rnn.params for rnn in rnns), options)
 
 
 def read_model(path: str | Path) -> Any:
@@ -79,19 +79,21 @@ def read_model(path: str | Path) -> Any:
     try:
         model = onnx.load(str(path))
     except Exception as error:  # the decoder, the file system and the checks of external data raise their own
-        raise InputError("path", f"{path} ({one_line(error)})", "a .onnx file, its external data beside it") from error
+        raise InputError(
+            "path", f"{path} ({error_text(error)})", "a .onnx file, its external data beside it"
+        ) from error
     if not model.HasField("graph"):
         raise InputError("path", f"{path}, in which there is no graph", "a .onnx file")
     return model
 
 
 def nodes_of(model: Any) -> dict[str, OnnxNode]:
-    """Every recurrent node by name; a name that comes again gets its place behind it."""
-    found: dict[str, OnnxNode] = {}
+    """Every recurrent node by its name; a name that is there already gets its number as a suffix."""
+    nodes: dict[str, OnnxNode] = {}
     for at in recurrent(model.graph, ()):
         name = str(at.node.name or next(filter(None, at.node.output), at.node.op_type))  # bytes where no UTF-8
-        found[name if name not in found else f"{name}#{len(found)}"] = at
-    return found
+        nodes[name if name not in nodes else f"{name}#{len(nodes)}"] = at
+    return nodes
 
 
 def recurrent(graph: Any, outside: tuple[Any, ...]) -> Iterator[OnnxNode]:

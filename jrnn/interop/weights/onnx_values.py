@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jrnn.extras import require
-from jrnn.interop.weights.files import one_line
+from jrnn.interop.weights.files import error_text
 from jrnn.types import InputError
 
 MOST = 2**30  # numbers in one computed array; a few bytes of a file can ask for any number
@@ -36,7 +36,7 @@ class Values:
 
     def __init__(self, graphs: tuple[Any, ...], opsets: dict[str, int]):
         self.opsets, self.known, self.makers, self.tensors = opsets, {}, {}, {}
-        self.given = {one.name for graph in graphs for one in graph.input}
+        self.given = {each.name for graph in graphs for each in graph.input}
         for graph in graphs:
             self.makers |= {name: node for node in graph.node for name in node.output}
             self.tensors |= {tensor.name: tensor for tensor in graph.initializer}
@@ -51,7 +51,7 @@ class Values:
         while waiting:
             top = waiting[-1]
             if top not in self.known:
-                missing = [one for one in self.needs(top, what) if one not in self.known]
+                missing = [each for each in self.needs(top, what) if each not in self.known]
                 if missing and top in begun:
                     raise InputError(what, f"{top!r}, which is computed from itself", "a graph without cycles")
                 if missing:
@@ -70,7 +70,7 @@ class Values:
             raise InputError(
                 what, f"{name!r}, which nothing in the file makes", "a complete model, without sparse initializers"
             )
-        return [one for one in self.makers[name].input if one]
+        return [each for each in self.makers[name].input if each]
 
     def made(self, name: str, what: str) -> Held | str:
         """The value of a name whose inputs are known."""
@@ -79,7 +79,7 @@ class Values:
         if name in self.given:
             return OF_INPUTS
         node = self.makers[name]
-        inputs = {one: self.known[one] for one in node.input if one}
+        inputs = {each: self.known[each] for each in node.input if each}
         if node.op_type in DRAWS:
             return RANDOM
         if any(attribute.HasField("g") for attribute in node.attribute):
@@ -87,8 +87,8 @@ class Values:
         first = next(iter(inputs.values()), None)
         if node.op_type == "Identity" and first is not None:
             return first
-        if all(isinstance(one, Held) and one.whole for one in inputs.values()):
-            return self.evaluated(node, name, {key: one.array for key, one in inputs.items()}, what)  # pyright: ignore
+        if all(isinstance(each, Held) and each.whole for each in inputs.values()):
+            return self.evaluated(node, name, {key: each.array for key, each in inputs.items()}, what)  # pyright: ignore
         return stretched(node, first, what) or unknown(node, [*inputs.values()])
 
     def evaluated(self, node: Any, name: str, inputs: dict[str, np.ndarray], what: str) -> Held:
@@ -97,17 +97,17 @@ class Values:
         try:
             if (size := size_of(node.op_type, given)) > MOST:
                 raise MemoryError(f"{size:.3g} numbers")
-            ends = [[helper.make_empty_tensor_value_info(one) for one in names] for names in (inputs, [name])]
+            ends = [[helper.make_empty_tensor_value_info(each) for each in names] for names in (inputs, [name])]
             graph = helper.make_graph([node], "one", *ends)
             program = require("onnx.reference").ReferenceEvaluator(graph, opsets=self.opsets)
             return Held(np.asarray(program.run(None, inputs)[0]))
         except Exception as error:
-            given = f"{name!r}, which {node.op_type} does not make ({one_line(error)})"
+            given = f"{name!r}, which {node.op_type} does not make ({error_text(error)})"
             raise InputError(what, given, "weights that are in the file") from error
 
 
 def size_of(op: str, inputs: list[np.ndarray]) -> int:
-    """How many numbers those operators make that make many of few."""
+    """The number of elements that an operator makes which turns few elements into many; 0 for all others."""
     if op == "ConstantOfShape":
         return math.prod(int(n) for n in inputs[0])
     if op in ("Expand", "Tile"):
@@ -116,9 +116,9 @@ def size_of(op: str, inputs: list[np.ndarray]) -> int:
 
 
 def stretched(node: Any, first: Held | str | None, what: str) -> Held | None:
-    """A value whose shape only is not known, if this node makes one."""
+    """The result of a node where only its shape is unknown; None for other nodes."""
     if node.op_type == "ConstantOfShape":
-        values = [array_of(one.t, what) for one in node.attribute if one.name == "value"]
+        values = [array_of(each.t, what) for each in node.attribute if each.name == "value"]
         return Held((values[0] if values else np.zeros(1, np.float32)).reshape(()), whole=False)
     if isinstance(first, Held) and node.op_type == "Expand" and first.whole:
         return Held(first.array, whole=False)
@@ -128,8 +128,8 @@ def stretched(node: Any, first: Held | str | None, what: str) -> Held | None:
 
 
 def unknown(node: Any, inputs: list[Held | str]) -> str:
-    """What a node's result depends on."""
-    of = {one for one in inputs if isinstance(one, str)}
+    """The reason why a node's result is not in the file."""
+    of = {each for each in inputs if isinstance(each, str)}
     if RANDOM in of or OF_INPUTS not in of:
         return RANDOM if RANDOM in of else SHAPES
     return SHAPES if node.op_type in ("Shape", "Size") else OF_INPUTS
@@ -140,5 +140,5 @@ def array_of(tensor: Any, what: str) -> np.ndarray:
     try:
         return require("onnx.numpy_helper").to_array(tensor)
     except Exception as error:  # onnx raises whatever comes
-        given = f"the tensor {tensor.name!r} with dims {list(tensor.dims)} ({one_line(error)})"
+        given = f"the tensor {tensor.name!r} with dims {list(tensor.dims)} ({error_text(error)})"
         raise InputError(what, given, "a tensor whose data are in the file") from error

@@ -47,16 +47,18 @@ def from_torch(
     if not isinstance(state_dict, Mapping):
         raise InputError("state_dict", type(state_dict).__name__, "a dict of arrays by name")
     matches = [match for name in state_dict if isinstance(name, str) and (match := NAME.fullmatch(name))]
-    found = sorted({match["prefix"] for match in matches})
-    if not found:
+    modules = sorted({match["prefix"] for match in matches})
+    if not modules:
         given = f"no entry weight_ih_l0 among {sorted(map(str, state_dict))}"
         raise InputError("state_dict", given, "that of a model with an RNN, LSTM or GRU in it")
     if prefix is None:
-        if len(found) != 1:
-            raise InputError("prefix", f"None with recurrent modules named {found}", "the name of one of them, 'rnn.'")
-        prefix = found[0]
-    if prefix not in found:
-        raise InputError("prefix", repr(prefix), f"one of {found}")
+        if len(modules) != 1:
+            raise InputError(
+                "prefix", f"None with recurrent modules named {modules}", "the name of one of them, 'rnn.'"
+            )
+        prefix = modules[0]
+    if prefix not in modules:
+        raise InputError("prefix", repr(prefix), f"one of {modules}")
     projected = [name for name in state_dict if str(name).startswith(f"{prefix}weight_hr")]
     if projected:
         raise InputError(projected[0], "a projection of h (proj_size)", "an LSTM without: jrnn.lstm hands on h itself")

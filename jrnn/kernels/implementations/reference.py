@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from jrnn.kernels.implementations.base import CallFacts
 from jrnn.kernels.implementations.groups import map_groups
-from jrnn.kernels.implementations.step_arrays import select
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
 from jrnn.kernels.recurrences import Recurrence
+from jrnn.numerics import select
 from jrnn.types import Array
 
 

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jrnn.kernels.operands import Events, Operands, Scan
 from jrnn.types import Array
-
-
-def select(condition: Array, on_true: Any, on_false: Any) -> Any:
-    """`jnp.where`, leaf by leaf: [B] of bool against arrays [B, n]."""
-    return jax.tree.map(lambda a, b: jnp.where(jnp.broadcast_to(condition[:, None], a.shape), a, b), on_true, on_false)
 
 
 def masked_inputs(operands: Operands, events: Events) -> Array:

@@ -22,12 +22,12 @@ from jrnn.kernels.implementations.step_arrays import (
     entering_states,
     masked_inputs,
     operand_gradients,
-    select,
     zero_on_padding,
 )
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
 from jrnn.kernels.recurrences import Sloped
 from jrnn.kernels.sharding import aligned
+from jrnn.numerics import select
 from jrnn.types import Array, wide_dtype
 
 
@@ -93,7 +93,7 @@ def forward_group(
 
 
 def gates_follow_from_states(scan: Scan, operands: Operands) -> bool:
-    """Whether the states alone give the gates, so that nothing is saved: then no tap was added to the states."""
+    """Whether the states alone give the gates, so that nothing is saved; not where a tap was added to the states."""
     recurrence: Any = scan.recurrence
     return recurrence.gates_from_state(operands.dtype) and (operands.tap is None or scan.tap_is_zero)
 

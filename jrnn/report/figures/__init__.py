@@ -5,6 +5,7 @@ from jrnn.report.figures import (
     clipping,
     clipping_proof,
     credit_map,
+    data_lags,
     flow_telemetry,
     gates,
     lag_gradients,
@@ -20,6 +21,7 @@ from jrnn.report.figures.base import Figure
 from jrnn.report.figures.clipping import plot_clipping
 from jrnn.report.figures.clipping_proof import plot_clipping_proof
 from jrnn.report.figures.credit_map import plot_credit_map
+from jrnn.report.figures.data_lags import plot_data_lags
 from jrnn.report.figures.flow_telemetry import plot_flow_telemetry
 from jrnn.report.figures.gates import plot_gates
 from jrnn.report.figures.lag_gradients import plot_heard_lags
@@ -33,6 +35,7 @@ from jrnn.report.figures.window_bands import plot_window_bands
 
 FIGURES: tuple[Figure, ...] = (
     race.FIGURE,
+    data_lags.FIGURE,
     unrolled.FIGURE,
     lag_profile.FIGURE,
     credit_map.FIGURE,
@@ -51,6 +54,7 @@ __all__ = [
     "plot_clipping",
     "plot_clipping_proof",
     "plot_credit_map",
+    "plot_data_lags",
     "plot_flow_telemetry",
     "plot_gates",
     "plot_heard_lags",

@@ -76,7 +76,8 @@ def ended(curve: np.ndarray, low: float) -> np.ndarray:
 
 
 def log_axis(ax: Axes, curves: list[np.ndarray], colours: Theme) -> float:
-    """Sets a log axis that spans at most 12 decades; returns its lower end. A note tells where curves fall below it."""
+    """Sets a log axis that spans at most 12 decades; returns its lower end. A note says at which lag curves fall below
+    it."""
     every = np.concatenate(curves)
     known = every[np.isfinite(every) & (every > 0)]
     high = min(known.max(initial=1e-300), 1e300) if known.size else 1.0

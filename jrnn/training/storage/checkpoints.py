@@ -140,7 +140,8 @@ def filled(leaf: dict[str, Any]) -> bool:
 
 @contextmanager
 def understood(path: Path, argument: str) -> Iterator[None]:
-    """Around the use of a description: InputError where it is whole, but says what no version of jrnn wrote."""
+    """A context in which a description is used: InputError where the description is whole, but says what no version of
+    jrnn wrote."""
     try:
         yield
     except (InputError, MemoryError):

@@ -57,7 +57,7 @@ def locked(folder: Path, doing: str, argument: str, patience: float = 0.0) -> It
 
 
 def taken(path: Path) -> int | None:
-    """The descriptor of the file, locked; None if someone else has it, or took its name away meanwhile."""
+    """The descriptor of the locked file; None if another process holds it, or took its name away meanwhile."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         lock(descriptor)
@@ -104,7 +104,7 @@ def holder(path: Path) -> str:
 
 
 def let_go() -> None:
-    """A forked child holds no lock: it may outlive the process that does."""
+    """Forgets the locks in a forked child, which may outlive the process that holds them."""
     while HELD:
         os.close(HELD.pop())
 

@@ -27,7 +27,7 @@ def quiet() -> Iterator[None]:
 
 
 def without_latecomers(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The hook, for all but threads whose event loop has gone."""
+    """The hook, but silent for threads whose event loop is gone."""
 
     def hear(unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":

@@ -178,7 +178,8 @@ def scaled(size: float, wave: Any, weight: Any) -> Any:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    """Equality; lists of numbers (an optimizer's fingerprint) up to what another machine may round differently."""
+    """Whether two settings are equal; lists of numbers (an optimizer's fingerprint) up to what another machine may
+    round differently."""
     if isinstance(ours, list) and isinstance(theirs, list):
         return len(ours) == len(theirs) and all(
             math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-12) for a, b in zip(ours, theirs, strict=True)

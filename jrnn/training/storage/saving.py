@@ -18,6 +18,7 @@ from jrnn.training.storage.locking import locked
 from jrnn.training.storage.trees import as_written, like_template
 from jrnn.types import InputError, Params
 from jrnn.unrolling.checks import is_count
+from jrnn.wording import arrays, brief, cell_title
 
 PATIENCE = 60.0  # seconds to wait for another process that saves in the same folder
 
@@ -35,6 +36,12 @@ class Saved(NamedTuple):
     """The `Objective`; None if there was none, or if it is a function (code is not stored)."""
     metadata: dict[str, Any]
     """What `save` was given; for a checkpoint of `fit`: its `metadata`, and {"step": ..., "config": ...}."""
+
+    def __repr__(self) -> str:
+        step = self.metadata.get("step") if isinstance(self.metadata, dict) else None
+        return brief(
+            self, cell_title(self.cell), f"params {arrays(self.params)}", "" if step is None else f"step {step}"
+        )
 
 
 def save(

@@ -33,7 +33,7 @@ def as_row(line: bytes) -> Row | None:
 
 
 def number(value: Any) -> float | int | None:
-    """The number that a JSON value stands for; None if it is none."""
+    """The number that a JSON value stands for, or None."""
     if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63):
         return value
     return float(value) if value in ("nan", "inf", "-inf") else None
@@ -45,11 +45,11 @@ def cut_back(path: Path, step: int) -> list[Row]:
     Later rows are dropped silently, and so is a last line that was half-written: the run makes them again. A warning
     names other lines that cannot be read, and steps without a row. If the path is no file, it is renamed.
     """
-    said = []
+    words = []
     if path.exists() and not path.is_file():
         aside = free_name(path)
         path.rename(aside)
-        said.append(f"it was no file, and is {aside.name} now")
+        words.append(f"it was no file, and is {aside.name} now")
     content = path.read_bytes() if path.exists() else b""
     *lines, torn = content.split(b"\n")
     rows = [as_row(line) for line in lines]
@@ -57,13 +57,13 @@ def cut_back(path: Path, step: int) -> list[Row]:
     read = [row for row in [*rows, last] if row is not None and row["step"] < step]
     by_step = {row["step"]: row for row in read}
     if unread := [i for i, row in enumerate(rows, 1) if row is None]:
-        said.append(f"lines {some(unread)} could not be read and were dropped")
+        words.append(f"lines {some(unread)} could not be read and were dropped")
     if missing := [i for i in range(step) if i not in by_step]:
-        said.append(f"steps {some(missing)} have no row")
+        words.append(f"steps {some(missing)} have no row")
     if len(read) > len(by_step):
-        said.append("where a step has several rows, the last one counts")
-    if said:
-        warnings.warn(f"{path}: {'; '.join(said)}; the training itself is as it was", UserWarning, stacklevel=2)
+        words.append("where a step has several rows, the last one counts")
+    if words:
+        warnings.warn(f"{path}: {'; '.join(words)}; the training itself is as it was", UserWarning, stacklevel=2)
     left = [by_step[i] for i in sorted(by_step)]
     rewrite(path, content, "".join(map(as_line, left)).encode())
     return left
@@ -93,6 +93,6 @@ def free_name(path: Path) -> Path:
 
 
 def some(numbers: list[int]) -> str:
-    """The first few, and how many there are."""
+    """The first few of them, and how many there are in all."""
     more = f", ... ({len(numbers)} of them)" if len(numbers) > 5 else ""
     return ", ".join(map(str, numbers[:5])) + more

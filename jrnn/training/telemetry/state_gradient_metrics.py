@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import logsumexp
 
 from jrnn.cells import Bidirectional, is_causal
 from jrnn.types import Array, InputError, State, size_of
@@ -66,7 +65,7 @@ def delta_metrics(cell: Any, delta: State, mask: Array, *, reverse: bool = False
     there = jnp.broadcast_to(mask[None], log.shape)
     count = jnp.maximum(window.sum(), 1).astype(wide)
     early, late = (
-        0.5 * (logsumexp(2 * jnp.where(there & part, log, -jnp.inf)) - jnp.log(count))
+        0.5 * (jax.nn.logsumexp(2 * jnp.where(there & part, log, -jnp.inf)) - jnp.log(count))
         for part in (rank <= window[None, None], rank > (n - window)[None, None])
     )
     way = (n - window).sum().astype(wide) / jnp.maximum((n > 0).sum(), 1).astype(wide)

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells import check_cell, check_key, is_causal, prepared
+from jrnn.cells import check_cell, check_key, is_causal
+from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import static_cell
+from jrnn.cells._carrying import Carrying
+from jrnn.numerics import norm, split_floating
 from jrnn.training.telemetry.state_gradient_metrics import is_real
 from jrnn.types import Array, InputError, Inputs, Params, Shape, State, size_of
 from jrnn.unrolling import read, run, unroll
@@ -34,30 +37,22 @@ class Followed(NamedTuple):
 
 
 @static_cell
-class Follow:
-    """A cell that takes one tangent along: (h, v) -> (step(h), J v / ||J v||); its output is ln ||J v||."""
+class Follow(Carrying):
+    """A cell that carries one tangent along: (h, v) -> (step(h), J v / ||J v||); its output is ln ||J v||."""
 
     cell: Any
-
-    @property
-    def input_ndim(self) -> int:
-        return getattr(self.cell, "input_ndim", 1)
-
-    def init(self, key: Array, input_size: int | None) -> Params:
-        return self.cell.init(key, input_size)
-
-    def prepared(self, params: Params) -> Params:
-        return prepared(self.cell, params)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> Followed:
         return with_tangent(self.cell.initial_state(params, batch_shape), len(batch_shape))
 
     def step(self, params: Params, before: Followed, x: Any) -> Followed:
-        def floats(tangible: tuple[Array, ...]) -> tuple[tuple[Array, ...], State]:
-            after = self.cell.step(params, merge(before.state, tangible), x)
-            return split(after), after
+        real, whole = split_floating(before.state)
 
-        _, moved, after = jax.jvp(floats, (split(before.state),), (before.tangent,), has_aux=True)
+        def advance(real: tuple[Array, ...]) -> tuple[tuple[Array, ...], State]:
+            after = self.cell.step(params, whole(real), x)
+            return tuple(split_floating(after)[0]), after
+
+        _, moved, after = jax.jvp(advance, (tuple(real),), (before.tangent,), has_aux=True)
         return Followed(after, *unit(moved, before.growth.ndim))
 
     def output(self, params: Params, followed: Followed, x: Any) -> Array:
@@ -120,7 +115,7 @@ def can_follow(cell: Any, params: Params, xs: Inputs) -> bool:
     """Whether there is a tangent to follow: the cell is causal, its state real, its step has a forward derivative."""
     if not is_causal(cell):
         return False
-    if not is_real(jax.eval_shape(lambda p: cell.initial_state(p, ()), params)):
+    if not is_real(state_shapes(cell, params)):
         return False
     ndim = getattr(cell, "input_ndim", 1)
     x = jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a)[jnp.ndim(a) - ndim :], jnp.result_type(a)), xs)
@@ -145,7 +140,7 @@ def tangent_metrics(cell: Any, params: Params, xs: Inputs, options: dict[str, An
 
 def with_tangent(state: State, batch_ndim: int, key: Array | None = None) -> Followed:
     """The state with a unit tangent: random, or without a key the same in all directions."""
-    leaves = split(state)
+    leaves = split_floating(state)[0]
     wide = jnp.float64 if any(leaf.dtype == jnp.float64 for leaf in leaves) else jnp.float32
     if key is None:
         drawn = [jnp.ones(leaf.shape, wide) for leaf in leaves]
@@ -161,24 +156,10 @@ def unit(vector: tuple[Array, ...], batch_ndim: int) -> tuple[tuple[Array, ...],
     wide = jnp.float64 if any(leaf.dtype == jnp.float64 for leaf in vector) else jnp.float32
     lead = vector[0].shape[:batch_ndim]
     flat = [leaf.astype(wide).reshape(*lead, size_of(leaf.shape[batch_ndim:])) for leaf in vector]
-    tiny = jnp.finfo(wide).tiny
-    largest = jnp.stack([jnp.abs(a).max(axis=-1, initial=0) for a in flat]).max(axis=0)
-    scale = 1 / jnp.clip(largest, tiny, 1 / tiny)
-    squares = jnp.stack([jnp.square(a * scale[..., None]).sum(axis=-1) for a in flat]).sum(axis=0)
-    factor = scale * jax.lax.rsqrt(jnp.where(squares > 0, squares, jnp.ones_like(squares)))
-    made = [
-        (a * factor[..., None]).reshape(leaf.shape).astype(leaf.dtype) for a, leaf in zip(flat, vector, strict=True)
+    size = norm(jnp.stack([norm(a) for a in flat], axis=-1))
+    divisor = jnp.where(size > 0, size, jnp.ones_like(size))[..., None]
+    scaled = [
+        (a / jnp.broadcast_to(divisor, a.shape)).reshape(leaf.shape).astype(leaf.dtype)
+        for a, leaf in zip(flat, vector, strict=True)
     ]
-    return tuple(made), 0.5 * jnp.log(squares) - jnp.log(scale)
-
-
-def split(state: State) -> tuple[Array, ...]:
-    """The floating-point leaves."""
-    return tuple(leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating))
-
-
-def merge(state: State, floats: tuple[Array, ...]) -> State:
-    """The state with its floating-point leaves replaced."""
-    new = iter(floats)
-    leaves, treedef = jax.tree.flatten(state)
-    return treedef.unflatten([next(new) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf for leaf in leaves])
+    return tuple(scaled), jnp.log(size)
