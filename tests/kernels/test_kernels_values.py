@@ -43,7 +43,7 @@ assert IN_FLOAT32 <= set(map(str, CASES))
 
 
 def ways(cases):
-    """(case, save_gates): all gates are saved for the backward pass, or the states alone, in turn for each recurrence."""
+    """(case, save_gates): all gates are saved for the backward pass, or the states alone, in turn for each kind."""
     found = []
     for kind in dict.fromkeys(case.kind for case in cases):
         rows = [case for case in cases if case.kind == kind]
