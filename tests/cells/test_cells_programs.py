@@ -52,7 +52,7 @@ def test_another_gain_compiles_nothing(name, compiled):
     before = compiled[0]
     everything(other, params[1], xs)
     assert compiled[0] == before
-    everything(PAIRS[name](1.0), params[0], jnp.ones((5, 2, 2)))
+    everything(PAIRS[name](1.0), params[0], jnp.ones((13, 2, 2)))
     assert compiled[0] > before  # another length is another program: the count is alive
 
 
