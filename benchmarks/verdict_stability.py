@@ -90,14 +90,14 @@ class Measure:
         self.arrival = arrival
 
     def truth(self, scale: float) -> float:
-        """What the boundary is about, of very many sequences: what arrives; for vanishing, what of it is heard."""
-        from jrnn.flow.verdicts.decay import decay, heard
+        """What the boundary is about, of very many sequences: what arrives; for vanishing, the share judged."""
+        from jrnn.flow.verdicts.decay import decay, judged_share
 
         arrival = self.arrival(scale, 10**6 + 1, 2048)
         arriving, split = arrival.typical(LAG), decay(arrival, LAG)
         if self.boundary.fraction > 1:
             return arriving
-        return heard(arriving, *(arrival.typical(LAG, ratio) for ratio in (split.entry, split.of_entered)))
+        return judged_share(arriving, *(arrival.typical(LAG, ratio) for ratio in (split.entry, split.of_entered)))
 
     def scale_for(self, target: float) -> float:
         """At which `target` times the boundary is reached."""
