@@ -125,7 +125,8 @@ def lem(
     is the inverse of the longest memory at the start.
 
     Helps: long sequences with several time scales: the authors' adding problem of T = 2,000 is `lem(128, dt=.0242)`
-    (with Adam .0026, B = 50, on `jrnn.data.adding(1000)`). Costs as much as an LSTM, with two products in a row.
+    (with Adam .0026, B = 50, on `jrnn.data.adding(1000)`): the held-out loss, 1/6 for the best constant, is below .01
+    after 2,600 updates in one run here and after 1,900 in theirs. Costs as much as an LSTM, with two products in a row.
     Hurts: dt = 1 at a long lag, where half of the state goes in each step; a small dt where answers must be quick.
     Marked bit, lag 200 (64 units, B = 50, Adam .002, clip 1; single runs): below .1 after 250 updates with dt = .02,
     after 200 with t_max = 200; with dt = 1 not at lag 50 either. A tanh Elman network is not after 1,000 (5 seeds).
