@@ -209,7 +209,7 @@ def concluded(race: Race, lag: int, parts: Parts, lags: DataLags | None, interru
     finished = name in race.final and not interrupted
     whole = finished and (race.target is None or bool(race.solved(name).all()))
     expected = prediction(race.figure(name)) if whole else (math.nan, math.nan)
-    facts = Facts(race.target, race.schedule.updates, lag, expected)
+    facts = Facts(race.target, race.schedule.updates, lag, expected, parts.floor, parts.floor_name)
     best = race.best(name) if finished else None
     return Prescription(
         recommends=recommends,

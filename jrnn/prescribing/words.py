@@ -19,6 +19,9 @@ class Facts(NamedTuple):
     """Of a run in the final."""
     lag: int
     prediction: tuple[float, float]
+    floor: float | None = None
+    """The loss of the best constant answer, or the plateau of a task."""
+    floor_name: str = ""
 
 
 def finding(table: tuple[Row, ...], chosen: Row | None, facts: Facts, interrupted: bool) -> str:
@@ -81,6 +84,11 @@ def evidence(table: tuple[Row, ...], chosen: Row | None, facts: Facts) -> str:
     if chosen is not None and math.isfinite(low) and low < high:
         unit = "a held-out loss of" if facts.target is None else "updates:"
         said.append(f"One more seed is expected to give {unit} {number(low)} to {number(high)} (95 %).")
+    if facts.floor is not None and not (best.loss < facts.floor or own.loss < facts.floor):
+        said.append(
+            f"Neither beats the {facts.floor_name} ({number(facts.floor)}) on cases it has not seen: more data, fewer "
+            "updates or a penalty may do more than any cure."
+        )
     said.append("Nothing is said of longer runs.")
     return " ".join(said)
 

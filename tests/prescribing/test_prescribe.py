@@ -1,5 +1,6 @@
 """`prescribe` end to end: the same numbers as `fit`, the same table twice, what it says, what it refuses."""
 
+import math
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,9 +18,11 @@ from jrnn.prescribing import prescribe
 from jrnn.prescribing.arguments import seconds_of
 from jrnn.prescribing.candidates import AS_IT_IS, Arm, arms_for
 from jrnn.prescribing.jobs import Job, run_job
+from jrnn.prescribing.paired import Paired
 from jrnn.prescribing.problem import Plan, shares
+from jrnn.prescribing.result import Row
 from jrnn.prescribing.splitting import FAR, constant_loss, parts_of
-from jrnn.prescribing.words import recipe_of
+from jrnn.prescribing.words import Facts, evidence, recipe_of
 from jrnn.training import Objective, evaluate, fit
 from jrnn.training.batches import time_major
 from jrnn.types import InputError
@@ -121,6 +124,19 @@ def test_keep_yours():
     found = prescribe(jrnn.gru(3), data, Objective("regress", 1), lag=4, updates=18, candidates=["chrono:4"])
     assert found.recommends is None and found.recipe == "" and found.sentence.startswith("Keep yours")
     assert found.best is not None and found.cures == () and found.learning_rate == 1e-3
+
+
+def test_a_cure_that_helps_and_is_no_better_than_a_constant_is_told_of():
+    """Overfitted on both sides: the evidence says so; where one of the two is below it, it does not."""
+    against = Paired(0.5, 0.4, 0.7, 0.975, 1.0)
+    cured = Row("chrono:50", "chrono:50", 1e-3, 0.2, 100, 0.861, 0, 0, 8, 1.0, 0.861, against)
+    for loss, floor, told in ((1.61, 0.693, True), (0.5, 0.693, False), (math.nan, 0.9, False), (math.nan, 0.8, True)):
+        own = Row(AS_IT_IS, AS_IT_IS, 1e-3, 0.1, 100, loss, 0, 0, 8, 1.0, loss)
+        facts = Facts(None, 100, 50, (math.nan, math.nan), floor, "best constant answer")
+        words = evidence((cured, own), cured, facts)
+        assert (f"Neither beats the best constant answer ({floor})" in words) == told
+    found = evidence((cured, own), cured, facts._replace(floor=None))
+    assert "Neither" not in found and "0.5 times the held-out loss" in found
 
 
 def test_a_problem_of_ones_own():
