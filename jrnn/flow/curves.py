@@ -80,8 +80,7 @@ def flow_curves(flow: GradientFlow) -> FlowCurves:
         credit, times = credit[alive], times[alive]
     split = flow.lag_norms is not None
     norms, shares, errors = (
-        np.asarray(values if split else (), np.float64)
-        for values in (flow.lag_norms, flow.lag_shares, flow.lag_errors)
+        np.asarray(values if split else (), np.float64) for values in (flow.lag_norms, flow.lag_shares, flow.lag_errors)
     )
     return FlowCurves(
         arriving=middle,

@@ -221,9 +221,14 @@ def step_singular_values(
     entering = jax.tree.map(lambda h: h[time, sequence], states)
     inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence][None], xs)
     J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=entering)[0]
+    return singular_quantiles(J)
+
+
+def singular_quantiles(jacobians: Any) -> np.ndarray:
+    """[*B, N, N] -> [3, N]: 10 %, 50 % and 90 % quantiles of the i-th singular value; NaN if anything is not finite."""
     # NumPy's SVD: ten times faster here than XLA's on a CPU
-    J = np.asarray(J, np.float64)
-    if not np.isfinite(J).all():
-        return np.full((3, size), np.nan)
-    sigma = np.linalg.svd(J, compute_uv=False)
-    return np.quantile(sigma, (0.1, 0.5, 0.9), axis=0)
+    J = np.asarray(jacobians, np.float64)
+    J = J.reshape(-1, *J.shape[-2:])
+    if not len(J) or not np.isfinite(J).all():
+        return np.full((3, J.shape[-1]), np.nan)
+    return np.quantile(np.linalg.svd(J, compute_uv=False), (0.1, 0.5, 0.9), axis=0)

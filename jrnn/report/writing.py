@@ -12,6 +12,7 @@ from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.figures import figures_of
 from jrnn.report.figures.base import Figure
+from jrnn.report.figures.themes import PAGE
 from jrnn.report.json_export import to_json
 from jrnn.report.page import html_page
 from jrnn.report.plain import PLAIN, decoded
@@ -54,7 +55,8 @@ def _json_text(diagnosis: Diagnosis) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-STYLE = ["default", {"svg.hashsalt": "jrnn", "svg.fonttype": "path", "figure.dpi": 72}]  # 72: that of an SVG
+STYLE = ["default", PAGE | {"svg.hashsalt": "jrnn", "svg.fonttype": "none", "figure.dpi": 72}]
+"""jrnn's own look, whatever the user has set; the text of an SVG is text, and 72 dots per inch are those of an SVG."""
 
 
 def _render(diagnosis: Diagnosis, figure: Figure) -> tuple[bytes, bytes, bytes]:

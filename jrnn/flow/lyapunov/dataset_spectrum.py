@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells._advance import flat_state
+from jrnn.flow.lyapunov.result import LyapunovSpectrum
 from jrnn.flow.lyapunov.spectrum import lyapunov_spectrum
 from jrnn.flow.sampling import affordable, chosen_sequences
 from jrnn.types import Inputs, Params
@@ -80,10 +81,19 @@ def measured_spectrum(
         warmup=warmup,
         lengths=jnp.asarray(lengths[chosen], jnp.int32),
     )
-    each, errors = np.asarray(spectrum.exponents, np.float64), np.asarray(spectrum.standard_errors, np.float64)
+    return over_sequences(spectrum, warmup)
+
+
+def over_sequences(spectrum: LyapunovSpectrum, warmup: int = 0) -> MeasuredSpectrum:
+    """The mean over all sequences of a spectrum, with the errors that it has as such; `warmup` is only told of."""
+    each, errors = (
+        np.asarray(values, np.float64).reshape(-1, values.shape[-1])
+        for values in (spectrum.exponents, spectrum.standard_errors)
+    )
     counted = int(np.where(np.asarray(spectrum.counted), np.asarray(spectrum.steps), 0).sum())
     warnings = tuple(spectrum.warnings())
-    return MeasuredSpectrum(each.mean(0), combined(each, errors), size, len(chosen), warmup, counted, warnings)
+    size = int(spectrum.size)
+    return MeasuredSpectrum(each.mean(0), combined(each, errors), size, len(each), warmup, counted, warnings)
 
 
 def combined(each: np.ndarray, errors: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jrnn.cells._advance import flat_state
 from jrnn.flow.sampling import affordable, chosen_sequences
-from jrnn.flow.singular_values.windows import window_singular_values
+from jrnn.flow.singular_values.windows import WindowSpectrum, window_singular_values
 from jrnn.types import Inputs, Params, State
 from jrnn.wording import brief, nats
 
@@ -93,9 +93,23 @@ def window_bands(
             ).log_singular_values
         )
     logs = np.concatenate([np.asarray(each, np.float64) for each in spectra])
-    low, high = np.quantile(logs, (0.1, 0.9), axis=1, method="lower")
-    middle = np.quantile(logs, 0.5, axis=1, method="higher")  # no interpolation: a logarithm may be -inf
-    return WindowBands(np.array(lags), np.stack([low, middle, np.maximum(middle, high)]), size, len(chosen))
+    return WindowBands(np.array(lags), np.stack([quantiles(each) for each in logs], axis=1), size, len(chosen))
+
+
+def quantiles(logs: np.ndarray) -> np.ndarray:
+    """[S, n] -> [3, n]: 10 %, 50 % and 90 % over sequences, without interpolation: a logarithm may be -inf."""
+    low, high = np.quantile(logs, (0.1, 0.9), axis=0, method="lower")
+    middle = np.quantile(logs, 0.5, axis=0, method="higher")
+    return np.stack([low, middle, np.maximum(middle, high)])
+
+
+def bands_of(spectrum: WindowSpectrum) -> WindowBands:
+    """The quantiles at each lag over all its windows and their sequences."""
+    logs = np.asarray(spectrum.log_singular_values, np.float64)
+    logs, of = logs.reshape(len(logs), -1, logs.shape[-1]), np.asarray(spectrum.lags)
+    lags = np.unique(of)
+    at_lags = [quantiles(np.concatenate(logs[of == lag])) for lag in lags]
+    return WindowBands(lags, np.stack(at_lags, axis=1), int(spectrum.size), logs.shape[1])
 
 
 def grouped(lags: list[int]) -> list[list[int]]:
