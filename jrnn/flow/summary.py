@@ -12,6 +12,7 @@ import numpy as np
 
 from jrnn.cells import program_of
 from jrnn.cells._advance import flat_state
+from jrnn.displays import card_by, plotted_by
 from jrnn.flow.credit.output_cotangents import carrying, run_and_pull
 from jrnn.flow.credit.splitting import CHUNK_ELEMENTS, gradient_flow
 from jrnn.flow.curves import flow_curves
@@ -24,7 +25,7 @@ from jrnn.flow.verdicts.verdict import Verdict
 from jrnn.types import Array, InputError, Inputs, Params, State
 from jrnn.unrolling import read
 from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
-from jrnn.wording import brief
+from jrnn.wording import brief, counted
 
 PAIRS, OUTPUTS = 2**21, 64
 """By default all outputs are followed where that is at most PAIRS (output, state, sequence) triples, some seconds; else
@@ -83,7 +84,10 @@ class FlowSummary:
     `singular_values` are NaN, `windows` and `spectrum` None."""
 
     def __repr__(self) -> str:
-        return brief(self, repr(self.judgement)[len("<Verdict: ") : -1], f"{self.outputs} outputs followed")
+        return brief(self, repr(self.judgement)[len("<Verdict: ") : -1], f"{counted(self.outputs, 'output')} followed")
+
+    plot = plotted_by("plot_lag_profile")
+    _repr_html_ = card_by("flow_card")
 
     @property
     def outputs(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jrnn.displays import card_by, plotted_by
 from jrnn.prescribing.data_lags import DataLags
 from jrnn.prescribing.paired import Paired
 from jrnn.types import Params
@@ -97,3 +98,6 @@ class Prescription:
     def __repr__(self) -> str:
         does = self.recommends or "keep yours"
         return brief(self, does, f"{len(self.table)} arms", f"{self.updates:,} updates a run", f"lag {self.lag}")
+
+    plot = plotted_by("plot_race")
+    _repr_html_ = card_by("prescription_card")

@@ -18,6 +18,7 @@ from jrnn.cells import check_cell
 from jrnn.cures import skip_nonfinite
 from jrnn.cures.base import Cure, Training, apply_to_cell, apply_to_training, check_cures
 from jrnn.cures.clipping import check_max_norm
+from jrnn.displays import card_by, plotted_by
 from jrnn.training.arguments import check_objective
 from jrnn.training.batches import source_of
 from jrnn.training.fit_arguments import check_counts, folder_for
@@ -72,6 +73,9 @@ class Fitted(NamedTuple):
         last = f"last loss {number(loss[-1])}" if len(loss) else ""
         steps = f"{self.step:,} updates{', interrupted' if self.interrupted else ''}"
         return brief(self, cell_title(self.cell), steps, last, f"in {self.out}" if self.out else "")
+
+    plot = plotted_by("plot_training")
+    _repr_html_ = card_by("fitted_card")
 
 
 def fit(

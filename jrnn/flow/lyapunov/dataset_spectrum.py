@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells._advance import flat_state
+from jrnn.displays import card_by, plotted_by
 from jrnn.flow.lyapunov.result import LyapunovSpectrum
 from jrnn.flow.lyapunov.spectrum import lyapunov_spectrum
 from jrnn.flow.sampling import affordable, chosen_sequences
@@ -44,6 +45,9 @@ class MeasuredSpectrum:
     def __repr__(self) -> str:
         largest = f"largest {nats(self.exponents[0])} per step, standard error {number(self.standard_errors[0])}"
         return brief(self, f"{len(self.exponents)} of {self.size} exponents", largest, f"{self.sequences} sequences")
+
+    plot = plotted_by("plot_lyapunov")
+    _repr_html_ = card_by("spectrum_table")
 
     @property
     def mean_exponent(self) -> float:

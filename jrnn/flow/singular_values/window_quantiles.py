@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells._advance import flat_state
+from jrnn.displays import card_by, plotted_by
 from jrnn.flow.sampling import affordable, chosen_sequences
 from jrnn.flow.singular_values.windows import WindowSpectrum, window_singular_values
 from jrnn.types import Inputs, Params, State
@@ -39,6 +40,9 @@ class WindowBands:
     def __repr__(self) -> str:
         last = f"the largest of the median sequence {nats(self.largest[-1])} at lag {self.lags[-1]}"
         return brief(self, f"singular values at {len(self.lags)} lags", last, f"{self.sequences} sequences")
+
+    plot = plotted_by("plot_window_bands")
+    _repr_html_ = card_by("windows_table")
 
     @property
     def largest(self) -> np.ndarray:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from jrnn.cells import jit_by_cell, prepared
 from jrnn.cells._advance import flat_state
+from jrnn.displays import card_by, plotted_by
 from jrnn.flow.jacobian.steps import has_closed_form, previous_states, step_jacobians
 from jrnn.flow.singular_values.scaled_svd import norms, orthogonal_rows
 from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry
@@ -52,6 +53,9 @@ class WindowSpectrum(NamedTuple):
         if known is not None and known.ndim > 1 and known.size:
             largest = f"largest {nats(known[..., 0].max())}"
         return brief(self, f"log_singular_values {arrays(self.log_singular_values)} [W, *B, n]", largest)
+
+    plot = plotted_by("plot_window_bands")
+    _repr_html_ = card_by("windows_table")
 
     @property
     def log_largest(self) -> Array:

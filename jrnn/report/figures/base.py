@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jrnn.extras import require
+from jrnn.flow.comparison import Comparison
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.quantities import Quantity, is_history
 from jrnn.report.figures.style import named_styles, new_axes, split, stage_styles
@@ -68,6 +69,8 @@ class Drawn(NamedTuple):
     """At least one."""
     lag: int | None
     """The lag that the task needs; None where it is not known."""
+    staged: bool = False
+    """Whether they are the stages of a diagnosis, whose verdicts stand beside the figure."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ class Figure:
         require("matplotlib.figure")
         if not isinstance(ax, require("matplotlib.axes").Axes | None):
             raise InputError("ax", f"a {type(ax).__name__}", "matplotlib Axes, or None for a new figure")
+        measured = measured.summaries if isinstance(measured, Comparison) else measured
         found = self._found(measured)
         look = replace(look_of(ax, dark, self.height), legend=legend)
         staged = isinstance(measured, Diagnosis)
@@ -137,9 +141,9 @@ class Figure:
         if ax is not None:
             arrange(ax)
         if not self.one or len(parts) == 1:
-            return self.draw(Drawn(tuple(parts), needed), ax, look)
+            return self.draw(Drawn(tuple(parts), needed, staged), ax, look)
         if staged:
-            return self.draw(Drawn(tuple(parts[-1:]), needed), ax, look)
+            return self.draw(Drawn(tuple(parts[-1:]), needed, staged), ax, look)
         return self._panels(parts, ax, look, lag, lags, dark)
 
     def _panels(

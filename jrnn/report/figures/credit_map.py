@@ -105,6 +105,8 @@ def _strips(ax: Axes, drawn: Drawn, colors: Any, norm: Any, look: Look) -> Any:
     names, row, mesh = [], 0, None
     parts = drawn.parts
     alone = all(part.of.outputs == 1 for part in parts) and all(part.name for part in parts)
+    each = look.height / sum(part.of.outputs for part in parts)  # points a strip
+    gap = "\n" if look.above or each > 24 * look.font else " "
     for part in parts:
         flow = part.of
         for values, t in zip(shown(flow.credit, flow.output_times, norm), flow.output_times, strict=True):
@@ -114,11 +116,11 @@ def _strips(ax: Axes, drawn: Drawn, colors: Any, norm: Any, look: Look) -> Any:
             mesh.set_rasterized(True)  # as vectors, cells that touch show seams
             _needed(ax, drawn.lag, [t, t], [row - 0.44, row + 0.44], look)
             name = sentence_case(part.name)
-            names.append(name.replace(" ", "\n", 1) if alone else f"{name},\nt = {t}".removeprefix(",\n"))
+            names.append(name.replace(" ", gap, 1) if alone else f"{name},{gap}t = {t}".removeprefix(f",{gap}"))
             row += 1
     ylabel = f"output $y_t$, t = {parts[-1].of.output_times[-1]}" if alone else "output $y_t$, t in steps"
     ax.set_ylabel(look.ylabel(ylabel, "output $y_t$"), color=look.text)
-    ax.set_yticks(range(row), names, fontsize=9 * look.font)
+    ax.set_yticks(range(row), names, fontsize=9 * look.font if look.above else min(9 * look.font, 0.9 * each))
     ax.set_ylim(row - 0.4, -0.6)
     ax.set_xlim(-0.5, parts[-1].of.credit.shape[1] - 0.5)
     ax.tick_params(axis="y", length=0)

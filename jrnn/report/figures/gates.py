@@ -60,10 +60,10 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     share = 0.45 if paths else 1.0
     gated = look.ylabel("‖$G_\\tau$‖ of the gate's\nweights (loss per unit)", "‖$G_\\tau$‖", share)
     furnish(ax, look, "" if paths else x, gated)
-    _curves(ax, {f"gate {name}": heard(norms) for name, norms in gates.items()}, look)
+    _curves(ax, {name: heard(norms) for name, norms in gates.items()}, "gate", look)
     if paths:
         furnish(panels[1], look, x, look.ylabel("fraction of the gradient\nthat arrives", "arrives", share))
-        _curves(panels[1], {f"by way of {name}": np.asarray(a, float) for name, a in paths.items()}, look)
+        _curves(panels[1], {name: np.asarray(values, float) for name, values in paths.items()}, "by way of", look)
         legend(panels[1], look, columns=2)
     for panel in panels:
         mark_lag(panel, drawn.lag, look)
@@ -71,12 +71,13 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     return finish(ax, replace(look, title=title), columns=4)
 
 
-def _curves(ax: Axes, curves: dict[str, np.ndarray], look: Look) -> None:
+def _curves(ax: Axes, curves: dict[str, np.ndarray], kind: str, look: Look) -> None:
     """Draws one line for each name; they differ in colour and dashes."""
     low = log_axis(ax, list(curves.values()), look)
     for i, (name, curve) in enumerate(curves.items()):
         style = {"color": look.lines[i % len(look.lines)], "linestyle": DASHES[i % len(DASHES)]}
-        ax.plot(ended(curve, low), linewidth=1.8 * look.line, label=name, gid=name, **style)
+        label = f"{kind} {name}" if look.roomy else name
+        ax.plot(ended(curve, low), linewidth=1.8 * look.line, label=label, gid=f"{kind} {name}", **style)
 
 
 def caption(diagnosis: Diagnosis) -> Caption:

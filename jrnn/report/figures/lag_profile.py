@@ -58,7 +58,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     parts = drawn.parts
     ax = prepare(ax, look, "lag: steps back in time", look.ylabel("fraction of the gradient", "arrives"))
     ax.set_yscale("log", nonpositive="mask")
-    notes = [_curve(ax, part, look) for part in parts]
+    notes = [_curve(ax, part, look, drawn.staged) for part in parts]
     judged = [part.of.judgement for part in parts if part.of.judgement is not None]
     _limits(ax, [there(part.of) for part in parts], [each.arriving_interval for each in judged])
     ax.axhline(VANISHED, color=look.text, linewidth=1, linestyle=":", gid="one-percent")
@@ -86,7 +86,7 @@ def clip(fractions: np.ndarray) -> np.ndarray:
     return np.where(inner, np.nan, np.clip(fractions, FLOOR, CEILING))
 
 
-def _curve(ax: Axes, part: Part, look: Look) -> tuple[int, str] | None:
+def _curve(ax: Axes, part: Part, look: Look, staged: bool) -> tuple[int, str] | None:
     """Draws one curve; returns what the picture cannot show, with the lag where that begins."""
     flow = part.of
     arriving = there(flow)
@@ -96,7 +96,9 @@ def _curve(ax: Axes, part: Part, look: Look) -> tuple[int, str] | None:
         for band in (flow.arriving_low[: len(lags)], flow.arriving_high[: len(lags)])
     )
     ax.fill_between(lags, low, high, where=high > FLOOR, color=part.color, alpha=0.2, linewidth=0)
-    label = look.words(part.name, f"1 % reaches {'at least ' if flow.reach_is_bound else ''}{steps(flow.reach)}")
+    reach = f"1 % reaches {'at least ' if flow.reach_is_bound else ''}{steps(flow.reach)}"
+    verdict = "" if staged or flow.judgement is None else f"{flow.judgement.kind}, "
+    label = look.words(part.name, verdict + reach)
     ax.plot(lags, clip(arriving), linewidth=2 * look.line, label=label, gid=part.gid("arriving"), **part.style)
     if 0 <= flow.reach < len(lags):
         at = np.clip(arriving[flow.reach], FLOOR, CEILING)

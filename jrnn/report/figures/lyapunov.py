@@ -64,24 +64,26 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     spectra = [part.of.measured for part in parts]
     gated = any(layer.gate for part in parts for layer in part.of.theory)
     ax = prepare(ax, look, "", "", 4.1)
-    ax, beside = split(ax, (2.5, 1.0), beside=True)
+    ax, *others = split(ax, (2.5, 1.0), beside=True) if look.roomy else [ax]  # on narrow axes there is no room for it
     exponent = look.ylabel("Lyapunov exponent (nats per step)", "nats per step")
     furnish(ax, look, "direction, the strongest first: i / N" if look.roomy else "direction i / N", exponent)
-    furnish(beside, look, "", "")
-    beside.sharey(ax)
-    beside.tick_params(labelleft=False, length=0, axis="y")
     lowest = [_spectrum(ax, part, look) for part in parts]
-    places = [_beside(beside, i, part, look) for i, part in enumerate(parts)]
+    places: list[list[float]] = []
+    for beside in others:
+        furnish(beside, look, "", "")
+        beside.sharey(ax)
+        beside.tick_params(labelleft=False, length=0, axis="y")
+        places += [_beside(beside, i, part, look) for i, part in enumerate(parts)]
     handles = ax.get_legend_handles_labels()[0]
     if gated and look.roomy:
         handles.append(_handle(look.soft, "the keeping gate alone", linewidth=1.2 * look.line, linestyle=":"))
     if lag:
         need = math.log(VANISHED) / lag
         dashed: dict[str, Any] = {"linewidth": 1.5 * look.line, "linestyle": "-."}
-        for panel in (ax, beside):
+        for panel in (ax, *others):
             panel.axhline(need, color=look.good, gid="needed", **dashed)
-        keeps = f"above: keeps 1 % over lag {lag}" if look.roomy else f"1 % at lag {lag}"
-        handles.append(_handle(look.good, keeps, **dashed))
+        if look.roomy:
+            handles.append(_handle(look.good, f"above: keeps 1 % over lag {lag}", **dashed))
         lowest.append(1.5 * need)
     tops = [float(found.exponents[np.isfinite(found.exponents)].max(initial=0.0)) for found in spectra]
     tops += [value for values in places for value in values if math.isfinite(value)]
@@ -90,11 +92,12 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     ax.set_ylim(low - 0.05 * room, high + 0.07 * room)
     ax.set_xlim(0, 1.01)
     ax.axhline(0, color=look.text, linewidth=1, linestyle=":", gid="zero")
-    beside.axhline(0, color=look.text, linewidth=1, linestyle=":")
     note = _note(spectra, min(lowest))
     if note and look.roomy:
         write_note(ax, note, look)
-    _strip_axis(beside, len(parts), any(len(values) for values in places), look)
+    for beside in others:
+        beside.axhline(0, color=look.text, linewidth=1, linestyle=":")
+        _strip_axis(beside, len(parts), any(len(values) for values in places), look)
     return finish(ax, look, handles)
 
 
@@ -161,7 +164,7 @@ def _beside(ax: Axes, index: int, part: Part, look: Look) -> list[float]:
 def _strip_axis(ax: Axes, stages: int, theory: bool, look: Look) -> None:
     """Sets the names of the columns and the legend of the strip."""
     middle = STAGE / 2 * (stages - 1) + 0.11
-    ax.set_xticks([middle, COLUMN + middle], ["largest", "mean"] if look.roomy else ["max", "mean"])
+    ax.set_xticks([middle, COLUMN + middle], ["largest", "mean"])
     ax.tick_params(axis="x", labelsize=9 * look.font)
     ax.set_xlim(-0.6, COLUMN + 2 * middle + 0.6)
     ax.grid(False, axis="x")

@@ -11,8 +11,8 @@ import numpy as np
 
 from jrnn.extras import require
 from jrnn.report.figures.themes import DARK as DARK
+from jrnn.report.figures.themes import LETTER, SIZE, Look, Theme
 from jrnn.report.figures.themes import LIGHT as LIGHT
-from jrnn.report.figures.themes import SIZE, Look, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,13 +82,15 @@ def legend(ax: Axes, look: Look, handles: list[Any] | None = None, columns: int 
     shown = [handle for handle in found if not str(handle.get_label()).startswith("_")]
     if not shown or look.legend is False:
         return 0
+    longest = LETTER * look.letters * max(len(str(handle.get_label())) for handle in shown)
+    columns = int(min(columns, max(look.width // (longest + 3.5 * look.letters), 1)))
     near: dict[str, Any] = {"handlelength": 1.6, "columnspacing": 1.2, "labelspacing": 0.25}
     if look.above and look.legend is True:
         place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1, "borderpad": 0.2}
         ax.legend(handles=shown, ncols=columns, labelcolor=look.text, frameon=False, **near, **place)
         return -(-len(shown) // columns)
     loc: Any = look.legend if isinstance(look.legend, str) else "best"
-    ax.legend(handles=shown, loc=loc, labelcolor=look.text, **near)
+    ax.legend(handles=shown, loc=loc, ncols=columns, labelcolor=look.text, **near)
     return 0
 
 

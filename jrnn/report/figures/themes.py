@@ -6,6 +6,7 @@ that colour is never the only difference.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ PAGE: dict[str, Any] = {
     "axes.titlelocation": "left",
     "legend.fontsize": 9.5,
     "legend.frameon": False,
+    "lines.linewidth": 2.0,
 }
 """The rcParams of the report's figures, over matplotlib's defaults."""
 WIDE = 48  # letters of a legend's size: what axes must hold in a line for numbers in the legend and a long title
@@ -83,8 +85,9 @@ class Look(Theme):
     font: float = 1.0
     """The user's size of letters over 10 points."""
     line: float = 1.0
-    """The user's width of lines over 1.5 points; `mark` likewise, over 6."""
+    """The user's width of lines over 2 points, which the strong lines have."""
     mark: float = 1.0
+    """The user's size of markers over 6 points; smaller where the letters are."""
     letters: float = 10.0
     """Points, of the legend's letters."""
 
@@ -100,7 +103,7 @@ class Look(Theme):
 
     def ylabel(self, long: str, short: str, share: float = 1.0) -> str:
         """The longer label that fits along `share` of the axes' height."""
-        line = max(len(part) for part in long.split("\n"))
+        line = max(len(re.sub(r"\\\w+|[$_{}]", "", part)) for part in long.split("\n"))
         return long if line * LETTER * 10 * self.font <= share * self.height else short
 
 
@@ -123,8 +126,8 @@ def look_of(ax: Axes | None, dark: bool | None, height: float = 1.0) -> Look:
         width=width * points_each,
         height=whole * points_each,
         font=rc["font.size"] / 10,
-        line=rc["lines.linewidth"] / 1.5,
-        mark=rc["lines.markersize"] / 6,
+        line=rc["lines.linewidth"] / 2,
+        mark=rc["lines.markersize"] / 6 * min(rc["font.size"] / 10, 1.0),
         letters=points(size=rc["legend.fontsize"]).get_size_in_points(),
     )
 

@@ -27,8 +27,8 @@ FULL = 0.46
 """The thickness of the whole gradient, in distances between boxes."""
 WIDTH, HEIGHT = 0.54, 0.56  # of a box
 ROW = 1.55
-WIDTH_FOR_LETTERS = 250.0
-"""Points, of axes on which letters of full size fit into the boxes; on narrower ones they are smaller."""
+PLACE = 25.0
+"""Points, of letters of 10, that a box takes with its arrow; on narrow axes there are fewer boxes."""
 
 
 def plot_unrolled(
@@ -70,11 +70,12 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     ax.set_xticks([])
     for spine in ax.spines.values():
         spine.set_visible(False)
-    count, times = BOXES - 1, np.zeros(1, int)
-    letters = look.font * min(look.width / WIDTH_FOR_LETTERS, 1.0)
+    most = min(max(int(look.width / look.font / PLACE) - 1, 2), BOXES)
+    count, times = most - 1, np.zeros(1, int)
+    letters = look.font * min(look.width / look.font / PLACE / (most + 1), 1.0)
     for row, part in enumerate(parts):
         t, fractions = followed(part.of)
-        times = boxes(t, lag)
+        times = boxes(t, lag, most)
         count = max(count, len(times))
         y = -ROW * row
         heading: dict[str, Any] = {"color": part.color, "fontweight": "bold", "fontsize": 9.5 * letters}
@@ -86,9 +87,10 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         f"; {apart[0]}{f' to {apart[-1]}' if len(apart) > 1 else ''} steps apart" if apart.max(initial=1) > 1 else ""
     )
     ax.set_xlabel(f"$h_k$: the state after step k{between}", color=look.text)
-    _key(ax, -ROW * (len(parts) - 1) - 1.15, count, look, letters)
+    if look.roomy:
+        _key(ax, -ROW * (len(parts) - 1) - 1.15, count, look, letters)
     ax.set_xlim(-0.5, count + 0.45)
-    ax.set_ylim(-ROW * (len(parts) - 1) - 1.45, 0.95)
+    ax.set_ylim(-ROW * (len(parts) - 1) - (1.45 if look.roomy else 0.75), 0.95)
     return finish(ax, look, [])
 
 
@@ -106,10 +108,10 @@ def followed(flow: FlowSummary | FlowCurves) -> tuple[int, np.ndarray]:
     return t, np.append(start, np.asarray(flow.arriving, float)[:t][::-1])
 
 
-def boxes(t: int, lag: int) -> np.ndarray:
+def boxes(t: int, lag: int, most: int = BOXES) -> np.ndarray:
     """The times to draw, ascending and evenly spread, from t - lag (from 0 if it is nearer to h_0) to t."""
-    first = 0 if t < BOXES or not 0 < lag <= t else t - lag
-    chosen = np.linspace(first, t, min(BOXES, t - first + 1)).round().astype(int)
+    first = 0 if t < most or not 0 < lag <= t else t - lag
+    chosen = np.linspace(first, t, min(most, t - first + 1)).round().astype(int)
     return np.unique(chosen)
 
 
