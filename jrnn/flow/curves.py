@@ -13,6 +13,7 @@ from jrnn.flow.credit.result import GradientFlow
 from jrnn.flow.verdicts.arrival import Arrival, arrival
 from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.types import InputError
+from jrnn.wording import brief, counted
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class FlowCurves:
     arriving_by_state: dict[str, np.ndarray]
     lag_norms_by_gate: dict[str, np.ndarray]
     exact: bool
+
+    def __repr__(self) -> str:
+        return brief(self, f"{len(self.arriving)} lags", f"{counted(self.outputs, 'output')} followed")
 
     judgement: ClassVar[None] = None
     lag: ClassVar[None] = None

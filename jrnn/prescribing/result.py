@@ -11,7 +11,7 @@ from jrnn.displays import card_by, plotted_by
 from jrnn.prescribing.data_lags import DataLags
 from jrnn.prescribing.paired import Paired
 from jrnn.types import Params
-from jrnn.wording import brief
+from jrnn.wording import brief, cell_title
 
 
 class Row(NamedTuple):
@@ -52,6 +52,9 @@ class Best(NamedTuple):
     seed: int
     updates: int
     """That it was trained for: a run that solves the problem ends there."""
+
+    def __repr__(self) -> str:
+        return brief(self, cell_title(self.cell), f"seed {self.seed}", f"{self.updates:,} updates")
 
 
 @dataclass(frozen=True)

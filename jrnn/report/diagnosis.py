@@ -12,6 +12,7 @@ import numpy as np
 from jrnn.flow.summary import FlowSummary
 from jrnn.prescribing.result import Prescription
 from jrnn.types import InputError
+from jrnn.wording import brief, number
 
 Show = TypeVar("Show", bound=Callable[..., Any])
 
@@ -46,6 +47,10 @@ class ClippingProof:
     clip: rounding."""
     step_max_norm: float | None = None
     """What ||delta_t|| is clipped to."""
+
+    def __repr__(self) -> str:
+        moved = f"the global clip changes the lag profile by {number(self.largest_difference)} at most"
+        return brief(self, f"{len(self.lag_norms)} lags", moved)
 
 
 def shown_proof(proof: Any) -> ClippingProof:
@@ -85,6 +90,9 @@ class Diagnosis:
     """What to try next, in sentences; empty for nothing."""
     next_command: str = ""
     """The command that tries it."""
+
+    def __repr__(self) -> str:
+        return brief(self, self.title, *(f"{stage.name}: {stage.flow.verdict}" for stage in self.stages))
 
 
 def shows_diagnosis(show: Show, stages: int = 0) -> Show:

@@ -30,6 +30,9 @@ class FiniteTime(NamedTuple):
     """[*B, k], nats per step: the standard deviation of the exponents over the windows that count; 0 for fewer than
     two, and for a direction that dies."""
 
+    def __repr__(self) -> str:
+        return brief(self, f"exponents {arrays(self.exponents)} [m, *B, k]")
+
 
 class LyapunovSpectrum(NamedTuple):
     """Exponents of the leading k directions in nats per step, -inf for directions that die, never NaN.
