@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jrnn.extras import require
+from jrnn.flow import Comparison
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.figures import figures_of
 from jrnn.report.figures.base import Figure
@@ -41,11 +42,18 @@ def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> lis
         "report.json": _json_text(diagnosis).encode(),
         **pictures,
     }
-    try:
-        return _written(Path(directory), files)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        why = getattr(error, "strerror", None) or error
-        raise InputError("out", f"{str(directory)!r} ({why})", "a folder that can be written") from error
+    return _checked(Path(directory), files)
+
+
+def write_comparison(comparison: Comparison, directory: str | os.PathLike[str]) -> Path:
+    """Writes `compare.png`, the curves of all networks in jrnn's own look, into `directory`; returns its path.
+
+    Raises:
+      InputError: the folder cannot be written, or matplotlib is not installed.
+    """
+    with require("matplotlib.style").context(STYLE):
+        png = _saved(comparison.plot(dark=False).figure, "png")
+    return _checked(Path(directory), {"compare.png": png})[0]
 
 
 def _json_text(diagnosis: Diagnosis) -> str:
@@ -77,6 +85,15 @@ def _saved(figure: Any, kind: str) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
+
+
+def _checked(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Writes the files, or InputError."""
+    try:
+        return _written(folder, files)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", None) or error
+        raise InputError("out", f"{str(folder)!r} ({why})", "a folder that can be written") from error
 
 
 def _written(folder: Path, files: dict[str, bytes]) -> list[Path]:
