@@ -86,7 +86,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     between = (
         f"; {apart[0]}{f' to {apart[-1]}' if len(apart) > 1 else ''} steps apart" if apart.max(initial=1) > 1 else ""
     )
-    ax.set_xlabel(f"$h_k$: the state after step k{between}", color=look.text)
+    ax.set_xlabel(f"$h_k$: the state after step k{between}" if look.roomy else f"$h_k${between}", color=look.text)
     if look.roomy:
         _key(ax, -ROW * (len(parts) - 1) - 1.15, count, look, letters)
     ax.set_xlim(-0.5, count + 0.45)
