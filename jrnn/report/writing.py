@@ -11,7 +11,7 @@ from typing import Any, cast
 from jrnn.extras import require
 from jrnn.flow import Comparison
 from jrnn.report.diagnosis import Diagnosis, shows_stages
-from jrnn.report.figures import figures_of
+from jrnn.report.figures import figures_of, lag_profile
 from jrnn.report.figures.base import Figure
 from jrnn.report.figures.themes import PAGE
 from jrnn.report.json_export import to_json
@@ -52,7 +52,7 @@ def write_comparison(comparison: Comparison, directory: str | os.PathLike[str]) 
       InputError: the folder cannot be written, or matplotlib is not installed.
     """
     with require("matplotlib.style").context(STYLE):
-        png = _saved(comparison.plot(dark=False).figure, "png")
+        png = _saved(lag_profile.FIGURE.plot(comparison, dark=False, display=False).figure, "png")
     return _checked(Path(directory), {"compare.png": png})[0]
 
 
@@ -71,7 +71,9 @@ def _render(diagnosis: Diagnosis, figure: Figure) -> tuple[bytes, bytes, bytes]:
     """One figure as (SVG, SVG for a dark background, PNG). The same diagnosis gives the same bytes, whatever style the
     user has set. The layout takes half the time and is computed once: the dark figure differs in its colours alone."""
     with require("matplotlib.style").context(STYLE):
-        light, dark = cast("list[Any]", [figure.plot(diagnosis, dark=dark).figure for dark in (False, True)])
+        light, dark = cast(
+            "list[Any]", [figure.plot(diagnosis, dark=dark, display=False).figure for dark in (False, True)]
+        )
         light.draw_without_rendering()
         for drawn in (light, dark):
             drawn.set_layout_engine("none")

@@ -11,8 +11,6 @@ from jrnn import report
 from jrnn.flow import Comparison
 from jrnn.flow.curves import flow_curves
 from jrnn.report.figures import FIGURES
-from jrnn.report.figures.themes import DARK
-from jrnn.report.writing import STYLE
 from jrnn.types import InputError
 from tests.report import results, samples
 from tests.report.results import LAGS, RATES, T
@@ -187,104 +185,6 @@ def test_a_result_without_the_numbers_is_refused(name, result, words):
 def test_ax_must_be_axes():
     with pytest.raises(InputError, match="ax: got a Figure; need matplotlib Axes"):
         plot("lag_profile")(SUMMARY, ax=Figure())
-
-
-# looks
-
-
-METHODS = {
-    "heard": (results.gradient_flow(), "arriving"),
-    "summary": (SUMMARY, "arriving"),
-    "spectrum": (results.lyapunov(), "exponents"),
-    "measured spectrum": (SUMMARY.spectrum, "exponents"),
-    "windows": (results.window_spectrum(), "largest"),
-    "bands": (SUMMARY.windows, "largest"),
-    "fit": (results.fitted(), "loss"),
-    "race": (RACE, "chrono:63"),
-    "data lags": (RACE.data_lags, "explained"),
-    "proof": (results.clipping_proof(), "not clipped"),
-}
-
-
-@pytest.mark.parametrize("result, gid", METHODS.values(), ids=METHODS)
-def test_a_result_plots_itself(result, gid):
-    ax = Figure().add_subplot()
-    assert result.plot(ax=ax, title="mine", legend=False, dark=True) is ax
-    assert ax.get_title() == "mine" and ax.get_legend() is None
-    assert matplotlib.colors.to_hex(ax.get_facecolor()) == DARK.background
-    assert len(line(ax, gid)[0])
-
-
-def test_the_users_style_counts():
-    """Size, letters, width of lines, colours; of axes that are given their own colours."""
-    cycle = matplotlib.cycler(color=["#112233", "#445566", "#778899"])
-    style = {"figure.figsize": (3, 2), "font.size": 7, "axes.prop_cycle": cycle, "lines.linewidth": 0.5}
-    style |= {"axes.titleweight": "bold", "axes.titlelocation": "right"}
-    with matplotlib.rc_context(style):
-        ax = plot("lag_profile")({"a": SUMMARY, "b": SUMMARY}, legend="lower left")
-        assert list(ax.figure.get_size_inches()) == [3, 2] and ax.xaxis.label.get_fontsize() == 7
-        drawn = [each for each in ax.lines if (each.get_gid() or "").startswith("arriving")]
-        assert [each.get_color() for each in drawn] == ["#112233", "#445566"]
-        assert {each.get_linewidth() for each in drawn} == {0.5}
-        assert ax.get_title("right") == "Gradient that arrives" and ax.title.get_fontsize() == pytest.approx(8.4)
-        assert max(each.get_fontsize() for each in ax.texts) <= 7
-        assert ax.get_legend()._loc == 3  # lower left
-    with matplotlib.style.context("dark_background"):
-        ax = plot("lag_profile")(SUMMARY)
-        assert matplotlib.colors.to_rgb(ax.get_facecolor()) == (0, 0, 0)
-        assert matplotlib.colors.to_hex(line_color(ax, "one-percent")) == "#ffffff"
-    assert matplotlib.colors.to_rgb(plot("lag_profile")(SUMMARY).get_facecolor()) == (1, 1, 1)
-
-
-def line_color(ax, gid):
-    (found,) = [each for each in ax.lines if each.get_gid() == gid]
-    return found.get_color()
-
-
-@pytest.mark.parametrize("names", np.array_split(sorted(OTHERS), 7), ids="+".join)
-def test_two_small_panels_side_by_side(names):
-    """5 by 2 inches, 7 points: no title cut or on another, no legend on a title or outside its axes, labels whole."""
-    many = {name: {"elman": OTHERS[name], "lstm": OTHERS[name]} for name in ("lag_profile", "training", "lyapunov")}
-    with matplotlib.rc_context({"font.size": 7}):
-        figure = Figure(figsize=(5, 2))
-        for name, ax in zip(names, figure.subplots(1, 2), strict=True):
-            plot(name)(many.get(name, OTHERS[name]), ax=ax)
-        figure.draw_without_rendering()
-    whole = figure.bbox.padded(1)
-    titles = [part.title.get_window_extent() for part in figure.axes if part.get_title()]
-    assert len(titles) == 2 and not titles[0].overlaps(titles[1])
-    for part in figure.axes:
-        labels = [part.title, part.xaxis.label, part.yaxis.label]
-        boxes = [each.get_window_extent() for each in labels if each.get_text()]
-        assert all(whole.contains(*corner) for box in boxes for corner in box.corners())
-        legend = part.get_legend()
-        if legend is not None:
-            box = legend.get_window_extent()
-            assert all(part.bbox.padded(1).contains(*corner) for corner in box.corners())
-            assert not any(box.overlaps(title) for title in titles)
-
-
-def test_a_layout_that_was_chosen_is_kept():
-    plain, tight, moved = Figure(), Figure(layout="tight"), Figure()
-    moved.subplots_adjust(left=0.3)
-    engines = [figure.get_layout_engine() for figure in (plain, tight, moved)]
-    for figure in (plain, tight, moved):
-        plot("lag_profile")(SUMMARY, ax=figure.add_subplot())
-    assert engines[0] is None and type(plain.get_layout_engine()).__name__ == "ConstrainedLayoutEngine"
-    assert tight.get_layout_engine() is engines[1] and moved.get_layout_engine() is None
-
-
-def test_text_is_text(tmp_path):
-    """In the SVG of jrnn's own writer, and in a user's SVG and PDF with the rcParams that say so."""
-    with matplotlib.style.context(STYLE):
-        plot("lag_profile")(SUMMARY, dark=False).figure.savefig(tmp_path / "own.svg")
-    with matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
-        figure = plot("lag_profile")(SUMMARY).figure
-        figure.savefig(tmp_path / "mine.svg")
-        figure.savefig(tmp_path / "mine.pdf")
-    for name in ("own.svg", "mine.svg"):
-        assert ">How far back the gradient reaches</text>" in (tmp_path / name).read_text()
-    assert b"/FontFile2" in (tmp_path / "mine.pdf").read_bytes()
 
 
 def test_a_whole_way_from_a_network():

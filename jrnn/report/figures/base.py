@@ -114,8 +114,9 @@ class Figure:
         title: str | None = None,
         legend: bool | str = True,
         dark: bool | None = None,
+        display: bool = True,
     ) -> Axes:
-        """Draws it on `ax`, by default on the axes of a new figure.
+        """Draws it on `ax`, by default on the axes of a new figure, which a notebook shows (`display`).
 
         Raises:
           InputError: `measured` is of another kind, or does not hold what is drawn; `ax` is no Axes; matplotlib is not
@@ -126,7 +127,7 @@ class Figure:
             raise InputError("ax", f"a {type(ax).__name__}", "matplotlib Axes, or None for a new figure")
         measured = measured.summaries if isinstance(measured, Comparison) else measured
         found = self._found(measured)
-        look = replace(look_of(ax, dark, self.height), legend=legend)
+        look = replace(look_of(ax, dark, self.height), legend=legend, display=display)
         staged = isinstance(measured, Diagnosis)
         styles = stage_styles(len(found), look) if staged else named_styles(len(found), look)
         shown = {name: each for name, each in found.items() if each is not None}

@@ -18,6 +18,8 @@ from jrnn.wording import number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LINES = 12
+"""Lines of letters, the height of axes that have room for the paths below the gates."""
 DASHES = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
 
@@ -33,7 +35,8 @@ def plot_gates(
     """Draws, for the last stage of a gated cell, ||G_tau|| of each gate's parameters, and what arrives by each path.
 
     Above: the parameter gradient by lag, gate by gate. Below, where the state has parts (an LSTM's h and c): the
-    fraction of the gradient that arrives by way of each alone. Both axes are logarithmic.
+    fraction of the gradient that arrives by way of each alone; axes of yours that are too low show the gates only. All
+    axes are logarithmic.
 
     Args:
       measured: a `GradientFlow`, a `FlowSummary`, a dict {name: any of them} (a panel each), or a
@@ -54,6 +57,8 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_gates` says."""
     (part,) = drawn.parts
     gates, paths = part.of.lag_norms_by_gate, part.of.arriving_by_state
+    if not look.above and look.height < LINES * look.letters:
+        paths = {}  # two panels would hold nothing but their legends
     x = "lag τ: steps back in time"
     ax = prepare(ax, look, "" if paths else x, "", 5.6 if paths else 3.9)
     panels = split(ax, (1.0, 1.0)) if paths else [ax]

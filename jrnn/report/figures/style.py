@@ -1,10 +1,11 @@
 """The furniture of every figure: the empty axes, title, legend, the styles of lines, notes.
 
-Figures are made without pyplot: nothing global is touched.
+Figures are made without pyplot, but in notebooks: nothing global is touched.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,15 +34,23 @@ def prepare(ax: Axes | None, look: Look, xlabel: str, ylabel: str, height: float
     return ax
 
 
-def new_axes(look: Theme, height: float = 1.0, width: float = 1.0) -> Axes:
-    """The only axes of a new figure, without pyplot; its size is the user's, times these."""
+def new_axes(look: Look, height: float = 1.0, width: float = 1.0) -> Axes:
+    """The only axes of a new figure; its size is the user's, times these. In a notebook pyplot makes it, which shows it
+    under the cell."""
     size = require("matplotlib").rcParams["figure.figsize"]
-    color = {"facecolor": look.background} if look.own else {}
-    figure = require("matplotlib.figure").Figure(
-        figsize=(size[0] * width, size[1] * height), layout="constrained", **color
-    )
+    options: dict[str, Any] = {"figsize": (size[0] * width, size[1] * height), "layout": "constrained"}
+    options |= {"facecolor": look.background} if look.own else {}
+    if look.display and in_notebook():
+        return require("matplotlib.pyplot").figure(**options).add_subplot()
+    figure = require("matplotlib.figure").Figure(**options)
     require("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     return figure.add_subplot()
+
+
+def in_notebook() -> bool:
+    """Whether IPython runs, in a notebook or a terminal."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and shell.get_ipython() is not None
 
 
 def furnish(ax: Axes, colours: Theme, xlabel: str, ylabel: str) -> None:

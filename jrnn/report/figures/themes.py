@@ -79,6 +79,8 @@ class Look(Theme):
     """Whether there is one, or where: a location of `Axes.legend`."""
     above: bool = True
     """Whether it stands above the axes, as in figures of jrnn's own making; else inside, where it hides least."""
+    display: bool = True
+    """Whether a new figure is for the user to see, and not for a file."""
     width: float = 0.0
     height: float = 0.0
     """Of the axes, in points."""
