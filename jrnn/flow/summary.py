@@ -18,7 +18,7 @@ from jrnn.flow.credit.splitting import CHUNK_ELEMENTS, gradient_flow
 from jrnn.flow.curves import flow_curves
 from jrnn.flow.jacobian.steps import has_forward_mode, jacobians
 from jrnn.flow.lyapunov.dataset_spectrum import MeasuredSpectrum, measured_spectrum
-from jrnn.flow.sampling import even_sample
+from jrnn.flow.sampling import even_sample, taken
 from jrnn.flow.singular_values.window_quantiles import WindowBands, window_bands
 from jrnn.flow.theory.network_theory import Expected, expected
 from jrnn.flow.verdicts.verdict import Verdict
@@ -181,8 +181,8 @@ def summarise(
     max_jacobians = check_count("max_jacobians", max_jacobians, 1, "a positive number of Jacobians")
     options = {} if lengths is None else {"lengths": read_once.lengths}
     cell = program_of(cell)
-    unrolled, pulls = jax.jit(run_and_pull, static_argnums=(0, 4))(cell, params, xs, read_once, loss, loss_params)
-    times = np.flatnonzero(np.asarray(carrying(*pulls))) + 1
+    unrolled, carry = jax.jit(run_and_carry, static_argnums=(0, 4))(cell, params, xs, read_once, loss, loss_params)
+    times = np.flatnonzero(np.asarray(carry)) + 1
     if not len(times):
         raise InputError("loss", "a loss whose gradient is zero at every output", "a loss that depends on the outputs")
     if lag >= times[-1]:
@@ -199,7 +199,7 @@ def summarise(
     order = flow.arrival().typical_first(lag)
     states = unrolled.states
     mask = np.asarray(unrolled.mask)
-    forward = has_forward_mode(cell, params, *(jax.tree.map(lambda a: a[0], given) for given in (xs, states)))
+    forward = has_forward_mode(cell, params, taken(xs, 0), taken(states, 0))
     sound = why and all(np.isfinite(h).all() for h in jax.tree.leaves(states))
     return FlowSummary(
         judgement=flow.verdict(lag),
@@ -212,6 +212,14 @@ def summarise(
     )
 
 
+def run_and_carry(
+    cell: Any, params: Params, xs: Inputs, options: Any, loss: Callable[..., Array], loss_params: Params
+) -> tuple[Any, Array]:
+    """(the run, [T] of bool: the outputs that carry gradient)."""
+    unrolled, pulls = run_and_pull(cell, params, xs, options, loss, loss_params)
+    return unrolled, carrying(*pulls)
+
+
 def step_singular_values(
     cell: Any, params: Params, xs: Inputs, states: State, mask: np.ndarray, most: int
 ) -> np.ndarray:
@@ -222,9 +230,8 @@ def step_singular_values(
         return np.full((3, size), np.nan)
     pairs = np.argwhere(mask)
     time, sequence = pairs[even_sample(np.arange(len(pairs)), min(most, max(CHUNK_ELEMENTS // size**2, 1)))].T
-    entering = jax.tree.map(lambda h: h[time, sequence], states)
-    inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence][None], xs)
-    J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=entering)[0]
+    entering, inputs = taken(states, time, sequence), taken(xs, None, time, sequence)
+    J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=entering)
     return singular_quantiles(J)
 
 
