@@ -197,9 +197,11 @@ ROWS = [
     Call("a proof of pairs", "max_pairs", lambda: proved(max_pairs=0)),
     Call("a proof of a name", "cell", lambda: clipping_proof("lstm", params(), xs(), last, max_norm=1.0)),
     # the report
-    *[Call(f"report: {name} of {value!r:.20}", "diagnosis", lambda name=name, value=value: getattr(report, name)(value))
+    *[Call(f"report: {name} of {value!r:.20}", "measured" if name.startswith("plot") else "diagnosis",
+           lambda name=name, value=value: getattr(report, name)(value))
       for name in report.__all__ if name.startswith("plot") or name in ("print_report", "to_json")
       for value in (None, {"stages": ()}, report.Diagnosis("no stages", {}, {}, ()))],
+    *each("report: read", "report", report.read_report, (None, 3, "nowhere", "")),
     *each("report: axes", "ax", lambda ax: report.plot_lag_profile(samples.diagnosis(), ax=ax), ("left", 3, [])),
     *each("report: a page of", "diagnosis", lambda bad: report.write_report(bad, "out"), (None, "digits", [])),
 ]  # fmt: skip
