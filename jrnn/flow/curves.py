@@ -65,11 +65,13 @@ def flow_curves(flow: GradientFlow) -> FlowCurves:
     the order of reading.
 
     Raises:
-      InputError: the flow has a leading axis of `jax.vmap`, or is under `jax.jit`.
+      InputError: the flow is empty, has a leading axis of `jax.vmap`, or is under `jax.jit`.
     """
     if np.ndim(flow.output_times) != 1:
-        needed = "one flow; of those that jax.vmap gives, take one: jax.tree.map(lambda a: a[0], flow)"
-        raise InputError("flow", f"flows with leading axes {np.shape(flow.output_times)[:-1]}", needed)
+        needed = "one of them: jax.tree.map(lambda a: a[0], flow)"
+        raise InputError("flow", "those of several networks (jax.vmap)", needed)
+    if not np.size(flow.credit):
+        raise InputError("flow", f"credit of shape {np.shape(flow.credit)}", "an output and a sequence at least")
     here = flow.arrival()
     by_state = jax.tree_util.tree_leaves_with_path(flow.credit_by_state)
     low, middle, high = bands(here, here)

@@ -29,6 +29,8 @@ from jrnn.wording import cell_title, counted, halving, nats, number, percentage,
 
 MOST = 12
 """Rows of a table at most: the first ones, and the last."""
+MAIN = ("credit", "exponents", "log_singular_values")
+"""Arrays without which there is nothing to show."""
 CARD = "display:inline-block;max-width:100%;padding:.6em .9em;border:1px solid rgba(128,128,128,.45);border-radius:6px"
 CELL = "padding:.1em .7em;text-align:right;white-space:nowrap"
 WORDS = "max-width:44em"
@@ -36,7 +38,7 @@ SOFT = f"{WORDS};font-size:.85em;opacity:.75"
 
 
 def with_values(card: Callable[[Any], str]) -> Callable[[Any], str | None]:
-    """A card of results whose arrays hold values; None for others."""
+    """A card of results whose arrays hold values, some at least; None for others."""
 
     @wraps(card)
     def checked(result: Any) -> str | None:
@@ -44,20 +46,17 @@ def with_values(card: Callable[[Any], str]) -> Callable[[Any], str | None]:
         arrays = [leaf for leaf in leaves if not isinstance(leaf, bool | int | float | str)]
         if any(not hasattr(leaf, "shape") or concrete(leaf) is None for leaf in arrays):
             return None
-        return card(result)
+        if any(np.size(getattr(result, name, 0)) == 0 for name in MAIN if hasattr(result, name)):
+            return None
+        one = getattr(result, "output_times", np.zeros(1)), getattr(result, "size", 0)
+        return card(result) if tuple(map(np.ndim, one)) == (1, 0) else None  # else of several networks, by jax.vmap
 
     return checked
 
 
-def flow_card(flow: GradientFlow | FlowSummary) -> str | None:
-    """The verdict, where there is one, and the curve of what arrives at each lag."""
-    if isinstance(flow, GradientFlow) and getattr(flow.output_times, "ndim", 0) != 1:
-        return None  # a flow of each of several networks, by jax.vmap
-    return _flow_card(flow)
-
-
 @with_values
-def _flow_card(flow: Any) -> str:
+def flow_card(flow: GradientFlow | FlowSummary) -> str:
+    """The verdict, where there is one, and the curve of what arrives at each lag."""
     curves = flow_curves(flow) if isinstance(flow, GradientFlow) else flow
     facts = [f"{counted(curves.outputs, 'output')} of {counted(curves.sequences, 'sequence')} followed"]
     if curves.effective_horizon >= 0:

@@ -98,7 +98,17 @@ def test_what_holds_no_values_has_no_card():
     jax.jit(traced)(np.float64(1))
     shapes = jax.tree.map(lambda a: None, results.gradient_flow())
     assert said == [None] and shapes._repr_html_() is None
-    assert results.gradient_flow(output_times=np.ones((2, 6), int))._repr_html_() is None
+    of_two = (
+        results.gradient_flow(output_times=np.ones((2, 6), int)),
+        results.window_spectrum()._replace(size=np.array([3, 3])),
+        results.lyapunov()._replace(size=np.array([4, 4])),
+    )
+    empty = (
+        results.gradient_flow(credit=np.zeros((0, 7, 3)), output_times=np.zeros(0, int)),
+        results.lyapunov()._replace(exponents=np.zeros((0, 3))),
+        results.window_spectrum()._replace(log_singular_values=np.zeros((0, 1, 2))),
+    )
+    assert [each._repr_html_() for each in (*of_two, *empty)] == [None] * 6
 
 
 def test_a_user_s_own_names_are_escaped():

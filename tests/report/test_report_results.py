@@ -175,6 +175,10 @@ def test_a_result_of_another_kind_is_refused(figure):
         ("flow_telemetry", {"loss": np.ones(3), "delta_late": np.full(3, np.nan)}, "flow_every"),
         ("data_lags", samples.raced(data_lags=None).prescription, "jrnn prescribe"),
         ("lag_profile", results.gradient_flow(output_times=np.ones((2, T), int)), "jax.vmap"),
+        ("lag_profile", results.gradient_flow(credit=np.zeros((T, T + 1, 0))), "a sequence at least"),
+        ("lyapunov", results.lyapunov()._replace(size=np.array([4, 4])), "jax.vmap"),
+        ("lyapunov", results.lyapunov()._replace(exponents=np.zeros((0, 3))), "why=True"),
+        ("window_bands", results.window_spectrum()._replace(size=np.array([3, 3])), "jax.vmap"),
     ],
 )
 def test_a_result_without_the_numbers_is_refused(name, result, words):
@@ -182,9 +186,10 @@ def test_a_result_without_the_numbers_is_refused(name, result, words):
         plot(name)(result)
 
 
-def test_ax_must_be_axes():
-    with pytest.raises(InputError, match="ax: got a Figure; need matplotlib Axes"):
-        plot("lag_profile")(SUMMARY, ax=Figure())
+@pytest.mark.parametrize("name, value", [("ax", Figure()), ("lag", 2.5), ("lag", -1), ("legend", None), ("legend", 3)])
+def test_a_bad_option_is_named(name, value):
+    with pytest.raises(InputError, match=f"^{name}: got "):
+        plot("lag_profile")(SUMMARY, **{name: value})
 
 
 def test_a_whole_way_from_a_network():

@@ -12,7 +12,7 @@ from jrnn.displays import card_by, plotted_by
 from jrnn.flow.lyapunov.result import LyapunovSpectrum
 from jrnn.flow.lyapunov.spectrum import lyapunov_spectrum
 from jrnn.flow.sampling import affordable, chosen_sequences, taken
-from jrnn.types import Inputs, Params
+from jrnn.types import InputError, Inputs, Params
 from jrnn.wording import brief, nats, number
 
 SEQUENCES = 4
@@ -87,7 +87,14 @@ def measured_spectrum(
 
 
 def over_sequences(spectrum: LyapunovSpectrum, warmup: int = 0) -> MeasuredSpectrum:
-    """The mean over all sequences of a spectrum, with the errors that it has as such; `warmup` is only told of."""
+    """The mean over all sequences of a spectrum, with the errors that it has as such; `warmup` is only told of.
+
+    Raises:
+      InputError: spectra of several networks, by `jax.vmap`.
+    """
+    if np.ndim(spectrum.size):
+        needed = "one of them: jax.tree.map(lambda a: a[0], ...)"
+        raise InputError("spectrum", "those of several networks (jax.vmap)", needed)
     each, errors = (
         np.asarray(values, np.float64).reshape(-1, values.shape[-1])
         for values in (spectrum.exponents, spectrum.standard_errors)

@@ -11,7 +11,7 @@ from jrnn.cells._advance import flat_state
 from jrnn.displays import card_by, plotted_by
 from jrnn.flow.sampling import affordable, chosen_sequences, taken
 from jrnn.flow.singular_values.windows import WindowSpectrum, window_singular_values
-from jrnn.types import Inputs, Params, State
+from jrnn.types import InputError, Inputs, Params, State
 from jrnn.wording import brief, nats
 
 SEQUENCES = 4
@@ -106,7 +106,14 @@ def quantiles(logs: np.ndarray) -> np.ndarray:
 
 
 def bands_of(spectrum: WindowSpectrum) -> WindowBands:
-    """The quantiles at each lag over all its windows and their sequences."""
+    """The quantiles at each lag over all its windows and their sequences.
+
+    Raises:
+      InputError: windows of several networks, by `jax.vmap`.
+    """
+    if np.ndim(spectrum.size):
+        needed = "one of them: jax.tree.map(lambda a: a[0], ...)"
+        raise InputError("windows", "those of several networks (jax.vmap)", needed)
     logs = np.asarray(spectrum.log_singular_values, np.float64)
     logs, of = logs.reshape(len(logs), -1, logs.shape[-1]), np.asarray(spectrum.lags)
     lags = np.unique(of)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jrnn.extras import require
-from jrnn.flow.comparison import Comparison
 from jrnn.report.diagnosis import Diagnosis
-from jrnn.report.figures.quantities import Quantity, is_history
+from jrnn.report.figures.finding import find_in_diagnosis, find_in_results
+from jrnn.report.figures.quantities import Found, Quantity
 from jrnn.report.figures.style import named_styles, new_axes, split, stage_styles
 from jrnn.report.figures.themes import Look, look_of
 from jrnn.types import InputError
+from jrnn.unrolling.checks import is_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +47,8 @@ class Part:
     """The figure's quantity."""
     style: dict[str, Any]
     """Of its line."""
+    lag: int | None = None
+    """The lag that it needs, where that is known."""
 
     @property
     def color(self) -> str:
@@ -103,7 +106,7 @@ class Figure:
 
     def is_measured(self, diagnosis: Diagnosis) -> bool:
         """Whether the diagnosis holds what is drawn."""
-        return bool(self._staged(diagnosis))
+        return bool(find_in_diagnosis(diagnosis, self.quantity))
 
     def plot(
         self,
@@ -119,75 +122,50 @@ class Figure:
         """Draws it on `ax`, by default on the axes of a new figure, which a notebook shows (`display`).
 
         Raises:
-          InputError: `measured` is of another kind, or does not hold what is drawn; `ax` is no Axes; matplotlib is not
-            installed.
+          InputError: `measured` is of another kind, or does not hold what is drawn; `ax` is no Axes; a lag that is no
+            number of steps; matplotlib is not installed.
         """
         require("matplotlib.figure")
         if not isinstance(ax, require("matplotlib.axes").Axes | None):
             raise InputError("ax", f"a {type(ax).__name__}", "matplotlib Axes, or None for a new figure")
-        measured = measured.summaries if isinstance(measured, Comparison) else measured
-        found = self._found(measured)
+        if lag is not None and not is_count(lag):
+            raise InputError("lag", repr(lag), "a number of steps, or None")
+        if not isinstance(legend, bool | str):
+            raise InputError("legend", repr(legend), "True, False, or a location as `Axes.legend` takes it")
         look = replace(look_of(ax, dark, self.height), legend=legend, display=display)
-        staged = isinstance(measured, Diagnosis)
-        styles = stage_styles(len(found), look) if staged else named_styles(len(found), look)
-        shown = {name: each for name, each in found.items() if each is not None}
-        lags = [each.lag for each in shown.values() if each.lag is not None]
-        needed = lag if lag is not None else lags[-1] if lags else None
-        parts = [
-            Part(name, each.of, style)
-            for (name, each), style in zip(found.items(), styles, strict=True)
-            if each is not None
-        ]
+        parts, staged = self._parts(measured, look)
         look = replace(look, title=title if title is not None else self.title if look.roomy else self.short)
         if ax is not None:
             arrange(ax)
-        if not self.one or len(parts) == 1:
-            return self.draw(Drawn(tuple(parts), needed, staged), ax, look)
+        if self.one and staged:
+            parts = parts[-1:]
+        if self.one and len(parts) > 1:
+            return self._panels(parts, ax, look, lag, dark)
+        known = [part.lag for part in parts if part.lag is not None]
+        return self.draw(Drawn(parts, lag if lag is not None or not known else known[-1], staged), ax, look)
+
+    def _parts(self, measured: Any, look: Look) -> tuple[tuple[Part, ...], bool]:
+        """What to draw, in order; whether it is the stages of a diagnosis."""
+        found: Mapping[str, Found | None]
+        staged = isinstance(measured, Diagnosis)
         if staged:
-            return self.draw(Drawn(tuple(parts[-1:]), needed, staged), ax, look)
-        return self._panels(parts, ax, look, lag, lags, dark)
-
-    def _panels(
-        self, parts: list[Part], ax: Axes | None, look: Look, lag: int | None, lags: list[int], dark: bool | None
-    ) -> Axes:
-        """One panel for each, side by side, under its name."""
-        ax = new_axes(look, self.height, len(parts)) if ax is None else ax
-        panels = split(ax, (1.0,) * len(parts), beside=True)
-        for i, (panel, part) in enumerate(zip(panels, parts, strict=True)):
-            own = replace(look_of(panel, dark), legend=look.legend, title=part.name)
-            alone = replace(part, name="", style=named_styles(1, own)[0])
-            self.draw(Drawn((alone,), lag if lag is not None else lags[i] if lags else None), panel, own)
-        return ax
-
-    def _staged(self, diagnosis: Diagnosis) -> dict[str, Any]:
-        """What the stages hold, None for those that lack it; nothing where all do."""
-        own = self.quantity.find(diagnosis)
-        inside = {"": own} if own else {n: self.quantity.find(v) for n, v in self.quantity.within(diagnosis).items()}
-        found = {name: each if each and each.of is not None else None for name, each in inside.items()}
-        return found if any(each is not None for each in found.values()) else {}
-
-    def _found(self, measured: Any) -> dict[str, Any]:
-        """By name the `Found` of each thing to draw, in order; None for stages that lack it."""
-        needed = f"{self.quantity.words}, a dict {{name: any of them}}, or a jrnn.report.Diagnosis"
-        if isinstance(measured, Diagnosis):
-            found = self._staged(measured)
+            found = find_in_diagnosis(measured, self.quantity)
             if not found:
                 raise InputError("measured", self.lacking, self.needed)
-            return found
-        named = isinstance(measured, Mapping) and (self.quantity.find(measured) is None or not measured)
-        if named and not measured:
-            raise InputError("measured", "an empty dict", needed)
-        found = {}
-        for name, value in measured.items() if named else [("", measured)]:
-            each = self.quantity.find(value)
-            where = f"{name!r}: " if named else ""
-            if each is None:
-                given = "a dict of arrays" if is_history(value) else f"a {type(value).__name__}"
-                raise InputError("measured", where + given, needed)
-            if each.of is None:
-                raise InputError("measured", where + self.lacking, self.needed)
-            found[str(name)] = each
-        return found
+        else:
+            found = find_in_results(measured, self.quantity, self.lacking, self.needed)
+        styles = stage_styles(len(found), look) if staged else named_styles(len(found), look)
+        every = zip(found.items(), styles, strict=True)
+        return tuple(Part(name, each.of, style, each.lag) for (name, each), style in every if each is not None), staged
+
+    def _panels(self, parts: tuple[Part, ...], ax: Axes | None, look: Look, lag: int | None, dark: bool | None) -> Axes:
+        """One panel for each, side by side, under its name."""
+        ax = new_axes(look, self.height, len(parts)) if ax is None else ax
+        for panel, part in zip(split(ax, (1.0,) * len(parts), beside=True), parts, strict=True):
+            own = replace(look_of(panel, dark), legend=look.legend, title=part.name)
+            alone = replace(part, name="", style=named_styles(1, own)[0])
+            self.draw(Drawn((alone,), part.lag if lag is None else lag), panel, own)
+        return ax
 
 
 def arrange(ax: Axes) -> None:

@@ -30,10 +30,10 @@ def plot_credit_map(
     legend: bool | str = True,
     dark: bool | None = None,
 ) -> Axes:
-    """Draws ||part(t, k)|| in colour (logarithmic, one scale for all stages): output t against state k.
+    """Draws ||part(t, k)|| in colour (logarithmic, one scale for all): output t against state k.
 
     With few outputs (a loss at the end has one) each is a strip, named on the left; otherwise there is a map for each
-    stage, one above the other. Grey is 0 or under 1e-12 of the largest, the accent colour not finite; no colour where
+    network, one above the other. Grey is 0 or under 1e-12 of the largest, the accent colour not finite; no colour where
     k > t, for an output does not depend on later states. The green line is at the lag the task needs.
 
     Args:

@@ -32,7 +32,7 @@ def plot_gates(
     legend: bool | str = True,
     dark: bool | None = None,
 ) -> Axes:
-    """Draws, for the last stage of a gated cell, ||G_tau|| of each gate's parameters, and what arrives by each path.
+    """Draws, for a gated cell, ||G_tau|| of each gate's parameters, and what arrives by each path.
 
     Above: the parameter gradient by lag, gate by gate. Below, where the state has parts (an LSTM's h and c): the
     fraction of the gradient that arrives by way of each alone; axes of yours that are too low show the gates only. All

@@ -26,7 +26,7 @@ def plot_heard_lags(
     legend: bool | str = True,
     dark: bool | None = None,
 ) -> Axes:
-    """Draws ||G_tau|| (log axis) against the lag for each stage: what each lag puts into the weights' gradient.
+    """Draws ||G_tau|| (log axis) against the lag, a line each: what each lag puts into the weights' gradient.
 
     sum_tau G_tau = dL/dparams. A triangle marks the effective horizon, by which the cumulated norm reaches 95 %. What
     is under 1e-12 of the largest, zeros too, ends at the bottom. Where only a sample of the outputs was followed, a

@@ -32,10 +32,10 @@ def plot_lag_profile(
     legend: bool | str = True,
     dark: bool | None = None,
 ) -> Axes:
-    """Draws the fraction of the gradient that arrives (log axis) against the lag in steps, for each stage.
+    """Draws the fraction of the gradient that arrives (log axis) against the lag in steps, a line each.
 
     A band spans the 10 % to 90 % quantiles over sequences. Lines mark 1 % and the lag the task needs, where a bar is
-    the verdict's interval of confidence (stages a little apart); a dot on each curve marks its reach, the largest lag
+    the verdict's interval of confidence (a little apart); a dot on each curve marks its reach, the largest lag
     where 1 % still arrives. A curve that falls below 1e-12 (zeros, too) ends at the bottom, and a note says at which
     lag; above 1e12 likewise. Gaps are lags where the fraction is not a number.
 

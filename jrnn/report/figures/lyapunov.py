@@ -39,7 +39,7 @@ def plot_lyapunov(
     """Draws the Lyapunov exponents (nats per step), largest first, against i/N, with theory in a strip on the right.
 
     Bars, a band where there are many, are standard errors. Above the green line, ln(1 %) / lag, a direction keeps over
-    1 % at the lag that the task needs. The strip holds, for each stage, the measured largest and mean exponent (dots)
+    1 % at the lag that the task needs. The strip holds, for each network, the measured largest and mean exponent (dots)
     beside the mean-field prediction for random Gaussian weights (diamonds) and Pascanu's bound ln(sigma_max sup |phi'|)
     (bar with an arrow down); for gated cells the thin curve is what the keeping gate alone would give each unit.
 

@@ -26,7 +26,7 @@ def plot_singular_values(
     legend: bool | str = True,
     dark: bool | None = None,
 ) -> Axes:
-    """Draws the i-th singular value of one step's Jacobian J_t against i, largest first, for each stage.
+    """Draws the i-th singular value of one step's Jacobian J_t against i, largest first, a line each.
 
     The line is the median over time and sequences, the band its 10 % to 90 % quantiles. Directions above the line at 1
     grow in one step, those below shrink. The axis is linear, and logarithmic if a value exceeds 10.

@@ -43,7 +43,7 @@ def plot_unrolled(
     """Draws the states as boxes from left to right and the gradient of an output as arrows from right to left.
 
     An arrow's thickness is logarithmic in the fraction of the gradient that arrives at the box it points to (typical
-    ||part(t, k)|| / ||part(t, t)||), written under that box; under 0.01 % it is a dotted line. One row a stage. With
+    ||part(t, k)|| / ||part(t, t)||), written under that box; under 0.01 % it is a dotted line. One row a network. With
     many steps every n-th box is drawn, evenly; the first one, marked, is where the lag that the task needs ends (or
     h_0).
 

@@ -32,7 +32,7 @@ def plot_window_bands(
     legend: bool | str = True,
     dark: bool | None = None,
 ) -> Axes:
-    """Draws ln sigma_i of dh_t/dh_{t-lag} (nats; as a factor on the right) against the lag in steps, for each stage.
+    """Draws ln sigma_i of dh_t/dh_{t-lag} (nats; as a factor on the right) against the lag in steps, a line each.
 
     The strong line is the largest, i = 1; the band holds the middle 80 % of the N directions, the thin line in it is
     the median one (all of the median sequence). Where only the largest few were followed, the band goes from the first
