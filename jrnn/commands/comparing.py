@@ -90,7 +90,7 @@ def opened(name: str, path: str, args: Namespace) -> Compared:
             given = f"{path!r}, a report without the network that it is of"
             raise InputError("RUN", given, "none of --lag and --data, or a folder that holds the network, too")
         raise InputError("RUN", f"{path!r}, a folder without a run or a report", NEEDED)
-    run = open_run(Namespace(model=path, data=args.data, command="compare"))
+    run = open_run(Namespace(model=path, data=args.data, missing=None, command="compare"))
     return Compared(name, checked_lag(args.lag, run.dataset), run.dataset.name, None, run)
 
 

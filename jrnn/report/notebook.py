@@ -97,7 +97,7 @@ def windows_table(windows: WindowSpectrum | WindowBands) -> str:
 
 def fitted_card(fitted: Fitted) -> str | None:
     """The last losses, what clipping did, and the curve of the loss."""
-    if not isinstance(fitted.history, dict):
+    if not isinstance(fitted.history, dict) or any(np.ndim(values) != 1 for values in fitted.history.values()):
         return None
     run = logged(fitted.history)
     losses = np.asarray(run.columns.get("loss", ()), float)

@@ -172,6 +172,7 @@ def test_a_result_of_another_kind_is_refused(figure):
         ("window_bands", samples.flow(-0.1, windows=None), "why=True"),
         ("lyapunov", {"a": samples.flow(-0.1, spectrum=None)}, "why=True"),
         ("training", {"grad_norm": np.ones(3)}, "'loss'"),
+        ("training", {"loss": np.ones((3, 2))}, "'loss' of shape .3, 2.; need one number an update"),
         ("flow_telemetry", {"loss": np.ones(3), "delta_late": np.full(3, np.nan)}, "flow_every"),
         ("data_lags", samples.raced(data_lags=None).prescription, "jrnn prescribe"),
         ("lag_profile", results.gradient_flow(output_times=np.ones((2, T), int)), "jax.vmap"),

@@ -20,6 +20,7 @@ from jrnn.prescribing import DataLags, Prescription
 from jrnn.report.diagnosis import ClippingProof, Diagnosis, shown_proof
 from jrnn.report.training_facts import history_of, logged
 from jrnn.training import Fitted
+from jrnn.types import InputError
 
 FLOWS = "a GradientFlow or a FlowSummary"
 
@@ -120,6 +121,8 @@ def find_history(column: str) -> Callable[[Any], Found | None]:
         else:
             return None
         values = np.asarray(run.columns.get(column, ()), float)
+        if values.ndim != 1:
+            raise InputError("measured", f"{column!r} of shape {values.shape}", "one number an update, [n]")
         return Found(run if np.any(~np.isnan(values)) or (len(values) and column != "delta_late") else None)
 
     return find
