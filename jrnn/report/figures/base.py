@@ -125,9 +125,6 @@ class Figure:
           InputError: `measured` is of another kind, or does not hold what is drawn; `ax` is no Axes; a lag that is no
             number of steps; matplotlib is not installed.
         """
-        require("matplotlib.figure")
-        if not isinstance(ax, require("matplotlib.axes").Axes | None):
-            raise InputError("ax", f"a {type(ax).__name__}", "matplotlib Axes, or None for a new figure")
         if lag is not None and not is_count(lag):
             raise InputError("lag", repr(lag), "a number of steps, or None")
         if not isinstance(legend, bool | str):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jrnn.extras import require
+from jrnn.types import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +114,13 @@ def look_of(ax: Axes | None, dark: bool | None, height: float = 1.0) -> Look:
     """The look of a figure on `ax`, or of a new one, `height` times as high as the user's.
 
     dark None: the user's rcParams, as far as they go; True and False: jrnn's own for that background.
+
+    Raises:
+      InputError: `ax` is no Axes, or matplotlib is not installed.
     """
+    require("matplotlib.figure")
+    if not isinstance(ax, require("matplotlib.axes").Axes | None):
+        raise InputError("ax", f"a {type(ax).__name__}", "matplotlib Axes, or None for a new figure")
     rc: Any = require("matplotlib").rcParams
     points = require("matplotlib.font_manager").FontProperties
     theme = _users(ax, rc) if dark is None else DARK if dark else LIGHT
