@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from jrnn.report import write_report
-from jrnn.report.figures import style
+from jrnn.report.figures import lag_profile, style
 from jrnn.report.figures.themes import DARK
-from jrnn.report.writing import STYLE
+from jrnn.report.writing import STYLE, _render
 from tests.report import results, samples
 from tests.report.test_report_figures import line
 from tests.report.test_report_results import OTHERS, RACE, SUMMARY, plot
@@ -111,7 +110,7 @@ def test_text_is_text(tmp_path):
     assert b"/FontFile2" in (tmp_path / "mine.pdf").read_bytes()
 
 
-def test_a_notebook_shows_new_figures_and_none_of_a_report(monkeypatch, tmp_path):
+def test_a_notebook_shows_new_figures_and_none_of_a_report(monkeypatch):
     """Those of pyplot stand under the cell; elsewhere pyplot knows of none."""
     pyplot = pytest.importorskip("matplotlib.pyplot")
     for shell, runs in ((None, False), (object(), True)):
@@ -125,6 +124,6 @@ def test_a_notebook_shows_new_figures_and_none_of_a_report(monkeypatch, tmp_path
     ax = plot("lag_profile")(SUMMARY, dark=True)
     assert [pyplot.figure(number) for number in pyplot.get_fignums()] == [ax.figure]
     pyplot.close("all")
-    write_report(samples.unexplained(), tmp_path)
+    _render(samples.saved(), lag_profile.FIGURE)
     plot("lag_profile")(SUMMARY, ax=Figure().add_subplot())
     assert not pyplot.get_fignums()
