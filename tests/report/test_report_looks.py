@@ -93,8 +93,17 @@ def test_a_layout_that_was_chosen_is_kept():
     engines = [figure.get_layout_engine() for figure in (plain, tight, moved)]
     for figure in (plain, tight, moved):
         plot("lag_profile")(SUMMARY, ax=figure.add_subplot())
+    plot("lag_profile")(SUMMARY, ax=Figure().subfigures(1, 2)[1].subplots())  # is the figure's, and left to it
     assert engines[0] is None and type(plain.get_layout_engine()).__name__ == "ConstrainedLayoutEngine"
     assert tight.get_layout_engine() is engines[1] and moved.get_layout_engine() is None
+
+
+def test_curves_that_break_off_keep_their_markers():
+    """All gaps, gaps at the start, one point: a line by name is drawn whatever it holds."""
+    losses = {"a": np.full(8, np.nan), "b": [np.nan, 0.5], "c": [1.0]}
+    ax = plot("training")({name: {"loss": values} for name, values in losses.items()})
+    ax.figure.draw_without_rendering()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b", "c"]
 
 
 def test_text_is_text(tmp_path):

@@ -50,6 +50,16 @@ class Part:
     lag: int | None = None
     """The lag that it needs, where that is known."""
 
+    shift: int = 0
+    """Its place among the others."""
+
+    def line(self, points: int) -> dict[str, Any]:
+        """The style of a line of so many points, of which some bear its marker, not those that others mark."""
+        if "marker" not in self.style:
+            return self.style
+        every = max(points // 8, 1)
+        return self.style | {"markevery": (self.shift % 3 * every // 3, every)}
+
     @property
     def color(self) -> str:
         """That of its line."""
@@ -152,8 +162,9 @@ class Figure:
         else:
             found = find_in_results(measured, self.quantity, self.lacking, self.needed)
         styles = stage_styles(len(found), look) if staged else named_styles(len(found), look)
-        every = zip(found.items(), styles, strict=True)
-        return tuple(Part(name, each.of, style, each.lag) for (name, each), style in every if each is not None), staged
+        every = enumerate(zip(found.items(), styles, strict=True))
+        parts = [Part(name, each.of, style, each.lag, i) for i, ((name, each), style) in every if each is not None]
+        return tuple(parts), staged
 
     def _panels(self, parts: tuple[Part, ...], ax: Axes | None, look: Look, lag: int | None, dark: bool | None) -> Axes:
         """One panel for each, side by side, under its name."""
@@ -169,7 +180,7 @@ def arrange(ax: Axes) -> None:
     """Gives the figure a constrained layout where the user has chosen none, so that no label is cut."""
     figure: Any = ax.figure
     default = require("matplotlib").rcParams
-    if not hasattr(figure, "get_layout_engine") or figure.get_layout_engine() is not None:
+    if not hasattr(figure, "set_layout_engine") or figure.get_layout_engine() is not None:
         return
     places = ("left", "right", "bottom", "top", "wspace", "hspace")
     untouched = all(getattr(figure.subplotpars, each) == default[f"figure.subplot.{each}"] for each in places)

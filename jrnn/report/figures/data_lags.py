@@ -58,7 +58,7 @@ def _profile(ax: Axes, part: Part, look: Look) -> None:
     """Draws one curve, and the interval of all shorter lags."""
     found = part.of
     lags, shares = found.windows - 1, np.clip(found.explained, 0.0, 1.0)
-    style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style | {"markevery": None}
+    style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style
     label = look.words(part.name, "explained on held-out cases")
     curve: dict[str, Any] = {"linewidth": 2 * look.line, "clip_on": False, "label": label, "gid": part.gid("explained")}
     ax.plot(lags, shares, **curve, **style)

@@ -73,7 +73,8 @@ def _run(ax: Axes, below: Axes, part: Part, alone: bool, look: Look) -> list[Any
         {"color": look.after}, {"color": look.before, "linestyle": DASHED}, {"color": look.text}
     )  # fmt: skip
     if not alone:
-        styles = (part.style, {"color": part.color, "linestyle": DASHED}, part.style)
+        line = part.line(len(updates))
+        styles = (line, {"color": part.color, "linestyle": DASHED}, line)
     for (axes, name, label), style in zip(
         (
             (ax, "delta_late", "late (last tenth)"),

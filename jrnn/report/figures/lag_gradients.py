@@ -59,7 +59,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
             band: dict[str, Any] = {"color": part.color, "alpha": 0.13, "linewidth": 0, "gid": part.gid("error")}
             ax.fill_between(np.arange(len(curve)), *ends, **band)
         label = look.words(part.name, f"95 % from the last {steps(horizon)}")
-        ax.plot(ended(curve, low), linewidth=2 * look.line, label=label, gid=part.gid("heard"), **part.style)
+        ax.plot(ended(curve, low), linewidth=2 * look.line, label=label, gid=part.gid("heard"), **part.line(len(curve)))
         if 0 <= horizon < len(curve):
             at = max(float(np.nan_to_num(curve[horizon], posinf=low)), low)
             mark: dict[str, Any] = {"color": part.color, "markersize": 9 * look.mark, "clip_on": False}

@@ -99,7 +99,9 @@ def _curve(ax: Axes, part: Part, look: Look, staged: bool) -> tuple[int, str] | 
     reach = f"1 % reaches {'at least ' if flow.reach_is_bound else ''}{steps(flow.reach)}"
     verdict = "" if staged or flow.judgement is None else f"{flow.judgement.kind}, "
     label = look.words(part.name, verdict + reach)
-    ax.plot(lags, clip(arriving), linewidth=2 * look.line, label=label, gid=part.gid("arriving"), **part.style)
+    ax.plot(
+        lags, clip(arriving), linewidth=2 * look.line, label=label, gid=part.gid("arriving"), **part.line(len(lags))
+    )
     if 0 <= flow.reach < len(lags):
         at = np.clip(arriving[flow.reach], FLOOR, CEILING)
         dot: dict[str, Any] = {"color": part.color, "markersize": 7 * look.mark, "clip_on": False, "zorder": 4}

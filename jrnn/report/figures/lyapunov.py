@@ -109,12 +109,12 @@ def _spectrum(ax: Axes, part: Part, look: Look) -> float:
     errors = np.where(np.isfinite(found.standard_errors), found.standard_errors, 0.0)
     line: dict[str, Any] = {"linewidth": 2 * look.line, "label": look.words(part.name)}
     if len(i) <= 16:
-        style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style | {"markevery": None}
+        style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style
         bars = ax.errorbar(i, values, errors, capsize=3 * look.mark, **line, **style)
         bars.lines[0].set_gid(part.gid("exponents"))
     else:
         ax.fill_between(i, values - errors, values + errors, color=part.color, alpha=0.3, linewidth=0)
-        ax.plot(i, values, gid=part.gid("exponents"), **line, **part.style)
+        ax.plot(i, values, gid=part.gid("exponents"), **line, **part.line(len(i)))
     for layer in part.of.theory:
         if layer.gate:
             units = np.arange(1, len(layer.half_lives) + 1) / found.size

@@ -137,7 +137,7 @@ def named_styles(count: int, look: Look) -> list[dict[str, Any]]:
     size = {"markersize": 5 * look.mark, "markeredgewidth": 0}
     return [
         {"color": look.lines[i % len(look.lines)], "linestyle": "-", "marker": MARKERS[i % len(MARKERS)],
-         "markevery": (0.03 * (i % 3), 0.12), **size}
+         **size}
         for i in range(count)
     ]  # fmt: skip
 

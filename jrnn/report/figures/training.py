@@ -52,7 +52,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     right = _right(ax, look) if classified else None
     handles = []
     for part, run in zip(drawn.parts, runs, strict=True):
-        style = {"color": look.text, "linestyle": "-"} if alone else part.style
+        style = {"color": look.text, "linestyle": "-"} if alone else part.line(len(run["loss"]))
         handles.append(_trace(ax, run, "loss", part, style | {"label": "loss" if alone else part.name}, look))
         if right is not None:
             style = {"color": look.accent if alone else part.color, "linestyle": "--"}

@@ -92,7 +92,7 @@ def _lines(ax: Axes, part: Part, look: Look) -> np.ndarray:
         thin = {name: part.style[name] for name in ("color", "linestyle")}
         ax.plot(lags, np.maximum(middle, floor), linewidth=look.line, gid=part.gid("median"), **thin)
     label = look.words(part.name, "the largest, i = 1")
-    style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style | {"markevery": None}
+    style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style
     strong: dict[str, Any] = {"linewidth": 2.2 * look.line, "label": label, "gid": part.gid("largest")}
     ax.plot(lags, np.maximum(windows.largest, floor), **strong, **style)
     return np.concatenate([np.ravel(values) for values in (low, high, windows.largest)])
