@@ -28,17 +28,21 @@ def participation_ratio(states: State, *, mask: Array | None = None) -> Float[Ar
       InputError: leaves without a common leading shape, or not real.
     """
     leaves = jax.tree.leaves(as_arrays("states", states))
-    if any(leaf.ndim < 1 or not jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
+    if not leaves or any(leaf.ndim < 1 or not jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
         given = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves]
         raise InputError("states", given, "real floating-point arrays [..., N]")
     flat = ravel_state(states)
     lead = flat.shape[:-1]
     counted = jnp.ones(lead, bool) if mask is None else check_flags("mask", as_array("mask", mask), lead)
-    rows = flat.reshape(-1, flat.shape[-1]).astype(wide_dtype(flat.dtype))
-    counted = counted.reshape(-1, 1)
-    rows = jnp.where(counted, rows, 0)
+    return ratio_of(flat.reshape(-1, flat.shape[-1]).astype(wide_dtype(flat.dtype)), counted.reshape(-1, 1))
+
+
+@jax.jit
+def ratio_of(rows: Array, counted: Array) -> Array:
+    """Of samples [n, N], of those that count [n, 1]."""
     count = jnp.maximum(jnp.sum(counted), 1).astype(rows.dtype)
-    rows = jnp.where(counted, rows - jnp.sum(rows, axis=0, keepdims=True) / count, 0)
+    mean = jnp.sum(jnp.where(counted, rows, 0), axis=0, keepdims=True) / count
+    rows = jnp.where(counted, rows - mean, 0)
     size = jnp.max(jnp.abs(rows), initial=0)  # a ratio: in units of the largest, nothing over- or underflows
     rows = share_of(rows, jnp.broadcast_to(size, rows.shape))
     covariance = jnp.matmul(rows.T, rows, precision="highest") / count

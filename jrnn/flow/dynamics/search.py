@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jrnn.cells import jit_by_cell
 from jrnn.cells._advance import flat_state, prepared, state_shapes
@@ -58,6 +59,8 @@ def fixed_points(
     """
     check_causal(cell)
     check_leaves("params", params)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, x, starts))):
+        raise InputError("starts", "values under a trace", "known values: how many points there are depends on them")
     params, x = jax.tree.map(_wide, params), jax.tree.map(_wide, as_arrays("x", x))
     if x is not None and batch_of(cell, params, x, None, None, time_axes=0):
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
@@ -104,7 +107,8 @@ def flattened(cell: Any, params: Params, starts: State) -> Array:
     flat = hasattr(starts, "shape") and np.shape(starts)[1:] == (size,)
     count = np.shape(leaves[0])[0] if leaves and np.ndim(leaves[0]) else 0
     if not count:
-        raise InputError("starts", "no states", f"at least one: leaves [S, ...] as cell.initial_state makes, or [S, {size}]")
+        needed = f"at least one: leaves [S, ...] as cell.initial_state makes them, or [S, {size}]"
+        raise InputError("starts", "no states", needed)
     if flat:
         rows = as_array("starts", starts)
         if not jnp.issubdtype(rows.dtype, jnp.floating):

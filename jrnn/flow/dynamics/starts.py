@@ -47,10 +47,11 @@ def sample_states(
         raise InputError("noise", repr(noise), "a deviation of 0 or more, in units of each component's own")
     given = {"initial_state": initial_state, "length": length, "lengths": lengths, "mask": mask}
     xs, options = read(cell, params, xs, **given, return_states=True)
-    drawn, there = draw(cell, count, params, xs, options, key, jnp.asarray(float(noise)))
-    if not there:
-        raise InputError("xs", "no step that happened", "at least one, to draw states from")
-    return drawn
+    if options.steps and 0 not in options.batch_shape:
+        drawn, there = draw(cell, count, params, xs, options, key, jnp.asarray(float(noise)))
+        if there:
+            return drawn
+    raise InputError("xs", "no step that happened", "at least one, to draw states from")
 
 
 @partial(jit_by_cell, static_argnums=(0, 1))

@@ -22,6 +22,7 @@ from jrnn.report.figures.clipping import plot_clipping
 from jrnn.report.figures.clipping_proof import plot_clipping_proof
 from jrnn.report.figures.credit_map import plot_credit_map
 from jrnn.report.figures.data_lags import plot_data_lags
+from jrnn.report.figures.fixed_points import plot_fixed_points
 from jrnn.report.figures.flow_telemetry import plot_flow_telemetry
 from jrnn.report.figures.gates import plot_gates
 from jrnn.report.figures.lag_gradients import plot_heard_lags
@@ -55,6 +56,7 @@ __all__ = [
     "plot_clipping_proof",
     "plot_credit_map",
     "plot_data_lags",
+    "plot_fixed_points",
     "plot_flow_telemetry",
     "plot_gates",
     "plot_heard_lags",
