@@ -93,7 +93,7 @@ class StepCell:
         return jax.tree.map(lambda leaf: leaf.reshape(*batch_shape, *leaf.shape[1:]), each)
 
     def mapped(self, function: Callable, params: Params, state: State, x: Any, noise: Any) -> Any:
-        """`function(params, state, x)`, over the batch axes if it takes one sequence only; with noise if it takes any."""
+        """`function(params, state, x)`, over the batch axes if it takes one sequence only; with noise if there is."""
         further = (noise,) if self.draws else ()
         if not self.batched:
             alone = jax.tree.leaves(jax.eval_shape(self.initial_state_fn, params))[0]

@@ -63,7 +63,9 @@ def test_delayed_match():
     assert x[:, 1:4, :4].std() == pytest.approx(0.1, rel=0.02)
     pairs = np.zeros((4, 4))
     np.add.at(pairs, (sample.argmax(1), test.argmax(1)), 1 / 4000)
-    expected = np.where(np.eye(4) == 1, 1 / 8, 1 / 24)  # half match, the others are as likely; the test alone says nothing
+    expected = np.where(
+        np.eye(4) == 1, 1 / 8, 1 / 24
+    )  # half match, the others are as likely; the test alone says nothing
     np.testing.assert_allclose(pairs, expected, atol=5 * (1 / 8 / 4000) ** 0.5)
     assert task("delayed-match:1").steps == 2 and one.plateau == math.log(2)
 
@@ -102,7 +104,9 @@ def test_ready_set_go():
         np.testing.assert_allclose(y[case, :, 0], expected, atol=1e-6)
         assert y[case, -1, 0] == 1  # it is always time to go before the end
         seen.add((ready, at - ready, gain))
-    assert len(seen) == 4 * 4 * 2 and {s for _, s, _ in seen} == {6, 7, 8, 9} and {r for r, _, _ in seen} == {0, 1, 2, 3}
+    assert (
+        len(seen) == 4 * 4 * 2 and {s for _, s, _ in seen} == {6, 7, 8, 9} and {r for r, _, _ in seen} == {0, 1, 2, 3}
+    )
 
     for lag in (2, 5):
         one, x, y = drawn(f"ready-set-go:{lag}", 3000)
@@ -117,7 +121,8 @@ def test_ready_set_go():
 
 
 @pytest.mark.parametrize(
-    "name", ["flip-flop:1", "flip-flop:25001", "delayed-match:0", "context-decision:0", "ready-set-go:1", "ready-set-go:x"]
+    "name",
+    ["flip-flop:1", "flip-flop:25001", "delayed-match:0", "context-decision:0", "ready-set-go:1", "ready-set-go:x"],
 )
 def test_lags_that_cannot_be(name):
     with pytest.raises(InputError, match="--data"):

@@ -51,7 +51,11 @@ def test_one_unit_rests_at_the_roots_of_its_equation():
     def g(h, w, b):
         return np.tanh(w * h + b) - h
 
-    for w, b, brackets in ((2.0, 0.1, ((-1, -0.6), (-0.5, 0.2), (0.5, 1))), (2.0, 0.8, ((0.5, 1),)), (0.5, 0.1, ((0, 1),))):
+    for w, b, brackets in (
+        (2.0, 0.1, ((-1, -0.6), (-0.5, 0.2), (0.5, 1))),
+        (2.0, 0.8, ((0.5, 1),)),
+        (0.5, 0.1, ((0, 1),)),
+    ):
         roots = np.array([brentq(g, *bracket, args=(w, b), xtol=1e-15) for bracket in brackets])
         found = fixed_points(cell, plain([[w]], b), jnp.zeros(1), starts)
         fixed = found[found.converged]
@@ -80,7 +84,9 @@ def test_a_dense_scan_of_a_plane_finds_the_same_points():
     np.testing.assert_allclose(points[np.lexsort(points.T[::-1])], roots, atol=1e-7)
     for i, point in enumerate(found.points):
         J = np.diag(1 - np.tanh(point @ w + x) ** 2) @ w.T
-        np.testing.assert_allclose(np.sort(np.abs(found.eigenvalues[i])), np.sort(np.abs(np.linalg.eigvals(J))), rtol=1e-9)
+        np.testing.assert_allclose(
+            np.sort(np.abs(found.eigenvalues[i])), np.sort(np.abs(np.linalg.eigvals(J))), rtol=1e-9
+        )
         assert found.stable[i] == (np.abs(np.linalg.eigvals(J)).max() < 1)
     # a stable point is where a start beside it goes
     for point in found.points[found.stable]:
@@ -114,10 +120,20 @@ def test_three_bits_have_eight_stable_states():
     assert len(one) == 1 and one.of_start.max() == 0 and one.starts[0] == found.starts[-1]
     np.testing.assert_array_equal(one.points[0], found.points[-1])
     assert len(fixed_points(cell, params, jnp.zeros(3), starts, unique=3.0)) == 1
-    assert len(found[:0]) == 0 and repr(found[:0]).startswith("<FixedPoints: 0 fixed points; 400 starts (400 went to none)")
+    assert len(found[:0]) == 0 and repr(found[:0]).startswith(
+        "<FixedPoints: 0 fixed points; 400 starts (400 went to none)"
+    )
 
 
-WHOLE = ("elman_autonomous", "lstm", "elman_orthogonal", "stack_of_two", "from_functions", "from_step", "scale_gradient")
+WHOLE = (
+    "elman_autonomous",
+    "lstm",
+    "elman_orthogonal",
+    "stack_of_two",
+    "from_functions",
+    "from_step",
+    "scale_gradient",
+)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in WHOLE], ids=str)
@@ -144,7 +160,10 @@ def test_every_kind_of_state(case):
 
     one, J = jax.tree.map(lambda a: a[0], found.states), []
     for i in range(case.state_size):
-        sides = [jrnn.types.unravel_state(found.points[0] + sign * 1e-6 * np.eye(case.state_size)[i], one) for sign in (1, -1)]
+        sides = [
+            jrnn.types.unravel_state(found.points[0] + sign * 1e-6 * np.eye(case.state_size)[i], one)
+            for sign in (1, -1)
+        ]
         up, down = (jrnn.ravel_state(cell.step(params, jax.tree.map(jnp.asarray, side), x), 0) for side in sides)
         J.append(np.asarray(up - down) / 2e-6)
     np.testing.assert_allclose(found.jacobians[0], np.stack(J, axis=1), atol=1e-7)
@@ -187,7 +206,9 @@ def test_sampled_states_were_visited():
     rows = np.asarray(jrnn.ravel_state(visited))
     allowed = {rows[t, b].tobytes() for b in range(3) for t in range(1, int(lengths[b]) + 1)}
     drawn = sample_states(case.cell, params, xs, 5000, key=key, lengths=lengths)
-    assert isinstance(drawn, jrnn.LSTMState) and {row.tobytes() for row in np.asarray(jrnn.ravel_state(drawn))} == allowed
+    assert (
+        isinstance(drawn, jrnn.LSTMState) and {row.tobytes() for row in np.asarray(jrnn.ravel_state(drawn))} == allowed
+    )
 
     noisy = sample_states(case.cell, params, xs, 5000, key=key, lengths=lengths, noise=0.5)
     deviation = np.std(noisy.c - drawn.c, axis=0) / np.std(drawn.c, axis=0)
@@ -204,6 +225,8 @@ def test_participation_ratio():
     assert float(ratio(1e-200 * states, mask)) == pytest.approx(float(ratio(states, mask)), rel=1e-9)
     cross = np.concatenate([np.eye(5), -np.eye(5)])[:, :3]
     assert float(participation_ratio({"h": cross[:, :1], "c": cross[:, 1:]})) == pytest.approx(3, rel=1e-12)
-    assert float(participation_ratio(jnp.ones((4, 3), jnp.bfloat16))) == 0 == float(participation_ratio(jnp.ones((0, 3))))
+    assert (
+        float(participation_ratio(jnp.ones((4, 3), jnp.bfloat16))) == 0 == float(participation_ratio(jnp.ones((0, 3))))
+    )
     each = jax.vmap(participation_ratio)(jnp.stack([states[0], cross[:7, :2] @ rng.normal(size=(2, 4))]))
     assert each.shape == (2,) and 1 <= float(each[1]) <= 2 + 1e-9

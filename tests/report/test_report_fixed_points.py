@@ -44,7 +44,12 @@ def test_points_and_paths_in_principal_components(found, paths):
     lines = drawn(ax, "path")
     assert len(lines) == 40 and len(lines[0].get_xdata()) == 10
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == ["stable (8)", "1 unstable direction (12)", "2 unstable directions (6)", "3 unstable directions (1)"]
+    assert texts == [
+        "stable (8)",
+        "1 unstable direction (12)",
+        "2 unstable directions (6)",
+        "3 unstable directions (1)",
+    ]
     assert ax.get_title("left") == "Three bits" and len(drawn(ax, "unstable direction")) == 19
 
 
@@ -55,9 +60,9 @@ def test_in_three_dimensions_and_without_paths(found):
     assert "component 3" in ax.get_zlabel() and len(ax.lines[-1].get_data_3d()) == 3
     alone = plot_fixed_points(found[found.stable])
     assert alone.get_title("left") == "Fixed points" and not drawn(alone, "path")
-    turning = jrnn.flow.fixed_points(  # one unit: no second component; complex eigenvalues: no line; a slow point
-        jrnn.from_functions(initial_state=lambda p, b: jnp.zeros((*b, 1)), step=lambda p, h, x: h + 0.1 * (h**2 + 0.01)),
-        None, None, jnp.array([[0.3]]),
-    )  # fmt: skip
-    (slow,) = drawn(plot_fixed_points(turning, jax.random.normal(jax.random.key(0), (7, 1))), "slow")
+    ghost = jrnn.from_functions(  # one unit has no second component
+        initial_state=lambda p, b: jnp.zeros((*b, 1)), step=lambda p, h, x: h + 0.1 * (h**2 + 0.01)
+    )
+    lone = jrnn.flow.fixed_points(ghost, None, None, jnp.array([[0.3]]))
+    (slow,) = drawn(plot_fixed_points(lone, jax.random.normal(jax.random.key(0), (7, 1))), "slow")
     assert slow.get_ydata().tolist() == [0.0]

@@ -1,8 +1,8 @@
 """Least squares by Levenberg and Marquardt, for one start; `vmap` makes one program of many.
 
-Of our own, since what there is for JAX (optimistix, jaxopt) would bring packages into the core for sixty lines. Newton's
+Our own, since a solver for JAX (optimistix, jaxopt) would bring three packages into the core for sixty lines. Newton's
 method alone runs away where J is nearly singular, as it is at slow points, and has no answer where F(h) = h has none;
-descent of q by first-order methods, the custom of the field, takes thousands of steps where this takes ten.
+first-order descent of q, the custom of the field, takes thousands of steps where this takes ten.
 """
 
 from __future__ import annotations

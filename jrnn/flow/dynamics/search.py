@@ -15,7 +15,18 @@ from jrnn.cells._advance import flat_state, prepared, state_shapes
 from jrnn.flow.dynamics.levenberg import Descent, descend
 from jrnn.flow.dynamics.result import FixedPoints
 from jrnn.flow.jacobian.steps import has_closed_form, has_forward_mode
-from jrnn.types import Array, InputError, Inputs, Params, State, number_of, ravel_state, unravel_state, wide_dtype, widened
+from jrnn.types import (
+    Array,
+    InputError,
+    Inputs,
+    Params,
+    State,
+    number_of,
+    ravel_state,
+    unravel_state,
+    wide_dtype,
+    widened,
+)
 from jrnn.unrolling.checks import as_array, as_arrays, check_causal, check_count, check_leaves
 from jrnn.unrolling.states import batch_of, check_given, check_real
 
@@ -66,33 +77,38 @@ def fixed_points(
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
         raise InputError("x", f"shapes {shapes}", "one input [F], without axes of time or batch")
     iterations = check_count("iterations", iterations, 1, "a positive number of steps")
-    if not 0 <= number_of(unique) < np.inf:
+    eps = float(jnp.finfo(flat_state(cell, params).dtype).eps)
+    limit = number_of(eps ** (2 / 3) if tolerance is None else tolerance)
+    if not 0 < limit < np.inf:
+        raise InputError("tolerance", repr(tolerance), "a positive number")
+    apart = number_of(unique)
+    if not 0 <= apart < np.inf:
         raise InputError("unique", repr(unique), "a distance, 0 or more")
     flat = flattened(cell, params, starts)
-    eps = float(jnp.finfo(flat_state(cell, params).dtype).eps)
-    tolerance = eps ** (2 / 3) if tolerance is None else tolerance
-    if not 0 < number_of(tolerance) < np.inf:
-        raise InputError("tolerance", repr(tolerance), "a positive number")
     one = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), state_shapes(cell, params))
     rule = "closed" if has_closed_form(cell) else "forward" if has_forward_mode(cell, params, x, one) else "reverse"
-    plan = rule, float(tolerance), iterations
-    found = jax.tree.map(np.asarray, searched(cell, plan, params, x, flat))
-    first, of_start = together(found.h, found.speed, found.done, float(unique) * flat.shape[1] ** 0.5)
+    found = jax.tree.map(np.asarray, searched(cell, (rule, limit, iterations), params, x, flat))
+    first, of_start = together(found.h, found.speed, found.done, apart * flat.shape[1] ** 0.5)
 
-    chosen = np.resize(first, 2 ** int(np.ceil(np.log2(max(len(first), 8)))))  # so that few programs are compiled
-    J, moved = (np.asarray(a)[: len(first)] for a in linearised(cell, rule, params, x, jnp.asarray(found.h[chosen])))
-    h, speed = found.h[first], found.speed[first]
-    fixed = np.abs(moved).max(1, initial=0) <= tolerance * (1 + np.abs(h).max(1, initial=0))
+    several = np.resize(first, 2 ** int(np.ceil(np.log2(max(len(first), 8)))))  # so that few programs are compiled
+    J, moved = (np.asarray(a)[: len(first)] for a in linearised(cell, rule, params, x, jnp.asarray(found.h[several])))
+    fixed = np.abs(moved).max(1, initial=0) <= limit * (1 + np.abs(found.h[first]).max(1, initial=0))
     order = np.lexsort((-np.bincount(of_start[of_start >= 0], minlength=len(first)), ~fixed))
-    place = np.append(np.argsort(order), -1)
-    states = jax.vmap(lambda row: unravel_state(row, state_shapes(cell, params)))(jnp.asarray(h[order]))
-    eigenvalues = np.linalg.eigvals(J[order].astype(np.float64)).astype(np.complex128)
-    eigenvalues = np.take_along_axis(eigenvalues, np.argsort(-np.abs(eigenvalues), axis=1, kind="stable"), axis=1)
-    near = [np.sqrt(np.mean((np.asarray(flat) - row) ** 2, axis=1).min()) for row in h[order]]
+    points, place = found.h[first[order]], np.append(np.argsort(order), -1)
+    states = jax.vmap(lambda row: unravel_state(row, state_shapes(cell, params)))(jnp.asarray(points))
+    near = [np.sqrt(np.mean((np.asarray(flat) - point) ** 2, axis=1)).min() for point in points]
     return FixedPoints(
-        jax.tree.map(np.asarray, states), h[order], speed[order], fixed[order], J[order], eigenvalues,
-        np.array(near, h.dtype), place[of_start], found.steps,
+        jax.tree.map(np.asarray, states), points, found.speed[first[order]], fixed[order], J[order],
+        sorted_eigenvalues(J[order]), np.array(near, points.dtype), place[of_start], found.steps,
     )  # fmt: skip
+
+
+def sorted_eigenvalues(J: np.ndarray) -> np.ndarray:
+    """[P, N] of [P, N, N], the largest first; NaN where J is not finite."""
+    known = np.isfinite(J).all((1, 2))
+    values = np.full(J.shape[:2], np.nan, np.complex128)
+    values[known] = np.linalg.eigvals(J[known].astype(np.float64))
+    return np.take_along_axis(values, np.argsort(-np.abs(values), axis=1, kind="stable"), axis=1)
 
 
 def _wide(leaf: Any) -> Array:
@@ -137,7 +153,9 @@ def searched(cell: Any, plan: tuple[str, float, int], params: Params, x: Inputs,
     rule, tolerance, most = plan
     moved, slope = movement(cell, rule, params, x)
     at_once = max(TOGETHER // max(starts.shape[1] ** 2, 1), 1)
-    return jax.lax.map(lambda h: descend(moved, slope, h, tolerance, most), starts, batch_size=min(at_once, len(starts)))
+    return jax.lax.map(
+        lambda h: descend(moved, slope, h, tolerance, most), starts, batch_size=min(at_once, len(starts))
+    )
 
 
 @partial(jit_by_cell, static_argnums=(0, 1))

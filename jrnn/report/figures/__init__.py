@@ -28,6 +28,7 @@ from jrnn.report.figures.gates import plot_gates
 from jrnn.report.figures.lag_gradients import plot_heard_lags
 from jrnn.report.figures.lag_profile import plot_lag_profile
 from jrnn.report.figures.lyapunov import plot_lyapunov
+from jrnn.report.figures.over_seeds import plot_over_seeds
 from jrnn.report.figures.race import plot_race
 from jrnn.report.figures.step_singular_values import plot_singular_values
 from jrnn.report.figures.training import plot_training
@@ -62,6 +63,7 @@ __all__ = [
     "plot_heard_lags",
     "plot_lag_profile",
     "plot_lyapunov",
+    "plot_over_seeds",
     "plot_race",
     "plot_singular_values",
     "plot_training",

@@ -96,7 +96,9 @@ def components(cloud: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, n
     middle = cloud.mean(axis=0)
     values, vectors = np.linalg.eigh((cloud - middle).T @ (cloud - middle))
     values, vectors = np.maximum(values[::-1], 0), vectors.T[::-1]
-    vectors = vectors * np.sign(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(1)])[:, None]  # one of two signs
+    vectors = (
+        vectors * np.sign(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(1)])[:, None]
+    )  # one of two signs
     axes, shares = np.zeros((count, len(middle))), np.zeros(count)
     few = min(count, len(middle))
     axes[:few], shares[:few] = vectors[:few], values[:few] / (values.sum() or 1.0)
@@ -130,8 +132,8 @@ def _directions(
     for i in np.flatnonzero(chosen):
         values, vectors = np.linalg.eig(found.jacobians[i].astype(np.float64))
         first = np.abs(values).argmax()
-        if abs(values[first].imag) > 1e-9 * abs(values[first]):
+        if abs(np.imag(values[first])) > 1e-9 * abs(values[first]):
             continue
-        along = reach * (vectors[:, first].real @ axes.T)
+        along = reach * (np.real(vectors[:, first]) @ axes.T)
         ends = np.stack([flat[i] - along, flat[i] + along])
         ax.plot(*ends.T, color=colours.after, linewidth=1.2, zorder=2, gid="unstable direction")
