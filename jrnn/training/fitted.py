@@ -42,7 +42,8 @@ class Fitted(NamedTuple):
     """The run's folder; of an ensemble the folder of its members' folders."""
     seeds: tuple[int, ...] | None = None
     """Those of an ensemble, `fit(seed=[...])`; None for a single run. Every leaf of params, loss_params and opt_state
-    then has the members first, [S, ...], and so has every metric of the history but "step": [S, step]."""
+    then has the members first, [S, ...], and so has every metric of the history but "step": [S, step]. `jax.vmap` over
+    params runs an instrument on all members at once."""
 
     def member(self, index: int) -> Fitted:
         """One member of an ensemble as a run of its own, whose folder is out/seed-<seed>.

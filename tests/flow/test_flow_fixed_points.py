@@ -125,15 +125,25 @@ def test_three_bits_have_eight_stable_states():
     )
 
 
-WHOLE = (
-    "elman_autonomous",
-    "lstm",
-    "elman_orthogonal",
-    "stack_of_two",
-    "from_functions",
-    "from_step",
-    "scale_gradient",
-)
+def test_a_hopfield_network_keeps_its_patterns():
+    """Hebb's weights of two orthogonal patterns: from each and its negative a search and a plain loop end at the same
+    stable point; all points solve the equation, and each one's negative is among them."""
+    patterns = np.array([[1, 1, 1, -1, -1, -1, 1, -1], [1, -1, 1, 1, -1, 1, 1, 1]])
+    w = 1.5 * patterns.T @ patterns / 8
+    starts = np.concatenate([patterns, -patterns, rng.normal(size=(60, 8))])
+    found = fixed_points(jrnn.elman(8), plain(w), jnp.zeros(8), starts)
+    np.testing.assert_allclose(np.tanh(found.points[found.converged] @ w), found.points[found.converged], atol=1e-10)
+    for i, h in enumerate(starts[:4]):
+        for _ in range(500):
+            h = np.tanh(h @ w)
+        nearest = found.of_start[i]
+        assert found.stable[nearest]
+        np.testing.assert_allclose(found.points[nearest], h, atol=1e-10)
+    for point in found.points[found.converged]:
+        assert np.abs(found.points + point).max(1).min() < 1e-8
+
+
+WHOLE = ("stack_of_three", "elman_orthogonal", "from_functions", "from_step", "scale_gradient")
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in WHOLE], ids=str)

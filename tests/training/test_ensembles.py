@@ -53,6 +53,14 @@ def test_each_member_is_the_run_of_its_seed(ensemble):
         alone.member(0)
 
 
+def test_instruments_run_over_an_ensemble(ensemble):
+    """The exponents of all members in one program are those of each."""
+    together, _ = ensemble
+    xs = jnp.asarray(DATA["x"][:2].swapaxes(0, 1))
+    every = jax.jit(jax.vmap(lambda params: jrnn.lyapunov_spectrum(CELL, params, xs).exponents))(together.params)
+    close(every[1], jrnn.lyapunov_spectrum(CELL, together.member(1).params, xs).exponents)
+
+
 def test_members_have_folders_and_are_resumed_to_the_bit(ensemble, tmp_path):
     whole, _ = ensemble
     out = tmp_path / "run"

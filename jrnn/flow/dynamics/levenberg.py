@@ -53,7 +53,9 @@ def descend(
         normal = jnp.matmul(J.T, J, precision="highest")
         slope = jnp.matmul(J.T, r, precision="highest")
         damping = now.damping * jnp.maximum(jnp.max(jnp.diagonal(normal)), jnp.finfo(start.dtype).tiny)
-        step = -jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(normal + damping * eye), True), slope)
+        step = -jnp.linalg.solve(
+            normal + damping * eye, slope
+        )  # by LU: LAPACK is slower at many small Cholesky factors
         there = now.h + step
         left = residual(there)
         speed = half_square(left)

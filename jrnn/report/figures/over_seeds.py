@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jrnn.extras import require
 from jrnn.report.figures.style import DARK, LIGHT, legend, prepare, spans_decades
 from jrnn.training.fitted import Fitted
 from jrnn.types import InputError
@@ -71,6 +72,8 @@ def plot_over_seeds(
         label = f"{name} ({count})" if name else f"median and {BAND[0]}–{BAND[1]} % of {count}"
         style = {"color": color, "linewidth": 1.8, "marker": marker, "markersize": 3.5}
         ax.plot(at, middle, label=label, gid=f"median {name}".strip(), **style)
+    if x is None:
+        ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
     if spans_decades(np.concatenate([each.ravel() for each in rows.values()])):
         ax.set_yscale("log")
     legend(ax, colours)
