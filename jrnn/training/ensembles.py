@@ -27,7 +27,7 @@ from jrnn.training.interrupts import Interrupts
 from jrnn.training.loop import TrainingLoop, before_stop, fetched
 from jrnn.training.setup import Setup
 from jrnn.training.storage import checkpoints
-from jrnn.training.storage.folders import writable
+from jrnn.training.storage.folders import StorageError, writable
 from jrnn.training.storage.locking import locked
 from jrnn.training.storage.run_folder import RunFolder
 from jrnn.training.telemetry.metric_log import MetricLog
@@ -126,7 +126,7 @@ class EnsembleLoop(TrainingLoop):
                     self.stopped[index] = int(rows[-1]["step"])
                 for hook in (*self.hooks[index], *(hooks if index == 0 else ())):
                     hook(rows, self.carry)
-        except OSError:
+        except StorageError:
             raise
         except Exception:
             self.folder.checkpoint(self.done, self.carry)

@@ -36,19 +36,18 @@ def windowed_error(x, y, lag):
 def test_flip_flop():
     one, x, y = drawn("flip-flop:5", 400)
     assert (one.steps, one.features, one.outputs) == (20, 3, 3) and set(np.unique(x)) == {-1.0, 0.0, 1.0}
-    for case in range(400):
-        held = np.zeros(3)
-        for t in range(20):
-            held = np.where(x[case, t] != 0, x[case, t], held)
-            np.testing.assert_array_equal(y[case, t], held)
+    held = np.zeros((400, 3))
+    for t in range(20):
+        held = np.where(x[:, t] != 0, x[:, t], held)
+        np.testing.assert_array_equal(y[:, t], held)
     assert np.abs(x[:, 0]).min() == 1
     late = np.abs(x[:, 1:])
     assert late.mean() == pytest.approx(0.2, abs=5 * 0.4 / late.size**0.5)
     assert abs(x[:, 1:].sum()) < 5 * late.sum() ** 0.5
 
-    one, x, y = drawn("flip-flop:2", 20_000)
+    one, x, y = drawn("flip-flop:2", 5000)
     found = np.mean([windowed_error(x[:, :, [i]], y[:, :, i], 2) for i in range(3)])
-    assert one.plateau == pytest.approx(found, rel=0.03) and one.plateau == 0.75 / 4
+    assert one.plateau == pytest.approx(found, rel=0.05) and one.plateau == 0.75 / 4
     assert task("flip-flop:1000").plateau == pytest.approx(0.75 / math.e, rel=1e-3)
 
 

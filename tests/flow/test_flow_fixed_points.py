@@ -143,7 +143,7 @@ def test_a_hopfield_network_keeps_its_patterns():
         assert np.abs(found.points + point).max(1).min() < 1e-8
 
 
-WHOLE = ("stack_of_three", "elman_orthogonal", "from_functions", "from_step", "scale_gradient")
+WHOLE = ("stack_of_two", "elman_orthogonal", "from_functions", "from_step", "scale_gradient")
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in WHOLE], ids=str)

@@ -53,9 +53,7 @@ def descend(
         normal = jnp.matmul(J.T, J, precision="highest")
         slope = jnp.matmul(J.T, r, precision="highest")
         damping = now.damping * jnp.maximum(jnp.max(jnp.diagonal(normal)), jnp.finfo(start.dtype).tiny)
-        step = -jnp.linalg.solve(
-            normal + damping * eye, slope
-        )  # by LU: LAPACK is slower at many small Cholesky factors
+        step = -jnp.linalg.solve(normal + damping * eye, slope)  # LU: on CPUs faster than many small Cholesky factors
         there = now.h + step
         left = residual(there)
         speed = half_square(left)
@@ -78,5 +76,5 @@ def descend(
         )
 
     speed = half_square(residual(start))
-    begin = Descent(start, speed, 1e-3 * one, 2 * one, jnp.zeros((), jnp.int32), speed == 0)
+    begin = Descent(start, speed, 1e-3 * one, 2 * one, jnp.zeros((), jnp.int32), (speed == 0) | ~jnp.isfinite(speed))
     return jax.lax.while_loop(lambda now: ~now.done & (now.steps < most), onward, begin)

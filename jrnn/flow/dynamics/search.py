@@ -171,9 +171,9 @@ def together(h: np.ndarray, speed: np.ndarray, done: np.ndarray, distance: float
 
     The slowest point takes all within the distance of it, then the slowest of those left, and so on.
     """
-    left = done & np.isfinite(h).all(1)
+    left = done & np.isfinite(h).all(1) & np.isfinite(speed)
     first, of_start = [], np.full(len(h), -1)
-    for i in np.argsort(np.where(np.isnan(speed), np.inf, speed), kind="stable"):
+    for i in np.argsort(speed, kind="stable"):
         if left[i]:
             near = left & (np.linalg.norm(h - h[i], axis=1) <= distance)
             near[i] = True
