@@ -190,6 +190,7 @@ def test_a_ghost_is_a_slow_point():
     assert repr(found) == "<FixedPoints: 0 fixed points, 1 slow; 4 starts (1 went to none); N = 1>"
 
 
+@pytest.mark.thorough
 def test_a_trained_flip_flop_has_eight_stable_states():
     """Each stands for its three bits, which the readout tells."""
     task = jrnn.data.flip_flop(6)

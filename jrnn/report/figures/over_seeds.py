@@ -11,6 +11,7 @@ from jrnn.extras import require
 from jrnn.report.figures.style import DARK, LIGHT, legend, prepare, spans_decades
 from jrnn.training.fitted import Fitted
 from jrnn.types import InputError
+from jrnn.wording import sentence_case
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def plot_over_seeds(
     colours = DARK if dark else LIGHT
     xlabel = ("update" if trained else "") if xlabel is None else xlabel
     ylabel = (of if trained else "") if ylabel is None else ylabel
-    title = (f"{ylabel or 'values'} over seeds".capitalize()) if title is None else title
+    title = sentence_case(f"{ylabel or 'values'} over seeds") if title is None else title
     ax = prepare(ax, colours, title, xlabel, ylabel, len(rows))
     for i, (name, each) in enumerate(rows.items()):
         color = colours.lines[i % len(colours.lines)]
@@ -69,7 +70,7 @@ def plot_over_seeds(
         count = f"{len(each)} seed{'' if len(each) == 1 else 's'}"
         ax.fill_between(at, low, high, color=color, alpha=0.25, linewidth=0, gid=f"band {name}".strip())
         marker = "o" if len(at) <= 16 else None
-        label = f"{name} ({count})" if name else f"median and {BAND[0]}–{BAND[1]} % of {count}"
+        label = f"{name} ({count})" if name else f"{count}: median, {BAND[0]}–{BAND[1]} %"
         style = {"color": color, "linewidth": 1.8, "marker": marker, "markersize": 3.5}
         ax.plot(at, middle, label=label, gid=f"median {name}".strip(), **style)
     if x is None:
