@@ -96,13 +96,15 @@ def windows_table(windows: WindowSpectrum | WindowBands) -> str:
 
 
 def fitted_card(fitted: Fitted) -> str | None:
-    """The last losses, what clipping did, and the curve of the loss."""
-    if not isinstance(fitted.history, dict) or any(np.ndim(values) != 1 for values in fitted.history.values()):
+    """The last losses, what clipping did, and the curve of the loss; of an ensemble the medians over its seeds."""
+    if not isinstance(fitted.history, dict):
         return None
-    run = logged(fitted.history)
+    members = {name: np.asarray(values) for name, values in fitted.history.items()}
+    run = logged({name: np.median(values, axis=0) if values.ndim > 1 else values for name, values in members.items()})
     losses = np.asarray(run.columns.get("loss", ()), float)
     tenth = losses[-max(len(losses) // 10, 1) :]
-    rows = [("updates", f"{fitted.step:,}{' (interrupted)' if fitted.interrupted else ''}")]
+    rows = [] if fitted.seeds is None else [("seeds, of which the median", f"{len(fitted.seeds)}")]
+    rows += [("updates", f"{fitted.step:,}{' (interrupted)' if fitted.interrupted else ''}")]
     if np.isfinite(tenth).any():
         rows.append(("loss, mean of the last tenth", number(float(np.mean(tenth[np.isfinite(tenth)])))))
     if len(accuracy := np.asarray(run.columns.get("accuracy", ()), float)):

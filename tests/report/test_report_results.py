@@ -150,6 +150,17 @@ def test_a_comparison_is_drawn_with_its_verdicts():
     assert words == ["elman: healthy, 1 % reaches at least 7 steps", "lstm: healthy, 1 % reaches at least 7 steps"]
 
 
+def test_an_ensemble_is_drawn_over_its_seeds():
+    """The median, in the figure that it has; its card tells the same."""
+    both = {name: np.stack([values, 3 * values]) for name, values in results.history().items()}
+    ensemble = results.fitted(history=both, seeds=(0, 1))
+    np.testing.assert_allclose(line(ensemble.plot(legend=False), "median")[1], 2 * results.history()["loss"])
+    card = ensemble._repr_html_()
+    assert "seeds, of which the median" in card and ">1</td>" in card  # the loss of the last update
+    with pytest.raises(InputError, match="plot_over_seeds"):
+        plot("clipping")(ensemble)
+
+
 # refusals
 
 

@@ -122,7 +122,8 @@ def find_history(column: str) -> Callable[[Any], Found | None]:
             return None
         values = np.asarray(run.columns.get(column, ()), float)
         if values.ndim != 1:
-            raise InputError("measured", f"{column!r} of shape {values.shape}", "one number an update, [n]")
+            needed = "one number an update, [n]; `plot_over_seeds` draws ensembles"
+            raise InputError("measured", f"{column!r} of shape {values.shape}", needed)
         return Found(run if np.any(~np.isnan(values)) or (len(values) and column != "delta_late") else None)
 
     return find

@@ -8,9 +8,11 @@ import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import TRAINING, Caption, Drawn, Figure, Part
+from jrnn.report.figures.over_seeds import plot_over_seeds
 from jrnn.report.figures.quantities import history_with
 from jrnn.report.figures.style import DENSE, color_axes, finish, prepare, spans_decades
 from jrnn.report.figures.themes import Look
+from jrnn.training import Fitted
 from jrnn.wording import listed, number, score
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def plot_training(
     Raises:
       InputError: `measured` is none of them, or logged no loss, or matplotlib is not installed.
     """
+    if isinstance(measured, Fitted) and measured.seeds is not None:
+        return plot_over_seeds(measured, ax=ax, title=title, legend=legend, dark=dark)
     return FIGURE.plot(measured, ax, title=title, legend=legend, dark=dark)
 
 
