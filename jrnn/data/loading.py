@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from jrnn.data.archives import read_archive
 from jrnn.data.characters import text
-from jrnn.data.columns import measured_columns
+from jrnn.data.columns import series_of
 from jrnn.data.dataset import Dataset
 from jrnn.data.images import digits, mnist
+from jrnn.data.scaling import Series
 from jrnn.data.series import forecast_windows, sunspots
-from jrnn.data.tables import read_table
 from jrnn.data.tasks import TASKS, task
 from jrnn.types import InputError
 
@@ -30,16 +31,33 @@ def is_named(source: str) -> bool:
     return source in NAMES or source.partition(":")[0] in TASKS
 
 
-def load(name_or_path: str | Path, *, seed: int = 0) -> Dataset:
+def load(
+    name_or_path: str | Path,
+    *,
+    seed: int = 0,
+    target: str | Sequence[str] | None = None,
+    horizon: int | None = None,
+    history: int | None = None,
+    missing: str | None = None,
+    like: Series | None = None,
+) -> Dataset:
     """A data set by name, or from a file.
 
     Args:
       name_or_path: digits or mnist (classify an image read pixel by pixel), sunspots (forecast the next year), text
         (the next character); PATH.npz with arrays x [cases, time, features], y and perhaps lengths [cases]; PATH.csv,
-        a series with one row a step and one column a feature, to forecast one step ahead; columns that only count rows
-        or time are left out, and `source` says what was understood. Or a task with known answers and its lag in steps,
-        such as "marked-bit:200" (`TASKS` has their names): sequences drawn from the seed.
+        a series with one row a step and one column a feature, read by pandas: a column of dates or unix times is the
+        index, columns that only count are not forecast, and `source` says what was understood. Or a task with known
+        answers and its lag in steps, such as "marked-bit:200" (`TASKS` has their names): sequences drawn from the seed.
       seed: of the random split or the draw, a whole number >= 0; series and text are split by time.
+      target: of a .csv file, the columns to forecast, "load" or "load,price" or a list; the others are read as inputs.
+        By default all that measure something.
+      horizon: of a .csv file, how many steps ahead are forecast, all at once (default: 1).
+      history: of a .csv file, how many steps the network reads before its last forecast, the window T (default: four
+        periods, or 64).
+      missing: of a .csv file, what is done about missing values and rows: refuse (default), interpolate (a line between
+        the neighbours), or mask (the network reads the last known value and a mark; a missing target is not scored).
+      like: the series of a saved model, whose columns, scaling, window and horizon are used.
     Raises:
       InputError: an unknown name, a missing or unreadable file, a package that is not installed, bad values.
     """
@@ -47,6 +65,15 @@ def load(name_or_path: str | Path, *, seed: int = 0) -> Dataset:
         raise InputError("--seed", repr(seed), "a whole number of at least 0")
     if not isinstance(name_or_path, (str, Path)):
         raise InputError("--data", type(name_or_path).__name__, POSSIBLE)
+    options = {"--target": target, "--horizon": horizon, "--history": history, "--missing": missing}
+    for option, value in options.items():
+        if value is not None and Path(name_or_path).suffix.lower() != ".csv":
+            raise InputError(option, repr(value), f"a .csv file as --data, not {str(name_or_path)!r}")
+    for option, value in (("--horizon", horizon), ("--history", history)):
+        least = 1 if option == "--horizon" else 2
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if value is not None and (not whole or value < least):
+            raise InputError(option, repr(value), f"a whole number of steps, at least {least}")
     if str(name_or_path) in NAMES:
         return NAMED[str(name_or_path)](int(seed))
     if is_named(str(name_or_path)):
@@ -63,4 +90,22 @@ def load(name_or_path: str | Path, *, seed: int = 0) -> Dataset:
         raise InputError("--data", f"{str(name_or_path)!r}, which is not a file here", POSSIBLE)
     if ending == ".npz":
         return read_archive(path, int(seed))
-    return forecast_windows(path.name, *measured_columns(path.name, read_table(path)))
+    missing = missing or ("refuse" if like is None else like.missing)
+    found = series_of(path, target, missing, like)
+    ahead = 1 if horizon is None else int(horizon)
+    data = forecast_windows(
+        path.name, found.values, found.said, history, names=found.names, targets=found.targets, horizon=ahead,
+        missing=missing, usual=found.rhythm.usual if found.rhythm else None, like=like,
+    )  # fmt: skip
+    return replace(data, source=f"{data.source}\n{_windows(data)}")
+
+
+def _windows(data: Dataset) -> str:
+    """What the network is asked, in a sentence."""
+    assert data.series is not None
+    ahead = data.series.horizon
+    steps = "the next step" if ahead == 1 else f"the next {ahead:,} steps at once"
+    scored = f", scored from step {data.warmup} on, when a period has been read" if data.warmup else ""
+    return (
+        f"At each step of windows of {data.x.shape[1]:,} steps, {steps} {'is' if ahead == 1 else 'are'} asked{scored}."
+    )

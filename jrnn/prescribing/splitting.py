@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.arguments import check_batch
 from jrnn.training.batches import check_cases, time_major
+from jrnn.training.simple_answers import constant_loss
 from jrnn.types import InputError
 
 CHOICE, FINAL = 0.15, 0.2
@@ -119,27 +119,3 @@ def generated(data: Callable[[int], Any], objective: Any, batch_size: int) -> Pa
     floor = constant_loss(objective, jax.tree.map(lambda a: a[0], choice))
     steps = np.shape(jax.tree.leaves(choice["x"])[0])[1]
     return Parts(data, choice, held_out(2 * FAR), steps, floor, "best constant answer")
-
-
-def constant_loss(objective: Any, batch: Mapping[str, Any]) -> float | None:
-    """The loss of the best answer that is the same for every case: the entropy of the classes, or the variance.
-
-    -sum_c p_c ln p_c with the frequencies p_c, or the mean over outputs of the mean of (y - mean y)^2, over what the
-    objective counts of a time-major batch; None for an objective that is no `Objective`.
-    """
-    if not hasattr(objective, "scored") or "y" not in batch:
-        return None
-    x, y = batch["x"], np.asarray(batch["y"])
-    steps, cases = np.shape(x)[:2]
-    valid = np.ones((steps, cases), bool)
-    if "lengths" in batch:
-        valid &= np.arange(steps)[:, None] < np.asarray(batch["lengths"])[None]
-    if "mask" in batch:
-        valid &= np.asarray(batch["mask"], bool)
-    counted = y[np.asarray(objective.scored(jnp.asarray(valid)))]
-    if not len(counted):
-        return None
-    if objective.classifies:
-        share = np.bincount(counted, minlength=objective.outputs) / len(counted)
-        return float(-np.sum(share[share > 0] * np.log(share[share > 0])))
-    return float(np.mean(np.var(counted.reshape(len(counted), -1), axis=0)))

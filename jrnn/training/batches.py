@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.arguments import check_batch, numbers
+from jrnn.training.objectives import UNKNOWN
 from jrnn.training.random_streams import RandomStream, stream_key
 from jrnn.types import Array, InputError
 
@@ -131,7 +132,11 @@ def check_cases(data: Mapping[str, Any], objective: Any) -> dict[str, np.ndarray
         lead = valid.shape if objective.each else valid.shape[:1]
         objective.check_targets(y, lead)
         counted: np.ndarray = valid if objective.each else np.asarray(valid.any(axis=1))
-        check_finite("data['y']", y, counted)
+        if getattr(objective, "missing", False):
+            check_finite("data['y']", np.nan_to_num(y, nan=0.0, posinf=np.inf, neginf=-np.inf), counted)
+            counted = counted & (y != UNKNOWN) if objective.classifies else counted
+        else:
+            check_finite("data['y']", y, counted)
         if (
             objective.classifies
             and y[counted].size

@@ -17,6 +17,8 @@ from jrnn.unrolling import Unrolled
 from jrnn.unrolling.checks import as_array
 
 TASKS = ("classify", "classify_each", "regress", "regress_each")
+UNKNOWN = -100
+"""The class that stands for a missing one, as in PyTorch's `ignore_index`."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Objective:
     float32 at least.
 
     Raises:
-      InputError: the task is unknown, outputs is no positive integer, or warmup no whole number, 0 for one target a
-        sequence.
+      InputError: the task is unknown, outputs is no positive integer, warmup no whole number, 0 for one target a
+        sequence, or missing no bool.
     """
 
     task: str
@@ -39,6 +41,9 @@ class Objective:
     """K: the number of classes, or of numbers to predict."""
     warmup: int = 0
     """With `_each`: the steps t < warmup are not scored."""
+    missing: bool = False
+    """Whether targets may be missing, NaN among numbers and -100 among classes: the mean is over those that are known,
+    each of the K numbers by itself. Where False, a NaN is an error and not a gap."""
 
     def __post_init__(self):
         if self.task not in TASKS:
@@ -47,12 +52,14 @@ class Objective:
         whole = isinstance(self.warmup, int | np.integer) and not isinstance(self.warmup, bool)
         if not whole or self.warmup < 0 or (self.warmup and not self.each):
             raise InputError("warmup", repr(self.warmup), "a whole number of steps, 0 for one target a sequence")
+        if not isinstance(self.missing, bool):
+            raise InputError("missing", repr(self.missing), "True or False")
         object.__setattr__(self, "warmup", int(self.warmup))
 
     @classmethod
     def of(cls, data: Any) -> Objective:
         """What a `jrnn.data.Dataset`, or a task of `jrnn.data`, asks for."""
-        return cls(data.task, data.outputs, data.warmup)
+        return cls(data.task, data.outputs, data.warmup, bool(getattr(data, "missing", False)))
 
     @property
     def each(self) -> bool:
@@ -133,6 +140,8 @@ class Objective:
         """
         wide = wide_dtype(z.dtype)
         z, y = z.astype(wide), self.check_targets(as_array("y", y), counted.shape)
+        if self.missing:
+            counted = self.known(counted, y)
         count = jnp.maximum(counted.sum(), 1).astype(wide)
 
         def mean(values: Array) -> Array:
@@ -142,13 +151,24 @@ class Objective:
             y = jnp.where(counted, y, jnp.zeros_like(y))  # padding may hold any label
             loss = mean(optax.softmax_cross_entropy_with_integer_labels(z, y))
             return loss, {"loss": loss, "accuracy": mean((z.argmax(axis=-1).astype(y.dtype) == y).astype(wide))}
-        y = jnp.where(jnp.broadcast_to(counted[..., None], y.shape), y, jnp.zeros_like(y)).astype(wide)
-        loss = mean(jnp.square(z - y).mean(axis=-1))
+        each = counted if self.missing else jnp.broadcast_to(counted[..., None], y.shape)
+        y = jnp.where(each, y, jnp.zeros_like(y)).astype(wide)
+        loss = mean(jnp.square(z - y) if self.missing else jnp.square(z - y).mean(axis=-1))
         return loss, {"loss": loss}
 
-    def weight(self, unrolled: Unrolled) -> Array:
-        """How many cases or steps the means of a batch are over: what `evaluate` weighs batches with."""
-        return self.counted(unrolled).sum()
+    def known(self, counted: Array, y: Array) -> Array:
+        """What is counted and not missing: bool of the shape of the targets y, classes or numbers [*lead, K]."""
+        if self.classifies:
+            return counted & (y != UNKNOWN)
+        return jnp.broadcast_to(counted[..., None], y.shape) & ~jnp.isnan(y)
+
+    def weight(self, unrolled: Unrolled, y: Any = None) -> Array:
+        """How many cases or steps, or known targets where some are missing in y, the means of a batch are over: what
+        `evaluate` weighs batches with."""
+        counted = self.counted(unrolled)
+        if self.missing and y is not None:
+            counted = self.known(counted, self.check_targets(as_array("y", y), counted.shape))
+        return counted.sum()
 
     def check_targets(self, y: Array, lead: tuple[int, ...]) -> Array:
         """y as classes [*lead] or numbers [*lead, K], or InputError."""

@@ -1,0 +1,96 @@
+"""How the columns of a table became what a network reads, and its forecasts numbers in the user's unit again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from jrnn.types import InputError
+
+MISSING = ("refuse", "interpolate", "mask")
+
+
+@dataclass(frozen=True)
+class Series:
+    """What is kept of a table with the model: columns, scaling, horizon. Plain numbers and texts, as JSON holds them.
+
+    x [T, F] has the input columns, (value - mean) / spread each, then a column for each of `masked`, 1 where the value
+    is missing and x repeats the last known one (Che et al. 2018, 'GRU-Simple' without the time since). y [T, H K] has
+    for each step t and h = 1..H the K targets at t + h, in the same scale.
+    """
+
+    inputs: tuple[str, ...]
+    """The names of the columns that are read, in order; "column 2" where the file has no header."""
+    targets: tuple[str, ...]
+    """Those that are forecast, all of them among the inputs."""
+    mean: tuple[float, ...]
+    """Of each input column, over the part before the boundary of the split."""
+    spread: tuple[float, ...]
+    """Its standard deviation there; 1 for a constant column."""
+    horizon: int
+    """H: the forecast is of the next so many steps, all at once."""
+    history: int
+    """T: the steps of a window."""
+    masked: tuple[str, ...] = ()
+    """The columns that had missing values, where these were masked."""
+    missing: str = "refuse"
+    """What was done about missing values: refuse | interpolate | mask."""
+    period: int | None = None
+    """Of the season in steps; None where there is none."""
+
+    @property
+    def target_columns(self) -> list[int]:
+        """Where the targets are among the inputs."""
+        return [self.inputs.index(name) for name in self.targets]
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """x float32 [T, F] of the input columns [T, C]; NaN stands for a missing value of a masked column."""
+        known = filled_forward(values)
+        x = (known - np.array(self.mean)) / np.array(self.spread)
+        x = np.where(np.isnan(x), 0.0, x)  # before the first known value: the mean
+        marks = np.isnan(values[:, [self.inputs.index(name) for name in self.masked]])
+        with np.errstate(over="ignore"):
+            return np.concatenate([x, marks], axis=1).astype(np.float32)
+
+    def scaled_targets(self, values: np.ndarray) -> np.ndarray:
+        """The targets float64 [T, K] of the input columns [T, C] in the scale of x, NaN where they are missing."""
+        columns = self.target_columns
+        return (values[:, columns] - np.array(self.mean)[columns]) / np.array(self.spread)[columns]
+
+    @property
+    def scaling(self) -> dict[str, list[float]]:
+        """The affine maps around a network: x is (value - input_mean) / input_spread, a forecast z * output_spread +
+        output_mean, outputs in the order of y."""
+        columns, marks = self.target_columns, len(self.masked)
+        return {
+            "input_mean": [*self.mean, *[0.0] * marks],
+            "input_spread": [*self.spread, *[1.0] * marks],
+            "output_mean": [self.mean[i] for i in columns] * self.horizon,
+            "output_spread": [self.spread[i] for i in columns] * self.horizon,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """As a dict that JSON can hold; `from_json` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Any) -> Series:
+        """The series of a saved model.
+
+        Raises:
+          InputError: it is none.
+        """
+        names = {each.name for each in fields(cls)}
+        if not isinstance(kept, Mapping) or not set(kept) <= names:
+            raise InputError("--model", "one that keeps no series", "a model that `jrnn train` made of a .csv file")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()})
+
+
+def filled_forward(values: np.ndarray) -> np.ndarray:
+    """[T, C] with each NaN as the last number before it; NaN where there is none."""
+    place = np.where(np.isnan(values), -1, np.arange(len(values))[:, None])
+    last = np.maximum.accumulate(place, axis=0)
+    return np.where(last < 0, np.nan, np.take_along_axis(values, np.maximum(last, 0), axis=0))
