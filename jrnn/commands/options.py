@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from jrnn.commands.console import one_line
 from jrnn.commands.kinds import KINDS as CELLS
+from jrnn.commands.numbers import real, whole
+from jrnn.commands.series_options import add_series_options
 from jrnn.cures.catalogue import KINDS, usage
 
 DATA = """\
@@ -21,7 +23,9 @@ data (--data):
             marked-bit:200, latch, adding, copy, two-lag-coin, delayed-xor, temporal-order;
             lorenz forecasts so many steps ahead
   PATH.npz  your sequences: x [cases, time, features], y, and lengths [cases] if they differ
-  PATH.csv  your series, one row a step, one column a feature: forecast the next row
+  PATH.csv  your series, one row a step: dates become the index, columns that count are not
+            forecast, and what was understood is printed; forecast the next row, or --target
+            and --horizon
 """
 EXAMPLES = {
     "diagnose": """\
@@ -66,7 +70,10 @@ REWORDED = (
     (r"^argument ", ""),
     (r"expected one argument$", "got nothing; need a value"),
     (r"ignored explicit argument (.*)$", r"got \1; need no value"),
-    (r"invalid choice: (.*) \(choose from '?(\w+)'?, '?(\w+)'?, '?(\w+)'?\)$", r"got \1; need \2, \3 or \4"),
+    (
+        r"invalid choice: (.*) \(choose from (.*)\)$",
+        lambda found: f"got {found[1]}; need one of {found[2].replace(chr(39), '')}",  # newer Pythons do not quote
+    ),
 )
 """What argparse says, in the words of every other refusal."""
 
@@ -84,22 +91,6 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self.error(f"{unknown[0]}: no such {'option' if unknown[0].startswith('-') else 'argument'}")
         return found, unknown
-
-
-def whole(text: str) -> int:
-    """An integer, for argparse."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"got {text!r}; need a whole number") from None
-
-
-def real(text: str) -> float:
-    """A number, for argparse."""
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"got {text!r}; need a number") from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -137,11 +128,7 @@ def cures() -> str:
 def add_options(one: argparse.ArgumentParser, command: str) -> None:
     """Defaults of the model's options are None, so that one given beside --model can be told."""
     one.add_argument("--data", metavar="NAME|NAME:LAG|PATH", help="digits, mnist, ..., marked-bit:200, PATH.npz")
-    one.add_argument(
-        "--cell",
-        metavar="KIND",
-        help=", ".join(CELLS).replace(",", " (default),", 1),
-    )
+    one.add_argument("--cell", choices=CELLS, metavar="KIND", help=", ".join(CELLS).replace(",", " (default),", 1))
     one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
     one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
     races = command == "prescribe"
@@ -166,7 +153,7 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
         one.add_argument("--updates", type=whole, metavar="N", help="of a run in the final, instead of a budget")
         one.add_argument("--seeds", type=whole, metavar="N", help="in the final, at least 8 (default: 8)")
         text = "held-out loss that counts as solved (default: none, but for tasks with a known plateau)"
-        one.add_argument("--target", type=real, metavar="LOSS", help=text)
+        one.add_argument("--solved", type=real, metavar="LOSS", help=text)
         text = "race the network that `jrnn train` saved, from its start, with its options"
         one.add_argument("--model", metavar="DIR", help=text)
         one.set_defaults(steps=None, resume=False, tensorboard=False)
@@ -186,3 +173,4 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
     if not races:
         one.add_argument("--tensorboard", action="store_true", help="write TensorBoard event files too")
         one.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    add_series_options(one)

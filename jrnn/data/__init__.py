@@ -8,6 +8,7 @@ only; other packages are read when asked for.
 
 from jrnn.data.dataset import Dataset
 from jrnn.data.loading import NAMES, is_named, load
+from jrnn.data.scaling import Series
 from jrnn.data.tasks import (
     TASKS,
     GeneratedTask,
@@ -27,6 +28,7 @@ __all__ = [
     "TASKS",
     "Dataset",
     "GeneratedTask",
+    "Series",
     "adding",
     "copy_memory",
     "delayed_xor",

@@ -15,10 +15,10 @@ CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
 
 
 def dates_of(name: str, cells: Any, index: Any) -> tuple[Any, str]:
-    """The dates that a column of text holds, aligned to `index` (NaT elsewhere), and what to say; None if it holds others.
+    """The dates in a column of text, aligned to `index` (NaT elsewhere), and what to say; None if it holds others.
 
-    All cells must have the format of the first; offsets from UTC are taken off. Of 03/04/2020 the order of day and month
-    is the one that all cells allow; where both are possible, the one in which time always goes forward.
+    All cells must have the format of the first; offsets from UTC are taken off. Of 03/04/2020 the order of day and
+    month is the one that all cells allow; where both are possible, the one in which time always goes forward.
 
     Raises:
       InputError: both are possible and nothing tells.

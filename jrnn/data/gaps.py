@@ -32,11 +32,11 @@ def without_gaps(
     ways = []
     if cells > 0:
         given = np.isnan(table.values[:, read])
-        per = [f"{int(n):,} in column {table.called(i)}" for i, n in zip(read, given.sum(axis=0)) if n]
+        each = [f"{int(n):,} in column {table.called(i)}" for i, n in zip(read, given.sum(axis=0)) if n]
         row, column = np.argwhere(given)[0]
         first = f"the first in line {table.line(int(row))}, column {read[column] + 1}"
         ways.append(
-            f"{cells:,} missing value{'s' * (cells > 1)} ({', '.join(per[:4])}{', ...' * (len(per) > 4)}; {first})"
+            f"{cells:,} missing value{'s' * (cells > 1)} ({', '.join(each[:4])}{', ...' * (len(each) > 4)}; {first})"
         )
     if lines and rhythm is not None:
         ways.append(next(part for part in rhythm.said if "missing row" in part))

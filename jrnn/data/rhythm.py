@@ -75,8 +75,8 @@ def in_rhythm(name: str, times: Any, values: np.ndarray) -> Rhythm:
     steps = int(slots[-1]) + 1
     inserted = steps - len(index)
     if inserted > len(index):
-        at = int(np.diff(slots).argmax())
-        given = f"{name}, in which {inserted:,} rows are missing beside {len(index):,} (most of them after {shown(index[at])})"
+        at = shown(index[int(np.diff(slots).argmax())])
+        given = f"{name}, in which {inserted:,} rows are missing beside {len(index):,} (the most after {at})"
         raise InputError("--data", given, "a series with shorter gaps: cut the file there")
     if inserted:
         gaps = np.flatnonzero(np.diff(slots) > 1)

@@ -45,8 +45,8 @@ def read_table(path: Path) -> Table:
     """The numbers and dates of a file; a first line without any, or of column numbers, is a header.
 
     Semicolons or tabs in the first line separate columns, else commas; decimal commas are read where the separator is
-    another. Column numbers are 0,1,2,... (behind an empty cell, perhaps, as pandas writes them), and other whole numbers
-    that rise by one where every number below has a decimal point.
+    another. Column numbers are 0,1,2,... (behind an empty cell, perhaps, as pandas writes them), and other whole
+    numbers that rise by one where every number below has a decimal point.
 
     Raises:
       InputError: pandas is not installed, an unreadable or empty file, a row that is longer than the first, text, a

@@ -36,6 +36,8 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
     def text(words: str, style: str = "") -> Text:
         return texts.Text(plain(words, output.encoding), style=style)
 
+    if diagnosis.red_card:
+        output.print(padding(text(diagnosis.red_card, style="bold red"), (0, 0, 1, 0)))
     table = table_module.Table(
         title=text(diagnosis.title, style="bold"),
         title_justify="left",

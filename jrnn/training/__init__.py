@@ -9,6 +9,7 @@ from jrnn.training.fitting import Fitted, fit
 from jrnn.training.nonfinite import NonFinite, NonFiniteError, first_nonfinite
 from jrnn.training.objectives import Objective
 from jrnn.training.penalties import Penalty
+from jrnn.training.simple_answers import Baseline, baselines
 from jrnn.training.storage.folders import StorageError
 from jrnn.training.storage.saving import Saved, load, save
 from jrnn.training.streaming import Streamed, stream
@@ -16,6 +17,7 @@ from jrnn.training.telemetry.state_gradient_metrics import delta_metrics
 from jrnn.training.telemetry.tangent_probe import tangent_growth
 
 __all__ = [
+    "Baseline",
     "Fitted",
     "NonFinite",
     "NonFiniteError",
@@ -24,6 +26,7 @@ __all__ = [
     "Saved",
     "StorageError",
     "Streamed",
+    "baselines",
     "delta_metrics",
     "evaluate",
     "first_nonfinite",
