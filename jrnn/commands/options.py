@@ -10,8 +10,9 @@ from typing import NoReturn
 from jrnn.commands.console import one_line
 from jrnn.commands.kinds import KINDS as CELLS
 from jrnn.commands.numbers import real, whole
-from jrnn.commands.series_options import add_series_options
+from jrnn.commands.series_options import add_missing, add_series_options
 from jrnn.cures.catalogue import KINDS, usage
+from jrnn.training.predicting import LEVELS
 
 DATA = """\
 data (--data):
@@ -55,6 +56,11 @@ examples:
   jrnn train --cell gru --data sunspots --out sun
   jrnn train --cell gru --data sunspots --out sun --resume    go on after Ctrl-C or a crash
   jrnn train --cell gru --data mine.npz --cure chrono:200   gates that start open for 200 steps
+""",
+    "predict": """\
+examples:
+  jrnn predict --model DIR --data new.csv --out forecast.csv    the steps after the last row
+  jrnn predict --model DIR --data new.npz --out answers.csv     an answer for each sequence in x
 """,
     "prescribe": """\
 examples:
@@ -106,15 +112,21 @@ def parser() -> argparse.ArgumentParser:
         ("diagnose", "train a network and report how far back its gradient reaches, before and after"),
         ("train", "train a network and save it"),
         ("prescribe", "race what is known to help against a network as it is, and say what helps"),
+        ("predict", "what a saved network answers on new data, in their unit, with intervals"),
     ):
         one = commands.add_parser(
             name,
             help=text,
             description=text[0].upper() + text[1:] + ".",
-            epilog="\n".join([DATA, *[cures()] * (name != "diagnose"), EXAMPLES[name]]),
+            epilog="\n".join(
+                [*[DATA] * (name != "predict"), *[cures()] * (name in ("train", "prescribe")), EXAMPLES[name]]
+            ),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        add_options(one, name)
+        if name == "predict":
+            add_predict(one)
+        else:
+            add_options(one, name)
     return top
 
 
@@ -123,6 +135,16 @@ def cures() -> str:
     lines = (f"  {usage(kind):27} {kind.sentence}" for kind in KINDS)
     wrapped = (textwrap.fill(line, 95, subsequent_indent=" " * 30) for line in lines)
     return "\n".join(["cures (--cure):", *wrapped, ""])
+
+
+def add_predict(one: argparse.ArgumentParser) -> None:
+    """The options of `jrnn predict`."""
+    one.add_argument("--model", metavar="DIR", required=True, help="what `jrnn train` saved")
+    one.add_argument("--data", metavar="PATH", help="new data of the same columns (default: those of the model)")
+    one.add_argument("--out", metavar="FILE", help="the table to write (default: forecast.csv)")
+    text = "the share of the held-out errors that an interval holds (default: 0.9)"
+    one.add_argument("--level", type=real, choices=LEVELS, default=0.9, help=text)
+    add_missing(one)
 
 
 def add_options(one: argparse.ArgumentParser, command: str) -> None:

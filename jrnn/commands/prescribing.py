@@ -23,6 +23,7 @@ from jrnn.prescribing import Prescription
 from jrnn.prescribing import prescribe as run_race
 from jrnn.prescribing.arguments import seconds_of
 from jrnn.training import Objective, save
+from jrnn.training.predicting import held_out_intervals
 from jrnn.wording import listed
 
 BUDGET = "10m"
@@ -67,7 +68,9 @@ def prescribe(args: Namespace) -> int:
             if found.recommends == "learning_rate":
                 name = f"learning rate {found.learning_rate:.3g}, trained"
             cures = {"cures": spelled([*own, *found.cures])} if own or found.cures else {}
-            keep(out, found, objective, settings(args, dataset) | cures)  # before anything else can go wrong
+            known = settings(args, dataset) | cures
+            known |= held_out_intervals(best.cell, best.params, objective, best.loss_params, dataset)
+            keep(out, found, objective, known)  # before anything else can go wrong
             say(f"\n{found.sentence}\n")
             after = best.cell, best.params, objective, best.loss_params
             stages.append(measure(name, best.updates, *after, dataset, lag))

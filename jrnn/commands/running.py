@@ -24,6 +24,7 @@ from jrnn.cures.catalogue import cures_of
 from jrnn.report.red_card import red_card
 from jrnn.training import Fitted, Objective, baselines, evaluate, fit, save
 from jrnn.training.batches import source_of, time_major
+from jrnn.training.predicting import held_out_intervals
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.weights import cured_weights, initial_weights
 from jrnn.types import InputError, Params
@@ -131,6 +132,7 @@ def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.
     )
     if not fitted.interrupted:
         known = settings(args, dataset) | {"step": fitted.step, "steps": fitted.step}
+        known |= held_out_intervals(fitted.cell, fitted.params, objective, fitted.loss_params, dataset)
         save(out, fitted.cell, fitted.params, loss_params=fitted.loss_params, objective=objective, metadata=known)
     return fitted
 

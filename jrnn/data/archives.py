@@ -51,6 +51,16 @@ def read_archive(path: Path, seed: int) -> Dataset:
     )
 
 
+def inputs_of(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """x [cases, time, features] and lengths [cases] or None of a .npz file, for a network that is there already."""
+    arrays = arrays_of(path, ("x", "lengths"))
+    if "x" not in arrays:
+        raise InputError("--data", f"{path.name} with {', '.join(sorted(arrays)) or 'no arrays'}", "the array x")
+    given = to_array("x", arrays["x"])
+    x = real_array("x", given[:, :, None] if given.ndim == 2 else given, ("cases", "time", "features"))
+    return x, valid_lengths(arrays["lengths"], *x.shape[:2]) if "lengths" in arrays else None
+
+
 def _task_of(y: np.ndarray, cases: int, steps: int, lengths: np.ndarray | None) -> tuple[Task, np.ndarray, int, str]:
     wrong = InputError("y", describe(y), f"for {cases} cases of {steps} steps: {FORMS}")
     if 0 in y.shape or y.shape[:1] != (cases,):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,8 +30,8 @@ class Rhythm(NamedTuple):
     """The period that this frequency has by custom: 24 for hours."""
     start: Any
     """The first time."""
-    following: Callable[[int], Any]
-    """n -> the n times after the last, a pandas DatetimeIndex."""
+    following: Callable[[int], list[str]]
+    """n -> the n times after the last, as ISO 8601 writes them."""
 
 
 def in_rhythm(name: str, times: Any, values: np.ndarray) -> Rhythm:
@@ -88,15 +88,20 @@ def in_rhythm(name: str, times: Any, values: np.ndarray) -> Rhythm:
         said.append(f"{holidays:,} weekday{'s' * (holidays > 1)} without a row, taken for no step")
     whole = np.full((steps, values.shape[1]), np.nan)
     whole[slots] = values
-    return Rhythm(whole, (about, *said), inserted, usual, index[0], following)
+    days = bool((index == index.normalize()).all())
+
+    def written(n: int) -> list[str]:
+        return [str(time.date()) if days else str(time) for time in map(pandas.Timestamp, following(n))]
+
+    return Rhythm(whole, (about, *said), inserted, usual, index[0], written)
 
 
-def _slots(index: Any) -> tuple[np.ndarray, str, int | None, Callable[[int], Any], int]:
+def _slots(index: Any) -> tuple[np.ndarray, str, int | None, Callable[[int], Iterable[Any]], int]:
     """(the step of each time, how often there is a row, the customary period, the times that follow, holidays)."""
     pandas = require("pandas")
     rows = np.arange(len(index))
     if len(index) < 3:
-        return rows, "a step", None, lambda n: index[-1:].repeat(n), 0
+        return rows, "a step", None, lambda n: [index[-1]] * n, 0
     spans = np.diff(index.to_numpy()).astype("timedelta64[ns]").astype(float) / 1e9
     usual = float(np.median(spans))
     for unit, low, high, word, period in CALENDAR:
@@ -113,7 +118,7 @@ def _slots(index: Any) -> tuple[np.ndarray, str, int | None, Callable[[int], Any
         return rows, "a weekday", 5, lambda n: pandas.bdate_range(index[-1], periods=n + 1)[1:], lacking
     whole = np.maximum(np.round(spans / usual), 1)
     span = pandas.Timedelta(seconds=usual)
-    following = lambda n: index[-1] + span * np.arange(1, n + 1)  # noqa: E731
+    following = lambda n: (index[-1] + span * i for i in range(1, n + 1))  # noqa: E731
     if np.mean(np.abs(spans / usual - whole) <= OFF) < REGULAR:
         return rows, f"a step, at irregular times (every {_span(usual)} in the median)", None, following, 0
     period = next((period for length, _, period in SPANS if usual == length), None)
@@ -123,10 +128,10 @@ def _slots(index: Any) -> tuple[np.ndarray, str, int | None, Callable[[int], Any
     return slots, _every(usual), period, following, 0
 
 
-def _months(last: Any, months: int, ends: bool) -> Callable[[int], Any]:
+def _months(last: Any, months: int, ends: bool) -> Callable[[int], Iterable[Any]]:
     pandas = require("pandas")
     step = pandas.offsets.MonthEnd if ends else lambda n: pandas.DateOffset(months=n)
-    return lambda n: pandas.DatetimeIndex([last + step(months * (i + 1)) for i in range(n)])
+    return lambda n: (last + step(months * i) for i in range(1, n + 1))
 
 
 def _every(seconds: float) -> str:

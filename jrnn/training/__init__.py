@@ -9,6 +9,7 @@ from jrnn.training.fitting import Fitted, fit
 from jrnn.training.nonfinite import NonFinite, NonFiniteError, first_nonfinite
 from jrnn.training.objectives import Objective
 from jrnn.training.penalties import Penalty
+from jrnn.training.predicting import Forecast
 from jrnn.training.simple_answers import Baseline, baselines
 from jrnn.training.storage.folders import StorageError
 from jrnn.training.storage.saving import Saved, load, save
@@ -19,6 +20,7 @@ from jrnn.training.telemetry.tangent_probe import tangent_growth
 __all__ = [
     "Baseline",
     "Fitted",
+    "Forecast",
     "NonFinite",
     "NonFiniteError",
     "Objective",

@@ -82,8 +82,12 @@ class Objective:
         """z: logits or predictions, [*B, K], or [T, *B, K] for a task with `_each`."""
         if not isinstance(unrolled, Unrolled):
             raise InputError("unrolled", f"a {type(unrolled).__name__}", "what `unroll` returns")
+        return self.head(loss_params, unrolled.outputs if self.each else unrolled.last)
+
+    def head(self, loss_params: Params, y: Array) -> Array:
+        """z of outputs y [..., input_size] of the cell: logits or predictions [..., K]."""
         self.check_head(loss_params)
-        return dense(self.outputs)(loss_params, unrolled.outputs if self.each else unrolled.last)
+        return dense(self.outputs)(loss_params, y)
 
     def check_head(self, loss_params: Params) -> None:
         """InputError unless these are parameters as from `init`."""
