@@ -6,6 +6,7 @@ import csv
 import os
 from argparse import Namespace
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ def written(out: Path, rows: list[list[str]]) -> None:
             csv.writer(file, lineterminator="\n").writerows(rows)
         os.replace(part, out)
     except (OSError, ValueError) as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError, ValueError):
+            part.unlink(missing_ok=True)
         why = getattr(error, "strerror", None) or error
         raise InputError("--out", f"{str(out)!r} ({why})", "a file that can be written") from error
