@@ -86,7 +86,8 @@ class Series:
         names = {each.name for each in fields(cls)}
         if not isinstance(kept, Mapping) or not set(kept) <= names:
             raise InputError("--model", "one that keeps no series", "a model that `jrnn train` made of a .csv file")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()})
+        values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in kept.items()}
+        return cls(**values)
 
 
 def filled_forward(values: np.ndarray) -> np.ndarray:

@@ -43,11 +43,12 @@ def red_card(baselines: Sequence[Baseline], scores: Mapping[str, float]) -> str:
         also = f"; it also loses to {listed(_named(each) for each in others)}" if others else ""
         has = f"{_named(best)} ({best.baseline.meaning}) has {score(name, best.theirs)}{_times(best)}"
         said.append(f"its {name} is {score(name, best.own)}, and {has}{also}")
+    drifts = any(each.baseline.name == "persistence" for each in lost)
+    other = "the change from step to step as its target, if the series drifts" if drifts else "another target"
     verb = "does no better than" if all(each.own == each.theirs for each in lost) else "loses to"
     return (
         f"The network {verb} an answer that needs no network. On held-out data {', and '.join(said)}. "
-        "Until it wins, where its gradient goes is of little interest: train it longer, give it more data or another "
-        "target."
+        f"Until it wins, where its gradient goes is of little interest: train it longer, give it more data, or {other}."
     )
 
 
