@@ -42,7 +42,8 @@ class Parts(NamedTuple):
 
 def parts_of(data: Any, objective: Any, batch_size: int, seed: int, as_given: bool = False) -> Parts:
     """The three parts. A data set (`jrnn.data`) keeps its held-out cases for the final; where it is split by time, so
-    is the choice, with a gap of T cases, for windows overlap; of arrays, cases are drawn at random.
+    is the choice, with a gap of T + H - 1 cases, for windows overlap and look H steps ahead; of arrays, cases are drawn
+    at random.
 
     Args:
       as_given: whether batches keep the cases first, for a loss of the user's own.
@@ -66,7 +67,8 @@ def parts_of(data: Any, objective: Any, batch_size: int, seed: int, as_given: bo
         order = rng.permutation(cases)
         count = max(1, round(FINAL * cases))
         final, train = order[:count], order[count:]
-    train, choice = chosen(data, train, final, arrays["x"].shape[1], rng)
+    ahead = getattr(getattr(data, "series", None), "horizon", 1)
+    train, choice = chosen(data, train, final, arrays["x"].shape[1] + ahead - 1, rng)
     if min(map(len, (train, choice, final))) < 1:
         raise InputError("data", f"{cases} cases", "enough to train on some, choose by some and compare on some")
     each = bool(getattr(objective, "each", False))
@@ -88,15 +90,16 @@ def parts_of(data: Any, objective: Any, batch_size: int, seed: int, as_given: bo
     return Parts(take(np.sort(train)), held_out(choice), held_out(final), int(lengths.max()), floor, name, by_time)
 
 
-def chosen(data: Any, train: np.ndarray, final: np.ndarray, steps: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
-    """(train, choice): the data's own part to choose by, else a share of those trained on."""
+def chosen(data: Any, train: np.ndarray, final: np.ndarray, span: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(train, choice): the data's own part to choose by, else a share of those trained on; windows share what they hold
+    with the next `span` cases."""
     own = np.asarray(getattr(data, "validation", ()), int)
     if len(own):
         return train, own
     by_time = earlier(train, final)
     rest = train if by_time else rng.permutation(train)
     count = max(1, round(CHOICE * len(rest)))
-    gap = steps if by_time and len(rest) > 2 * (count + steps) else 0
+    gap = span if by_time and len(rest) > 2 * (count + span) else 0
     return rest[: max(len(rest) - count - gap, 0)], rest[len(rest) - count :]
 
 
