@@ -23,7 +23,10 @@ data (--data):
   NAME:LAG  a task whose answer lies LAG steps back, with the loss of who does not reach it:
             marked-bit:200, latch, adding, copy, two-lag-coin, delayed-xor, temporal-order;
             lorenz forecasts so many steps ahead
-  PATH.npz  your sequences: x [cases, time, features], y, and lengths [cases] if they differ
+  PATH.npz  your sequences: x [cases, time, features], y, and lengths [cases] if they differ;
+            --tokens reads integers x [cases, time] as symbols, --missing mask leaves out
+            answers that are missing (NaN, or -100 among classes)
+  PATH.txt  your text, character by character: predict the next one
   PATH.csv  your series, one row a step: dates become the index, columns that count are not
             forecast, and what was understood is printed; forecast the next row, or --target
             and --horizon

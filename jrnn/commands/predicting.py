@@ -65,10 +65,12 @@ def after_the_last_row(args: Namespace, saved: Any, source: Path) -> tuple[list[
 
 def of_each_sequence(args: Namespace, saved: Any, source: Path) -> tuple[list[list[str]], str]:
     """An answer for each sequence of a .npz file, and for each of its steps where the task has one for each."""
-    x, lengths = inputs_of(source)
+    x, lengths = inputs_of(source, saved.metadata.get("tokens"))
     forecast = saved.predict(x, lengths=lengths, level=args.level)
     values = forecast.values
-    if saved.objective.classifies:
+    if saved.objective.labels:
+        names = [f"label{k + 1}" for k in range(values.shape[-1])]
+    elif saved.objective.classifies:
         best = values.argmax(axis=-1)[..., None]
         values = np.concatenate([best, np.take_along_axis(values, best, axis=-1)], axis=-1)
         names = ["class", "probability"]
@@ -79,6 +81,9 @@ def of_each_sequence(args: Namespace, saved: Any, source: Path) -> tuple[list[li
         places = [place for place in places if place[1] < lengths[place[0]]]
     columns = [None if a is None else np.stack([a[p] for p in places]) for a in (values, forecast.low, forecast.high)]
     rows = table("", map(str, range(len(places))), Forecast(*columns, args.level), names)  # type: ignore[arg-type]
+    classes = saved.metadata.get("classes")
+    if classes and saved.objective.classifies:
+        rows[1:] = [[at, classes[int(row[0])], *row[1:]] for at, *row in rows[1:]]
     head = ["case", *["step"] * saved.objective.each]
     rows = [head + rows[0][1:], *([*map(str, place), *row[1:]] for place, row in zip(places, rows[1:]))]
     return rows, f"Answers to {len(x):,} sequences{bands(saved, args.level)}"

@@ -144,6 +144,9 @@ def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
     facts = {"data": source if data.is_named(source) else os.path.abspath(source), "features": dataset.x.shape[2]}
     if dataset.series is not None:
         facts |= {"series": dataset.series.as_json(), "scaling": dataset.series.scaling}
+    facts |= {"tokens": dataset.x.shape[2]} if args.tokens else {}
+    facts |= {"classes": list(dataset.classes)} if dataset.classes else {}
+    facts |= {"missing": "mask"} if dataset.missing and dataset.series is None else {}
     clip = None if np.isinf(args.max_norm) else args.max_norm
     cures = {"cures": spelled(chosen_cures(args))} if args.cure and args.command != "prescribe" else {}
     return {name: getattr(args, name) for name in names} | facts | {"optimizer": "Adam", "max_norm": clip} | cures

@@ -1,4 +1,4 @@
-"""The options of a .csv file: which columns are forecast, how far ahead, and what is done about gaps."""
+"""How a user's file is read: which columns are forecast, how far ahead, what is done about gaps, symbols."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from jrnn.commands.numbers import whole
 from jrnn.data.scaling import MISSING
 
-NAMES = ("target", "horizon", "history", "missing")
+NAMES = ("target", "horizon", "history", "missing", "tokens")
 
 
 def add_series_options(one: ArgumentParser) -> None:
@@ -20,6 +20,7 @@ def add_series_options(one: ArgumentParser) -> None:
     text = "steps that the network reads before its last forecast (default: four periods, or 64)"
     group.add_argument("--history", type=whole, metavar="N", help=text)
     add_missing(group)
+    one.add_argument("--tokens", action="store_true", default=None, help="the integers x of a .npz file are symbols")
 
 
 def add_missing(one: Any) -> None:
@@ -35,4 +36,5 @@ def series_options(args: Namespace) -> dict[str, Any]:
 
 def series_words(args: Namespace) -> list[str]:
     """Those that were given, for a command to copy."""
-    return [word for name, value in series_options(args).items() for word in (f"--{name}", str(value))]
+    given = series_options(args).items()
+    return [word for name, value in given for word in (f"--{name}", *[str(value)] * (value is not True))]

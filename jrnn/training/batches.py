@@ -137,6 +137,8 @@ def check_cases(data: Mapping[str, Any], objective: Any) -> dict[str, np.ndarray
             counted = counted & (y != UNKNOWN) if objective.classifies else counted
         else:
             check_finite("data['y']", y, counted)
+        if objective.labels and not np.isin(np.nan_to_num(y[counted]), (0, 1)).all():
+            raise InputError("data['y']", "numbers beside 0 and 1", f"0 or 1 for each label, for {objective.task}")
         if (
             objective.classifies
             and y[counted].size

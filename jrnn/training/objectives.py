@@ -16,7 +16,7 @@ from jrnn.types import Array, InputError, Params, wide_dtype
 from jrnn.unrolling import Unrolled
 from jrnn.unrolling.checks import as_array
 
-TASKS = ("classify", "classify_each", "regress", "regress_each")
+TASKS = ("classify", "classify_each", "label", "label_each", "regress", "regress_each")
 UNKNOWN = -100
 """The class that stands for a missing one, as in PyTorch's `ignore_index`."""
 
@@ -26,8 +26,9 @@ class Objective:
     """A dense head and its loss, for one target a sequence or one a step (`_each`). Hashable: equal ones share a trace.
 
     With z = y W + b, y the last valid output or each output: classify is the mean of -log softmax(z)[target], regress
-    the mean of (z - target)^2 over cases (or steps) and the K outputs. Means are over what happened: padded steps and
-    sequences of length 0 do not count, whatever their targets hold; if nothing is valid the loss is 0. Computed in
+    the mean of (z - target)^2 over cases (or steps) and the K outputs, label the mean of -log sigmoid(+-z), + for a
+    target of 1 and - for 0: K labels that are there or not, each by itself. Means are over what happened: padded steps
+    and sequences of length 0 do not count, whatever their targets hold; if nothing is valid the loss is 0. Computed in
     float32 at least.
 
     Raises:
@@ -36,7 +37,7 @@ class Objective:
     """
 
     task: str
-    """classify | classify_each | regress | regress_each."""
+    """classify | classify_each | label | label_each | regress | regress_each."""
     outputs: int
     """K: the number of classes, or of numbers to predict."""
     warmup: int = 0
@@ -70,6 +71,11 @@ class Objective:
     def classifies(self) -> bool:
         """Whether targets are classes."""
         return self.task.startswith("classify")
+
+    @property
+    def labels(self) -> bool:
+        """Whether targets are K labels that are there (1) or not (0)."""
+        return self.task.startswith("label")
 
     def init(self, key: Array, input_size: int) -> Params:
         """The head's parameters, {"w": [input_size, K], "bias": [K]}; input_size is that of the cell's outputs."""
@@ -120,7 +126,7 @@ class Objective:
           unrolled: what `unroll` returned for the batch.
           batch: "y": classes [*B] of int, numbers [*B, K] ([*B] too if K = 1); with `_each` a time axis T first.
         Returns:
-          (loss, metrics): scalars; metrics has "loss", and "accuracy" in [0, 1] for classes.
+          (loss, metrics): scalars; metrics has "loss", and "accuracy" in [0, 1] for classes and labels.
         Raises:
           InputError: y does not fit the task.
         """
@@ -157,8 +163,19 @@ class Objective:
             return loss, {"loss": loss, "accuracy": mean((z.argmax(axis=-1).astype(y.dtype) == y).astype(wide))}
         each = counted if self.missing else jnp.broadcast_to(counted[..., None], y.shape)
         y = jnp.where(each, y, jnp.zeros_like(y)).astype(wide)
-        loss = mean(jnp.square(z - y) if self.missing else jnp.square(z - y).mean(axis=-1))
+
+        def mean_of_all(values: Array) -> Array:
+            return mean(values if self.missing else values.mean(axis=-1))
+
+        if self.labels:
+            loss = mean_of_all(optax.sigmoid_binary_cross_entropy(z, y))
+            return loss, {"loss": loss, "accuracy": mean_of_all(((z > 0) == (y > 0)).astype(wide))}
+        loss = mean_of_all(jnp.square(z - y))
         return loss, {"loss": loss}
+
+    def probabilities(self, z: Array) -> Array:
+        """What z says: the probability of each class, or of each label; numbers stay."""
+        return jax.nn.softmax(z) if self.classifies else jax.nn.sigmoid(z) if self.labels else z
 
     def known(self, counted: Array, y: Array) -> Array:
         """What is counted and not missing: bool of the shape of the targets y, classes or numbers [*lead, K]."""

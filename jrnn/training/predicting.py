@@ -26,7 +26,7 @@ class Forecast(NamedTuple):
 
     values: np.ndarray
     """[*lead, K]; of a series [*lead, T, H, K]: K targets at h = 1..H after each step, in the user's unit. For classes
-    the probability of each."""
+    and labels the probability of each."""
     low: np.ndarray | None
     """The lower end of the interval, of the shape of values; None for classes, or where no residuals were kept."""
     high: np.ndarray | None
@@ -59,8 +59,8 @@ def predict(saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled:
     if lengths is not None:
         arrays["lengths"] = np.atleast_1d(numbers("lengths", lengths))
     z = answers(saved.cell, saved.params, objective, saved.loss_params, arrays)
-    if objective.classifies:
-        return Forecast(jax.nn.softmax(z).__array__()[0 if alone else slice(None)], None, None, level)
+    if objective.classifies or objective.labels:
+        return Forecast(np.asarray(objective.probabilities(z))[0 if alone else slice(None)], None, None, level)
     values = z.astype(np.float64)
     if maps:
         values = values * np.array(maps["output_spread"]) + np.array(maps["output_mean"])
@@ -125,7 +125,7 @@ def held_out_intervals(cell: Any, params: Params, objective: Any, loss_params: P
     The residuals are those of all scored steps, so of windows of a series most targets count several times, each with
     another history.
     """
-    if objective.classifies:
+    if objective.classifies or objective.labels:
         return {}
     part = data.subset(data.test)
     off = part["y"].astype(np.float64) - answers(cell, params, objective, loss_params, part)
@@ -154,8 +154,8 @@ def stepper(saved: Any, scaled: bool = False) -> Callable[[Any, Any, Any], tuple
             x = (x - like(maps["input_mean"], x)) / like(maps["input_spread"], x)
         state, y = step(saved.cell, weights["cell"], state, x.astype(dtype))
         z = objective.head(weights["loss"], y)
-        if objective.classifies:
-            return state, jax.nn.softmax(z)
+        if objective.classifies or objective.labels:
+            return state, objective.probabilities(z)
         if maps:
             z = z * like(maps["output_spread"], z) + like(maps["output_mean"], z)
         return state, z.reshape(*z.shape[:-1], series["horizon"], -1) if series else z

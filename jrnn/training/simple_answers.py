@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.batches import time_major
+from jrnn.training.objectives import UNKNOWN
 
 
 class Baseline(NamedTuple):
@@ -27,7 +28,8 @@ def baselines(objective: Any, data: Any) -> tuple[Baseline, ...]:
 
     For classes the majority class: its accuracy is the share of the class that is most frequent in training; its loss
     that of the training frequencies p_c = (n_c + 1) / (n + K) (Laplace's rule, so that a class which is not trained on
-    costs a finite loss), the mean of -ln p_y. For numbers the mean over the training part: the mean of (y - mean)^2.
+    costs a finite loss), the mean of -ln p_y. For labels the same, each by itself. For numbers the mean over the
+    training part: the mean of (y - mean)^2.
     For a series also those that `jrnn.data` knows: persistence, y_{t+h} = x_t, and the seasonal naive forecast, the
     value of the last whole period, y_{t+h} = x_{t+h-mp} with m = ceil(h / p).
 
@@ -46,6 +48,11 @@ def baselines(objective: Any, data: Any) -> tuple[Baseline, ...]:
         share = (counts + 1) / (len(seen) + objective.outputs)
         scores = {"loss": float(-np.log(share[asked]).mean()), "accuracy": float((asked == counts.argmax()).mean())}
         constant = Baseline("majority class", "always the class that is most frequent in training", scores)
+    elif objective.labels:
+        share = (np.nansum(seen, axis=0) + 1) / ((~np.isnan(seen)).sum(axis=0) + 2)
+        right = np.where(np.isnan(asked), np.nan, (asked > 0) == (share > 0.5))
+        scores = {"loss": _nats(asked, share), "accuracy": float(np.nanmean(right))}
+        constant = Baseline("majority of each label", "always what is more frequent in training", scores)
     else:
         error = np.nanmean((asked - np.nanmean(seen, axis=0)) ** 2)
         constant = Baseline("mean", "always the mean of the training part", {"loss": float(error)})
@@ -65,7 +72,15 @@ def constant_loss(objective: Any, batch: Mapping[str, Any]) -> float | None:
     if objective.classifies:
         share = np.bincount(counted, minlength=objective.outputs) / len(counted)
         return float(-np.sum(share[share > 0] * np.log(share[share > 0])))
-    return float(np.nanmean((counted - np.nanmean(counted, axis=0)) ** 2))
+    mean = np.nanmean(counted, axis=0)
+    return _nats(counted, mean) if objective.labels else float(np.nanmean((counted - mean) ** 2))
+
+
+def _nats(labels: np.ndarray, share: np.ndarray) -> float:
+    """The mean of -ln of the share of what is there; a share of 0 or 1 costs nothing where it is right."""
+    with np.errstate(divide="ignore"):
+        cost = np.where(labels > 0, -np.log(share), -np.log1p(-share))
+    return float(np.nanmean(np.where(np.isnan(labels), np.nan, cost)))
 
 
 def counted_targets(objective: Any, batch: Mapping[str, Any]) -> np.ndarray | None:
@@ -82,7 +97,7 @@ def counted_targets(objective: Any, batch: Mapping[str, Any]) -> np.ndarray | No
         valid &= np.asarray(batch["mask"], bool)
     counted = y[np.asarray(objective.scored(jnp.asarray(valid)))]
     if objective.classifies:
-        return counted
+        return counted[counted != UNKNOWN]
     counted = counted.reshape(len(counted), -1)
     return counted[~np.isnan(counted).all(axis=1)]
 

@@ -51,6 +51,14 @@ def dated(hours: list[int]) -> str:
     return "\n".join(f"2020-01-{hour // 24 + 1:02} {hour % 24:02}:00,{hour * hour % 11}.5" for hour in hours)
 
 
+def good_archive(at: Path) -> None:
+    np.savez(at / "a.npz", x=X, y=Y)
+
+
+def negative_tokens(at: Path) -> None:
+    np.savez(at / "a.npz", x=np.arange(CASES * T).reshape(CASES, T) - 1, y=Y)
+
+
 def made(name: str, argument: str, *words: str, **changes: Any) -> Call:
     """`Dataset` of good fields but for those given."""
     good = {"name": "made", "x": X, "y": Y, "lengths": None, "task": "classify", "outputs": 3}
@@ -132,7 +140,28 @@ ROWS = [
     npz("too large for float32", "x", "1e+300", x=at_place(1e300, 1, 1, 1)),
     npz("y shorter than x", "y", "[11]", "12 cases", y=Y[:-1]),
     npz("y of other steps", "y", "[12, 4, 1]", y=np.ones((CASES, 4, 1))),
-    npz("y as text", "y", "text", y=np.array(["a", "b", "c"] * 4)),
+    npz("one text", "y", "the label 'a' only", y=np.array(["a"] * 12)),
+    npz("labels beside 0 and 1", "y", "[12, 3]", y=np.tile([0, 1, 2], (CASES, 1))),
+    Call("npz: tokens of numbers", "--tokens", lambda: load("a.npz", tokens=True), ("float64",), good_archive),
+    Call("npz: a negative token", "--tokens", lambda: load("a.npz", tokens=True), ("-1", "from 0"), negative_tokens),
+    Call(
+        "npz: interpolation", "--missing", lambda: load("a.npz", missing="interpolate"), ("a .csv file",), good_archive
+    ),
+    Call("tokens of a table", "--tokens", lambda: load("a.csv", tokens=True), (".npz",)),
+    Call(
+        "txt: too short",
+        "--data",
+        lambda: load("a.txt"),
+        ("5 characters",),
+        lambda at: (at / "a.txt").write_text("short"),
+    ),
+    Call(
+        "txt: no UTF-8",
+        "--data",
+        lambda: load("a.txt"),
+        ("UTF-8",),
+        lambda at: (at / "a.txt").write_bytes(b"\xff\xfe" * 200),
+    ),
     npz("y complex", "y", "complex", y=Y * 1j),
     npz("y nan", "y", "nan at case 0", y=np.full(CASES, np.nan)),
     npz("one label", "y", "the label 0 only", "two classes", y=Y * 0),

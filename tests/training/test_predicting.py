@@ -1,5 +1,7 @@
 """Forecasts of saved networks against a network that copies its input; intervals against known noise."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,6 +146,42 @@ def test_missing_targets_are_not_scored():
         Objective("regress", 2, missing=1)
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_labels_that_are_there_or_not(missing):
+    """-log sigmoid(z) for a label that is there, -log sigmoid(-z) for one that is not; the majority as a baseline."""
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(9, 3)) * 5, rng.integers(0, 2, (9, 3)).astype(np.float32)
+    y[rng.random(y.shape) < (0.3 if missing else 0)] = np.nan
+    objective = Objective("label", 3, missing=missing)
+    loss, metrics = objective.score(jnp.asarray(z), jnp.ones(9, bool), jnp.asarray(y))
+    p = 1 / (1 + np.exp(-z))
+    nats = np.where(np.isnan(y), np.nan, -np.log(np.where(y == 1, p, 1 - p)))
+    np.testing.assert_allclose(loss, np.nanmean(nats), rtol=1e-6)
+    right = np.where(np.isnan(y), np.nan, (p > 0.5) == (y == 1))
+    np.testing.assert_allclose(metrics["accuracy"], np.nanmean(right), rtol=1e-6)
+    np.testing.assert_allclose(objective.probabilities(jnp.asarray(z)), p, rtol=1e-6)
+    data = jrnn.data.Dataset(
+        "made",
+        np.ones((9, 2, 1)),
+        y,
+        None,
+        "label",
+        3,
+        np.arange(5),
+        np.arange(5, 9),
+        1,
+        "made",
+        "made",
+        missing=missing,
+    )
+    (found,) = baselines(Objective.of(data), data)
+    share = (np.nansum(y[:5], axis=0) + 1) / ((~np.isnan(y[:5])).sum(axis=0) + 2)
+    costs = np.where(np.isnan(y[5:]), np.nan, -np.log(np.where(y[5:] == 1, share, 1 - share)))
+    np.testing.assert_allclose(found.scores["loss"], np.nanmean(costs), rtol=1e-6)
+    with pytest.raises(InputError, match="^data.*numbers beside 0 and 1"):
+        evaluate(jrnn.elman(2), None, objective, None, {"x": np.ones((9, 2, 1)), "y": y * 2})
+
+
 def test_missing_targets_in_evaluate_and_fit():
     """Batches weigh by the targets they know; the same data without the flag are refused."""
     rng = np.random.default_rng(0)
@@ -172,6 +210,8 @@ def test_the_majority_class():
     shares = np.array([5, 3, 1]) / 9
     np.testing.assert_allclose(found.scores["loss"], -np.log(shares[[0, 2, 0, 1]]).mean(), rtol=1e-12)
     assert baselines(lambda *a: 0, data) == ()
+    gaps = replace(data, y=np.where(np.arange(10) % 7 == 2, -100, y), missing=True)
+    np.testing.assert_allclose(baselines(Objective.of(gaps), gaps)[0].scores["accuracy"], 1 / 3)
 
 
 def test_the_red_card():
