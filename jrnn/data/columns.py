@@ -59,6 +59,10 @@ def series_of(
         names = [f"{title} ({i + 1})" if names.count(title) > 1 else title for i, title in enumerate(names)]
     wanted = _targets(name, names, target)
     kinds = [_kind(table, i) for i in range(width)]
+    unfit = next((i for i in range(width) if names[i] in wanted and kinds[i] in ("date", "empty")), None)
+    if unfit is not None:
+        what = "which holds dates" if kinds[unfit] == "date" else "which is empty"
+        raise InputError("--target", f"{names[unfit]!r}, {what}", "a column of numbers")
     if like is None:
         read = [i for i in range(width) if kinds[i] in ("measured", "calendar") or names[i] in wanted]
         read = read or [i for i in range(width) if kinds[i] == "counter"]
@@ -80,6 +84,8 @@ def series_of(
         dates = table.dates[dated] if dated in table.dates else dates_of_numbers(table.values[:, dated])
         rhythm = in_rhythm(name, dates, values)
         values = rhythm.values
+        if like is not None and like.every not in ("", rhythm.every):
+            raise InputError("--data", f"{name} with one row {rhythm.every}", f"one row {like.every}, as in training")
     values, filled = without_gaps(table, name, read, values, rhythm, missing)
     said = [_understood(name, table, kinds, read)]
     if rhythm is not None:

@@ -105,7 +105,8 @@ def load(
     ahead = 1 if horizon is None else int(horizon)
     data = forecast_windows(
         path.name, found.values, found.said, history, names=found.names, targets=found.targets, horizon=ahead,
-        missing=missing, usual=found.rhythm.usual if found.rhythm else None, like=like,
+        missing=missing, like=like,
+        usual=found.rhythm.usual if found.rhythm else None, every=found.rhythm.every if found.rhythm else "",
     )  # fmt: skip
     return replace(data, source=f"{data.source}\n{_windows(data)}")
 

@@ -24,6 +24,8 @@ class Rhythm(NamedTuple):
     """[steps, C] in the order of time, NaN in rows that the file does not have."""
     said: tuple[str, ...]
     """Frequency, gaps, duplicates, in clauses."""
+    every: str
+    """How often there is a row: "an hour", "every 15 minutes"."""
     inserted: int
     """How many rows the file does not have."""
     usual: int | None
@@ -93,7 +95,7 @@ def in_rhythm(name: str, times: Any, values: np.ndarray) -> Rhythm:
     def written(n: int) -> list[str]:
         return [str(time.date()) if days else str(time) for time in map(pandas.Timestamp, following(n))]
 
-    return Rhythm(whole, (about, *said), inserted, usual, index[0], written)
+    return Rhythm(whole, (about, *said), word, inserted, usual, index[0], written)
 
 
 def _slots(index: Any) -> tuple[np.ndarray, str, int | None, Callable[[int], Iterable[Any]], int]:
@@ -120,7 +122,7 @@ def _slots(index: Any) -> tuple[np.ndarray, str, int | None, Callable[[int], Ite
     span = pandas.Timedelta(seconds=usual)
     following = lambda n: (index[-1] + span * i for i in range(1, n + 1))  # noqa: E731
     if np.mean(np.abs(spans / usual - whole) <= OFF) < REGULAR:
-        return rows, f"a step, at irregular times (every {_span(usual)} in the median)", None, following, 0
+        return rows, "a step, at irregular times", None, following, 0
     period = next((period for length, _, period in SPANS if usual == length), None)
     if period is None and 60 <= usual < DAY and DAY % usual == 0:
         period = int(DAY / usual)

@@ -40,6 +40,8 @@ class Series:
     """What was done about missing values: refuse | interpolate | mask."""
     period: int | None = None
     """Of the season in steps; None where there is none."""
+    every: str = ""
+    """How often there is a row, such as "an hour"; empty where the file has no times."""
 
     @property
     def target_columns(self) -> list[int]:

@@ -45,6 +45,7 @@ def forecast_windows(
     horizon: int = 1,
     missing: str = "refuse",
     usual: int | None = None,
+    every: str = "",
     like: Series | None = None,
 ) -> Dataset:
     """Windows of a series, each asking at every step for the targets at the next `horizon` steps.
@@ -62,6 +63,7 @@ def forecast_windows(
       horizon: H, how many steps ahead; all H at once (a direct forecast).
       usual: the period that this frequency has by custom (24 for hours), for the seasonal naive forecast alone, where
         none is measured.
+      every: how often there is a row, as `Rhythm.every`.
       like: the series of a saved model: its scaling, window and horizon take the place of those found here.
     Returns:
       A `regress_each` data set with x [cases, T, F] and y [cases, T, H K], K targets for h = 1, then for h = 2, ...
@@ -89,7 +91,7 @@ def forecast_windows(
     train, test, boundary = chronological_starts(steps, size, limit, horizon)
     if like is None:
         like = _described(name, values, boundary, names, targets, size, horizon)
-        like = replace(like, missing=missing, period=period if period is not None else usual)
+        like = replace(like, missing=missing, period=period if period is not None else usual, every=every)
     inputs, asked = like.scaled(values), like.scaled_targets(values)
     index = np.concatenate([train, test])[:, None] + np.arange(size)
     ahead = index[:, :, None] + np.arange(1, horizon + 1)

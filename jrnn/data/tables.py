@@ -106,8 +106,10 @@ def _cells(path: Path) -> tuple[Any, tuple[str, ...]]:
         commas = "; a decimal comma makes two cells of one number" if int(found) == 2 * int(width) else ""
         raise InputError("--data", given, f"{width} in every line, as in the first{commas}") from error
     # A blank line inside a series is a missing value; at the end it is nothing.
-    last = int((frame != "").to_numpy().any(axis=1).nonzero()[0].max(initial=0))
-    return frame.iloc[: last + 1], (f"separated by {said}",) if said else ()
+    rows = len(frame)
+    while rows > 1 and (frame.iloc[rows - 1] == "").all():
+        rows -= 1
+    return frame.iloc[:rows], (f"separated by {said}",) if said else ()
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
@@ -118,6 +120,9 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray, Any, Any, str]:
     """(numbers, dates or None, times of day or None, what to say) of one column of text."""
     pandas = require("pandas")
+    numbers = pandas.to_numeric(cells, errors="coerce").to_numpy(float)
+    if (np.abs(numbers) <= LARGEST).all():  # almost every column; what is wrong with another is told below
+        return numbers, None, None, ""
     stripped = cells.str.strip()
     missing = stripped.str.lower().isin(MISSING).to_numpy()
     known, words = stripped[~missing], ""

@@ -36,7 +36,7 @@ LABELS = {
 
 def html_page(diagnosis: Diagnosis, images: Images) -> str:
     """The whole page. Everything that comes from outside is escaped."""
-    race = [] if diagnosis.prescription is None else [race_section(diagnosis.prescription)]
+    race = [] if diagnosis.prescription is None else [race_section(diagnosis.prescription, diagnosis.baselines)]
     parts = [_head(diagnosis), *_red_card(diagnosis), *race, _verdict(diagnosis), _keys(diagnosis)]
     parts += _chapters(diagnosis, images)
     parts += [_table(diagnosis), _facts(diagnosis), _words(), _foot(diagnosis)]

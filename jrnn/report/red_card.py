@@ -37,11 +37,13 @@ def red_card(baselines: Sequence[Baseline], scores: Mapping[str, float]) -> str:
     lost = losses(baselines, scores)
     if not lost:
         return ""
-    said = []
+    said, told = [], set()
     for name in dict.fromkeys(each.score for each in lost):
         best, *others = [each for each in lost if each.score == name]
         also = f"; it also loses to {listed(_named(each) for each in others)}" if others else ""
-        has = f"{_named(best)} ({best.baseline.meaning}) has {score(name, best.theirs)}{_times(best)}"
+        meaning = "" if best.baseline.name in told else f" ({best.baseline.meaning})"
+        told.add(best.baseline.name)
+        has = f"{_named(best)}{meaning} has {score(name, best.theirs)}{_times(best)}"
         said.append(f"its {name} is {score(name, best.own)}, and {has}{also}")
     drifts = any(each.baseline.name == "persistence" for each in lost)
     other = "the change from step to step as its target, if the series drifts" if drifts else "another target"

@@ -16,6 +16,7 @@ from jrnn.training.batches import check_finite, time_major
 from jrnn.training.objectives import Objective
 from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import step, unroll
+from jrnn.wording import brief, percentage
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Shares of the held-out residuals for which intervals are kept."""
@@ -33,6 +34,10 @@ class Forecast(NamedTuple):
     """The upper end."""
     level: float
     """The share of held-out residuals that the interval holds, in each output and horizon by itself."""
+
+    def __repr__(self) -> str:
+        between = f"{percentage(self.level)} intervals" if self.low is not None else "no intervals"
+        return brief(self, f"{self.values.dtype}{list(self.values.shape)}", between)
 
 
 def predict(saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled: bool = False) -> Forecast:
@@ -55,7 +60,7 @@ def predict(saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled:
     if maps and not scaled:
         given = (given - np.array(maps["input_mean"])) / np.array(maps["input_spread"])
     dtype = jnp.result_type(*jax.tree.leaves(saved.params))
-    arrays = {"x": given.astype(np.float64 if dtype == np.float64 else np.float32)}
+    arrays = {"x": given.astype(dtype)}
     if lengths is not None:
         arrays["lengths"] = np.atleast_1d(numbers("lengths", lengths))
     z = answers(saved.cell, saved.params, objective, saved.loss_params, arrays)

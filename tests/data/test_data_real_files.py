@@ -1,5 +1,7 @@
 """Tables as people have them: dates, gaps, missing values, several columns; against pandas and plain NumPy."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -135,6 +137,26 @@ def test_dates(tmp_path, text, said, following, usual):
     np.testing.assert_allclose(found.values[:, 0], forwards)
     assert found.rhythm.usual == usual
     assert following is None or found.rhythm.following(2) == following
+
+
+def test_new_rows_must_come_as_often_as_the_old(tmp_path):
+    (tmp_path / "a.csv").write_text(rows(dated("2020-01-01", "D", "%Y-%m-%d")))
+    data = load(tmp_path / "a.csv")
+    assert data.series.every == "a day"
+    (tmp_path / "a.csv").write_text(rows(dated("2020-01-01", "h", "%Y-%m-%d %H:%M")))
+    with pytest.raises(InputError, match="--data: got a.csv with one row an hour; need one row a day, as in training"):
+        load(tmp_path / "a.csv", like=data.series)
+    with pytest.raises(InputError, match="--target: got 'when', which holds dates; need a column of numbers"):
+        load(tmp_path / "a.csv", target="when")
+
+
+def test_pandas_is_asked_for_by_name(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    (tmp_path / "a.csv").write_text(rows(range(40)))
+    with pytest.raises(
+        InputError, match=r'package pandas: got not installed; need pip install "jrnn\[data\]" to read .csv'
+    ):
+        load(tmp_path / "a.csv")
 
 
 def test_rows_of_the_same_time_are_averaged(tmp_path):

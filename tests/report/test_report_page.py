@@ -17,6 +17,7 @@ from jrnn.report import to_json, write_report
 from jrnn.report.figures import FIGURES, figures_of
 from jrnn.report.figures.style import DARK
 from jrnn.report.page import html_page
+from jrnn.report.race_page import race_section
 from jrnn.report.reasons import reasons
 from jrnn.report.table import table_rows
 from jrnn.report.writing import _render
@@ -82,6 +83,12 @@ def test_a_red_card_comes_before_every_verdict():
     card = html.index('<section class="verdict loses"')
     assert card < html.index("The network loses to") < html.index('aria-label="Verdict"')
     assert "&lt;stays&gt;" in html and ".loses" in html
+    raced = replace(samples.raced(), baselines=samples.beaten().baselines)
+    assert "persistence" not in race_section(raced.prescription, raced.baselines)  # updates are compared, no losses
+    found = replace(raced.prescription, target=None)
+    assert '<th scope="row">persistence</th><td>–</td><td>–</td><td>0.00195</td>' in race_section(
+        found, raced.baselines
+    )
     assert card < html_page(replace(samples.raced(), baselines=samples.beaten().baselines), {}).index(
         'aria-label="Prescription"'
     )

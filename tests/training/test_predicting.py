@@ -59,6 +59,7 @@ def test_forecasts_are_in_the_unit_of_the_user(walk):
     found = saved.predict(values[-10:], level=0.8)
     assert found.values.shape == found.low.shape == (10, 3, 1) and found.level == 0.8
     np.testing.assert_allclose(found.values[:, :, 0], np.tile(values[-10:, :1], 3), rtol=1e-6)
+    assert repr(found) == "<Forecast: float64[10, 3, 1]; 80 % intervals>"
     many = saved.predict(np.stack([values[:10], values[-10:]]), level=0.8)
     np.testing.assert_allclose(many.high[1], found.high, rtol=1e-6)
     scaled = saved.predict(data.series.scaled(values[-10:]), scaled=True, level=0.8)
@@ -211,7 +212,7 @@ def test_the_majority_class():
     np.testing.assert_allclose(found.scores["loss"], -np.log(shares[[0, 2, 0, 1]]).mean(), rtol=1e-12)
     assert baselines(lambda *a: 0, data) == ()
     gaps = replace(data, y=np.where(np.arange(10) % 7 == 2, -100, y), missing=True)
-    np.testing.assert_allclose(baselines(Objective.of(gaps), gaps)[0].scores["accuracy"], 1 / 3)
+    np.testing.assert_allclose(baselines(Objective.of(gaps), gaps)[0].scores["accuracy"], 2 / 3)
 
 
 def test_the_red_card():
@@ -232,5 +233,7 @@ def test_the_red_card():
     assert "its accuracy is 55.0 %, and the majority class (always the most frequent) has 60.0 %" in red_card(
         known, {"loss": 0.001, "accuracy": 0.55}
     )
+    both = red_card(known, {"loss": 0.8, "accuracy": 0.55})
+    assert both.count("always the most frequent") == 1 and "its accuracy is 55.0 %" in both
     assert "does no better than an answer" in red_card(known[:1], {"loss": 0.00195})
     assert "loss is nan" in red_card(known[:1], {"loss": float("nan")})
