@@ -16,6 +16,7 @@ from jrnn.commands.output import say
 from jrnn.data import Series
 from jrnn.data.archives import inputs_of
 from jrnn.data.columns import series_of
+from jrnn.data.scaling import filled_forward
 from jrnn.training import Forecast, load
 from jrnn.types import InputError
 from jrnn.wording import listed, percentage
@@ -58,7 +59,11 @@ def after_the_last_row(args: Namespace, saved: Any, source: Path) -> tuple[list[
     forecast = saved.predict(x, level=args.level, scaled=True)
     steps = range(1, series.horizon + 1)
     when = [str(h) for h in steps] if found.rhythm is None else found.rhythm.following(series.horizon)
-    last = Forecast(*(None if a is None else a[-1] for a in forecast[:3]), args.level)  # type: ignore[arg-type]
+    start = filled_forward(found.values)[-1, series.target_columns] if series.change else 0.0
+    ends = (None if array is None else array[-1] + start for array in forecast[:3])
+    last = Forecast(*ends, args.level)  # type: ignore[arg-type]
+    if last.low is not None and last.high is not None and ((last.values < last.low) | (last.values > last.high)).any():
+        say("On held-out data the network was wrong to one side: a forecast lies outside its interval. Trust that.")
     rows = table("step" if found.rhythm is None else "time", when, last, series.targets)
     return rows, f"{listed(series.targets)} after the last row{bands(saved, args.level)}"
 

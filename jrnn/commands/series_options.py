@@ -8,7 +8,7 @@ from typing import Any
 from jrnn.commands.numbers import whole
 from jrnn.data.scaling import MISSING
 
-NAMES = ("target", "horizon", "history", "missing", "tokens")
+NAMES = ("target", "horizon", "history", "missing", "change", "tokens")
 
 
 def add_series_options(one: ArgumentParser) -> None:
@@ -20,6 +20,8 @@ def add_series_options(one: ArgumentParser) -> None:
     text = "steps that the network reads before its last forecast (default: four periods, or 64)"
     group.add_argument("--history", type=whole, metavar="N", help=text)
     add_missing(group)
+    text = "read and forecast the targets as changes from the last value, for series that drift"
+    group.add_argument("--change", action="store_true", default=None, help=text)
     one.add_argument("--tokens", action="store_true", default=None, help="the integers x of a .npz file are symbols")
 
 

@@ -39,6 +39,7 @@ def load(
     horizon: int | None = None,
     history: int | None = None,
     missing: str | None = None,
+    change: bool | None = None,
     tokens: bool | int | None = None,
     like: Series | None = None,
 ) -> Dataset:
@@ -60,6 +61,8 @@ def load(
       missing: of a .csv file, what is done about missing values and rows: refuse (default), interpolate (a line between
         the neighbours), or mask (the network reads the last known value and a mark; a missing target is not scored). Of
         a .npz file mask alone: NaN in y, and -100 among classes, is not scored.
+      change: of a .csv file, whether the targets are read and forecast as changes from the last value, for series that
+        drift: an answer of 0 is then persistence.
       tokens: of a .npz file, whether the integers x [cases, time] are symbols, to be read one-hot; a number says how
         many kinds there are.
       like: the series of a saved model, whose columns, scaling, window and horizon are used.
@@ -70,7 +73,13 @@ def load(
         raise InputError("--seed", repr(seed), "a whole number of at least 0")
     if not isinstance(name_or_path, (str, Path)):
         raise InputError("--data", type(name_or_path).__name__, POSSIBLE)
-    options = {"--target": target, "--horizon": horizon, "--history": history, "--missing": missing}
+    options = {
+        "--target": target,
+        "--horizon": horizon,
+        "--history": history,
+        "--missing": missing,
+        "--change": change or None,
+    }
     ending = Path(name_or_path).suffix.lower()
     for option, value in options.items():
         if value is not None and ending != ".csv" and (option, value, ending) != ("--missing", "mask", ".npz"):
@@ -105,7 +114,7 @@ def load(
     ahead = 1 if horizon is None else int(horizon)
     data = forecast_windows(
         path.name, found.values, found.said, history, names=found.names, targets=found.targets, horizon=ahead,
-        missing=missing, like=like,
+        missing=missing, change=bool(change), like=like,
         usual=found.rhythm.usual if found.rhythm else None, every=found.rhythm.every if found.rhythm else "",
     )  # fmt: skip
     return replace(data, source=f"{data.source}\n{_windows(data)}")
@@ -115,8 +124,7 @@ def _windows(data: Dataset) -> str:
     """What the network is asked, in a sentence."""
     assert data.series is not None
     ahead = data.series.horizon
-    steps = "the next step" if ahead == 1 else f"the next {ahead:,} steps at once"
+    steps = "the next step is" if ahead == 1 else f"the next {ahead:,} steps at once are"
+    level = " as changes from the last value" if data.series.change else ""
     scored = f", scored from step {data.warmup} on, when a period has been read" if data.warmup else ""
-    return (
-        f"At each step of windows of {data.x.shape[1]:,} steps, {steps} {'is' if ahead == 1 else 'are'} asked{scored}."
-    )
+    return f"At each step of windows of {data.x.shape[1]:,} steps, {steps} asked{level}{scored}."

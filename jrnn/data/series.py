@@ -11,7 +11,7 @@ from jrnn.data.dataset import Dataset
 from jrnn.data.lags import lag_of_period
 from jrnn.data.naive import naive_forecasts
 from jrnn.data.periods import typical_period
-from jrnn.data.scaling import Series
+from jrnn.data.scaling import Series, changes, filled_forward
 from jrnn.data.splits import chronological_starts
 from jrnn.data.tables import read_table
 from jrnn.extras import package_file, with_version
@@ -44,6 +44,7 @@ def forecast_windows(
     targets: Sequence[str] | None = None,
     horizon: int = 1,
     missing: str = "refuse",
+    change: bool = False,
     usual: int | None = None,
     every: str = "",
     like: Series | None = None,
@@ -61,6 +62,7 @@ def forecast_windows(
       names: of the columns; by default "column 1" and so on.
       targets: the columns that are forecast; by default all.
       horizon: H, how many steps ahead; all H at once (a direct forecast).
+      change: whether the targets are read and forecast as changes: see `Series`.
       usual: the period that this frequency has by custom (24 for hours), for the seasonal naive forecast alone, where
         none is measured.
       every: how often there is a row, as `Rhythm.every`.
@@ -90,13 +92,11 @@ def forecast_windows(
     limit = max(10, min(MOST_WINDOWS, MOST_VALUES // (size * (columns + outputs))))
     train, test, boundary = chronological_starts(steps, size, limit, horizon)
     if like is None:
-        like = _described(name, values, boundary, names, targets, size, horizon)
+        like = _described(name, values, boundary, names, targets, size, horizon, change)
         like = replace(like, missing=missing, period=period if period is not None else usual, every=every)
     inputs, asked = like.scaled(values), like.scaled_targets(values)
     index = np.concatenate([train, test])[:, None] + np.arange(size)
-    ahead = index[:, :, None] + np.arange(1, horizon + 1)
-    with np.errstate(over="ignore"):
-        x, y = inputs[index], asked.astype(np.float32)[ahead].reshape(len(index), size, outputs)
+    x, y = inputs[index], like.asked(asked, index)
     lag, reason = lag_of_period(period, clause, size)
     warmup = period if period is not None and 2 * period <= size else 0
     cases = np.arange(len(index))
@@ -110,7 +110,14 @@ def forecast_windows(
 
 
 def _described(
-    name: str, values: np.ndarray, boundary: int, names: list[str], targets: list[str], size: int, horizon: int
+    name: str,
+    values: np.ndarray,
+    boundary: int,
+    names: list[str],
+    targets: list[str],
+    size: int,
+    horizon: int,
+    change: bool,
 ) -> Series:
     """The scaling of the part before the boundary."""
     seen, at = values[:boundary], [names.index(target) for target in targets]
@@ -124,11 +131,20 @@ def _described(
         where = f" in its first {boundary} steps, the training part" if later else ""
         what = "column" if len(targets) == len(names) else "target"
         raise InputError("--data", f"{name}, with no {what} that varies{where}", "at least one")
+    ahead: tuple[float, ...] = ()
+    if change:
+        known = filled_forward(seen)[:, at]
+        squares = [np.nanmean(np.square(known[h:] - known[:-h]), axis=0) for h in range(1, horizon + 1)]
+        root = np.sqrt(np.mean(squares, axis=0))
+        ahead = tuple(np.where(root > 0, root, 1.0).tolist())
+        seen = changes(seen, at)
+        spread, varies = np.nanstd(seen, axis=0), np.nanmax(seen, axis=0) > np.nanmin(seen, axis=0)
     # Rounding can give a constant column a tiny deviation, which must not be blown up to 1.
     spread = np.where((spread > 0) & varies, spread, 1.0)
     incomplete = tuple(names[i] for i in np.flatnonzero(np.isnan(values).any(axis=0)))
     mean = np.nanmean(seen, axis=0).tolist()
-    return Series(tuple(names), tuple(targets), tuple(mean), tuple(spread.tolist()), horizon, size, incomplete)
+    fixed = tuple(names), tuple(targets), tuple(mean), tuple(spread.tolist()), horizon, size, incomplete
+    return Series(*fixed, change=change, change_spread=ahead)
 
 
 def _interpolated(values: np.ndarray) -> np.ndarray:

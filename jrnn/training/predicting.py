@@ -57,7 +57,13 @@ def predict(saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled:
     if given.shape[2] != features:
         raise InputError("x", f"{given.shape[2]} features", f"the {features} that the network was trained on")
     check_finite("x", given, np.ones(given.shape[:2], bool))
+    start: Any = 0.0
     if maps and not scaled:
+        columns = maps.get("change", [])
+        if columns:
+            last = given[..., columns]
+            start, given = np.tile(last, series["horizon"]), given.astype(np.float64)
+            given[..., columns] = np.diff(last, axis=1, prepend=last[:, :1])
         given = (given - np.array(maps["input_mean"])) / np.array(maps["input_spread"])
     dtype = jnp.result_type(*jax.tree.leaves(saved.params))
     arrays = {"x": given.astype(dtype)}
@@ -68,7 +74,7 @@ def predict(saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled:
         return Forecast(np.asarray(objective.probabilities(z))[0 if alone else slice(None)], None, None, level)
     values = z.astype(np.float64)
     if maps:
-        values = values * np.array(maps["output_spread"]) + np.array(maps["output_mean"])
+        values = values * np.array(maps["output_spread"]) + np.array(maps["output_mean"]) + start
     kept = saved.metadata.get("intervals")
     ends = [values + np.array(kept[end][str(level)]) if kept else None for end in ("low", "high")]
     horizon = series["horizon"] if series else None
@@ -146,15 +152,29 @@ def held_out_intervals(cell: Any, params: Params, objective: Any, loss_params: P
     return {"intervals": residual_intervals(off) | {"residuals": len(off)}}
 
 
+def first_state(saved: Any, batch_shape: tuple[int, ...] = ()) -> Any:
+    """`Saved.first_state`."""
+    state = saved.cell.initial_state(saved.params, batch_shape)
+    columns = (saved.metadata.get("scaling") or {}).get("change")
+    return (state, jnp.full((*batch_shape, len(columns)), jnp.nan)) if columns else state
+
+
 def stepper(saved: Any, scaled: bool = False) -> Callable[[Any, Any, Any], tuple[Any, Array]]:
     """`Saved.stepper`."""
     objective, maps = saved.objective, None if scaled else saved.metadata.get("scaling")
     if not isinstance(objective, Objective):
         raise InputError("objective", f"a {type(objective).__name__}", "a model that was saved with an `Objective`")
     series = saved.metadata.get("series")
+    columns = (maps or {}).get("change", [])
 
     def one(weights: Any, state: Any, x: Any) -> tuple[Any, Array]:
         x, dtype = jnp.asarray(x), jnp.result_type(*jax.tree.leaves(weights["cell"]))
+        level = before = None
+        if columns:
+            state, before = state
+            level = x[..., jnp.array(columns)]
+            moved = jnp.where(jnp.isnan(before), jnp.zeros_like(level), level - before.astype(level.dtype))
+            x = x.at[..., jnp.array(columns)].set(moved)
         if maps:
             x = (x - like(maps["input_mean"], x)) / like(maps["input_spread"], x)
         state, y = step(saved.cell, weights["cell"], state, x.astype(dtype))
@@ -163,7 +183,10 @@ def stepper(saved: Any, scaled: bool = False) -> Callable[[Any, Any, Any], tuple
             return state, objective.probabilities(z)
         if maps:
             z = z * like(maps["output_spread"], z) + like(maps["output_mean"], z)
-        return state, z.reshape(*z.shape[:-1], series["horizon"], -1) if series else z
+        z = z.reshape(*z.shape[:-1], series["horizon"], -1) if series else z
+        if level is None or before is None:
+            return state, z
+        return (state, level.astype(before.dtype)), z + jnp.broadcast_to(level[..., None, :].astype(z.dtype), z.shape)
 
     def like(constants: list[float], array: Array) -> Array:
         return jnp.broadcast_to(jnp.asarray(constants, array.dtype), array.shape[:-1] + (len(constants),))

@@ -112,6 +112,30 @@ def test_a_stream_and_an_exported_program_scale_too(walk):
     np.testing.assert_allclose(raw, np.ones((4, 3, 1)), rtol=1e-6)
 
 
+def test_changes_are_added_to_the_last_value(walk):
+    """y is the change over its root mean square, an answer of 0 persistence; a stream agrees with `predict`."""
+    values = walk[0][:400]
+    data = forecast_windows("walk", values, "made.", 10, names=["a", "b"], targets=["a"], horizon=3, change=True)
+    level, seen = values[:, 0], values[: data.train[-1] + 10 + 3, 0]
+    spread = np.sqrt(np.mean([np.mean((seen[h:] - seen[:-h]) ** 2) for h in (1, 2, 3)]))
+    np.testing.assert_allclose(data.series.change_spread, spread, rtol=1e-9)
+    for h in (1, 2, 3):
+        np.testing.assert_allclose(data.y[5, :, h - 1], (level[5 + h : 15 + h] - level[5:15]) / spread, rtol=1e-5)
+    moves = np.diff(seen, prepend=seen[0])
+    np.testing.assert_allclose(data.x[5, :, 0], (moves[5:15] - moves.mean()) / moves.std(), atol=1e-5)
+    np.testing.assert_allclose(data.naive[0][2], np.mean(data.subset(data.test)["y"].astype(float) ** 2), rtol=1e-5)
+    cell, objective = jrnn.gru(3), Objective.of(data)
+    params, head = cell.init(jax.random.key(0), 2), objective.init(jax.random.key(1), 3)
+    saved = Saved(cell, params, head, objective, {"scaling": data.series.scaling, "series": data.series.as_json()})
+    found = saved.predict(values[:6]).values
+    nothing = saved._replace(loss_params=jax.tree.map(jnp.zeros_like, head)).predict(values[:6]).values
+    np.testing.assert_allclose(nothing, np.tile(values[:6, None, :1], (1, 3, 1)), rtol=1e-9)
+    one, state = jax.jit(saved.stepper()), saved.first_state((2,))
+    for t in range(6):
+        state, forecast = one(saved.weights, state, np.stack([values[t]] * 2))
+        np.testing.assert_allclose(forecast[1], found[t], rtol=1e-6)
+
+
 def test_classes_get_probabilities():
     cell, objective = jrnn.elman(3), Objective("classify", 2)
     params, head = cell.init(jax.random.key(0), 1), objective.init(jax.random.key(1), 3)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from jrnn.cells import check_cell
 from jrnn.training.arguments import check_arrays, check_known, check_objective
-from jrnn.training.predicting import Forecast, predict, stepper
+from jrnn.training.predicting import Forecast, first_state, predict, stepper
 from jrnn.training.storage import checkpoints
 from jrnn.training.storage.descriptions import complete, described, difference, restored, spelled
 from jrnn.training.storage.folders import folder_of, storing, writable
@@ -54,7 +54,8 @@ class Saved(NamedTuple):
           x: [cases, T, F], or [T, F] for one sequence, in the unit of the data that were trained on; finite.
           lengths: [cases] valid steps.
           level: 0.5, 0.8, 0.9 or 0.95.
-          scaled: whether x is scaled already, as `jrnn.data.Series.scaled` does (of columns with missing values too).
+          scaled: whether x is scaled already, as `jrnn.data.Series.scaled` does (of columns with missing values too);
+            a model of changes then answers with the change from the last value.
         Raises:
           InputError: x does not fit, or the model was saved without an `Objective`.
         """
@@ -65,13 +66,17 @@ class Saved(NamedTuple):
 
         A pure function for streams, `jit`, `scan` and `jrnn.interop.to_stablehlo`; the scaling is inside the program.
 
-            one, state = saved.stepper(), saved.cell.initial_state(saved.params, ())
+            one, state = saved.stepper(), saved.first_state()
             state, forecast = one(saved.weights, state, x)     # x [F], forecast [H, K], both in the user's unit
 
         Args:
           scaled: whether x and the answer stay as the network has them, standardised.
         """
         return stepper(self, scaled)
+
+    def first_state(self, batch_shape: tuple[int, ...] = ()) -> Any:
+        """The state that `stepper` starts from: the cell's own, and the last value where changes are forecast."""
+        return first_state(self, batch_shape)
 
     def __repr__(self) -> str:
         step = self.metadata.get("step") if isinstance(self.metadata, dict) else None
