@@ -58,6 +58,7 @@ models from elsewhere (--model), diagnosed on --data:
 examples:
   jrnn train --cell gru --data sunspots --out sun
   jrnn train --cell gru --data sunspots --out sun --resume    go on after Ctrl-C or a crash
+  jrnn train --cell gru --data power.csv --target load --horizon 24 --change --out day
   jrnn train --cell gru --data mine.npz --cure chrono:200   gates that start open for 200 steps
 """,
     "predict": """\
@@ -115,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
         ("diagnose", "train a network and report how far back its gradient reaches, before and after"),
         ("train", "train a network and save it"),
         ("prescribe", "race what is known to help against a network as it is, and say what helps"),
-        ("predict", "what a saved network answers on new data, in their unit, with intervals"),
+        ("predict", "what a saved network answers on new data, in the unit of the data, with intervals"),
     ):
         one = commands.add_parser(
             name,

@@ -58,7 +58,10 @@ def train(args: Namespace) -> int:
     if dataset.plateau is not None:
         plateau = f"{number(dataset.plateau)} ({dataset.plateau_reason})"
         say(f"Without what lies {dataset.lag} steps back the loss is {plateau}.")
-    say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {shlex.quote(str(out))}")
+    folder = shlex.quote(str(out))
+    say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {folder}")
+    if dataset.series is not None:
+        say(f"Forecast what follows: jrnn predict --model {folder} --data NEW.csv")
     return 0
 
 

@@ -71,7 +71,9 @@ def predict(saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled:
         arrays["lengths"] = np.atleast_1d(numbers("lengths", lengths))
     z = answers(saved.cell, saved.params, objective, saved.loss_params, arrays)
     if objective.classifies or objective.labels:
-        return Forecast(np.asarray(objective.probabilities(z))[0 if alone else slice(None)], None, None, level)
+        return Forecast(
+            np.asarray(objective.probabilities(jnp.asarray(z)))[0 if alone else slice(None)], None, None, level
+        )
     values = z.astype(np.float64)
     if maps:
         values = values * np.array(maps["output_spread"]) + np.array(maps["output_mean"]) + start
