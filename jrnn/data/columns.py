@@ -52,33 +52,11 @@ def series_of(
       InputError: as `read_table`; a target that is not there, missing values or rows where these are refused.
     """
     table, name = read_table(path), path.name
-    width = table.values.shape[1]
-    names = [(table.names[i].strip() if table.names else "") or f"column {i + 1}" for i in range(width)]
-    twice = next((title for title in names if names.count(title) > 1), None)
-    if twice is not None:
-        names = [f"{title} ({i + 1})" if names.count(title) > 1 else title for i, title in enumerate(names)]
+    names = _names(table)
     wanted = _targets(name, names, target)
-    kinds = [_kind(table, i) for i in range(width)]
-    unfit = next((i for i in range(width) if names[i] in wanted and kinds[i] in ("date", "empty")), None)
-    if unfit is not None:
-        what = "which holds dates" if kinds[unfit] == "date" else "which is empty"
-        raise InputError("--target", f"{names[unfit]!r}, {what}", "a column of numbers")
-    if like is None:
-        read = [i for i in range(width) if kinds[i] in ("measured", "calendar") or names[i] in wanted]
-        read = read or [i for i in range(width) if kinds[i] == "counter"]
-        measured = [i for i in read if kinds[i] == "measured"]
-        varies = any(np.nanmax(table.values[:, i]) > np.nanmin(table.values[:, i]) for i in measured)
-        targets = wanted or [names[i] for i in (measured if varies else read)]
-    else:
-        lacking = next((column for column in like.inputs if column not in names), None)
-        if lacking is not None:
-            raise InputError("--data", f"{name} without the column {lacking!r}", "all columns of the model's own data")
-        read, targets = [names.index(column) for column in like.inputs], list(like.targets)
-    if not read:
-        raise InputError(
-            "--data", f"{name}, without a column of numbers to forecast", "a column that measures something"
-        )
-    dated = next((i for i in range(width) if kinds[i] == "date" or i in table.dates), None)
+    kinds = [_kind(table, i, names[i] in wanted) for i in range(len(names))]
+    read, targets = _roles(table, name, names, kinds, wanted) if like is None else _like(name, names, like)
+    dated = next((i for i, kind in enumerate(kinds) if kind == "date"), None)
     values, rhythm = table.values[:, read], None
     if dated is not None:
         dates = table.dates[dated] if dated in table.dates else dates_of_numbers(table.values[:, dated])
@@ -87,7 +65,7 @@ def series_of(
         if like is not None and like.every not in ("", rhythm.every):
             raise InputError("--data", f"{name} with one row {rhythm.every}", f"one row {like.every}, as in training")
     values, filled = without_gaps(table, name, read, values, rhythm, missing)
-    said = [_understood(name, table, kinds, read)]
+    said = [_understood(name, table, kinds, read, dated)]
     if rhythm is not None:
         said.append(f"Times in column {table.called(dated or 0)}: {'; '.join(rhythm.said)}.")
     said += [filled] * bool(filled)
@@ -97,6 +75,38 @@ def series_of(
     first = [f"{names[i]} = {values[0, j]:.6g}" for j, i in enumerate(read)]
     said.append(f"First row: {_cut(([shown(rhythm.start)] if rhythm else []) + first)}.")
     return Columns(values, [names[i] for i in read], targets, "\n".join(said), rhythm)
+
+
+def _names(table: Table) -> list[str]:
+    """A name for each column: its title, with its number where two have the same; "column 2" without a title."""
+    width = table.values.shape[1]
+    names = [(table.names[i].strip() if table.names else "") or f"column {i + 1}" for i in range(width)]
+    return [f"{title} ({i + 1})" if names.count(title) > 1 else title for i, title in enumerate(names)]
+
+
+def _roles(
+    table: Table, name: str, names: list[str], kinds: list[str], wanted: list[str]
+) -> tuple[list[int], list[str]]:
+    """(the columns that are read, the names of the targets)."""
+    unfit = next((i for i, kind in enumerate(kinds) if names[i] in wanted and kind in ("date", "empty")), None)
+    if unfit is not None:
+        what = "which holds dates" if kinds[unfit] == "date" else "which is empty"
+        raise InputError("--target", f"{names[unfit]!r}, {what}", "a column of numbers")
+    read = [i for i, kind in enumerate(kinds) if kind in ("measured", "calendar") or names[i] in wanted]
+    read = read or [i for i, kind in enumerate(kinds) if kind == "counter"]
+    if not read:
+        raise InputError("--data", f"{name}, without a column of numbers", "a column that measures something")
+    measured = [i for i in read if kinds[i] == "measured"]
+    varies = any(np.nanmax(table.values[:, i]) > np.nanmin(table.values[:, i]) for i in measured)
+    return read, wanted or [names[i] for i in (measured if varies else read)]
+
+
+def _like(name: str, names: list[str], like: Series) -> tuple[list[int], list[str]]:
+    """The columns of a saved model's series, by their names."""
+    lacking = next((column for column in like.inputs if column not in names), None)
+    if lacking is not None:
+        raise InputError("--data", f"{name} without the column {lacking!r}", "all columns of the model's own data")
+    return [names.index(column) for column in like.inputs], list(like.targets)
 
 
 def _targets(name: str, names: list[str], target: str | Sequence[str] | None) -> list[str]:
@@ -109,14 +119,14 @@ def _targets(name: str, names: list[str], target: str | Sequence[str] | None) ->
     return asked
 
 
-def _kind(table: Table, column: int) -> str:
-    """empty | date | counter | calendar | measured."""
+def _kind(table: Table, column: int, wanted: bool) -> str:
+    """empty | date | counter | calendar | measured; numbers that are wanted as a target are no dates."""
     if column in table.dates:
         return "date"
     known = table.values[:, column][~np.isnan(table.values[:, column])]
     if not len(known):
         return "empty"
-    if dates_of_numbers(table.values[:, column]) is not None:
+    if not wanted and dates_of_numbers(table.values[:, column]) is not None:
         return "date"
     if counts_rows(known):
         return "counter"
@@ -129,14 +139,20 @@ def _kind(table: Table, column: int) -> str:
     return "measured"
 
 
-def _understood(name: str, table: Table, kinds: list[str], read: list[int]) -> str:
+def _understood(name: str, table: Table, kinds: list[str], read: list[int], dated: int | None) -> str:
     """Which columns, whether there is a header, and what was left out."""
     called = [table.called(i) for i in read]
     shown = called if len(called) <= SHOWN else [*called[: SHOWN - 2], "...", called[-1]]
     columns = f"Column {called[0]}" if len(called) == 1 else f"The {len(called)} columns {', '.join(shown)}"
+    # a date and the time of day beside it are one index
+    index = [
+        i
+        for i in range(len(kinds))
+        if i == dated or (i in table.dates and table.dates[i] is table.dates.get(dated or 0))
+    ]
     about = [*table.said, "line 1 is the header" if table.names else "no header"]
-    for kind, why in (("counter", "counting rows or time"), ("empty", "empty")):
-        out = [table.called(i) for i, each in enumerate(kinds) if each == kind and i not in read]
+    for kind, why in (("counter", "counting rows or time"), ("date", "dates"), ("empty", "empty")):
+        out = [table.called(i) for i, each in enumerate(kinds) if each == kind and i not in (*read, *index)]
         about += [f"left out as {why}: column{'s' * (len(out) > 1)} {_cut(out)}"] * bool(out)
     calendar = [table.called(i) for i in read if kinds[i] == "calendar"]
     if calendar and len(calendar) < len(read):

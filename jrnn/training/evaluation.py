@@ -87,7 +87,7 @@ def one_batch(
     unrolled = unroll(cell, params, batch["x"], **options)
     _, metrics = loss_and_metrics(objective, loss_params, unrolled, batch)
     if hasattr(objective, "weight"):
-        weight = objective.weight(unrolled, batch.get("y"))
+        weight = objective.weight(unrolled, *[batch["y"]] * getattr(objective, "missing", False))
     else:
         weight = jnp.asarray(arrays["x"].shape[0])
     return {name: value for name, value in metrics.items() if jnp.ndim(value) == 0}, weight

@@ -132,7 +132,7 @@ def dated(start, freq, form):
 def test_dates(tmp_path, text, said, following, usual):
     (tmp_path / "a.csv").write_text(text)
     found = series_of(tmp_path / "a.csv")
-    assert said in found.said and found.names == found.targets == ["a"]
+    assert "left out" not in found.said and said in found.said and found.names == found.targets == ["a"]
     forwards = WAVE[::-1] if "order of time" in said else WAVE
     np.testing.assert_allclose(found.values[:, 0], forwards)
     assert found.rhythm.usual == usual
@@ -173,6 +173,11 @@ def test_rows_of_the_same_time_are_averaged(tmp_path):
 def test_only_measurements_are_targets(tmp_path):
     """A row number, a year, an empty column are left out; a month and a weekday are read; one named is forecast."""
     lines = [f"{i},{2000 + i // 12},{i % 12 + 1},{i % 7},,{v},{v * v}" for i, v in enumerate(WAVE)]
+    (tmp_path / "c.csv").write_text(
+        "\n".join(["when,meter,a", *(f"20200{101 + i},{10**8 + i * i},1.{i}" for i in range(28))])
+    )
+    assert "(line 1 is the header; left out as dates: column 2 ('meter'))" in series_of(tmp_path / "c.csv").said
+    assert series_of(tmp_path / "c.csv", "meter").names == ["meter", "a"]
     (tmp_path / "a.csv").write_text("\n".join(["id,year,month,day,note,a,b", *lines]))
     found = series_of(tmp_path / "a.csv")
     assert found.names == ["month", "day", "a", "b"] and found.targets == ["a", "b"] and found.rhythm is None
