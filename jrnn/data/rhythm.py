@@ -64,11 +64,8 @@ def in_rhythm(name: str, times: Any, values: np.ndarray) -> Rhythm:
         given = f"{name}, in which {twice:,} of {len(times):,} rows have the time of another ({shown(example)})"
         raise InputError("--data", given, "one row for each time: one series in a file, others as columns")
     if twice:
-        first = times[times.duplicated()].iloc[0]
-        are = "is" if twice == 1 else "are"
-        said.append(
-            f"{twice:,} row{'s' * (twice > 1)} with the time of another {are} averaged with it (first {shown(first)})"
-        )
+        first, are = shown(times[times.duplicated()].iloc[0]), "is" if twice == 1 else "are"
+        said.append(f"{twice:,} row{'s' * (twice > 1)} with the time of another {are} averaged with it (first {first})")
         frame = pandas.DataFrame(values).groupby(times.to_numpy()).mean()
         times, values = pandas.Series(frame.index), frame.to_numpy()
     index = pandas.DatetimeIndex(times)
@@ -82,10 +79,8 @@ def in_rhythm(name: str, times: Any, values: np.ndarray) -> Rhythm:
         raise InputError("--data", given, "a series with shorter gaps: cut the file there")
     if inserted:
         gaps = np.flatnonzero(np.diff(slots) > 1)
-        where = f" in {len(gaps):,} gaps (the first" if len(gaps) > 1 else " ("
-        said.append(
-            f"{inserted:,} missing row{'s' * (inserted > 1)}{where} after {shown(index[gaps[0]])})".replace("( ", "(")
-        )
+        where = f"in {len(gaps):,} gaps, the first " if len(gaps) > 1 else ""
+        said.append(f"{inserted:,} missing row{'s' * (inserted > 1)} ({where}after {shown(index[gaps[0]])})")
     if holidays:
         said.append(f"{holidays:,} weekday{'s' * (holidays > 1)} without a row, taken for no step")
     whole = np.full((steps, values.shape[1]), np.nan)

@@ -133,11 +133,7 @@ def _described(
         raise InputError("--data", f"{name}, with no {what} that varies{where}", "at least one")
     ahead: tuple[float, ...] = ()
     if change:
-        known = filled_forward(seen)[:, at]
-        squares = [np.nanmean(np.square(known[h:] - known[:-h]), axis=0) for h in range(1, horizon + 1)]
-        root = np.sqrt(np.mean(squares, axis=0))
-        ahead = tuple(np.where(root > 0, root, 1.0).tolist())
-        seen = changes(seen, at)
+        ahead, seen = _change_spread(filled_forward(seen)[:, at], horizon), changes(seen, at)
         spread, varies = np.nanstd(seen, axis=0), np.nanmax(seen, axis=0) > np.nanmin(seen, axis=0)
     # Rounding can give a constant column a tiny deviation, which must not be blown up to 1.
     spread = np.where((spread > 0) & varies, spread, 1.0)
@@ -145,6 +141,13 @@ def _described(
     mean = np.nanmean(seen, axis=0).tolist()
     fixed = tuple(names), tuple(targets), tuple(mean), tuple(spread.tolist()), horizon, size, incomplete
     return Series(*fixed, change=change, change_spread=ahead)
+
+
+def _change_spread(known: np.ndarray, horizon: int) -> tuple[float, ...]:
+    """The root mean square of v_{t+h} - v_t over t and h = 1..H, for each column of [T, K]; 1 where nothing changes."""
+    squares = [np.nanmean(np.square(known[h:] - known[:-h]), axis=0) for h in range(1, horizon + 1)]
+    root = np.sqrt(np.mean(squares, axis=0))
+    return tuple(np.where(root > 0, root, 1.0).tolist())
 
 
 def _interpolated(values: np.ndarray) -> np.ndarray:
