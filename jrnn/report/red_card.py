@@ -45,8 +45,7 @@ def red_card(baselines: Sequence[Baseline], scores: Mapping[str, float]) -> str:
         told.add(best.baseline.name)
         has = f"{_named(best)}{meaning} has {score(name, best.theirs)}{_times(best)}"
         said.append(f"its {name} is {score(name, best.own)}, and {has}{also}")
-    drifts = any(each.baseline.name == "persistence" for each in lost)
-    other = "let it forecast changes (--change), if the series drifts" if drifts else "take another target"
+    other = next((each.baseline.advice for each in lost if each.baseline.advice), "take another target")
     verb = "does no better than" if all(each.own == each.theirs for each in lost) else "loses to"
     return (
         f"The network {verb} an answer that needs no network. On held-out data {', and '.join(said)}. "

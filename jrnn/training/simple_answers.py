@@ -21,6 +21,8 @@ class Baseline(NamedTuple):
     """What it answers, in a few words."""
     scores: dict[str, float]
     """On held-out data: "loss" in the unit of the objective's, "accuracy" (0..1) for classes."""
+    advice: str = ""
+    """What to try where it wins; empty for nothing in particular."""
 
 
 def baselines(objective: Any, data: Any) -> tuple[Baseline, ...]:
@@ -56,8 +58,15 @@ def baselines(objective: Any, data: Any) -> tuple[Baseline, ...]:
     else:
         error = np.nanmean((asked - np.nanmean(seen, axis=0)) ** 2)
         constant = Baseline("mean", "always the mean of the training part", {"loss": float(error)})
-    naive = (Baseline(name, meaning, {"loss": loss}) for name, meaning, loss in getattr(data, "naive", ()))
-    return (constant, *naive)
+    changes = getattr(getattr(data, "series", None), "change", True)
+    return (constant, *(_naive(*each, changes) for each in getattr(data, "naive", ())))
+
+
+def _naive(name: str, meaning: str, loss: float, changes: bool) -> Baseline:
+    """A forecast without a network; persistence wins where a series drifts, unless changes are forecast already."""
+    drifts = name == "persistence" and not changes
+    advice = "let the network forecast changes (--change), if the series drifts" if drifts else ""
+    return Baseline(name, meaning, {"loss": loss}, advice)
 
 
 def constant_loss(objective: Any, batch: Mapping[str, Any]) -> float | None:

@@ -47,7 +47,7 @@ def test_a_copying_network_ties_with_persistence(walk):
     assert saved.params.keys() == jax.eval_shape(lambda: saved.cell.init(jax.random.key(0), 2)).keys()
     loss = evaluate(saved.cell, saved.params, saved.objective, saved.loss_params, data.subset(data.test))["loss"]
     known = {each.name: each.scores["loss"] for each in baselines(saved.objective, data)}
-    assert list(known) == ["mean", "persistence"]
+    assert list(known) == ["mean", "persistence"] and "--change" in baselines(saved.objective, data)[1].advice
     np.testing.assert_allclose(loss, known["persistence"], rtol=1e-4)
     truth = data.subset(data.test)["y"].astype(float)
     mean = data.subset(data.train)["y"].astype(float).reshape(-1, 3).mean(axis=0)
@@ -125,6 +125,7 @@ def test_changes_are_added_to_the_last_value(walk):
     np.testing.assert_allclose(data.x[5, :, 0], (moves[5:15] - moves.mean()) / moves.std(), atol=1e-5)
     np.testing.assert_allclose(data.naive[0][2], np.mean(data.subset(data.test)["y"].astype(float) ** 2), rtol=1e-5)
     cell, objective = jrnn.gru(3), Objective.of(data)
+    assert not any(each.advice for each in baselines(objective, data))
     params, head = cell.init(jax.random.key(0), 2), objective.init(jax.random.key(1), 3)
     saved = Saved(cell, params, head, objective, {"scaling": data.series.scaling, "series": data.series.as_json()})
     found = saved.predict(values[:6]).values
@@ -241,7 +242,7 @@ def test_the_majority_class():
 
 def test_the_red_card():
     known = (
-        Baseline("persistence", "the last known value stays", {"loss": 0.00195}),
+        Baseline("persistence", "the last known value stays", {"loss": 0.00195}, "forecast changes"),
         Baseline("seasonal naive", "last year", {"loss": 0.026}),
         Baseline("majority class", "always the most frequent", {"loss": 0.7, "accuracy": 0.6}),
     )
@@ -251,6 +252,9 @@ def test_the_red_card():
     )
     assert (
         "persistence (the last known value stays) has 0.00195, 23.5 times less; it also loses to the seasonal" in said
+    )
+    assert said.endswith("give it more data, or forecast changes.") and "or take another" in red_card(
+        known[1:], {"loss": 1}
     )
     assert [lost.baseline.name for lost in losses(known, {"loss": 0.0459})] == ["persistence", "seasonal naive"]
     assert red_card(known, {"loss": 0.001}) == red_card((), {"loss": 1.0}) == red_card(known, {}) == ""
