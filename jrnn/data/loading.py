@@ -121,10 +121,11 @@ def load(
 
 
 def _windows(data: Dataset) -> str:
-    """What the network is asked, in a sentence."""
+    """The period, and what the network is asked, a sentence a line."""
     assert data.series is not None
     ahead = data.series.horizon
     steps = "the next step is" if ahead == 1 else f"the next {ahead:,} steps at once are"
     level = " as changes from the last value" if data.series.change else ""
     scored = f", scored from step {data.warmup} on, when a period has been read" if data.warmup else ""
-    return f"At each step of windows of {data.x.shape[1]:,} steps, {steps} asked{level}{scored}."
+    found = f"{data.lag_reason[0].upper()}{data.lag_reason[1:]}."
+    return f"{found}\nAt each step of windows of {data.x.shape[1]:,} steps, {steps} asked{level}{scored}."

@@ -48,6 +48,8 @@ def test_interpolated_hours_are_those_of_pandas(electricity):
         "Interpolated: 3 missing values",
         "Forecast: load, temp. Read and not forecast: 2 ('hour')",
         "First row: 2023-03-01, hour = 0, load = 5",
+        "Spectrum and autocorrelation agree on a period of 24 steps",
+        "At each step of windows of 48 steps, the next step is asked, scored from step 24 on",
     ):
         assert words in data.source, data.source
     assert data.lag == 24 and data.warmup == 24 and not data.missing
