@@ -59,7 +59,8 @@ def baselines(objective: Any, data: Any) -> tuple[Baseline, ...]:
         error = np.nanmean((asked - np.nanmean(seen, axis=0)) ** 2)
         constant = Baseline("mean", "always the mean of the training part", {"loss": float(error)})
     changes = getattr(getattr(data, "series", None), "change", True)
-    return (constant, *(_naive(*each, changes) for each in getattr(data, "naive", ())))
+    naive = getattr(data, "naive", ())
+    return (constant, *(_naive(name, meaning, loss, changes) for name, meaning, loss in naive))
 
 
 def _naive(name: str, meaning: str, loss: float, changes: bool) -> Baseline:
