@@ -11,6 +11,8 @@ import numpy as np
 
 from jrnn.flow.summary import FlowSummary
 from jrnn.prescribing.result import Prescription
+from jrnn.report.red_card import red_card
+from jrnn.training.simple_answers import Baseline
 from jrnn.types import InputError
 from jrnn.wording import brief, number
 
@@ -90,6 +92,14 @@ class Diagnosis:
     """What to try next, in sentences; empty for nothing."""
     next_command: str = ""
     """The command that tries it."""
+    baselines: tuple[Baseline, ...] = ()
+    """Answers that need no network, with their scores on the same held-out data; the last stage is compared with
+    them."""
+
+    @property
+    def red_card(self) -> str:
+        """What is said first: that the network of the last stage does no better than a baseline; else empty."""
+        return red_card(self.baselines, self.stages[-1].scores) if self.stages else ""
 
     def __repr__(self) -> str:
         return brief(self, self.title, *(f"{stage.name}: {stage.flow.verdict}" for stage in self.stages))
