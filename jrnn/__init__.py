@@ -41,6 +41,7 @@ from jrnn.cells import lru as lru
 from jrnn.cells import lstm as lstm
 from jrnn.cells import min_gru as min_gru
 from jrnn.cells import min_lstm as min_lstm
+from jrnn.cells import mixed_precision as mixed_precision
 from jrnn.cells import orthogonal_map as orthogonal_map
 from jrnn.cells import output_size as output_size
 from jrnn.cells import residual as residual
