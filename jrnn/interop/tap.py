@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.extras import require
-from jrnn.interop.flax_calls import carry_of, chosen, flip, state_of
+from jrnn.interop.flax_calls import chosen, flip
+from jrnn.interop.flax_carries import carry_of, state_of
 from jrnn.interop.flax_cells import from_linen, from_nnx
 from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import Unrolled
