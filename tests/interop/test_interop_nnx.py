@@ -86,13 +86,12 @@ def test_vmap_over_an_ensemble():
 
 
 def test_dropout_is_on_off_and_drawn_as_in_flaxs_own_modules():
-    """On by default, from a stream of its own that counts on; `eval`, `train` and `deterministic` act as on nnx.Dropout."""
+    """On by default, from a stream of its own that counts on; `eval`, `train`, `deterministic` act as on nnx.Dropout."""
     model = Model(nnx.Rngs(params=0, dropout=5), between=0.5)
     own = nnx.Rngs(dropout=5)["dropout"].fork()
-    run = jit(
-        lambda key: model.head(jrnn.unroll(model.rnn.cell, model.rnn.cell_params, XS, time_axis=1, key=key).outputs)
-    )
-    quiet = jit(lambda: model.head(jrnn.unroll(model.rnn.cell, model.rnn.cell_params, XS, time_axis=1).outputs))()
+    rnn, head = model.rnn, model.head
+    run = jit(lambda key: head(jrnn.unroll(rnn.cell, rnn.cell_params, XS, time_axis=1, key=key).outputs))
+    quiet = jit(lambda: head(jrnn.unroll(rnn.cell, rnn.cell_params, XS, time_axis=1).outputs))()
 
     @nnx.jit
     def call(model, **options):

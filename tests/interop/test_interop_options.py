@@ -1,4 +1,4 @@
-"""The options of jrnn's Flax modules: resets, mask, reset_state, truncate, remat, dtypes, partitioning, first carries."""
+"""The options of jrnn's Flax modules: resets, mask, reset_state, truncate, remat, dtypes, partitioning, carries."""
 
 import flax.linen as nn
 import jax

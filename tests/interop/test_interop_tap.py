@@ -157,5 +157,5 @@ def test_a_cell_of_jrnn_in_flaxs_rnn_is_refused():
         def __call__(self, xs):
             return self.rnn(xs)
 
-    with pytest.raises(jrnn.InputError, match=r"cell: got GRU; need .*jrnn.interop.nnx.RNN\(cell, input_size"):
+    with pytest.raises(jrnn.InputError, match=r"cell: got GRU in Flax.*jrnn.interop.nnx.RNN\(cell, input_size"):
         tap_nnx(lambda model: jnp.sum(model(XS)), Wrong(nnx.Rngs(0)))
