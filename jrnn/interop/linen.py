@@ -116,8 +116,8 @@ class RNN(nn.Module):
             tuple of layers for a stack; by default the cell's own.
           seq_lengths: [*B] of int, 0..T. Outputs past the end are zero, and the carry is that of the last valid step:
             the initial one at length 0.
-          resets, mask: [*B, T] of bool ([T, *B] with time_major), as for `jrnn.unroll`: the first steps of segments (the
-            steps after which an episode begins, not those that end one), and the steps that happened.
+          resets, mask: [*B, T] of bool ([T, *B] with time_major), as for `jrnn.unroll`: the first steps of segments
+            (where an episode begins, not where one is done), and the steps that happened.
           reset_state: what a reset goes to, like initial_carry; by default the cell's own initial state.
           reverse: read the valid prefix from its end; with keep_order=False the outputs are in the order of reading.
           truncate, remat, return_carry, time_major, keep_order, deterministic: as the attributes.

@@ -86,7 +86,7 @@ def test_vmap_over_an_ensemble():
 
 
 def test_dropout_is_on_off_and_drawn_as_in_flaxs_own_modules():
-    """On by default, from a stream of its own that counts on; `eval`, `train`, `deterministic` act as on nnx.Dropout."""
+    """On by default, from its own stream, which counts on; `eval`, `train`, `deterministic` act as on nnx.Dropout."""
     model = Model(nnx.Rngs(params=0, dropout=5), between=0.5)
     own = nnx.Rngs(dropout=5)["dropout"].fork()
     rnn, head = model.rnn, model.head
