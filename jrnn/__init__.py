@@ -86,10 +86,11 @@ if _TYPE_CHECKING:
     from jrnn import training as training
     from jrnn.prescribing import Prescription as Prescription
     from jrnn.prescribing import prescribe as prescribe
+    from jrnn.training import probe as probe
 
 __version__ = _version("jrnn")
 
-_LATER = {"prescribe": "prescribing", "Prescription": "prescribing"}
+_LATER = {"prescribe": "prescribing", "Prescription": "prescribing", "probe": "training"}
 _ROOMS = ("cells", "cures", "data", "flow", "initializers", "interop", "kernels", "report", "training")
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jrnn.interop.flax_carries import carries_of, carry_of, state_of
 from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import unroll
+from jrnn.unrolling.watching import named
 
 
 def chosen(module: Any, **options: bool | None) -> list[bool]:
@@ -29,6 +30,7 @@ def run_rnn(
     time_major: bool,
     reverse: bool,
     keep_order: bool,
+    name: str | None,
     **options: Any,
 ) -> tuple[Any, Any]:
     """(the final carry in Flax's order, the outputs with time where it was in `inputs`); `options` are `unroll`'s."""
@@ -42,24 +44,16 @@ def run_rnn(
     if seq_lengths is not None and jnp.shape(seq_lengths) != batch:
         needed = f"one length a sequence, {batch} for inputs {inputs.shape} with time_major={time_major}"
         raise InputError("seq_lengths", f"shape {jnp.shape(seq_lengths)}", needed)
-    for name in ("resets", "mask"):
-        flags, shape = options[name], (*batch[:axis], inputs.shape[axis], *batch[axis:])
+    for which in ("resets", "mask"):
+        flags, shape = options[which], (*batch[:axis], inputs.shape[axis], *batch[axis:])
         if flags is not None and jnp.shape(flags) != shape:
             needed = f"one flag a step and sequence, {shape} for inputs {inputs.shape} with time_major={time_major}"
-            raise InputError(name, f"shape {jnp.shape(flags)}", needed)
+            raise InputError(which, f"shape {jnp.shape(flags)}", needed)
     carries = {"initial_carry": initial_carry, "reset_state": reset_state}
-    state, reset = (None if c is None else state_of(cell, params, c, batch, name) for name, c in carries.items())
-    ran = unroll(
-        cell,
-        params,
-        inputs,
-        initial_state=state,
-        reset_state=reset,
-        lengths=seq_lengths,
-        reverse=reverse,
-        time_axis=axis,
-        **options,
-    )
+    state, reset = (None if c is None else state_of(cell, params, c, batch, of) for of, c in carries.items())
+    options |= {"initial_state": state, "reset_state": reset, "lengths": seq_lengths, "reverse": reverse}
+    with named(name):
+        ran = unroll(cell, params, inputs, time_axis=axis, **options)
     outputs = ran.outputs
     if reverse and not keep_order:
         outputs = jax.tree.map(lambda y: flip(y, seq_lengths, axis), outputs)

@@ -15,6 +15,7 @@ from jrnn.extras import require
 from jrnn.interop.flax_calls import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.interop.flax_carries import first_carry, first_carry_without
 from jrnn.interop.flax_params import annotated, in_dtypes
+from jrnn.training import probe as probe
 from jrnn.types import Array, InputError, Params, Shape
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class RNN(nn.Module):
             unroll=self.unroll,
             implementation=self.implementation,
             key=self.noise_key(deterministic),
+            name="/".join(self.path) or None,
         )
         return (carry, outputs) if return_carry else outputs
 

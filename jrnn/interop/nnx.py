@@ -17,6 +17,7 @@ from jrnn.extras import require
 from jrnn.interop.flax_calls import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.interop.flax_carries import first_carry
 from jrnn.interop.flax_params import annotated, in_dtypes
+from jrnn.interop.flax_probes import probe as probe
 from jrnn.types import Array, InputError, Params, Shape
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class RNN(nnx.Module):
       cell: the cell, in its dtypes.
       params: the cell's parameters as `nnx.Param`s; `cell_params` is the same as plain arrays, for instruments.
     """
+
+    watched_as: str | None = None  # its place in the model, while a probe looks
 
     def __init__(
         self,
@@ -169,6 +172,7 @@ class RNN(nnx.Module):
             unroll=self.unroll,
             implementation=self.implementation,
             key=self.noise_key(deterministic, rngs),
+            name=self.watched_as,
         )
         return (carry, outputs) if return_carry else outputs
 
