@@ -40,4 +40,6 @@ def named(name: str | None) -> Iterator[None]:
 def watched(run: Run, cell: Any, params: Params, xs: Inputs, options: Options) -> Unrolled:
     """The run, in front of the watcher if there is one."""
     watcher = WATCHER.value
-    return run(cell, params, xs, options) if watcher is None else watcher.watch(run, NAME.get(), cell, params, xs, options)
+    return (
+        run(cell, params, xs, options) if watcher is None else watcher.watch(run, NAME.get(), cell, params, xs, options)
+    )

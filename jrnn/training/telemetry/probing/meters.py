@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.training.telemetry.probing.arrivals import Arrivals, Asked, Followed, arrival_metrics, arrivals_of, no_arrivals
+from jrnn.training.telemetry.probing.arrivals import (
+    Arrivals,
+    Asked,
+    Followed,
+    arrival_metrics,
+    arrivals_of,
+    no_arrivals,
+)
 from jrnn.training.telemetry.probing.edges import Edges, edge_metrics, no_edges
 from jrnn.types import Array, InputError
 
