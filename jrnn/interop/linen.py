@@ -15,13 +15,15 @@ from jrnn.extras import require
 from jrnn.interop.flax_calls import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.interop.flax_carries import first_carry, first_carry_without
 from jrnn.interop.flax_params import annotated, in_dtypes
-from jrnn.training import probe as probe
+from jrnn.training import probe
 from jrnn.types import Array, InputError, Params, Shape
 
 if TYPE_CHECKING:
     from flax import linen as nn
 else:
     nn = require("flax.linen")
+
+__all__ = ["RNN", "Bidirectional", "Stack", "probe"]
 
 
 class RNN(nn.Module):
@@ -62,16 +64,16 @@ class RNN(nn.Module):
 
         Also of a module that is not bound, outside of `apply`, but for a learnt one.
         """
-        cell = self.cell_of(1)
+        cell = self._cell_of(1)
         if self.scope is not None and self.has_variable("params", "cell"):
             return first_carry(cell, nn.meta.unbox(self.get_variable("params", "cell")), batch_shape)
         return first_carry_without(cell, batch_shape)
 
-    def cell_of(self, input_size: int | None) -> Any:
+    def _cell_of(self, input_size: int | None) -> Any:
         """The cell, in its dtypes."""
         return in_dtypes(self.cell, input_size, self.dtype, self.param_dtype)
 
-    def new_params(self, key: Array, cell: Any, input_size: int | None) -> Params:
+    def _new_params(self, key: Array, cell: Any, input_size: int | None) -> Params:
         """Parameters, in a box where their axes have names."""
 
         def box(array: Array, names: tuple[str | None, ...] | None) -> Any:
@@ -79,7 +81,7 @@ class RNN(nn.Module):
 
         return annotated(cell.init(key, input_size), self.sharding, box)
 
-    def noise_key(self, deterministic: bool | None) -> Array | None:
+    def _noise_key(self, deterministic: bool | None) -> Array | None:
         """A key for this call of a cell with noise, or None."""
         (deterministic,) = chosen(self, deterministic=deterministic)
         if not draws_noise(self.cell) or deterministic:
@@ -131,12 +133,12 @@ class RNN(nn.Module):
         )
         inputs = jnp.asarray(inputs)
         size = inputs.shape[-1] if inputs.ndim and getattr(self.cell, "input_ndim", 1) else None
-        cell = self.cell_of(size)
+        cell = self._cell_of(size)
         if self.has_variable("params", "cell"):
             # `param` would trace the initialisers at every call, to compare shapes that jrnn checks itself
             params = nn.meta.unbox(self.get_variable("params", "cell"))
         else:
-            params = self.param("cell", self.new_params, cell, size)
+            params = self.param("cell", self._new_params, cell, size)
         carry, outputs = run_rnn(
             cell,
             params,
@@ -153,7 +155,7 @@ class RNN(nn.Module):
             remat=self.remat if remat is None else remat,
             unroll=self.unroll,
             implementation=self.implementation,
-            key=self.noise_key(deterministic),
+            key=self._noise_key(deterministic),
             name="/".join(self.path) or None,
         )
         return (carry, outputs) if return_carry else outputs

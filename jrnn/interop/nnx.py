@@ -17,7 +17,7 @@ from jrnn.extras import require
 from jrnn.interop.flax_calls import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.interop.flax_carries import first_carry
 from jrnn.interop.flax_params import annotated, in_dtypes
-from jrnn.interop.flax_probes import probe as probe
+from jrnn.interop.flax_probes import probe
 from jrnn.types import Array, InputError, Params, Shape
 
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 else:
     nnx = require("flax.nnx")
 
-
-def new_param(array: Array, names: tuple[str | None, ...] | None) -> nnx.Param:
-    """A parameter, annotated where its axes have names."""
-    return nnx.Param(array) if names is None else nnx.Param(array, out_sharding=names)
+__all__ = ["RNN", "Bidirectional", "Stack", "probe"]
 
 
 class RNN(nnx.Module):
@@ -86,7 +83,11 @@ class RNN(nnx.Module):
             raise InputError("rngs", type(rngs).__name__, "an nnx.Rngs, such as nnx.Rngs(0)")
         cell = in_dtypes(cell, input_size, dtype, param_dtype)
         self.cell = nnx.static(cell)
-        self.params = nnx.data(annotated(cell.init(rngs.params(), input_size), sharding, new_param))
+
+        def param(array: Array, names: tuple[str | None, ...] | None) -> nnx.Param:
+            return nnx.Param(array) if names is None else nnx.Param(array, out_sharding=names)
+
+        self.params = nnx.data(annotated(cell.init(rngs.params(), input_size), sharding, param))
         self.time_major = time_major
         self.return_carry = return_carry
         self.reverse = reverse
@@ -107,7 +108,7 @@ class RNN(nnx.Module):
         """The carry that a call starts from by default, leaves [*B, H]: zeros, or what the cell has learnt."""
         return first_carry(self.cell, self.cell_params, batch_shape)
 
-    def noise_key(self, deterministic: bool | None, rngs: nnx.Rngs | nnx.RngStream | Array | None) -> Array | None:
+    def _noise_key(self, deterministic: bool | None, rngs: nnx.Rngs | nnx.RngStream | Array | None) -> Array | None:
         """A key for this call of a cell with noise, or None."""
         (deterministic,) = chosen(self, deterministic=deterministic)
         if not draws_noise(self.cell) or deterministic:
@@ -171,7 +172,7 @@ class RNN(nnx.Module):
             remat=self.remat if remat is None else remat,
             unroll=self.unroll,
             implementation=self.implementation,
-            key=self.noise_key(deterministic, rngs),
+            key=self._noise_key(deterministic, rngs),
             name=self.watched_as,
         )
         return (carry, outputs) if return_carry else outputs

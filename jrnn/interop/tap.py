@@ -62,7 +62,7 @@ def tap_linen(loss_fn: Callable[[Any], Array], variables: Any, *, name: str | No
             def record() -> Call:
                 return call_of(module, *linen_cell(module, ours, args[0]), *args, key=key, **kwargs)
 
-            key = module.noise_key(kwargs.get("deterministic")) if isinstance(module, ours) else None
+            key = module._noise_key(kwargs.get("deterministic")) if isinstance(module, ours) else None
             return act("/".join(module.path), lambda: call(*args, **kwargs), record)
 
         return nn.intercept_methods(around)
@@ -110,7 +110,7 @@ def linen_cell(module: Any, ours: type, inputs: Array) -> tuple[Any, Params, boo
     if isinstance(module, ours):
         own: Any = module
         params = require("flax.linen").meta.unbox(module.variables["params"]["cell"])
-        return own.cell_of(inputs.shape[-1]), params, True
+        return own._cell_of(inputs.shape[-1]), params, True
     axes = module.cell.num_feature_axes
     cell, params = from_linen(
         module.cell.clone(parent=None), dict(module.cell.variables), input_shape=tuple(inputs.shape[-axes:])
@@ -159,7 +159,7 @@ def tap_nnx(loss_fn: Callable[[Any], Array], model: Any, *, name: str | None = N
         """The call, and its keywords with the noise it is given."""
         if isinstance(module, ours):
             own: Any = module
-            key = own.noise_key(kwargs.get("deterministic"), kwargs.get("rngs"))
+            key = own._noise_key(kwargs.get("deterministic"), kwargs.get("rngs"))
             call = call_of(module, own.cell, own.cell_params, True, inputs, key=key, **kwargs)
             return call, kwargs if key is None else kwargs | {"rngs": key}
         flaxs: Any = module

@@ -20,7 +20,7 @@ class Edges(NamedTuple):
     """[ranges]: sum of ||delta_j||^2 over the first tenth of each sequence's valid steps."""
     late: Array
     """[ranges]: the same over the last tenth."""
-    count: Array
+    steps: Array
     """How many steps a tenth has, over all sequences."""
     way: Array
     """sum of n - w: from the middle of the first tenth to that of the last."""
@@ -81,11 +81,13 @@ def edges_of(
 
 
 def edge_metrics(edges: Edges) -> dict[str, Array]:
-    """delta_early, delta_late and delta_growth, as `delta_metrics` defines them."""
-    count, sequences = jnp.maximum(edges.count, 1), jnp.maximum(edges.sequences, 1)
+    """delta_early, delta_late and delta_growth, as `delta_metrics` defines them; NaN where no step happened, or no
+    gradient came by."""
+    nothing = edges.steps == 0
+    count, sequences = (jnp.where(nothing, jnp.nan, number) for number in (edges.steps, edges.sequences))
     early, late = (0.5 * (log_of(total) - jnp.log(count)) for total in (edges.early, edges.late))
     way = edges.way / sequences
     known = (way > 0) & ~(jnp.isneginf(early) & jnp.isneginf(late))
     change = jnp.where(known, early, 0) - jnp.where(known, late, 0)
-    growth = change / jnp.where(known, way, jnp.ones_like(way))
+    growth = jnp.where(nothing, jnp.nan, change / jnp.where(known, way, jnp.ones_like(way)))
     return {"delta_early": jnp.exp(early), "delta_late": jnp.exp(late), "delta_growth": growth}

@@ -55,7 +55,8 @@ class RunWatcher:
         if not meters.asked.lags or not is_causal(cell) or not floating:
             return found
         kept = jax.lax.stop_gradient((params, xs, options)), meters.step, found.mask
-        outputs, final, last = reported(Named(partial(report_arrivals, meters, run, cell)), results, meter, kept)
+        seen: Any = reported(Named(partial(report_arrivals, meters, run, cell)), results, meter, kept)
+        outputs, final, last = seen
         return found._replace(outputs=outputs, final_state=final, last=last)
 
 
