@@ -65,7 +65,7 @@ def probe(
         of state, and its growth, nats per step, as `jrnn.training.delta_metrics` defines them; NaN where no gradient
         came by.
       arrival_{lag}: sum ||part(t, t - lag)|| / sum ||part(t, t)|| over the outputs t followed and the sequences, of
-        those with a way back as long (`jrnn.gradient_flow` defines the parts): 1 is all of it.
+        those with a way back as long (`jrnn.gradient_flow` defines the parts): 1 is all of it. NaN of `Bidirectional`.
       grad_norm: the global norm of the gradient.
       clip_rate: the share of updates clipped so far, with opt_state.
       Of several recurrences the first four have a name in front: "encoder/delta_early". `unroll` of one cell has the
