@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from jrnn import commands, training
+from jrnn.commands.compiled_programs import keep_programs
 from jrnn.commands.console import complain, open_console
 from jrnn.commands.options import parser
 from jrnn.commands.threads import one_blas_thread
@@ -27,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         top.print_help()
         return 2
     program = f"{top.prog} {args.command}"
+    keep_programs()
     try:
         with one_blas_thread():
             if args.command == "diagnose":

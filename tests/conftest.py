@@ -1,10 +1,11 @@
-"""Strict JAX, two CPU devices, and the fixtures every test may use."""
+"""Strict JAX, two CPU devices, the choice between a quick and a whole run, and the fixtures every test may use."""
 
 import atexit
 import gc
 import os
 import shutil
 import tempfile
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,10 +39,47 @@ MOST_MAPS = 20_000  # a heavy module adds as many again
 # these tests compile hundreds of small programs and run each once; the others run programs as users do
 COMPILED_ONCE = {"cells", "kernels", "unrolling", "gradients", "flow", "cures", "training", "interop", "data"}
 
+ONE_CASE_OF = 4
+"""A quick run takes one of so many cases of a test."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--whole", action="store_true", help="every case of every test, and those marked `thorough`")
+    parser.addoption("--rest", action="store_true", help="what a run without --whole leaves out")
+
+
+def pytest_collection_modifyitems(config, items):
+    """A quick run where all of the tests are asked for, unless told otherwise; a room, a file, a test runs whole."""
+    if config.getoption("--whole") or [Path(arg).absolute() for arg in config.args] != [Path(__file__).parent]:
+        return
+    cases = {}
+    for item in items:
+        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    quick = {item for test, found in cases.items() for item in cases_to_take(test, found)}
+    wanted = [item for item in items if (item in quick) != config.getoption("--rest")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(wanted)])
+    items[:] = wanted
+
+
+def cases_to_take(test, found):
+    """Every fourth case. Which is the first turns from test to test, so that some test takes each cell, each option."""
+    found = [item for item in found if item.get_closest_marker("thorough") is None]
+    first = zlib.crc32(test.encode()) % min(len(found) or 1, ONE_CASE_OF)
+    return found[first::ONE_CASE_OF]
+
 
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+@pytest.fixture(autouse=True)
+def numbers_of_its_own(request, drawn={}):  # noqa: B006 - of all tests together
+    """A test draws the same numbers from its module's RNG whichever tests ran before it."""
+    rng = getattr(request.module, "RNG", None)
+    if rng is not None:
+        rng.bit_generator.state = drawn.setdefault(request.module, rng.bit_generator.state)
+    yield
 
 
 @pytest.fixture(scope="module", autouse=True)

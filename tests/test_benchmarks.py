@@ -16,6 +16,8 @@ from benchmarks.problem import GATES, Size, problem, step_flops
 from benchmarks.summary import summary
 from benchmarks.tables import number, table
 
+pytestmark = pytest.mark.thorough
+
 TINY = Size(steps=5, batch=2, features=3, hidden=4)
 
 

@@ -5,6 +5,8 @@ import pytest
 from benchmarks import interop_cost
 from benchmarks.interop_cost import FIGURES, FLAX, OWN, PLAIN
 
+pytestmark = pytest.mark.thorough
+
 
 def case(agree):
     times = {way: {figure: [i + 1.0, 2.0] for figure in FIGURES} for i, way in enumerate((PLAIN, *OWN, *FLAX))}

@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks import telemetry_cost
 
+pytestmark = pytest.mark.thorough
+
 
 def test_ratios_are_paired_by_round_and_a_missed_target_is_named():
     times = {"plain": [1.0, 10.0, 1.0], "dL/dh_t": [1.1, 11.0, 9.0], "all gradients": [1.3, 12.0, 1.2]}

@@ -51,6 +51,7 @@ def trained(sequences, tmp_path_factory):
     return folder / "run", done.stdout
 
 
+@pytest.mark.thorough
 def test_diagnose_own_data(sequences, tmp_path):
     # as someone has it who hunts a NaN: training, its telemetry and every instrument on it make none
     done = jrnn("diagnose", "--data", sequences, *TINY, "--layers", "2", "--lag", "5", cwd=tmp_path, JAX_DEBUG_NANS="1")
@@ -80,6 +81,7 @@ def test_train_then_diagnose_the_model(trained, tmp_path):
     assert found["model"]["cell"] == "GRU" and found["stages"][0]["step"] == 4
 
 
+@pytest.mark.thorough
 def test_resume_goes_on_with_a_generated_task(tmp_path):
     options = ["--data", "two-lag-coin:6", "--cell", "lem", "--hidden", "5", "--batch-size", "8", "--out", "run"]
     assert jrnn("train", *options, "--steps", "3", cwd=tmp_path).returncode == 0
@@ -191,6 +193,7 @@ def test_a_missing_package_is_named_before_anything_is_computed(capsys, tmp_path
         assert package in said and f"jrnn[{extra}]" in said and not list(tmp_path.iterdir())
 
 
+@pytest.mark.thorough
 def test_a_killed_run_can_be_diagnosed(sequences, tmp_path):
     """What `fit` checkpointed knows its data; from another folder too."""
     assert (

@@ -32,6 +32,8 @@ from jrnn.types import InputError
 
 from .report.samples import diagnosis
 
+pytestmark = pytest.mark.thorough
+
 EVERY_PROGRAM_IS_KEPT = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # for the next process of this file
 NAME = "mé 中\nx.npz"  # a letter of Latin 1, one of no code page, a space and a line's end
 GONE = ("LANG", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8", "COLUMNS", "TERM")

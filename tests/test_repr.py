@@ -63,6 +63,7 @@ def test_summary(params):
     assert line(summary.windows).startswith("<WindowBands: singular values at 5 lags; the largest of the median")
 
 
+@pytest.mark.thorough
 def test_under_a_trace_and_vmap(params):
     """No value is asked for where there is none; a leading axis of `vmap` is no error."""
     said = []
@@ -83,6 +84,7 @@ def test_under_a_trace_and_vmap(params):
         line(each)
 
 
+@pytest.mark.thorough
 def test_training(tmp_path):
     data = {"x": rng.normal(size=(8, 5, 2)).astype(np.float32), "y": np.arange(8) % 2}
     stack = jrnn.stack(jrnn.gru(2), jrnn.elman(3))

@@ -83,11 +83,12 @@ class LRU(Replaceable):
         parts = from_input({"w_in": w_in, "bias": jnp.zeros_like(w_in, shape=w_in.shape[1:])}, x, like)
         re_b, im_b = jnp.split(parts, 2, axis=-1)
 
-        def wide(name: str) -> Array:
-            return jnp.broadcast_to(jnp.exp(params[name].astype(re_b.dtype)), re_b.shape)
-
-        size, phase, gamma = jnp.exp(-wide("nu")), wide("theta"), wide("gamma")
-        return size * jnp.cos(phase), size * jnp.sin(phase), gamma * re_b, gamma * im_b
+        # lam is constant: its exponentials are taken of [H] numbers, not at every step
+        nu, phase, gamma = (jnp.exp(params[name].astype(re_b.dtype)) for name in ("nu", "theta", "gamma"))
+        size = jnp.exp(-nu)
+        of_units = (size * jnp.cos(phase), size * jnp.sin(phase), gamma)
+        re_a, im_a, gamma = (jnp.broadcast_to(each, re_b.shape) for each in of_units)
+        return re_a, im_a, gamma * re_b, gamma * im_b
 
     def step(self, params: Params, state: LRUState, x: Any) -> LRUState:
         re_a, im_a, re_b, im_b = self.terms(params, x, state.re)

@@ -64,7 +64,7 @@ def measure_inside(name: str, model: Any, inside: Any, objective: Objective, dat
 def widens(cell: Any, params: Params, xs: Any) -> bool:
     """Whether the cell runs in float64 where its parameters are; those of other libraries may keep to float32."""
     with jax.enable_x64(True):
-        p, x = jax.tree.map(wide, (params, xs[0]))
+        p, x = jax.tree.map(wide, (params, np.asarray(xs)[0]))
         before = jax.eval_shape(lambda p: cell.initial_state(p, x.shape[:1]), p)
         return jax.tree.map(lambda h: h.dtype, before) == jax.tree.map(
             lambda h: h.dtype, jax.eval_shape(cell.step, p, before, x)
@@ -154,4 +154,4 @@ def prove_clipping(
 def wide(a: Any) -> jax.Array:
     """Floats as float64, where JAX has it; other arrays as they are."""
     a = np.asarray(a)
-    return jnp.asarray(a, jnp.result_type(float) if jnp.issubdtype(a.dtype, jnp.floating) else a.dtype)
+    return jax.device_put(a.astype(jnp.result_type(float)) if jnp.issubdtype(a.dtype, jnp.floating) else a)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
 import numpy as np
 
 
@@ -23,6 +26,11 @@ def chosen_sequences(lengths: np.ndarray, lag: int, most: int, order: np.ndarray
     if not len(able):
         able = np.flatnonzero(lengths == lengths.max(initial=0))
     return even_sample(able, most)
+
+
+def taken(tree: Any, *index: Any) -> Any:
+    """Those entries of every array, as NumPy arrays: JAX would compile several programs for each shape."""
+    return jax.tree.map(lambda array: np.asarray(array)[index], tree)
 
 
 def affordable(cost: float, budget: float, most: int) -> int:

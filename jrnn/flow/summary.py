@@ -16,7 +16,7 @@ from jrnn.flow.credit.output_cotangents import carrying, run_and_pull
 from jrnn.flow.credit.splitting import CHUNK_ELEMENTS, gradient_flow
 from jrnn.flow.jacobian.steps import has_forward_mode, jacobians
 from jrnn.flow.lyapunov.dataset_spectrum import MeasuredSpectrum, measured_spectrum
-from jrnn.flow.sampling import even_sample
+from jrnn.flow.sampling import even_sample, taken
 from jrnn.flow.singular_values.window_quantiles import WindowBands, window_bands
 from jrnn.flow.theory.network_theory import Expected, expected
 from jrnn.flow.verdicts.arrival import Arrival, arrival
@@ -177,8 +177,8 @@ def summarise(
     max_jacobians = check_count("max_jacobians", max_jacobians, 1, "a positive number of Jacobians")
     options = {} if lengths is None else {"lengths": read_once.lengths}
     cell = program_of(cell)
-    unrolled, pulls = jax.jit(run_and_pull, static_argnums=(0, 4))(cell, params, xs, read_once, loss, loss_params)
-    times = np.flatnonzero(np.asarray(carrying(*pulls))) + 1
+    unrolled, carry = jax.jit(run_and_carry, static_argnums=(0, 4))(cell, params, xs, read_once, loss, loss_params)
+    times = np.flatnonzero(np.asarray(carry)) + 1
     if not len(times):
         raise InputError("loss", "a loss whose gradient is zero at every output", "a loss that depends on the outputs")
     if lag >= times[-1]:
@@ -198,7 +198,7 @@ def summarise(
     order = here.typical_first(lag)
     states = unrolled.states
     mask = np.asarray(unrolled.mask)
-    forward = has_forward_mode(cell, params, *(jax.tree.map(lambda a: a[0], given) for given in (xs, states)))
+    forward = has_forward_mode(cell, params, taken(xs, 0), taken(states, 0))
     sound = why and all(np.isfinite(h).all() for h in jax.tree.leaves(states))
     return FlowSummary(
         judgement=flow.verdict(lag),
@@ -227,6 +227,14 @@ def summarise(
         lag_errors=np.asarray(flow.lag_errors, np.float64),
         forward=forward,
     )
+
+
+def run_and_carry(
+    cell: Any, params: Params, xs: Inputs, options: Any, loss: Callable[..., Array], loss_params: Params
+) -> tuple[Any, Array]:
+    """(the run, [T] of bool: the outputs that carry gradient)."""
+    unrolled, pulls = run_and_pull(cell, params, xs, options, loss, loss_params)
+    return unrolled, carrying(*pulls)
 
 
 def bands(part: Arrival, whole: Arrival) -> np.ndarray:
@@ -262,11 +270,10 @@ def step_singular_values(
         return np.full((3, size), np.nan)
     pairs = np.argwhere(mask)
     time, sequence = pairs[even_sample(np.arange(len(pairs)), min(most, max(CHUNK_ELEMENTS // size**2, 1)))].T
-    entering = jax.tree.map(lambda h: h[time, sequence], states)
-    inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence][None], xs)
-    J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=entering)[0]
+    entering, inputs = taken(states, time, sequence), taken(xs, None, time, sequence)
+    J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=entering)
     # NumPy's SVD: ten times faster here than XLA's on a CPU
-    J = np.asarray(J, np.float64)
+    J = np.asarray(J, np.float64)[0]
     if not np.isfinite(J).all():
         return np.full((3, size), np.nan)
     sigma = np.linalg.svd(J, compute_uv=False)

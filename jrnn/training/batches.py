@@ -94,7 +94,7 @@ def source_of(data: Any, objective: Any, batch_size: int, seed: int) -> Cases | 
 def time_major(arrays: Mapping[str, Any], each: bool) -> dict[str, Any]:
     """Arrays of cases [B, ...] as a batch: what runs over time becomes [T, B, ...]."""
     names = (*OVER_TIME, "y") if each else OVER_TIME
-    return {name: jnp.swapaxes(jnp.asarray(array), 0, 1) if name in names else array for name, array in arrays.items()}
+    return {name: jnp.asarray(array.swapaxes(0, 1)) if name in names else array for name, array in arrays.items()}
 
 
 def check_cases(data: Mapping[str, Any], objective: Any) -> dict[str, np.ndarray]:

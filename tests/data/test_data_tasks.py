@@ -68,6 +68,7 @@ def test_shapes_seeds_and_parts(name):
     assert Objective.of(data) == Objective.of(one) == Objective(one.task, one.outputs, one.warmup)
 
 
+@pytest.mark.thorough
 def test_the_parts_are_disjoint_draws(monkeypatch):
     data = load("marked-bit:40", seed=2**70)
     assert (len(data.x), len(data.train), len(data.validation), len(data.test)) == (12_000, 10_000, 1000, 1000)
@@ -123,6 +124,7 @@ def test_labels_by_a_plain_loop():
     assert places == set(itertools.product((2, 3, 4), (8, 9, 10)))
 
 
+@pytest.mark.thorough
 def test_plateaus_by_counting():
     """Tiny versions: every sequence there is, what the best predictor knows, and the entropy that is left to it."""
     for name in ("marked-bit:3", "delayed-xor:3"):
@@ -168,6 +170,7 @@ def lorenz_slope(_, s):
     return [10 * (s[1] - s[0]), s[0] * (28 - s[2]) - s[1], s[0] * s[1] - 8 / 3 * s[2]]
 
 
+@pytest.mark.thorough
 def test_lorenz():
     """One step against SciPy; its scale; the largest exponent .9056 by tangent vectors along the task's own paths; the
     contraction; and the plateau on paths of other starts."""

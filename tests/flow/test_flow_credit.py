@@ -101,6 +101,7 @@ def test_parts_by_explicit_jacobians(name, loss, options):
     assert flow.credit.max() > 0
 
 
+@pytest.mark.thorough
 def test_chosen_outputs():
     cell, params = make("gru")
     xs = inputs("gru", STEPS, ())

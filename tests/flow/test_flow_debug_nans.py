@@ -10,6 +10,8 @@ from jrnn.flow.lyapunov.orthonormal import by_cholesky, by_householder
 
 from .instruments import CELLS, INSTRUMENTS, OFTEN, Case, a_case, as_float64, lyapunov_spectrum, renewed_seldom
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(autouse=True)
 def hunting_nan():

@@ -147,6 +147,7 @@ def test_sequences_too_short_for_the_lag_do_not_bend_the_slope():
     assert_allclose(found.growth, -0.02, rtol=1e-9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sequences", [3, 30])
 def test_the_interval_of_the_growth_holds_the_truth(sequences):
     """Gains N(-0.03, 0.1) a step after a first step that leaves e^N(-3, 1): the typical growth is -0.03."""

@@ -61,6 +61,7 @@ def test_the_same_credit(name, options):
     assert float(found.sum_error) <= 1e-13
 
 
+@pytest.mark.thorough
 def test_one_sequence_and_short_ones():
     cell = CELLS["min_gru"]
     params = cell.init(jax.random.key(0), F)

@@ -58,6 +58,7 @@ def test_long_sums_in_16_bits(dtype, make, implementation):
     np.testing.assert_array_equal(flow.lag_norms, np.append(np.ones(300), 0))  # the bias hears 1 of each lag
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_products_of_many_16_bit_factors(dtype):
     """The logarithm of 0.75^300 to 1e-5 of itself: float32 carries it, though 0.75^300 is no float16."""

@@ -163,6 +163,7 @@ def test_parts_on_request_and_by_state():
     assert flow_of(cell, params, mask=MASK).parts is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["lstm", "stack"])
 def test_by_gate(name):
     cell, params = CELLS[name], parameters(name)
@@ -185,6 +186,7 @@ def test_by_gate(name):
     assert list(flow_of(wrapped, bare).lag_norms_by_gate) == list(by_gate)
 
 
+@pytest.mark.thorough
 def test_too_many_pairs_are_sampled_with_a_measured_error():
     cell, params = linear(1), {"w_in": jnp.ones((1, 1)), "bias": jnp.zeros(1), "w_rec": jnp.full(1, 0.8)}
     T = 60
@@ -228,6 +230,7 @@ def test_outputs_that_disagree_are_estimated_without_counting_scatter_as_signal(
     assert_array_equal(exact.lag_errors, 0)
 
 
+@pytest.mark.thorough
 def test_it_has_a_gradient():
     cell, params = CELLS["lstm"], parameters("lstm")
 

@@ -67,6 +67,7 @@ def test_windows_are_products_of_jacobians_up_to_each_sequences_own_end(summary)
     assert_allclose(found.windows.largest, ordered[:, 1, 0], rtol=1e-8)
 
 
+@pytest.mark.thorough
 def test_windows_are_those_of_the_typical_sequences():
     """So the best direction keeps at least what the reader is told arrives, however far apart sequences are."""
     cell, steps = elman(UNITS), 24
@@ -160,6 +161,7 @@ def test_cells_that_theory_does_not_speak_of():
         assert expected(cell, params, XS, run.states, np.ones((STEPS, SEQUENCES), bool)) == ()
 
 
+@pytest.mark.thorough
 def test_what_would_cost_too_much_is_cut_to_the_largest_few():
     cell, alike = elman(12), np.repeat(XS[:, :1], SEQUENCES, axis=1)
     params, lengths = made(cell, 0.9), np.full(SEQUENCES, STEPS)

@@ -281,6 +281,7 @@ def test_jit_vmap_and_16_bit():
     assert_allclose(low[..., 0], want[..., 0], atol=0.05)
 
 
+@pytest.mark.thorough
 def test_the_gradient_of_a_small_singular_value():
     cell, params = make("gru")
     xs = jnp.asarray(inputs("gru", STEPS, ()))

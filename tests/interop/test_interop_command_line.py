@@ -180,6 +180,7 @@ def test_a_state_dict_and_its_head_are_pytorchs(here):
     np.testing.assert_allclose(y @ head["w"] + head["bias"], linear, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_weights_with_their_head_are_diagnosed_by_the_task(here, shown):
     found = diagnosis(shown, "--model", "state.safetensors", "--data", "ends.npz", "--rnn", "rnn", "--head", "fc")
     stage = found.stages[0]
@@ -299,6 +300,7 @@ def test_a_warm_up_is_not_turned_round():
         network.fed(jrnn.data.two_lag_coin(2).dataset(cases=12))
 
 
+@pytest.mark.thorough
 def test_a_flax_model_is_diagnosed_by_the_task(here, shown):
     found = diagnosis(shown, "--model", "their_models:tagger", "--data", "each.npz")
     assert (

@@ -11,6 +11,7 @@ import pytest
 from tests.interop.processes import trained
 
 
+@pytest.mark.thorough
 def test_two_processes_train_to_the_parameters_of_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

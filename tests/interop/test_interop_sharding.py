@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.thorough
 def test_gradients_and_parameters_are_those_of_one_device():
     done = subprocess.run([sys.executable, "-m", "tests.interop.sharded"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -252,6 +252,7 @@ print("right" if os.waitpid(child, 0)[1] == 0 else "the child failed")
 """
 
 
+@pytest.mark.thorough
 @needs_kernel
 def test_a_forked_process_has_no_threads_to_wait_for():
     """A child of fork has the pool but not its threads: the caller does all the work itself.

@@ -59,6 +59,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 def test_a_spoiled_library_is_refused_and_the_process_lives(tmp_path):
     """Each in a process of its own: to load one that was cut short is a bus error."""

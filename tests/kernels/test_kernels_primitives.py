@@ -75,6 +75,7 @@ def test_second_derivatives(case):
     close(jax.jit(jax.grad(lambda o: jax.jvp(loss, (o,), (moved,))[1]))(operands), wanted, tol=1e-11)
 
 
+@pytest.mark.thorough
 def test_hessian():
     case = CASES[2]
     operands, events = make(case)

@@ -51,6 +51,7 @@ class Broken(Cure):
         return training
 
 
+@pytest.mark.thorough
 def test_a_race_goes_on_without_the_arms_that_fail():
     broken = [Broken("cell"), Broken("params"), Broken("training")]
     told = []
@@ -71,6 +72,7 @@ def test_a_race_goes_on_without_the_arms_that_fail():
     assert "failed: RuntimeError" in race_section(found)
 
 
+@pytest.mark.thorough
 def test_nothing_but_failures():
     found = prescribe(jrnn.gru(3), DATA, Objective("classify", 2), candidates=[Broken("params")], seeds=8, **OPTIONS)
     assert found.recommends in (None, "learning_rate") and found.best is not None

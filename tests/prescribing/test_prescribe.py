@@ -47,6 +47,7 @@ def job_of(cell, cures, plan, data, seeds, updates, **more):
     return Job(cell, cures, 3e-3, plan, data, held_out, 16, seeds, 0, updates, 3, None, LAG, **more)
 
 
+@pytest.mark.thorough
 def test_a_seed_of_the_race_is_a_run_of_fit():
     """Parameters, batches, noise and clip of every vmapped seed are those of `fit` with that seed."""
     data, objective = marked_bit(), Objective("classify", 2)
@@ -139,6 +140,7 @@ def test_a_cure_that_helps_and_is_no_better_than_a_constant_is_told_of():
     assert "Neither" not in found and "0.5 times the held-out loss" in found
 
 
+@pytest.mark.thorough
 def test_a_problem_of_ones_own():
     """With `build` everything above the cell is trained along; batches have the cases first."""
 
@@ -160,6 +162,7 @@ def test_a_problem_of_ones_own():
         prescribe(jrnn.gru(5), marked_bit(), None, build=build, **{**options, "candidates": [Rate(2.0)]})
 
 
+@pytest.mark.thorough
 def test_all_arms_diverge():
     data = marked_bit(60, 6)
     options = {"lag": 6, "updates": 18, "learning_rate": 1e30, "max_norm": None}
@@ -167,6 +170,7 @@ def test_all_arms_diverge():
     assert found.recommends is None and "diverged" in found.sentence
 
 
+@pytest.mark.thorough
 def test_ctrl_c_keeps_the_table():
     def say(line):
         if line.startswith("the final"):
@@ -177,6 +181,7 @@ def test_ctrl_c_keeps_the_table():
     assert found.interrupted and found.recommends is None and found.best is None and len(found.table) == 6
 
 
+@pytest.mark.thorough
 def test_the_recipe_repeats_the_run():
     """Executed as it stands, with the training part that the prescription hands out."""
     data, objective, cell = marked_bit(200), Objective("classify", 2), jrnn.gru(5)

@@ -82,6 +82,7 @@ def test_a_diagnosis_ends_with_a_command(options, command, tmp_path):
         parser().parse_args(shlex.split(found["next_command"].replace("None", "1"))[1:])
 
 
+@pytest.mark.thorough
 def test_a_saved_network_is_raced_by_the_command_of_its_diagnosis(tmp_path, monkeypatch, capsys):
     """train with a cure, diagnose --model, run what that prints, and again with what it saved."""
     monkeypatch.chdir(tmp_path)

@@ -56,6 +56,7 @@ def test_more_workers_more_updates():
     assert 1.5 * updates[0] < updates[1] < 2 * updates[0] and 1.3 * updates[1] < updates[2] < 2 * updates[1]
 
 
+@pytest.mark.thorough
 def test_prescribe_counts_the_workers_of_its_executor(monkeypatch):
     asked = []
 

@@ -5,12 +5,14 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jrnn
 from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
 from jrnn.training import Objective, fit
 
 
+@pytest.mark.thorough
 def test_from_training_to_the_page(tmp_path, capsys):
     rng = np.random.default_rng(0)
     data = {"x": rng.normal(size=(8, 6, 2)).astype("float32"), "y": np.arange(8) % 2}

@@ -115,6 +115,7 @@ def test_user_text_is_escaped():
     assert "<script" not in html and html.count("&lt;script&gt;") > 8
 
 
+@pytest.mark.thorough
 def test_files_written_ask_for_nothing_else(tmp_path):
     folder = tmp_path / "a" / "b"
     value = samples.diagnosis()

@@ -112,6 +112,7 @@ def run(tmp_path_factory):
     return out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name, change",
     [
@@ -159,6 +160,7 @@ def test_differences_are_named_by_field():
     assert between(stacks[0], jrnn.stack(jrnn.elman(3)))[0].startswith("cells=(Elman(")
 
 
+@pytest.mark.thorough
 def test_metadata_is_in_every_checkpoint(tmp_path):
     same = {"cell": CELL, "objective": CLASSIFY, "data": cases(), "out": tmp_path, "checkpoint_every": 2}
     fit(**same, steps=3, metadata={"data": "digits", "step": "theirs"})
@@ -174,6 +176,7 @@ def test_metadata_is_in_every_checkpoint(tmp_path):
             fit(**same, steps=5, resume=True, metadata=bad)
 
 
+@pytest.mark.thorough
 def test_optimizers_are_told_apart_by_what_they_do(tmp_path):
     same = {"cell": CELL, "objective": CLASSIFY, "data": generated, "out": tmp_path, "resume": True}
     fit(**same, steps=1, optimizer=optax.sgd(0.1))

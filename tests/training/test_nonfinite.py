@@ -122,6 +122,7 @@ def test_in_the_outputs_the_loss_and_the_gradients(setting):
     assert report.place == "parameter gradients" and report.parameter == "cell['forward']['bias']"
 
 
+@pytest.mark.thorough
 def test_when_only_the_update_overflows(setting):
     params, head, batch = (jax.tree.map(lambda a: a.astype(jnp.float32), part) for part in setting)
     assert first_nonfinite(CELL, REGRESS, params, head, batch).place == "update"

@@ -65,6 +65,7 @@ def test_loss_is_the_mean_over_what_is_valid(task, outputs, numbers, key):
     assert value == 0 and all((np.asarray(g) == 0).all() for g in jax.tree.leaves(grads))
 
 
+@pytest.mark.thorough
 def test_a_warm_up_is_not_scored(key):
     """Steps before it count nowhere: not in the loss, not in the weight of a batch, whatever their targets hold."""
     objective = Objective("classify_each", 3, 2)

@@ -209,6 +209,7 @@ class Noise:
         return self.weight * wide(jax.random.normal(key, h.shape, h.dtype) * h).sum()
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_has_the_same_bits_and_the_same_penalties(tmp_path):
     cell = jrnn.dropout(jrnn.elman(3, dtype="bfloat16"), outputs=0.2)
     options = {"batch_size": 8, "checkpoint_every": 4, "log_every": 3, "flow_every": 3}
@@ -242,6 +243,7 @@ def test_a_resumed_run_has_the_same_bits_and_the_same_penalties(tmp_path):
         fit(cell, CLASSIFY, cases(), steps=2, out=tmp_path / "plain", resume=True, **options)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cell", [jrnn.lstm(4), jrnn.stack(jrnn.elman(3), jrnn.gru(3))], ids=["lstm", "stack"])
 def test_measuring_does_not_change_a_run_with_penalties(cell):
     """Where no penalty reads the deltas: to the bit."""
@@ -310,6 +312,7 @@ def test_a_stream_adds_its_penalties_within_each_chunk(key):
         assert ("delta_late" in result.metrics) == (i % 2 == 0)
 
 
+@pytest.mark.thorough
 def test_a_penalty_that_is_not_finite_is_skipped_and_named():
     def sometimes(cell, params, xs, unrolled, deltas, key):
         bad = xs[0, 0, 0] > 0

@@ -19,6 +19,8 @@ from jrnn import InputError
 from jrnn.training import load, save
 from jrnn.training.storage.locking import locked
 
+pytestmark = pytest.mark.thorough
+
 STEPS = 12
 
 

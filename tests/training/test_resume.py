@@ -105,6 +105,7 @@ def run(tmp_path_factory):
     return folder / "part", kept(folder / "whole")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damage", ["a line", "no file", "a folder", "twice"])
 def test_a_run_with_damaged_metrics_ends_with_the_same_parameters(damage, run, tmp_path):
     out = tmp_path / "run"
@@ -195,6 +196,7 @@ def changed(value, at, new):
     return copy
 
 
+@pytest.mark.thorough
 def test_a_description_that_says_something_else_is_refused_or_passed_over(run, tmp_path):
     """Every part of it replaced by what it is not, its checksum right: an InputError or a whole result, no other
     error."""

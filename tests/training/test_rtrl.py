@@ -33,6 +33,7 @@ def chunk(i):
     return data | {"resets": resets, "mask": rng.random((K, 2)) > 0.2}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CELLS)
 def test_the_sum_over_chunks_is_the_gradient_of_the_whole(name, key):
     cell, count = CELLS[name], 4

@@ -187,6 +187,7 @@ def test_missing_folders_and_bad_arguments(tmp_path):
     assert load(tmp_path).params == {}
 
 
+@pytest.mark.thorough
 def test_checkpoints_of_fit_are_models_too_and_damaged_ones_are_set_aside(tmp_path):
     cell, objective = jrnn.elman(3), Objective("classify", 3)
     options = {"out": tmp_path, "batch_size": 8, "checkpoint_every": 2}
@@ -250,6 +251,7 @@ for i in range(10_000):
 """
 
 
+@pytest.mark.thorough
 def test_a_save_that_is_killed_leaves_the_one_before(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(jrnn.__file__))}
     command = [sys.executable, "-c", SAVER, str(tmp_path)]

@@ -10,6 +10,8 @@ from helpers import cases
 import jrnn
 from jrnn.training import Objective, fit, load, save
 
+pytestmark = pytest.mark.thorough
+
 DTYPES = ["float16", "bfloat16", "float32", "float64", "complex64", "complex128", "bool"]
 DTYPES += [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 SHAPES = [(), (1,), (3,), (1, 1), (2, 3), (2, 3, 4), (0,), (2, 0, 3)]

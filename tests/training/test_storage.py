@@ -58,6 +58,7 @@ def assert_goes_on(out, whole):
     assert names == {"checkpoints", "metrics.jsonl"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("limit, options", [(900, {}), (2500, {}), (900, {"tensorboard": True}), (300, {})])
 def test_a_limit_on_files(limit, options, tmp_path, whole, unlimited, capfd):
     """The operating system says it as it says that a disk is full: to metrics.jsonl, to Orbax, to TensorBoard's file,
@@ -136,6 +137,7 @@ PLACES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("place", PLACES)
 def test_each_place_that_writes(place, tmp_path, whole, monkeypatch):
     name, function, checkpoint = PLACES[place]
@@ -167,6 +169,7 @@ def test_a_save_without_room_keeps_the_one_before(tmp_path, unlimited):
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["0"] and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.thorough
 def test_the_command_line_says_it_in_one_line(tmp_path):
     """Exit code 1, and what was trained is named; the limit comes after the data and the libraries are read."""
     program = """
@@ -204,6 +207,7 @@ def test_one_process_at_a_time_holds_a_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_processes_that_save_in_one_folder_wait_for_each_other(tmp_path):
     program = """
 import sys, numpy as np, jrnn

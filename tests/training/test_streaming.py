@@ -87,6 +87,7 @@ def test_a_stream_is_a_loop_over_chunks_with_the_gradient_cut_between(key):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), ours[:4], theirs[:4])
 
 
+@pytest.mark.thorough
 def test_noise_and_chunks_of_other_lengths(key):
     cell = jrnn.dropout(jrnn.elman(3), outputs=0.5)
     params, head = cell.init(key, 2), OBJECTIVE.init(key, 3)

@@ -125,6 +125,7 @@ def test_float32_neither_underflows_nor_overflows(size):
     np.testing.assert_allclose(found["delta_growth"], -60 * np.log(10) / 2, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_no_gradient_is_reported_as_such():
     def of(norms, mask=None):
         norms = np.asarray(norms, float)[:, None]
@@ -152,6 +153,7 @@ def test_steps_left_out_by_a_mask_do_not_count():
     assert_metrics(found, numpy_metrics(norms[kept], [3]))
 
 
+@pytest.mark.thorough
 def test_reverse_and_both_directions_are_read_in_their_own_order():
     rng = np.random.default_rng(3)
     forward, backward = np.exp(rng.normal(size=(2, 13, 2)))
@@ -279,6 +281,8 @@ def test_dead_directions_and_empty_runs(key):
         tangent_growth(jrnn.Bidirectional(CELL, CELL), (params, params), xs, key)
 
 
+@pytest.mark.thorough
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "cell, unroll_options",
     [
@@ -364,6 +368,7 @@ def test_integers_in_the_state_are_let_be():
     assert fitted.history["tangent_growth"][0] < np.log(0.5)
 
 
+@pytest.mark.thorough
 def test_a_stream_has_the_same_metrics(key):
     rng = np.random.default_rng(0)
     chunks = [{"x": rng.normal(size=(6, 2, 3)), "y": rng.integers(0, 3, (6, 2))} for _ in range(4)]
@@ -402,6 +407,7 @@ def test_flow_every_is_a_positive_number(value, key):
             call()
 
 
+@pytest.mark.thorough
 def test_a_named_implementation_does_not_stop_the_probe():
     """What follows the tangents is no recurrence that a kernel has."""
     out = fit(jrnn.lstm(3), Objective("classify", 3), cases(), steps=2, unroll_options={"implementation": "xla"})

@@ -113,6 +113,7 @@ def test_a_tap_that_is_added(cell):
     assert_same(CELLS[cell], dict(lengths=LENGTHS, mask=MASK, resets=RESETS), tap=True)
 
 
+@pytest.mark.thorough
 def test_gated_cells_in_segments_of_their_own():
     """With `remat` each segment makes the inputs of its kernel anew."""
     assert_same(CELLS["lru"], OPTIONS["remat sqrt"], initial=True, names=[*IMPLEMENTATIONS, "associative"])
@@ -201,6 +202,7 @@ def test_both_directions_are_one_call():
         assert [text.count(f'custom_call_target="jrnn_{way}ward"') for way in ("for", "back")] == [calls, calls]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["native", "xla"])
 def test_two_directions_that_differ_in_what_they_give_are_two_calls(name):
     """A wrapper needs all of its states, a plain cell none; a tap of one side alone."""

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -34,6 +35,7 @@ def cases(draw):
     }
 
 
+@pytest.mark.thorough
 @settings(max_examples=14, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_any_schedule_equals_the_oracle(case):

@@ -141,6 +141,7 @@ def test_chunks_with_the_state_carried_equal_the_whole_sequence():
     close(jnp.concatenate([first.outputs, jnp.swapaxes(second.outputs, 0, 1)]), whole.outputs)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["learnable", "stack"])
 def test_the_instruments_follow(name):
     """What the lags are heard from adds up to the training gradient, and J is that of the run."""

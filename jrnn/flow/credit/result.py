@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,6 +16,15 @@ from jrnn.flow.verdicts.verdict import LEVEL, Verdict, judge, stays_bounded, sum
 from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling.checks import concrete, is_count
 from jrnn.wording import arrays, brief
+
+
+@jax.jit
+def horizon_of(lag_norms: Array, share: Array) -> Array:
+    """As `GradientFlow.effective_horizon` says; one program, not fifteen."""
+    total = jnp.cumsum(lag_norms, axis=-1)
+    last = total[..., -1]
+    horizon = jnp.argmax(total >= share * last[..., None], axis=-1).astype(jnp.int32)
+    return jnp.where(jnp.isfinite(last) & (last > 0), horizon, -jnp.ones_like(horizon))
 
 
 class GradientFlow(NamedTuple):
@@ -89,10 +99,7 @@ class GradientFlow(NamedTuple):
         if self.lag_norms is None:
             raise InputError("flow", "a gradient flow with by_lag=False", "by_lag=True: the horizon is one of lags")
         share = check_number("share", share, lambda part: 0 < part <= 1, "a number above 0 and at most 1, not traced")
-        total = jnp.cumsum(self.lag_norms, axis=-1)
-        last = total[..., -1]
-        horizon = jnp.argmax(total >= share * last[..., None], axis=-1).astype(jnp.int32)
-        return jnp.where(jnp.isfinite(last) & (last > 0), horizon, -jnp.ones_like(horizon))
+        return horizon_of(self.lag_norms, share)
 
     def arrival(self) -> Arrival:
         """The credit by lag, with what can be said of it over sequences and outputs (on the host)."""

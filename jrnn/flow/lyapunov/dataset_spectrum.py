@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells._advance import flat_state
 from jrnn.flow.lyapunov.spectrum import lyapunov_spectrum
-from jrnn.flow.sampling import affordable, chosen_sequences
+from jrnn.flow.sampling import affordable, chosen_sequences, taken
 from jrnn.types import Inputs, Params
 from jrnn.wording import brief, nats, number
 
@@ -75,10 +73,10 @@ def measured_spectrum(
     spectrum = lyapunov_spectrum(
         cell,
         params,
-        jax.tree.map(lambda x: jnp.asarray(x)[:steps, chosen], xs),
+        taken(xs, slice(steps), chosen),
         k=k,
         warmup=warmup,
-        lengths=jnp.asarray(lengths[chosen], jnp.int32),
+        lengths=lengths[chosen].astype(np.int32),
     )
     each, errors = np.asarray(spectrum.exponents, np.float64), np.asarray(spectrum.standard_errors, np.float64)
     counted = int(np.where(np.asarray(spectrum.counted), np.asarray(spectrum.steps), 0).sum())

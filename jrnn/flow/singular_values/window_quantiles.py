@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells._advance import flat_state
-from jrnn.flow.sampling import affordable, chosen_sequences
+from jrnn.flow.sampling import affordable, chosen_sequences, taken
 from jrnn.flow.singular_values.windows import window_singular_values
 from jrnn.types import Inputs, Params, State
 from jrnn.wording import brief, nats
@@ -83,12 +81,12 @@ def window_bands(
             window_singular_values(
                 cell,
                 params,
-                jax.tree.map(lambda x, times=times: jnp.asarray(x)[times, chosen], xs),
+                taken(xs, times, chosen),
                 [(furthest - lag, furthest) for lag in group],
                 top=top,
                 method="explicit" if top is None else "matrix_free",
                 iterations=PASSES,
-                initial_state=jax.tree.map(lambda h, furthest=furthest: h[ends - furthest, chosen], states),
+                initial_state=taken(states, ends - furthest, chosen),
                 length=furthest,
             ).log_singular_values
         )

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import Elman, Leaky, Stack, prepared
 from jrnn.cells._refined import refined
 from jrnn.extras import require
-from jrnn.flow.sampling import even_sample
+from jrnn.flow.sampling import even_sample, taken
 from jrnn.flow.theory.closed_forms import gate_half_life, mean_field, norm_bound
 from jrnn.types import Inputs, Params, State
 
@@ -62,8 +60,8 @@ def expected(cell: Any, params: Params, xs: Inputs, states: State, mask: np.ndar
     """What is known of each layer; empty for cells that theory does not speak of. states [T+1, S, ...], mask [T, S]."""
     params, pairs = prepared(cell, params), np.argwhere(mask)
     time, sequence = pairs[even_sample(np.arange(len(pairs)), POINTS)].T
-    before, after = (jax.tree.map(lambda h, shift=shift: h[time + shift, sequence], states) for shift in (0, 1))
-    inputs = jax.tree.map(lambda x: jnp.asarray(x)[time, sequence], xs)
+    before, after = (taken(states, time + shift, sequence) for shift in (0, 1))
+    inputs = taken(xs, time, sequence)
     expectations = (of_layer(*layer) for layer in layers("", cell, params, before, after, inputs))
     return tuple(each for each in expectations if each is not None)
 
