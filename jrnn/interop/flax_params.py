@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jrnn.cells import mixed_precision
-from jrnn.types import InputError, Params
+from jrnn.cures.within import rebuilt
+from jrnn.types import Array, InputError, Params, Shape
+
+Strip = Callable[[Any], tuple[Any, tuple | None]]
+"""What an initialiser gave -> (the array, the names of its axes or None)."""
+
+
+@dataclass(frozen=True)
+class Stripped:
+    """An initialiser without the box that `with_partitioning` puts around what it draws."""
+
+    init: Callable[..., Any]
+    strip: Strip
+
+    def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
+        return self.strip(self.init(key, shape, dtype))[0]
+
+
+def unboxed(cell: Any, strip: Strip) -> tuple[Any, dict[str, tuple]]:
+    """(the cell with plain initialisers, {name of a parameter: names of its axes} of those that had a box)."""
+    found: dict[str, tuple] = {}
+
+    def change(bare: Any) -> Any:
+        plain = {}
+        for name in getattr(bare, "initialisers", ()):
+            init = getattr(bare, name)
+            if not hasattr(init, "__wrapped__"):  # what `with_partitioning` makes has it; others may mind the shape
+                continue
+            shape = (2,) if name == "bias" else (2, 2)
+            names = strip(init(jax.random.key(0), shape, jnp.float32))[1]
+            if names is None:
+                continue
+            if found.setdefault(name, names) != names:
+                given = f"{found[name]!r} and {names!r} for {name!r} of several layers"
+                raise InputError("cell", given, 'sharding={"0/w_in": ..., "1/w_in": ...}, which tells layers apart')
+            plain[name] = Stripped(init, strip)
+        return replace(bare, **plain) if plain else bare
+
+    return rebuilt(cell, change), found
 
 
 def in_dtypes(cell: Any, input_size: int | None, dtype: Any, param_dtype: Any) -> Any:

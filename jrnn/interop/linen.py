@@ -14,7 +14,7 @@ from jrnn.cells import check_cell, draws_noise
 from jrnn.extras import require
 from jrnn.interop.flax_calls import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.interop.flax_carries import first_carry, first_carry_without
-from jrnn.interop.flax_params import annotated, in_dtypes
+from jrnn.interop.flax_params import annotated, in_dtypes, unboxed
 from jrnn.training import probe
 from jrnn.types import Array, InputError, Params, Shape
 
@@ -24,6 +24,11 @@ else:
     nn = require("flax.linen")
 
 __all__ = ["RNN", "Bidirectional", "Stack", "probe"]
+
+
+def strip(value: Any) -> tuple[Any, tuple | None]:
+    """(the array, the names of its axes) of what `nn.with_partitioning` makes an initialiser give."""
+    return (value.unbox(), value.names) if isinstance(value, nn.Partitioned) else (value, None)
 
 
 class RNN(nn.Module):
@@ -39,8 +44,8 @@ class RNN(nn.Module):
         serialise.
       dtype, param_dtype: of the computation and of the parameters, as in Flax's layers: float32 parameters with
         bfloat16 arithmetic are `jrnn.mixed_precision(cell)`. By default the cell's own.
-      sharding: {name of a parameter: names of mesh axes}, such as {"w_in": (None, "model")}: the annotation that
-        `nn.with_partitioning` gives. "0/w_in" is that of a stack's layer 0 alone.
+      sharding: {name of a parameter: names of mesh axes}, such as {"w_in": (None, "model")}; "0/w_in" is that of a
+        stack's layer 0 alone. The same as `nn.with_partitioning` around the cell's initialisers, which passes through.
       deterministic: True: cells with noise (`jrnn.dropout`, `jrnn.zoneout`) draw none. False: they draw from the stream
         `dropout`. None: as False where that stream is given; a call without it is refused. `init` draws none.
     """
@@ -71,7 +76,7 @@ class RNN(nn.Module):
 
     def _cell_of(self, input_size: int | None) -> Any:
         """The cell, in its dtypes."""
-        return in_dtypes(self.cell, input_size, self.dtype, self.param_dtype)
+        return in_dtypes(unboxed(self.cell, strip)[0], input_size, self.dtype, self.param_dtype)
 
     def _new_params(self, key: Array, cell: Any, input_size: int | None) -> Params:
         """Parameters, in a box where their axes have names."""
@@ -79,7 +84,8 @@ class RNN(nn.Module):
         def box(array: Array, names: tuple[str | None, ...] | None) -> Any:
             return array if names is None else nn.Partitioned(array, names)
 
-        return annotated(cell.init(key, input_size), self.sharding, box)
+        names = unboxed(self.cell, strip)[1] | dict(self.sharding or {})
+        return annotated(cell.init(key, input_size), names, box)
 
     def _noise_key(self, deterministic: bool | None) -> Array | None:
         """A key for this call of a cell with noise, or None."""

@@ -16,7 +16,7 @@ from jrnn.cells import check_cell, draws_noise
 from jrnn.extras import require
 from jrnn.interop.flax_calls import chosen, concatenate, run_both, run_layers, run_rnn
 from jrnn.interop.flax_carries import first_carry
-from jrnn.interop.flax_params import annotated, in_dtypes
+from jrnn.interop.flax_params import annotated, in_dtypes, unboxed
 from jrnn.interop.flax_probes import probe
 from jrnn.types import Array, InputError, Params, Shape
 
@@ -26,6 +26,13 @@ else:
     nnx = require("flax.nnx")
 
 __all__ = ["RNN", "Bidirectional", "Stack", "probe"]
+
+
+def strip(value: Any) -> tuple[Any, tuple | None]:
+    """(the array, the names of its axes) of what `nnx.with_partitioning` makes an initialiser give."""
+    if not isinstance(value, nnx.VariableMetadata):
+        return value, None
+    return value.raw_value, value.metadata.get("out_sharding")
 
 
 class RNN(nnx.Module):
@@ -40,8 +47,8 @@ class RNN(nnx.Module):
         serialise.
       dtype, param_dtype: of the computation and of the parameters, as in Flax's layers: float32 parameters with
         bfloat16 arithmetic are `jrnn.mixed_precision(cell)`. By default the cell's own.
-      sharding: {name of a parameter: names of mesh axes}, such as {"w_in": (None, "model")}: the annotation that
-        `nnx.with_partitioning` gives. "0/w_in" is that of a stack's layer 0 alone.
+      sharding: {name of a parameter: names of mesh axes}, such as {"w_in": (None, "model")}; "0/w_in" is that of a
+        stack's layer 0 alone. The same as `nnx.with_partitioning` around the cell's initialisers, which passes through.
       deterministic: True: cells with noise (`jrnn.dropout`, `jrnn.zoneout`) draw none. `train()` and `eval()` set it.
       rngs: an `nnx.Rngs`; its stream `params` is drawn from once, and not kept. Cells with noise keep a fork of its
         stream `dropout`.
@@ -81,13 +88,14 @@ class RNN(nnx.Module):
             raise InputError("input_size", "none", f"{needed}; None for a cell without inputs")
         if not isinstance(rngs, nnx.Rngs):
             raise InputError("rngs", type(rngs).__name__, "an nnx.Rngs, such as nnx.Rngs(0)")
+        cell, boxed = unboxed(cell, strip)
         cell = in_dtypes(cell, input_size, dtype, param_dtype)
         self.cell = nnx.static(cell)
 
         def param(array: Array, names: tuple[str | None, ...] | None) -> nnx.Param:
             return nnx.Param(array) if names is None else nnx.Param(array, out_sharding=names)
 
-        self.params = nnx.data(annotated(cell.init(rngs.params(), input_size), sharding, param))
+        self.params = nnx.data(annotated(cell.init(rngs.params(), input_size), boxed | dict(sharding or {}), param))
         self.time_major = time_major
         self.return_carry = return_carry
         self.reverse = reverse

@@ -155,6 +155,23 @@ def test_annotations_of_partitioning_pass_through():
                          variables, plain, is_leaf=lambda node: isinstance(node, nn.Partitioned))  # fmt: skip
     one, other = jit(lambda *vs: [module.apply(v, XS) for v in vs])(plain, boxed)
     np.testing.assert_array_equal(one, other)
+    boxes = (
+        lambda init, axes: nnx.with_partitioning(init, axes),
+        lambda init, axes: nn.with_partitioning(init, axes),
+    )
+    made = []
+    for with_names in boxes:
+        w_in = with_names(nn.initializers.lecun_normal(), (None, "model"))
+        bias = with_names(nn.initializers.zeros_init(), ("model",))
+        made.append(jrnn.residual(jrnn.gru(F, w_in=w_in, bias=bias)))
+    with jax.set_mesh(mesh):
+        model = jrnn.interop.nnx.RNN(made[0], F, rngs=nnx.Rngs(0))
+        specs = [nnx.get_partition_spec(nnx.state(model))["params"]]
+    shapes = jax.eval_shape(jrnn.interop.linen.RNN(made[1]).init, jax.random.key(0), XS)
+    specs = [jax.tree.map(lambda spec: spec.get_value(), specs[0], is_leaf=lambda v: isinstance(v, nnx.Variable))]
+    specs.append(nn.get_partition_spec(shapes)["params"]["cell"])
+    for spec in specs:
+        assert (spec["w_in"], spec["bias"], spec["w_rec"]) == (P(None, "model"), P("model"), P())
     for wrong, match in (
         ({"w": ("model",)}, "sharding: got 'w'; need names of the parameters: 0/bias, 0/bias_rec, 0/w_in"),
         ({"bias": (None, "model")}, r"sharding: got \(None, 'model'\) for 'bias' of shape \(12,\)"),

@@ -198,11 +198,13 @@ class Around(nnx.Module):
     """jrnn's RNN and Flax's, plain and inside nnx.jit of nnx.remat."""
 
     def __init__(self, rngs, own):
-        cell = None if own else nnx.GRUCell(F, H, param_dtype=D, rngs=rngs)
-        self.rnn = jrnn.interop.nnx.RNN(jrnn.gru(H), F, rngs=rngs) if own else nnx.RNN(cell, rngs=rngs)
+        cell = jrnn.dropout(jrnn.gru(H), outputs=0.4) if own else nnx.GRUCell(F, H, param_dtype=D, rngs=rngs)
+        self.rnn = jrnn.interop.nnx.RNN(cell, F, truncate=4, rngs=rngs) if own else nnx.RNN(cell, rngs=rngs)
+        self.options = nnx.static("resets" if own else None)
 
     def __call__(self, xs, inside):
-        call = lambda rnn, xs: rnn(xs)  # noqa: E731
+        options = {"resets": jnp.arange(T)[None] == jnp.array([[2], [3]])} if self.options else {}
+        call = lambda rnn, xs: rnn(xs, **options)  # noqa: E731
         return (nnx.jit(nnx.remat(call)) if inside else call)(self.rnn, xs)
 
 
@@ -213,12 +215,13 @@ def test_nnx_an_rnn_inside_transformations(own):
     @jit
     def both(state):
         found = []
+        fresh = lambda: nnx.merge(graphdef, jax.tree.map(lambda a: a, state))  # noqa: E731
         for inside in (False, True):
             loss_fn = lambda model, inside=inside: jnp.sum(jnp.sin(model(XS, inside)))  # noqa: E731
-            tap = tap_nnx(loss_fn, nnx.merge(graphdef, state))
+            tap = tap_nnx(loss_fn, fresh())
             run = jrnn.unroll(tap.cell, tap.params, tap.xs, **tap.options)
             deltas = jrnn.state_gradients(tap.cell, tap.params, tap.xs, tap.loss, **tap.options)
-            found.append((tap.loss(run), deltas, loss_fn(nnx.merge(graphdef, state))))
+            found.append((tap.loss(run), deltas, loss_fn(fresh())))
         return found
 
     plain, inside = both(state)
