@@ -195,6 +195,28 @@ def test_it_is_compiled_once_and_measures_lags_every_so_often():
     assert rows[0]["clip_rate"] == 0 and rows[-1]["clip_rate"] == sum(row["grad_norm"] >= 0.5 for row in rows[:-1]) / 6
 
 
+def test_a_loss_with_derivatives_in_it():
+    """A penalty on dL/dx, backwards and forwards: the gradient is right, and the one run is seen."""
+    cell = jrnn.layer_norm(jrnn.gru(2), on="hidden")  # a scan, which is not taken for one by hand
+
+    def loss_fn(params, penalty):
+        own = lambda xs: jnp.sum(jnp.sin(jrnn.unroll(cell, params, xs).outputs))  # noqa: E731
+        return own(XS) + penalty(own)
+
+    backwards = lambda own: jnp.sum(jax.grad(own)(XS) ** 2)  # noqa: E731
+    forwards = lambda own: jax.jvp(own, (XS,), (XS,))[1]  # noqa: E731
+
+    @jit
+    def both(params):
+        found = [probe(loss_fn, params, backwards, lags=(1,)), probe(loss_fn, params, forwards)]
+        return found, [jax.grad(loss_fn)(params, penalty) for penalty in (backwards, forwards)]
+
+    for (_, grads, metrics), wanted in zip(*both(params_of(cell, F)), strict=True):
+        for a, b in zip(*map(jax.tree.leaves, (grads, wanted)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+        assert "delta_early" in metrics and not any("/" in name for name in metrics)
+
+
 def test_several_recurrences_are_told_apart_and_what_no_gradient_passes_is_nan():
     gru, elman = jrnn.gru(3), jrnn.elman(2)
     params = {"a": params_of(gru, F), "b": params_of(elman, 3)}
@@ -229,9 +251,14 @@ def test_bad_input_is_named():
     cell = jrnn.gru(2)
     params = params_of(cell, F)
     loss = lambda p: jnp.sum(jrnn.unroll(cell, p, XS).outputs)  # noqa: E731
+    hidden = jax.custom_vjp(loss)
+    hidden.defvjp(lambda p: jax.vjp(loss, p), lambda pull, g: pull(g))
+    forwards = lambda p: jax.jvp(loss, (p,), (p,))[1]  # noqa: E731
     for call, match in (
         (lambda: probe(lambda p: jnp.sum(p["w_in"]), params), "loss_fn: got one without a recurrence in sight"),
         (lambda: probe(lambda p: jrnn.unroll(cell, p, XS).outputs, params), r"loss_fn: got .*float64\[12, 3, 2\]"),
+        (lambda: probe(lambda p: hidden(p), params), "loss_fn: got a loss with a jax.custom_vjp around a recurrence"),
+        (lambda: probe(forwards, params, lags=(1,)), "lags: got lags beside a loss that differentiates forwards"),
         (lambda: probe(loss, params, lags=(-1,)), "lags: got -1"),
         (lambda: probe(loss, params, lags=3), "lags: got 3; need a tuple"),
         (lambda: probe(loss, params, outputs=0), "outputs: got 0"),

@@ -120,14 +120,12 @@ def probed(
         return value, aux
 
     rows = meters.zeros()
-    closed, shapes = jax.make_jaxpr(traced, return_shape=True)(params, rows)
-    program, structure = with_taps(closed, ScanWatcher(meters)), jax.tree.structure(shapes)
-
-    def evaluated(params: Params, rows: list[Meter]) -> tuple[Array, Any]:
-        meters.rows = rows
-        return structure.unflatten(program(*jax.tree.leaves((params, rows))))
-
-    (value, aux), (grads, found) = jax.value_and_grad(evaluated, argnums=(0, 1), has_aux=True)(params, rows)
+    try:
+        value, aux, grads, found = differentiated(traced, meters, params, rows)
+    except Exception as error:
+        if refused := refusal_of(error):
+            raise refused from error
+        raise
     meters.rows = []
     if not meters.names:
         needed = (
@@ -136,3 +134,29 @@ def probed(
         )
         raise InputError("loss_fn", "one without a recurrence in sight", needed)
     return value, aux, grads, meters.metrics(found)
+
+
+def differentiated(
+    traced: Callable, meters: Meters, params: Params, rows: list[Meter]
+) -> tuple[Array, Any, Params, list[Meter]]:
+    """(value, aux, gradient, the meters' gain)."""
+    closed, shapes = jax.make_jaxpr(traced, return_shape=True)(params, rows)
+    program, structure = with_taps(closed, ScanWatcher(meters)), jax.tree.structure(shapes)
+
+    def evaluated(params: Params, rows: list[Meter]) -> tuple[Array, Any]:
+        meters.rows = rows
+        return structure.unflatten(program(*jax.tree.leaves((params, rows))))
+
+    (value, aux), (grads, found) = jax.value_and_grad(evaluated, argnums=(0, 1), has_aux=True)(params, rows)
+    return value, aux, grads, found
+
+
+def refusal_of(error: Exception) -> InputError | None:
+    """In jrnn's words, what JAX says of functions with derivatives of their own where a probe looks."""
+    if type(error).__name__ == "CustomVJPException":
+        needed = "one without, or `jax.value_and_grad` in the place of the probe"
+        return InputError("loss_fn", "a loss with a jax.custom_vjp around a recurrence", needed)
+    if isinstance(error, NotImplementedError) and "custom_lin" in str(error):
+        given = "lags beside a loss that differentiates forwards (jax.jvp, jacfwd, linearize, hessian)"
+        return InputError("lags", given, "lags=(), or a loss that differentiates backwards alone")
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,16 +37,14 @@ class RunWatcher:
     def watch(self, run: Run, name: str | None, cell: Any, params: Params, xs: Inputs, options: Options) -> Unrolled:
         """The run, looked at; as it is where the states are not real, or are tapped already."""
 
-        def jrnn_run(params: Params, xs: Inputs, options: Options) -> Unrolled:
-            return run(cell, params, xs, options)
-
-        jitted = jax.jit(jrnn_run)
+        jitted = seen(run, cell)
         zeros = zero_tap(cell, params, options, options.steps)
         if options.state_tap is not None or not options.steps or not is_real(zeros):
             return jitted(params, xs, options)
         meters = self.meters
         meter = meters.meter_of(name or type(cell).__name__.lower())
-        operands = (params, xs, replace(options, lengths=None, mask=None), options.lengths, options.mask)
+        rest = replace(options, lengths=None, mask=None)
+        operands = jax.lax.stop_gradient((params, xs, rest, options.lengths, options.mask))
         real, whole = split_floating(zeros)
         report = partial(report_edges, meters, cell, options.reverse, whole)
         tap = whole(reporting_zeros(Named(report), shapes_of(real), meter, operands))
@@ -55,9 +54,18 @@ class RunWatcher:
         if not meters.asked.lags or not is_causal(cell) or not floating:
             return found
         kept = jax.lax.stop_gradient((params, xs, options)), meters.step, found.mask
-        seen: Any = reported(Named(partial(report_arrivals, meters, run, cell)), results, meter, kept)
-        outputs, final, last = seen
+        after: Any = reported(Named(partial(report_arrivals, meters, run, cell)), results, meter, kept)
+        outputs, final, last = after
         return found._replace(outputs=outputs, final_state=final, last=last)
+
+
+def seen(run: Run, cell: Any) -> Callable[[Params, Inputs, Options], Unrolled]:
+    """The run of a cell under the name by which `scans` leaves it alone."""
+
+    def jrnn_run(params: Params, xs: Inputs, options: Options) -> Unrolled:
+        return run(cell, params, xs, options)
+
+    return jax.jit(jrnn_run)
 
 
 class Named:
@@ -94,7 +102,7 @@ def report_arrivals(meters: Meters, run: Run, cell: Any, operands: Any, gradient
         real, whole = split_floating(zero_tap(cell, params, options, options.steps + 1))
 
         def tapped(real: list[Array]) -> tuple[Any, State]:
-            found = run(cell, params, xs, replace(options, state_tap=whole(real), tap_is_zero=True))
+            found = seen(run, cell)(params, xs, replace(options, state_tap=whole(real), tap_is_zero=True))
             return found.outputs, found.final_state
 
         _, pull = jax.vjp(tapped, real)

@@ -34,14 +34,14 @@ class ScanWatcher:
         meter = meters.meter_of(name_of(equation))
         shapes = [jax.ShapeDtypeStruct((steps, *carry[i].shape), carry[i].dtype) for i in states]
         report = partial(report_edges, meters, axes, reverse)
-        tap: Any = reporting_zeros(Named(report), shapes_of(shapes), meter, operands)
+        kept = jax.lax.stop_gradient(operands)
+        tap: Any = reporting_zeros(Named(report), shapes_of(shapes), meter, kept)
         found = tapped(equation, operands, states, tap)
         if not meters.asked.lags:
             return found
         floats = [i for i, leaf in enumerate(found) if jnp.issubdtype(leaf.dtype, jnp.floating)]
         follow = partial(report_arrivals, meters, equation, states, floats, axes)
-        kept = jax.lax.stop_gradient(operands), meters.step
-        seen: Any = reported(Named(follow), [found[i] for i in floats], meter, kept)
+        seen: Any = reported(Named(follow), [found[i] for i in floats], meter, (kept, meters.step))
         for i, leaf in zip(floats, seen, strict=True):
             found[i] = leaf
         return found
