@@ -14,7 +14,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, get_opaque_trace_state
 
 from jrnn.interop.tap_calls import Call, Tapped
-from jrnn.training.telemetry.probing.scans import REMEMBERED, alone, holds_scan
+from jrnn.training.telemetry.probing.scans import REMEMBERED, alone, holds_scan, opened
 from jrnn.types import Array, InputError
 from jrnn.unrolling import Unrolled
 
@@ -61,12 +61,12 @@ def tap_program(loss_fn: Callable[[Any], Array], variables: Any, calls: list[Cal
         found.append(jax.tree.unflatten(jax.tree.structure(shapes), arrays))
         return operands[len(arrays) :]
 
-    walk(closed.jaxpr, closed.consts, given, read)
+    walk(*opened(closed), given, read)
     outside = call._replace(arrays=found[0])
 
     def loss(run: Unrolled) -> Array:
         results = jax.tree.leaves(outside.result(run))
-        return walk(closed.jaxpr, closed.consts, given, lambda *_: results)[0]
+        return walk(*opened(closed), given, lambda *_: results)[0]
 
     return outside.tapped(loss)
 
@@ -83,10 +83,8 @@ def walk(
             made = take(equation, operands)
         elif not any(map(holds_mark, programs_in(equation))):
             made = alone(jaxpr, equation, operands)
-        elif name in ("pjit", "jit"):
-            made = walk(equation.params["jaxpr"].jaxpr, equation.params["jaxpr"].consts, operands, take)
-        elif name in REMEMBERED:
-            made = walk(equation.params["jaxpr"], (), operands, take)
+        elif name in ("pjit", "jit", *REMEMBERED):
+            made = walk(*opened(equation.params["jaxpr"]), operands, take)
         else:
             raise InputError("loss_fn", f"an RNN inside {TRANSFORMS.get(name, name)}", AROUND)
         known.update(zip(equation.outvars, made, strict=True))
@@ -108,13 +106,13 @@ def programs_in(equation: Any) -> list[Jaxpr]:
     found: list[Jaxpr] = []
     for value in equation.params.values():
         for each in value if isinstance(value, tuple | list) else (value,):
-            found += [each.jaxpr] if isinstance(each, ClosedJaxpr) else [each] if isinstance(each, Jaxpr) else []
+            found += [opened(each)[0]] if isinstance(each, ClosedJaxpr | Jaxpr) else []
     return found
 
 
 def check_by_hand(loss_fn: Callable[[Any], Array], variables: Any) -> None:
     """InputError if the loss has a cell that is scanned by hand, which is what may be meant where no RNN is found."""
-    if holds_scan(jax.make_jaxpr(loss_fn)(variables).jaxpr):
+    if holds_scan(opened(jax.make_jaxpr(loss_fn)(variables))[0]):
         given = "one without an RNN module, in which a cell is scanned by hand (nn.scan, nnx.scan, jax.lax.scan)"
         needed = (
             "jrnn.interop.linen.RNN or nnx.RNN in its place, whose resets= takes done flags; or jrnn.interop.nnx.probe"

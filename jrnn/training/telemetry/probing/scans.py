@@ -25,9 +25,9 @@ Scan = Callable[..., list[Array]]
 
 def with_taps(closed: ClosedJaxpr, take: Scan) -> Callable[..., list[Array]]:
     """The program as a function, each recurrence scanned by hand taken by `take`."""
-    if not holds_scan(closed.jaxpr):
+    if not holds_scan(opened(closed)[0]):
         return jaxpr_as_fun(closed)
-    return lambda *args: evaluate(closed.jaxpr, closed.consts, args, take)
+    return lambda *args: evaluate(*opened(closed), args, take)
 
 
 def is_recurrence(equation: Any) -> bool:
@@ -36,18 +36,17 @@ def is_recurrence(equation: Any) -> bool:
         return False
     if "transpose(" in str(equation.source_info.name_stack):  # the backward pass of another scan
         return False
-    count, kept = equation.params["num_consts"], kept_carries(equation)
+    kept = kept_carries(equation)
     states = [aval for aval, same in kept if not same and is_floating(aval)]
-    weights = [var.aval for var in equation.invars[:count]] + [aval for aval, same in kept if same]
+    weights = [var.aval for var in parts(equation, equation.invars)[0]] + [aval for aval, same in kept if same]
     return bool(states) and any(is_floating(aval) for aval in weights)
 
 
 def kept_carries(equation: Any) -> list[tuple[Any, bool]]:
     """(shape and dtype, whether it is carried on unchanged) of each array that a scan carries."""
-    params, body = equation.params, equation.params["jaxpr"].jaxpr
-    first, count = params["num_consts"], params["num_carry"]
-    pairs = zip(body.invars[first : first + count], body.outvars[:count], strict=True)
-    return [(before.aval, before is after) for before, after in pairs]
+    body, _ = opened(equation.params["jaxpr"])
+    before = parts(equation, body.invars)[1]
+    return [(one.aval, one is other) for one, other in zip(before, body.outvars, strict=False)]
 
 
 def is_floating(aval: Any) -> bool:
@@ -60,16 +59,19 @@ def holds_scan(jaxpr: Jaxpr) -> bool:
     return any(is_recurrence(each) or any(map(holds_scan, inside(each))) for each in jaxpr.eqns)
 
 
+def opened(program: Any) -> tuple[Jaxpr, Sequence[Any]]:
+    """A program and its constants; an equation holds it with them or without, from one JAX to the next."""
+    return getattr(program, "jaxpr", program), getattr(program, "consts", ())
+
+
 def inside(equation: Any) -> list[Jaxpr]:
     """The programs in an equation that can be read."""
     name, params = equation.primitive.name, equation.params
     if name in ("pjit", "jit"):
-        return [] if params["name"] == SEEN else [params["jaxpr"].jaxpr]
-    if name in REMEMBERED:
-        return [params["jaxpr"]]
-    if name == "scan":
-        return [params["jaxpr"].jaxpr]
-    return [branch.jaxpr for branch in params["branches"]] if name == "cond" else []
+        return [] if params["name"] == SEEN else [opened(params["jaxpr"])[0]]
+    if name == "scan" or name in REMEMBERED:
+        return [opened(params["jaxpr"])[0]]
+    return [opened(branch)[0] for branch in params["branches"]] if name == "cond" else []
 
 
 def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], take: Scan) -> list[Any]:
@@ -92,39 +94,39 @@ def apply(jaxpr: Jaxpr, equation: Any, operands: list[Any], take: Scan) -> list[
         return alone(jaxpr, equation, operands)
     name, params = equation.primitive.name, equation.params
     if name in ("pjit", "jit"):
-        return evaluate(params["jaxpr"].jaxpr, params["jaxpr"].consts, operands, take)
+        return evaluate(*opened(params["jaxpr"]), operands, take)
     if name == "cond":
         branches = [partial(branch, program=each, take=take) for each in params["branches"]]
         return jax.lax.switch(operands[0], branches, *operands[1:])
     if name == "scan":
         return scanned(equation, operands, take) if within else take(equation, operands)
     remembered = jax.checkpoint(
-        lambda *args: evaluate(params["jaxpr"], (), args, take),
+        lambda *args: evaluate(*opened(params["jaxpr"]), args, take),
         prevent_cse=params["prevent_cse"],
         policy=params["policy"],
     )
     return remembered(*operands)
 
 
-def branch(*args: Any, program: ClosedJaxpr, take: Scan) -> list[Any]:
+def branch(*args: Any, program: Any, take: Scan) -> list[Any]:
     """One branch of a conditional."""
-    return evaluate(program.jaxpr, program.consts, args, take)
+    return evaluate(*opened(program), args, take)
 
 
 def scanned(equation: Any, operands: list[Any], take: Scan) -> list[Any]:
     """A scan with recurrences in its body."""
     consts, carry, xs = parts(equation, operands)
-    body = equation.params["jaxpr"]
+    body = opened(equation.params["jaxpr"])
 
     def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
-        found = evaluate(body.jaxpr, body.consts, [*consts, *carry, *x], take)
+        found = evaluate(*body, [*consts, *carry, *x], take)
         return found[: len(carry)], found[len(carry) :]
 
     after, ys = jax.lax.scan(step, carry, xs, **options_of(equation))
     return [*after, *ys]
 
 
-def flat(closed: ClosedJaxpr) -> tuple[ClosedJaxpr, bool]:
+def flat(program: Any) -> tuple[ClosedJaxpr, bool]:
     """(the program with what is jitted or checkpointed in it written out, whether any of it was checkpointed)."""
     checkpointed = []
 
@@ -134,28 +136,28 @@ def flat(closed: ClosedJaxpr) -> tuple[ClosedJaxpr, bool]:
         for equation in jaxpr.eqns:
             operands, name = [value(var) for var in equation.invars], equation.primitive.name
             if name in ("pjit", "jit"):
-                own = equation.params["jaxpr"]
-                found = written_out(own.jaxpr, own.consts, operands)
+                found = written_out(*opened(equation.params["jaxpr"]), operands)
             elif name in REMEMBERED:
                 checkpointed.append(name)
-                found = written_out(equation.params["jaxpr"], (), operands)
+                found = written_out(*opened(equation.params["jaxpr"]), operands)
             else:
                 found = alone(jaxpr, equation, operands)
             known.update(zip(equation.outvars, found, strict=True))
         return [value(var) for var in jaxpr.outvars]
 
-    made = jax.make_jaxpr(lambda *args: written_out(closed.jaxpr, closed.consts, args))(*closed.in_avals)
+    jaxpr, consts = opened(program)
+    made = jax.make_jaxpr(lambda *args: written_out(jaxpr, consts, args))(*(var.aval for var in jaxpr.invars))
     return made, bool(checkpointed)
 
 
 def with_states(closed: ClosedJaxpr, states: Sequence[int], add: Callable[[list[Any]], list[Any]]) -> Callable:
     """A flat program as a function whose results at `states` are `add` of them; what it computes from those reads the
     new ones, but not one state from another, for they are of the same time."""
-    jaxpr = closed.jaxpr
+    jaxpr, consts = opened(closed)
     of_states = [jaxpr.outvars[i] for i in states]
 
     def function(*args: Any) -> list[Any]:
-        known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *args], strict=True))
+        known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
         value = lambda var: var.val if isinstance(var, Literal) else known[var]  # noqa: E731
         for equation in jaxpr.eqns:
             found = alone(jaxpr, equation, [value(var) for var in equation.invars])
@@ -179,8 +181,13 @@ def with_states(closed: ClosedJaxpr, states: Sequence[int], add: Callable[[list[
 
 def parts(equation: Any, operands: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
     """(what a scan closes over, its first carry, its inputs)."""
-    first, count = equation.params["num_consts"], equation.params["num_carry"]
-    return operands[:first], operands[first : first + count], operands[first + count :]
+    body, _ = opened(equation.params["jaxpr"])
+    # what is scanned over or stacked has one axis more outside of the body
+    axes = lambda var: len(var.aval.shape)  # noqa: E731
+    carried = sum(axes(a) == axes(b) for a, b in zip(body.outvars, equation.outvars, strict=True))
+    inputs = sum(axes(a) < axes(b) for a, b in zip(body.invars, equation.invars, strict=True))
+    first = len(body.invars) - inputs - carried
+    return operands[:first], operands[first : first + carried], operands[first + carried :]
 
 
 def options_of(equation: Any) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def report_arrivals(
 ) -> Meter:
     """The meter's gain of the gradient of the scan's results, carry first."""
     operands, step = operands
-    count, params = equation.params["num_carry"], equation.params
+    count, params = len(parts(equation, operands)[1]), equation.params
     carried = [i for i in floats if i < count]
     of_final, of_outputs = gradients[: len(carried)], gradients[len(carried) :]
 
