@@ -33,6 +33,7 @@ OVER_TIME = ("jrnn.unrolling.scans", "jrnn.kernels")  # what steps through time
 OVER_SOMETHING_ELSE = {
     "jrnn.cells._orthogonal": "the squarings of a matrix",
     "jrnn.data.tasks.attractor": "the time of a differential equation, which makes the sequences",
+    "jrnn.flow.dynamics.levenberg": "the steps of a least-squares search",
     "jrnn.flow.credit.diagonal": "lags within a block, and blocks",
     "jrnn.flow.credit.lag_recursion": "lags: all times at once, one step further back each",
     "jrnn.flow.singular_values.scaled_svd": "the rounds and sweeps of Jacobi's method",

@@ -22,7 +22,8 @@ def keep_programs() -> None:
     (`JAX_COMPILATION_CACHE_DIR`) comes first. A folder that cannot be written keeps nothing: the command runs the same.
     """
     wanted = os.environ.get("JRNN_CACHE", "")
-    if wanted.lower() == "off" or jax.config.jax_compilation_cache_dir is not None:
+    told = jax.config.values["jax_compilation_cache_dir"]
+    if wanted.lower() == "off" or told is not None:
         return
     try:
         folder = (Path(wanted) if wanted else user_cache() / "jrnn") / f"jax-{jax.__version__}-{processor():08x}"

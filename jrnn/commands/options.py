@@ -19,7 +19,8 @@ data (--data):
   text      Python's own documentation, character by character: predict the next one
   NAME:LAG  a task whose answer lies LAG steps back, with the loss of who does not reach it:
             marked-bit:200, latch, adding, copy, two-lag-coin, delayed-xor, temporal-order;
-            lorenz forecasts so many steps ahead
+            lorenz forecasts so many steps ahead; of neuroscience: flip-flop, delayed-match,
+            context-decision, ready-set-go
   PATH.npz  your sequences: x [cases, time, features], y, and lengths [cases] if they differ
   PATH.csv  your series, one row a step, one column a feature: forecast the next row
 """

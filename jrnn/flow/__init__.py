@@ -2,6 +2,10 @@
 
 from jrnn.flow.credit.result import GradientFlow as GradientFlow
 from jrnn.flow.credit.splitting import gradient_flow as gradient_flow
+from jrnn.flow.dynamics.dimension import participation_ratio as participation_ratio
+from jrnn.flow.dynamics.result import FixedPoints as FixedPoints
+from jrnn.flow.dynamics.search import fixed_points as fixed_points
+from jrnn.flow.dynamics.starts import sample_states as sample_states
 from jrnn.flow.jacobian.conditioning import condition_number as condition_number
 from jrnn.flow.jacobian.conditioning import spectral_radius as spectral_radius
 from jrnn.flow.jacobian.products import ScaledProduct as ScaledProduct

@@ -5,7 +5,8 @@ Progress bars, checkpoints and TensorBoard files need the extra: pip install "jr
 """
 
 from jrnn.training.evaluation import evaluate
-from jrnn.training.fitting import Fitted, fit
+from jrnn.training.fitted import Fitted
+from jrnn.training.fitting import fit
 from jrnn.training.nonfinite import NonFinite, NonFiniteError, first_nonfinite
 from jrnn.training.objectives import Objective
 from jrnn.training.penalties import Penalty

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -33,6 +34,12 @@ class Cases:
         self.device = jax.tree.map(jnp.asarray, self.host)
         self.drawn: tuple[int, Array] | None = None
 
+    def for_seed(self, seed: int) -> Cases:
+        """The same cases in the orders of another seed."""
+        other = copy.copy(self)
+        other.key, other.drawn = stream_key(seed, RandomStream.BATCHES), None
+        return other
+
     def arguments(self, step: int) -> tuple[Any, Array, Any]:
         """What `batch` needs for this step, on the device."""
         epoch, offset = divmod(step * self.batch_size, self.cases)
@@ -57,6 +64,10 @@ class Generated:
 
     def __init__(self, data: Callable[..., Any]):
         self.data = data
+
+    def for_seed(self, seed: int) -> Generated:
+        """The same: a function of the step alone."""
+        return self
 
     def arguments(self, step: int) -> dict[str, Any]:
         return check_batch("data", self.data(step), "[T, B, F]", f" from data({step})")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
 import optax
 
 from jrnn.cells import check_cell
@@ -20,58 +17,24 @@ from jrnn.cures.base import Cure, Training, apply_to_cell, apply_to_training, ch
 from jrnn.cures.clipping import check_max_norm
 from jrnn.training.arguments import check_objective
 from jrnn.training.batches import source_of
-from jrnn.training.fit_arguments import check_counts, folder_for
+from jrnn.training.ensembles import fit_ensemble
+from jrnn.training.fit_arguments import check_counts, check_seed, folder_for, interruption, seeds_of
 from jrnn.training.fit_step import make_step
+from jrnn.training.fitted import Fitted, columns
 from jrnn.training.hooks import Hook, SkipLimit, check_log, row_hook
 from jrnn.training.interrupts import Interrupts
 from jrnn.training.loop import Intervals, TrainingLoop
 from jrnn.training.optimizing import LEARNING_RATE, chosen_optimizer, clipped_optimizer
 from jrnn.training.penalties import Penalty, check_penalties
+from jrnn.training.setup import Setup
 from jrnn.training.storage.folders import writable
 from jrnn.training.storage.locking import locked
-from jrnn.training.storage.run_folder import open_run
 from jrnn.training.telemetry.metric_log import MetricLog
-from jrnn.training.telemetry.metrics import Row
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.training_step import TrainingStep
 from jrnn.training.unroll_options import check_options
-from jrnn.training.weights import cured_weights, first_carry, initial_weights
+from jrnn.training.weights import Weights, cured_weights, first_carry, initial_weights
 from jrnn.types import Params
-from jrnn.wording import brief, cell_title, number
-
-
-class Fitted(NamedTuple):
-    """What `fit` returns."""
-
-    cell: Any
-    """The cell that was trained: as given, or as the cures made it."""
-    params: Params
-    """Its parameters after the last step."""
-    loss_params: Params
-    """The objective's (head's) parameters."""
-    opt_state: Any
-    """The optimizer's state, a `SkipState` outermost; `jrnn.cures.clip_rate(opt_state)` is the share of clipped
-    updates."""
-    step: int
-    """How many steps were done, over all resumed parts; the next batch would be that of this step."""
-    history: dict[str, np.ndarray]
-    """Metrics per step, each [step]: "step" from 0, loss, accuracy for classes, grad_norm (before clipping),
-    clip_factor, clipped and skipped (0 or 1), the penalties by name, and what else the objective returned. With
-    `flow_every` also delta_early, delta_late, delta_growth and delta_reach (`delta_metrics`; of the objective alone),
-    and tangent_growth (`tangent_growth`), NaN at the steps that did not measure them. Resumed runs have the earlier
-    ones too."""
-    objective: Any
-    """The objective, as given."""
-    interrupted: bool
-    """Whether Ctrl-C ended the run before `steps`."""
-    out: Path | None
-    """The run's folder."""
-
-    def __repr__(self) -> str:
-        loss = self.history.get("loss", np.zeros(0))
-        last = f"last loss {number(loss[-1])}" if len(loss) else ""
-        steps = f"{self.step:,} updates{', interrupted' if self.interrupted else ''}"
-        return brief(self, cell_title(self.cell), steps, last, f"in {self.out}" if self.out else "")
 
 
 def fit(
@@ -86,7 +49,7 @@ def fit(
     max_norm: float | None = 1.0,
     learning_rate: Any = LEARNING_RATE,
     batch_size: int = 32,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     checkpoint_every: int = 100,
@@ -123,7 +86,14 @@ def fit(
       max_norm: the largest global gradient norm, in units of the gradient; None does not clip.
       learning_rate: Adam's, a number or an Optax schedule; not beside an `optimizer`, which has its own.
       batch_size: B, at most the number of cases; each epoch is a permutation of the cases. Not used for functions.
-      seed: of the parameters, the batches, the noise and what penalties draw.
+      seed: of the parameters, the batches, the noise and what penalties draw. Several, [0, 1, 2], are an ensemble of S
+        members trained in one program: params, loss_params and opt_state gain a leading axis [S], the history too,
+        `fitted.member(i)` is one of them. Each is the run of its seed alone, up to rounding; with a function as `data`
+        all see the same batches, and parameters that are given are those of each. With `out` each has a folder of its
+        own, out/seed-<seed>, that `load` and `fit(seed=..., resume=True)` take as any run's; the ensemble is resumed
+        with the same seeds, with the same bits. A member of too many skipped updates (`max_skipped`) stands still with
+        a warning, and its history is NaN from there; `log` gets the rows of each with its "seed"; the progress bar
+        shows the first.
       out: a folder for metrics.jsonl (non-finite numbers as "nan", "inf", "-inf"), TensorBoard files and
         checkpoints/<step>; None writes nothing.
       resume: continue the newest checkpoint in `out`; starts anew, and says so, if there is none.
@@ -164,54 +134,56 @@ def fit(
     cell = apply_to_cell(cures, cell)
     check_objective(objective)
     counts = {"batch_size": batch_size, "checkpoint_every": checkpoint_every, "log_every": log_every}
-    check_counts(steps, seed, **counts, max_skipped=max_skipped, flow_every=flow_every)
+    seeds = seeds_of(seed)
+    first = int(seeds[0] if seeds else check_seed(seed))
+    check_counts(steps, **counts, max_skipped=max_skipped, flow_every=flow_every)
     folder = folder_for(out, resume=resume, tensorboard=tensorboard)
     unclipped = chosen_optimizer(optimizer, learning_rate)
     check_options(unroll_options)
     check_log(log)
     penalties = check_penalties(penalties)
-    source: Any = source_of(data, objective, batch_size, seed)
-    max_norm = None if max_norm is None else check_max_norm(max_norm)
-    training = apply_to_training(cures, Training(unclipped, max_norm, penalties))
-    inner, max_norm = clipped_optimizer(training.optimizer, training.max_norm), training.max_norm
+    source = source_of(data, objective, batch_size, first)
+    norm = None if max_norm is None else check_max_norm(max_norm)
+    training = apply_to_training(cures, Training(unclipped, norm, penalties))
+    inner = clipped_optimizer(training.optimizer, training.max_norm)
     penalties = check_penalties(training.penalties)
     training_step = TrainingStep(cell, objective, skip_nonfinite(inner), dict(unroll_options or {}), penalties)
-    batch = jax.eval_shape(source.batch, source.arguments(0))
-    weights = initial_weights(cell, objective, params, loss_params, batch, seed)
-    if any(cure.measures for cure in cures):
-        weights = cured_weights(cures, cell, weights, source.batch(source.arguments(0)), seed)
+    batch: Any = jax.eval_shape(source.batch, source.arguments(0))
+
+    def weights_of(source: Any, seed: int) -> Weights:
+        weights = initial_weights(cell, objective, params, loss_params, batch, seed)
+        if any(cure.measures for cure in cures):
+            weights = cured_weights(cures, cell, weights, source.batch(source.arguments(0)), seed)
+        return weights
+
+    every = Intervals(log_every, checkpoint_every, flow_every)
+    config = {"optimizer": optimizer, "learning_rate": learning_rate, "max_norm": training.max_norm, "cures": cures}
+    setup = Setup(
+        training_step, source, weights_of, inner, int(steps), training.max_norm, max_skipped, every, folder, resume,
+        metadata, config, log, progress, tensorboard,
+    )  # fmt: skip
+    return fit_alone(setup, first) if seeds is None else fit_ensemble(setup, seeds)
+
+
+def fit_alone(setup: Setup, seed: int) -> Fitted:
+    """A single run."""
+    training_step, source, folder, steps = setup.training_step, setup.source, setup.folder, setup.steps
+    weights = setup.weights_of(source, seed)
     carry = first_carry(weights, training_step.optimizer)
-    config = {"seed": int(seed), "optimizer": optimizer, "learning_rate": learning_rate, "max_norm": max_norm}
-    config["cures"] = cures
     with nullcontext() if folder is None else locked(writable("out", folder), "training", "out"):
-        run = open_run(folder, resume, training_step, source, weights, int(steps), metadata, **config)
+        run = setup.opened(folder, source, weights, seed)
         carry, done, history = run.restore(carry)
-        step = make_step(training_step, source, seed, max_norm, max_skipped)
-        every = Intervals(log_every, checkpoint_every, flow_every)
-        loop = TrainingLoop(step, source, run, carry, done, history, every, max_skipped)
-        shown = {"progress": progress, "tensorboard": tensorboard, "history": history}
+        step = make_step(training_step, source, seed, setup.max_norm, setup.max_skipped)
+        loop = TrainingLoop(step, source, run, carry, done, history, setup.every, setup.max_skipped)
+        shown = {"progress": setup.progress, "tensorboard": setup.tensorboard, "history": history}
         with Interrupts() as interrupts, MetricLog(run.out, done, steps, **shown) as telemetry:
-            hooks: list[Hook] = [telemetry] if log is None else [telemetry, row_hook(log)]
-            if max_skipped is not None:
-                hooks.append(SkipLimit(training_step, source, inner, seed, max_skipped))
+            hooks: list[Hook] = [telemetry] if setup.log is None else [telemetry, row_hook(setup.log)]
+            if setup.max_skipped is not None:
+                hooks.append(SkipLimit(training_step, source, setup.inner, seed, setup.max_skipped))
             loop.until(steps, hooks, interrupts)
     if loop.done < steps:
         print(interruption(loop.done, steps, folder), file=sys.stderr)
     weights, opt_state = loop.carry
-    table, interrupted = columns(loop.history), loop.done < steps
+    cell, objective, interrupted = training_step.cell, training_step.objective, loop.done < steps
+    table = columns(loop.history)
     return Fitted(cell, weights["cell"], weights["loss"], opt_state, loop.done, table, objective, interrupted, folder)
-
-
-def interruption(done: int, steps: int, folder: Path | None) -> str:
-    """What is printed after Ctrl-C: what is kept, and how to go on."""
-    saved = "nothing saved, since out is None"
-    if folder is not None:
-        options = f"--resume --out {shlex.quote(str(folder))}"
-        saved = f"saved in {folder}; go on with resume=True and the same out (command line: {options})"
-    return f"interrupted after step {done} of {steps}: {saved}"
-
-
-def columns(history: list[Row]) -> dict[str, np.ndarray]:
-    """Rows as one array a metric, NaN where a row does not have it."""
-    names = dict.fromkeys(name for row in history for name in row)
-    return {name: np.array([row.get(name, np.nan) for row in history]) for name in names}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -12,7 +13,6 @@ from jrnn.training.hooks import Hook
 from jrnn.training.interrupts import Interrupts
 from jrnn.training.nonfinite import NonFiniteError
 from jrnn.training.storage.folders import StorageError
-from jrnn.training.storage.run_folder import RunFolder
 from jrnn.training.telemetry.metrics import Row
 from jrnn.training.weights import Carry
 
@@ -26,6 +26,14 @@ class Intervals(NamedTuple):
     """Where the gradient goes is measured; None: never."""
 
 
+class Checkpoints(Protocol):
+    """Where a loop leaves its state: the folder of a run, or those of an ensemble; `out` is None for nowhere."""
+
+    out: Path | None
+
+    def checkpoint(self, step: int, carry: Carry) -> None: ...
+
+
 class TrainingLoop:
     """A run from its first (or restored) carry to its end."""
 
@@ -33,7 +41,7 @@ class TrainingLoop:
         self,
         step: Callable[..., Any],
         source: Any,
-        folder: RunFolder,
+        folder: Checkpoints,
         carry: Carry,
         done: int,
         history: list[Row],

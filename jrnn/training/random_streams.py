@@ -29,9 +29,11 @@ class RandomStream(IntEnum):
     """What cures draw that measure the initial parameters."""
 
 
-def stream_key(seed: int, stream: RandomStream, step: Any = None) -> Array:
-    """The PRNG key of a stream, or of one step in it: fold_in(fold_in(key(seed), stream), step)."""
-    key = jax.random.fold_in(jax.random.key(seed), int(stream))
+def stream_key(seed: int | Array, stream: RandomStream, step: Any = None) -> Array:
+    """The PRNG key of a stream, or of one step in it: fold_in(fold_in(key(seed), stream), step).
+
+    `seed` may be key(seed) itself, which `vmap` can run over."""
+    key = jax.random.fold_in(seed if isinstance(seed, jax.Array) else jax.random.key(seed), int(stream))
     return key if step is None else jax.random.fold_in(key, step)
 
 

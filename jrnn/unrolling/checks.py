@@ -91,7 +91,10 @@ def check_noise(cell: Any, key: Any) -> None:
     check_key(key)
     if not draws_noise(cell):
         given = f"a key for {type(cell).__name__}, which draws no noise"
-        raise InputError("key", given, "None; jrnn.dropout(cell, ...) at a rate above 0 makes a cell that draws")
+        needed = (
+            "None; jrnn.dropout(cell, ...) at a rate above 0, or from_functions(noise=...), makes a cell that draws"
+        )
+        raise InputError("key", given, needed)
 
 
 def check_lengths(lengths: Any, steps: int, batch_shape: Shape) -> Array:

@@ -71,6 +71,14 @@ def windowed(windows=((0, 1),), **options):
     return jrnn.window_singular_values(CELL, params(), xs(), windows, **options)
 
 
+def rested(starts=((0.0, 0.0),), x=(0.0, 0.0), cell=CELL, **options):
+    return flow.fixed_points(cell, params(), np.array(x), np.array(starts), **options)
+
+
+def drawn(count=3, x=None, **options):
+    return flow.sample_states(CELL, params(), xs() if x is None else x, count, **{"key": jax.random.key(0), **options})
+
+
 def proved(max_norm=1.0, **options):
     return clipping_proof(CELL, params(), xs(), last, max_norm=max_norm, **options)
 
@@ -168,6 +176,25 @@ ROWS = [
     Call("exponents of lengths beyond T", "lengths", lambda: followed(lengths=[1, 2, 9]), ("0 to T",)),
     Call("exponents of too few lengths", "lengths", lambda: followed(lengths=[1, 2]), ("one length a sequence",)),
     *each("exponents in windows of", "window", lambda n: spectrum().finite_time(n), (*NO_COUNT, 4)),
+    # fixed points
+    Call("fixed points of two directions", "cell", lambda: rested(cell=BOTH), ("each direction",)),
+    *each("fixed points from", "starts", rested, ((), ((0.0,),), 0.0, ((1, 2),), ((1j, 0),), ((("a", "b"),)))),
+    Call("fixed points from a state", "starts", lambda: flow.fixed_points(
+        CELL, params(), np.zeros(2), jrnn.ElmanState(jnp.zeros((3, 4)))), ("[3, 4]", "[3, 2]")),
+    Call("fixed points under jit", "starts", traced(lambda n: rested(cell=CELL) if n is None else flow.fixed_points(
+        CELL, params(), np.zeros(2), jnp.full((1, 2), 1.0) * n)), ("known values",)),
+    *each("fixed points at", "x", lambda x: rested(x=x), (0.0, ((0.0, 0.0),), (((0.0, 0.0),),))),
+    *each("fixed points within", "tolerance", lambda t: rested(tolerance=t), (0, -1.0, NAN, INF, "1", True)),
+    *each("fixed points apart", "unique", lambda d: rested(unique=d), (-1.0, NAN, INF, "1", None, True)),
+    *each("fixed points in steps", "iterations", lambda n: rested(iterations=n), NO_COUNT),
+    *each("states to draw:", "count", drawn, NO_COUNT),
+    *each("states with noise", "noise", lambda n: drawn(noise=n), (-1.0, NAN, INF, "1", None, True)),
+    *each("states with key", "key", lambda key: drawn(key=key), (3, "seed", None), "PRNG key"),
+    Call("states of no step", "xs", lambda: drawn(x=xs()[:0]), ("no step",)),
+    Call("states of padding", "xs", lambda: drawn(lengths=np.zeros(S, int)), ("no step",)),
+    *each("a dimension of", "states", flow.participation_ratio, (np.zeros((3, 2), int), np.float32(1), ["a"], None)),
+    *each("a dimension with", "mask", lambda mask: flow.participation_ratio(np.zeros((3, 2)), mask=mask),
+          (np.ones((3, 2), bool), np.ones(3), np.ones(2, bool))),
     # theory
     *each("a mean field of gain", "gain", flow.mean_field, (*NO_POSITIVE, INF, None), "positive number"),
     *each("a mean field of variance", "input_variance", lambda s: flow.mean_field(1.0, s), NO_VARIANCE, "at least 0"),
@@ -197,8 +224,15 @@ ROWS = [
     Call("a proof of pairs", "max_pairs", lambda: proved(max_pairs=0)),
     Call("a proof of a name", "cell", lambda: clipping_proof("lstm", params(), xs(), last, max_norm=1.0)),
     # the report
+    *each("report: fixed points of", "found", report.plot_fixed_points, (None, ((0.0, 0.0),))),
+    Call("report: no fixed points", "found", lambda: report.plot_fixed_points(rested()[:0]), ("no points",)),
+    Call("report: other paths", "trajectories", lambda: report.plot_fixed_points(rested(), np.ones((4, 3))), ("[T,",)),
+    *each("report: over seeds", "values", report.plot_over_seeds,
+          (None, {}, "loss", np.zeros(3), np.zeros((0, 3)), {"a": [[1.0], [1.0, 2.0]]})),
+    Call("report: x over seeds", "x", lambda: report.plot_over_seeds(np.zeros((2, 3)), np.zeros(2)), ("(3,)",)),
     *[Call(f"report: {name} of {value!r:.20}", "diagnosis", lambda name=name, value=value: getattr(report, name)(value))
       for name in report.__all__ if name.startswith("plot") or name in ("print_report", "to_json")
+      if name not in ("plot_fixed_points", "plot_over_seeds")
       for value in (None, {"stages": ()}, report.Diagnosis("no stages", {}, {}, ()))],
     *each("report: axes", "ax", lambda ax: report.plot_lag_profile(samples.diagnosis(), ax=ax), ("left", 3, [])),
     *each("report: a page of", "diagnosis", lambda bad: report.write_report(bad, "out"), (None, "digits", [])),

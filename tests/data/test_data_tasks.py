@@ -23,6 +23,10 @@ NAMES = (
     "delayed-xor:5",
     "temporal-order:9",
     "lorenz:3",
+    "flip-flop:3",
+    "delayed-match:3",
+    "context-decision:2",
+    "ready-set-go:4",
 )
 
 

@@ -53,6 +53,16 @@ def test_instruments_agree_with_each_other_under_jit():
     )
 
 
+def test_fixed_points_of_a_foreign_cell():
+    """Where Flax's own step moves nothing; h and c both count."""
+    case = CASES["linen.OptimizedLSTMCell"]()
+    x = drawn(case.shape)
+    found = jrnn.flow.fixed_points(case.cell, case.params, x, case.cell.initial_state(case.params, (1,)))
+    assert found.converged.all() and found.points.shape == (1, 2 * H)
+    after = case.cell.step(case.params, jax.tree.map(jnp.asarray, found.states), x[None])
+    np.testing.assert_allclose(jrnn.ravel_state(after), found.points, atol=1e-10)
+
+
 def test_equal_cells_share_one_trace_and_float32_stays():
     traces = []
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from jrnn.data.tasks.attractor import lorenz
 from jrnn.data.tasks.bits import delayed_xor, latch, marked_bit
 from jrnn.data.tasks.coins import two_lag_coin
+from jrnn.data.tasks.decisions import context_decision, delayed_match
 from jrnn.data.tasks.generated import GeneratedTask
+from jrnn.data.tasks.pulses import flip_flop, ready_set_go
 from jrnn.data.tasks.sums import adding
 from jrnn.data.tasks.symbols import copy_memory, temporal_order
 from jrnn.types import InputError
@@ -21,6 +23,10 @@ TASKS: dict[str, Callable[[int], GeneratedTask]] = {
     "delayed-xor": delayed_xor,
     "temporal-order": temporal_order,
     "lorenz": lorenz,
+    "flip-flop": flip_flop,
+    "delayed-match": delayed_match,
+    "context-decision": context_decision,
+    "ready-set-go": ready_set_go,
 }
 """Each a function of the lag."""
 

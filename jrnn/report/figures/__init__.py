@@ -22,11 +22,13 @@ from jrnn.report.figures.clipping import plot_clipping
 from jrnn.report.figures.clipping_proof import plot_clipping_proof
 from jrnn.report.figures.credit_map import plot_credit_map
 from jrnn.report.figures.data_lags import plot_data_lags
+from jrnn.report.figures.fixed_points import plot_fixed_points
 from jrnn.report.figures.flow_telemetry import plot_flow_telemetry
 from jrnn.report.figures.gates import plot_gates
 from jrnn.report.figures.lag_gradients import plot_heard_lags
 from jrnn.report.figures.lag_profile import plot_lag_profile
 from jrnn.report.figures.lyapunov import plot_lyapunov
+from jrnn.report.figures.over_seeds import plot_over_seeds
 from jrnn.report.figures.race import plot_race
 from jrnn.report.figures.step_singular_values import plot_singular_values
 from jrnn.report.figures.training import plot_training
@@ -55,11 +57,13 @@ __all__ = [
     "plot_clipping_proof",
     "plot_credit_map",
     "plot_data_lags",
+    "plot_fixed_points",
     "plot_flow_telemetry",
     "plot_gates",
     "plot_heard_lags",
     "plot_lag_profile",
     "plot_lyapunov",
+    "plot_over_seeds",
     "plot_race",
     "plot_singular_values",
     "plot_training",

@@ -1,0 +1,99 @@
+"""What several seeds have in common: a median with a band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jrnn.extras import require
+from jrnn.report.figures.style import DARK, LIGHT, legend, prepare, spans_decades
+from jrnn.training.fitted import Fitted
+from jrnn.types import InputError
+from jrnn.wording import sentence_case
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BAND = (10, 90)
+"""Percentiles over seeds."""
+
+
+def plot_over_seeds(
+    values: Any,
+    x: Any = None,
+    *,
+    of: str = "loss",
+    xlabel: str | None = None,
+    ylabel: str | None = None,
+    ax: Axes | None = None,
+    title: str | None = None,
+    dark: bool = False,
+) -> Axes:
+    """Draws the median over seeds and the band from the 10th to the 90th percentile; log axis over two decades.
+
+    Args:
+      values: an ensemble, `fit(seed=[0, 1, 2])`, whose history is drawn; or numbers [S, n], such as exponents or what
+        arrives by lag, one row a seed; or a dict {name: either} for several of them, with a legend. Single numbers that
+        are not finite are left out of median and band.
+      x: [n], what the numbers stand for; by default 1..n.
+      of: the metric of an ensemble's history.
+      xlabel, ylabel: of the axes; by default "update" and the metric for ensembles.
+      ax: matplotlib Axes; by default those of a new figure.
+      title: above the axes; "" for none, by default what is drawn.
+      dark: colours for a dark background.
+    Returns:
+      The Axes; `.figure` is the Figure.
+    Raises:
+      InputError: no ensemble and no [S, n], a metric that there is not, x of another length, matplotlib is not there.
+    """
+    several = values if isinstance(values, Mapping) else {"": values}
+    if not several:
+        raise InputError("values", "an empty dict", "an ensemble or numbers [S, n] a name")
+    rows = {name: _rows(given, of) for name, given in several.items()}
+    trained = any(isinstance(given, Fitted) for given in several.values())
+    colours = DARK if dark else LIGHT
+    xlabel = ("update" if trained else "") if xlabel is None else xlabel
+    ylabel = (of if trained else "") if ylabel is None else ylabel
+    title = sentence_case(f"{ylabel or 'values'} over seeds") if title is None else title
+    ax = prepare(ax, colours, title, xlabel, ylabel, len(rows))
+    for i, (name, each) in enumerate(rows.items()):
+        color = colours.lines[i % len(colours.lines)]
+        at = np.arange(1, each.shape[1] + 1) if x is None else np.asarray(x)
+        if at.shape != each.shape[1:]:
+            raise InputError("x", f"shape {at.shape}", f"{each.shape[1:]}, one for each of n")
+        known = np.isfinite(each).any(axis=0)  # nothing is left of a column without any
+        low, middle, high = np.full((3, len(at)), np.nan)
+        finite = np.where(np.isfinite(each), each, np.nan)
+        low[known], middle[known], high[known] = np.nanpercentile(finite[:, known], (BAND[0], 50, BAND[1]), axis=0)
+        count = f"{len(each)} seed{'' if len(each) == 1 else 's'}"
+        ax.fill_between(at, low, high, color=color, alpha=0.25, linewidth=0, gid=f"band {name}".strip())
+        marker = "o" if len(at) <= 16 else None
+        label = f"{name} ({count})" if name else f"{count}: median, {BAND[0]}–{BAND[1]} %"
+        style = {"color": color, "linewidth": 1.8, "marker": marker, "markersize": 3.5}
+        ax.plot(at, middle, label=label, gid=f"median {name}".strip(), **style)
+    if x is None:
+        ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
+    if spans_decades(np.concatenate([each.ravel() for each in rows.values()])):
+        ax.set_yscale("log")
+    legend(ax, colours)
+    return ax
+
+
+def _rows(given: Any, of: str) -> np.ndarray:
+    """[S, n] in float64."""
+    if isinstance(given, Fitted):
+        if given.seeds is None:
+            raise InputError("values", "a single run", "an ensemble, fit(seed=[0, 1, 2])")
+        if of not in given.history:
+            raise InputError("of", repr(of), f"one of {', '.join(sorted(given.history))}")
+        given = given.history[of]
+    try:
+        rows = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        needed = "an ensemble, numbers [S, n], or a dict of such"
+        raise InputError("values", f"a {type(given).__name__}", needed) from None
+    if rows.ndim != 2 or not rows.size:
+        raise InputError("values", f"shape {rows.shape}", "[S, n], one row a seed, at least one number")
+    return rows
