@@ -92,7 +92,7 @@ def unroll(
         key=key,
         implementation=implementation,
     )
-    return laid_out(watched(run, cell, params, xs, options), options)
+    return laid_out(watched(run)(cell, params, xs, options), options)
 
 
 def laid_out(result: Unrolled, options: Options) -> Unrolled:

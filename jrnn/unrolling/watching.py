@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -37,9 +38,7 @@ def named(name: str | None) -> Iterator[None]:
         NAME.reset(token)
 
 
-def watched(run: Run, cell: Any, params: Params, xs: Inputs, options: Options) -> Unrolled:
-    """The run, in front of the watcher if there is one."""
+def watched(run: Run) -> Run:
+    """The function that takes the place of `run`: itself, unless there is a watcher."""
     watcher = WATCHER.value
-    return (
-        run(cell, params, xs, options) if watcher is None else watcher.watch(run, NAME.get(), cell, params, xs, options)
-    )
+    return run if watcher is None else partial(watcher.watch, run, NAME.get())
