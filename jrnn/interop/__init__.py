@@ -14,6 +14,6 @@ from jrnn.interop.exporting import to_stablehlo as to_stablehlo
 from jrnn.interop.flax_cells import from_linen as from_linen
 from jrnn.interop.flax_cells import from_nnx as from_nnx
 from jrnn.interop.haiku_cells import from_haiku as from_haiku
-from jrnn.interop.tap import tap_linen as tap_linen
-from jrnn.interop.tap import tap_nnx as tap_nnx
+from jrnn.interop.tap_in_linen import tap_linen as tap_linen
+from jrnn.interop.tap_in_nnx import tap_nnx as tap_nnx
 from jrnn.interop.weights.opening import open_gates as open_gates

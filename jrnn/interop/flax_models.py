@@ -18,7 +18,9 @@ from jrnn.cells import check_cell
 from jrnn.extras import require
 from jrnn.interop.flax_calls import flip
 from jrnn.interop.flax_cells import from_linen, from_nnx
-from jrnn.interop.tap import Tapped, tap_linen, tap_nnx
+from jrnn.interop.tap_calls import Tapped
+from jrnn.interop.tap_in_linen import tap_linen
+from jrnn.interop.tap_in_nnx import tap_nnx
 from jrnn.interop.weights.files import error_text
 from jrnn.training import Objective
 from jrnn.types import Array, InputError, Params

@@ -1,8 +1,15 @@
-"""One call of an RNN module in a model, in jrnn's terms."""
+"""One call of an RNN module in a model, in jrnn's terms.
+
+The model is run once to see what its RNN is called with. The loss of a run of that RNN's cell is then the model's own,
+with the run's results in place of the call:
+
+    tapped = jrnn.interop.tap_linen(lambda variables: loss_of(model.apply(variables, xs)), variables)
+    flow = jrnn.gradient_flow(tapped.cell, tapped.params, tapped.xs, tapped.loss, **tapped.options)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +17,7 @@ import jax.numpy as jnp
 
 from jrnn.interop.flax_calls import chosen, flip
 from jrnn.interop.flax_carries import carry_of, state_of
-from jrnn.types import Array, Params
+from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import Unrolled
 
 
@@ -95,3 +102,13 @@ def call_of(
     arrays, static = ({n: v for n, v in each.items() if v is not None} for each in (arrays, static))
     settings = Settings(cell, axis, tuple(flags), own, static)  # pyright: ignore
     return Call(Arrays(params, inputs, jax.tree.map(jnp.asarray, arrays)), settings)
+
+
+def pick(rnns: Mapping[str, Any], name: str | None) -> str:
+    """The one that is named, or the only one."""
+    if name is None and len(rnns) == 1:
+        return next(iter(rnns))
+    if name is None or name not in rnns:
+        needed = f"one of the model's RNNs {sorted(rnns)}" if rnns else "a model with an RNN module in it"
+        raise InputError("name", repr(name), needed)
+    return name
