@@ -1,4 +1,4 @@
-"""The command line: `jrnn diagnose`, `jrnn train` and `jrnn prescribe`."""
+"""The command line: `jrnn diagnose`, `train`, `prescribe` and `predict`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def main(argv: list[str] | None = None) -> int:
         with one_blas_thread():
             if args.command == "diagnose":
                 return commands.diagnose(args, network_of)
-            return commands.prescribe(args) if args.command == "prescribe" else commands.train(args)
+            return {"prescribe": commands.prescribe, "train": commands.train, "predict": commands.predict}[
+                args.command
+            ](args)
     except InputError as error:
         complain(program, spelled(error, args))
         return 2

@@ -12,7 +12,7 @@ from jrnn.types import InputError
 
 EXTRA_OF = {
     **{"orbax": "train", "rich": "train", "tensorboardX": "train", "matplotlib": "plots"},
-    **{"sklearn": "data", "mlxtend": "data", "statsmodels": "data"},
+    **{"sklearn": "data", "mlxtend": "data", "statsmodels": "data", "pandas": "data"},
     **{"flax": "flax", "equinox": "equinox", "haiku": "haiku", "safetensors": "weights"},
     **{"onnx": "onnx", "google": "onnx"},  # google.protobuf, which onnx brings
     **{"g2p_en": "trained", "g2pM": "trained"},

@@ -11,8 +11,10 @@ import sys
 import numpy as np
 import pytest
 
-from jrnn import training
+from jrnn import data, training
 from jrnn.cli import main
+from jrnn.commands.options import parser
+from jrnn.commands.saved_runs import open_run
 
 RUN = [sys.executable, "-W", "error::RuntimeWarning", "-m", "jrnn.cli"]
 TINY = ["--hidden", "6", "--steps", "4", "--batch-size", "8"]
@@ -60,6 +62,7 @@ def test_diagnose_own_data(sequences, tmp_path):
     found = json.loads((out / "report.json").read_text(), parse_constant=pytest.fail)
     stages = found["stages"]
     assert [stage["name"] for stage in stages] == ["before training", "after training"]
+    assert [each["name"] for each in found["baselines"]] == ["majority class"]
     assert found["data"]["lag"] == 5 and found["model"]["layers"] == 2 and found["model"]["state"] == 12
     assert len(found["history"]["grad_norm"]) == 4
     assert "before training" in done.stdout and "of 5 steps" in done.stdout
@@ -95,6 +98,46 @@ def test_resume_goes_on_with_a_generated_task(tmp_path):
     one, other = (training.load(tmp_path / name).params for name in ("run", "whole"))
     for name in one:
         np.testing.assert_array_equal(np.asarray(one[name]), np.asarray(other[name]))
+
+
+def test_a_forecaster_goes_the_whole_way(capsys, tmp_path, monkeypatch):
+    """Train on a table with dates, a gap and a second column, read the red card, forecast new rows in their unit."""
+    monkeypatch.chdir(tmp_path)
+    rng, days = np.random.default_rng(0), np.arange("2020-01-01", "2020-03-11", dtype="M8[D]")
+    level = 1000 + np.cumsum(rng.normal(size=70))
+    lines = [f"{day},{value:.3f},{i % 2}" for i, (day, value) in enumerate(zip(days, level))]
+    for name, kept in (("old.csv", lines[:20] + lines[21:60]), ("new.csv", lines[30:])):
+        (tmp_path / name).write_text("\n".join(["date,sales,promo", *kept]))
+    options = "--target sales --horizon 2 --history 12 --change --out run".split()
+    train = ["train", "--data", "old.csv", *TINY, *options]
+    assert "1 missing row (after 2020-01-20)" in refused(capsys, *train)
+    assert main([*train, "--missing", "interpolate"]) == 0
+    said = capsys.readouterr().out
+    assert said.index("The network loses to an answer") < said.index("On held-out data: loss")
+    for words in (
+        "Times in column 1 ('date'): 2020-01-01 to 2020-02-29, one row a day",
+        "Read and not forecast: 3 ('promo')",
+        "First row: 2020-01-01, sales =",
+        "Without a network, persistence (the last known value stays): loss",
+    ):
+        assert words in said, said
+    assert main(["predict", "--model", "run", "--data", "new.csv", "--out", "out.csv", "--level", "0.8"]) == 0
+    assert "sales after the last row; low and high hold 80 % of the" in capsys.readouterr().out
+    head, *rows = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()]
+    assert head == ["time", "sales", "sales_low", "sales_high"]
+    assert [row[0] for row in rows] == ["2020-03-11", "2020-03-12"]
+    for _, value, low, high in rows:
+        assert float(low) < float(high) and abs(float(value) - level[-1]) < 15
+    again = open_run(parser().parse_args(["diagnose", "--model", "run", "--data", "new.csv"]))
+    assert again.dataset.series == data.Series.from_json(again.known["series"]) and again.dataset.outputs == 2
+    assert "need no such option beside --model" in refused(capsys, "diagnose", "--model", "run", "--horizon", "3")
+    for args, words in (
+        (["--model", "nowhere"], "--model"),
+        (["--model", "run", "--data", "none.csv"], "--data"),
+        (["--model", "run", "--level", "0.7"], "need one of 0.5, 0.8, 0.9, 0.95"),
+        (["--model", "run", "--out", "old.csv/x"], "--out"),
+    ):
+        assert words in refused(capsys, "predict", *args)
 
 
 def refused(capsys, *args):

@@ -15,6 +15,7 @@ from jrnn.commands.memory import computing
 from jrnn.commands.output import checked_lag, report, require_extras, say
 from jrnn.commands.running import LESS, build, chosen_cures, first_weights, load_data, settings, train_model
 from jrnn.commands.saved_runs import open_run, refuse_beside_model
+from jrnn.commands.series_options import series_options
 from jrnn.training import Objective
 from jrnn.types import InputError
 
@@ -61,6 +62,7 @@ def diagnose(args: Namespace, network_of: Callable[..., Any]) -> int:
 def diagnose_saved(args: Namespace) -> int:
     """`jrnn diagnose --model DIR`."""
     check_alone(args)
+    refuse_beside_model(args, ("target", "horizon", "history"))
     saved, known, dataset, objective = open_run(args)
     lag = checked_lag(args.lag, dataset)
     step = int(known.get("step", known.get("steps", 0)))
@@ -75,7 +77,7 @@ def diagnose_given(args: Namespace, network_of: Callable[..., Any]) -> int:
     if args.data is None:
         raise InputError("--data", "none", "the sequences to run the model on")
     given = network_of(args.model, rnn=args.rnn, head=args.head, direction=args.direction)
-    dataset = data.load(args.data)
+    dataset = data.load(args.data, **series_options(args))
     whole = hasattr(given, "tapped")
     dataset = dataset if whole else given.fed(dataset)
     lag = checked_lag(args.lag, dataset)

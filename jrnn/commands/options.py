@@ -9,7 +9,10 @@ from typing import NoReturn
 
 from jrnn.commands.console import one_line
 from jrnn.commands.kinds import KINDS as CELLS
+from jrnn.commands.numbers import real, whole
+from jrnn.commands.series_options import add_missing, add_series_options
 from jrnn.cures.catalogue import KINDS, usage
+from jrnn.training.predicting import LEVELS
 
 DATA = """\
 data (--data):
@@ -21,8 +24,13 @@ data (--data):
             marked-bit:200, latch, adding, copy, two-lag-coin, delayed-xor, temporal-order;
             lorenz forecasts so many steps ahead; of neuroscience: flip-flop, delayed-match,
             context-decision, ready-set-go
-  PATH.npz  your sequences: x [cases, time, features], y, and lengths [cases] if they differ
-  PATH.csv  your series, one row a step, one column a feature: forecast the next row
+  PATH.npz  your sequences: x [cases, time, features], y, and lengths [cases] if they differ;
+            --tokens reads integers x [cases, time] as symbols, --missing mask leaves out
+            answers that are missing (NaN, or -100 among classes)
+  PATH.txt  your text, character by character: predict the next one
+  PATH.csv  your series, one row a step: dates become the index, columns that count are not
+            forecast, and what was understood is printed; forecast the next row, or --target
+            and --horizon
 """
 EXAMPLES = {
     "diagnose": """\
@@ -51,7 +59,13 @@ models from elsewhere (--model), diagnosed on --data:
 examples:
   jrnn train --cell gru --data sunspots --out sun
   jrnn train --cell gru --data sunspots --out sun --resume    go on after Ctrl-C or a crash
+  jrnn train --cell gru --data power.csv --target load --horizon 24 --change --out day
   jrnn train --cell gru --data mine.npz --cure chrono:200   gates that start open for 200 steps
+""",
+    "predict": """\
+examples:
+  jrnn predict --model DIR --data new.csv --out forecast.csv    the steps after the last row
+  jrnn predict --model DIR --data new.npz --out answers.csv     an answer for each sequence in x
 """,
     "prescribe": """\
 examples:
@@ -67,7 +81,10 @@ REWORDED = (
     (r"^argument ", ""),
     (r"expected one argument$", "got nothing; need a value"),
     (r"ignored explicit argument (.*)$", r"got \1; need no value"),
-    (r"invalid choice: (.*) \(choose from '?(\w+)'?, '?(\w+)'?, '?(\w+)'?\)$", r"got \1; need \2, \3 or \4"),
+    (
+        r"invalid choice: (.*) \(choose from (.*)\)$",
+        lambda found: f"got {found[1]}; need one of {found[2].replace(chr(39), '')}",  # newer Pythons do not quote
+    ),
 )
 """What argparse says, in the words of every other refusal."""
 
@@ -87,22 +104,6 @@ class Parser(argparse.ArgumentParser):
         return found, unknown
 
 
-def whole(text: str) -> int:
-    """An integer, for argparse."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"got {text!r}; need a whole number") from None
-
-
-def real(text: str) -> float:
-    """A number, for argparse."""
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"got {text!r}; need a number") from None
-
-
 def parser() -> argparse.ArgumentParser:
     """The options of all commands."""
     top = Parser(
@@ -116,15 +117,21 @@ def parser() -> argparse.ArgumentParser:
         ("diagnose", "train a network and report how far back its gradient reaches, before and after"),
         ("train", "train a network and save it"),
         ("prescribe", "race what is known to help against a network as it is, and say what helps"),
+        ("predict", "what a saved network answers on new data, in the unit of the data, with intervals"),
     ):
         one = commands.add_parser(
             name,
             help=text,
             description=text[0].upper() + text[1:] + ".",
-            epilog="\n".join([DATA, *[cures()] * (name != "diagnose"), EXAMPLES[name]]),
+            epilog="\n".join(
+                [*[DATA] * (name != "predict"), *[cures()] * (name in ("train", "prescribe")), EXAMPLES[name]]
+            ),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        add_options(one, name)
+        if name == "predict":
+            add_predict(one)
+        else:
+            add_options(one, name)
     return top
 
 
@@ -135,14 +142,20 @@ def cures() -> str:
     return "\n".join(["cures (--cure):", *wrapped, ""])
 
 
+def add_predict(one: argparse.ArgumentParser) -> None:
+    """The options of `jrnn predict`."""
+    one.add_argument("--model", metavar="DIR", required=True, help="what `jrnn train` saved")
+    one.add_argument("--data", metavar="PATH", help="new data of the same columns (default: those of the model)")
+    one.add_argument("--out", metavar="FILE", help="the table to write (default: forecast.csv)")
+    text = "the share of the held-out errors that an interval holds (default: 0.9)"
+    one.add_argument("--level", type=real, choices=LEVELS, default=0.9, help=text)
+    add_missing(one)
+
+
 def add_options(one: argparse.ArgumentParser, command: str) -> None:
     """Defaults of the model's options are None, so that one given beside --model can be told."""
     one.add_argument("--data", metavar="NAME|NAME:LAG|PATH", help="digits, mnist, ..., marked-bit:200, PATH.npz")
-    one.add_argument(
-        "--cell",
-        metavar="KIND",
-        help=", ".join(CELLS).replace(",", " (default),", 1),
-    )
+    one.add_argument("--cell", choices=CELLS, metavar="KIND", help=", ".join(CELLS).replace(",", " (default),", 1))
     one.add_argument("--hidden", type=whole, metavar="H", help="units in each layer (default: 128)")
     one.add_argument("--layers", type=whole, metavar="N", help="layers (default: 1)")
     races = command == "prescribe"
@@ -167,7 +180,7 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
         one.add_argument("--updates", type=whole, metavar="N", help="of a run in the final, instead of a budget")
         one.add_argument("--seeds", type=whole, metavar="N", help="in the final, at least 8 (default: 8)")
         text = "held-out loss that counts as solved (default: none, but for tasks with a known plateau)"
-        one.add_argument("--target", type=real, metavar="LOSS", help=text)
+        one.add_argument("--solved", type=real, metavar="LOSS", help=text)
         text = "race the network that `jrnn train` saved, from its start, with its options"
         one.add_argument("--model", metavar="DIR", help=text)
         one.set_defaults(steps=None, resume=False, tensorboard=False)
@@ -187,3 +200,4 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
     if not races:
         one.add_argument("--tensorboard", action="store_true", help="write TensorBoard event files too")
         one.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    add_series_options(one)

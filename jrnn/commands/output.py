@@ -18,9 +18,11 @@ import numpy as np
 from jrnn import cells, data
 from jrnn.cells._advance import flat_state
 from jrnn.commands.console import complain
+from jrnn.commands.series_options import series_words
 from jrnn.cures.advice import advise
 from jrnn.extras import missing
 from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
+from jrnn.training import Objective, baselines
 from jrnn.types import InputError, Params
 
 
@@ -51,6 +53,8 @@ def report(
     settings = ("model", "loss", "max_norm", "optimizer", "learning_rate", "batch_size", "steps", "seed")
     size = f"{state.size} numbers of state" if hidden is None else f"{hidden} units"
     size += f" in each of {layers} layers" if layers > 1 else ""
+    # a network that was never trained is not compared
+    judged = "loss" in stages[-1].scores and (prescription is None or stages[-1].step > 0)
     diagnosis = Diagnosis(
         title=f"{kind}, {size}, on {dataset.name}",
         data={
@@ -75,6 +79,7 @@ def report(
         command=shlex.join(["jrnn", *sys.argv[1:]]),
         clipping_proof=proof,
         prescription=prescription,
+        baselines=baselines(Objective.of(dataset), dataset) if judged else (),
         **next_step(args, cell, stages[0], out),
     )
     try:
@@ -104,6 +109,7 @@ def next_step(args: Namespace, cell: Any, stage: Stage, out: Path) -> dict[str, 
         lag, source = str(stage.flow.lag), args.data or "digits"
         words = ["jrnn", "prescribe", "--data", source, "--cell", args.cell, "--lag", lag]
         given = ("hidden", "layers", "learning_rate", "batch_size", "max_norm", "seed")
+        words += series_words(args)
         words += [word for name in given for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
         command = shlex.join(words)
     return {"advice": advice.sentence, "next_command": command}

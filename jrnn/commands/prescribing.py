@@ -16,12 +16,14 @@ from jrnn.commands.memory import computing
 from jrnn.commands.output import checked_lag, report, require_extras, say
 from jrnn.commands.running import KINDS, LESS, build, complete, first_weights, load_data, settings, spelled
 from jrnn.commands.saved_runs import open_run, refuse_beside_model
+from jrnn.commands.series_options import series_words
 from jrnn.cures.base import Cure, apply_to_cell
 from jrnn.cures.catalogue import cure, cures_of
 from jrnn.prescribing import Prescription
 from jrnn.prescribing import prescribe as run_race
 from jrnn.prescribing.arguments import seconds_of
 from jrnn.training import Objective, save
+from jrnn.training.predicting import held_out_intervals
 from jrnn.wording import listed
 
 BUDGET = "10m"
@@ -53,7 +55,7 @@ def prescribe(args: Namespace) -> int:
             seeds=8 if args.seeds is None else args.seeds,
             seed=args.seed,
             candidates=args.cure or None,
-            target=args.target,
+            target=args.solved,
             learning_rate=args.learning_rate,
             max_norm=None if np.isinf(args.max_norm) else args.max_norm,
             batch_size=args.batch_size,
@@ -66,7 +68,9 @@ def prescribe(args: Namespace) -> int:
             if found.recommends == "learning_rate":
                 name = f"learning rate {found.learning_rate:.3g}, trained"
             cures = {"cures": spelled([*own, *found.cures])} if own or found.cures else {}
-            keep(out, found, objective, settings(args, dataset) | cures)  # before anything else can go wrong
+            known = settings(args, dataset) | cures
+            known |= held_out_intervals(best.cell, best.params, objective, best.loss_params, dataset)
+            keep(out, found, objective, known)  # before anything else can go wrong
             say(f"\n{found.sentence}\n")
             after = best.cell, best.params, objective, best.loss_params
             stages.append(measure(name, best.updates, *after, dataset, lag))
@@ -84,7 +88,7 @@ def saved_network(args: Namespace) -> tuple[Any, tuple[Cure, ...], data.Dataset]
 
     args.cell is None afterwards where its options do not tell how the command line would make that cell.
     """
-    refuse_beside_model(args, ("cell", "hidden", "layers", "seed"))
+    refuse_beside_model(args, ("target", "horizon", "history", "cell", "hidden", "layers", "seed"))
     saved, known, dataset, _ = open_run(args)
     args.data = args.data or known.get("data")
     args.seed = int(known.get("seed", 0))
@@ -124,6 +128,7 @@ def command_line(args: Namespace, found: Prescription, own: tuple[Cure, ...] = (
       own: cures that the network as it is was made with.
     """
     words = ["jrnn", "train", "--data", args.data or "digits", "--cell", args.cell, "--hidden", str(args.hidden)]
+    words += series_words(args)
     words += ["--layers", str(args.layers)] * (args.layers > 1)
     words += [word for each in (*own, *found.cures) for word in ("--cure", each.option)]
     steps = args.steps if found.best is None else max(found.best.updates, 1)

@@ -18,10 +18,13 @@ from jrnn.commands.folders import output_folder
 from jrnn.commands.kinds import KINDS
 from jrnn.commands.memory import check_memory, computing
 from jrnn.commands.output import require_extras, say
+from jrnn.commands.series_options import series_options
 from jrnn.cures.base import Cure, apply_to_cell
 from jrnn.cures.catalogue import cures_of
-from jrnn.training import Fitted, Objective, evaluate, fit, save
+from jrnn.report.red_card import red_card
+from jrnn.training import Fitted, Objective, baselines, evaluate, fit, save
 from jrnn.training.batches import source_of, time_major
+from jrnn.training.predicting import held_out_intervals
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.weights import cured_weights, initial_weights
 from jrnn.types import InputError, Params
@@ -45,19 +48,26 @@ def train(args: Namespace) -> int:
         if fitted.interrupted:
             return 130
         scores = evaluate(fitted.cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
+    known = baselines(objective, dataset)
+    if warning := red_card(known, scores):
+        say(f"\n{warning}\n")
     say("On held-out data: " + ", ".join(f"{name} {score(name, value)}" for name, value in scores.items()))
+    for each in known:
+        own = ", ".join(f"{name} {score(name, value)}" for name, value in each.scores.items())
+        say(f"Without a network, {each.name} ({each.meaning}): {own}")
     if dataset.plateau is not None:
         plateau = f"{number(dataset.plateau)} ({dataset.plateau_reason})"
         say(f"Without what lies {dataset.lag} steps back the loss is {plateau}.")
-    say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {shlex.quote(str(out))}")
+    folder = shlex.quote(str(out))
+    say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {folder}")
+    if dataset.series is not None:
+        say(f"Forecast what follows: jrnn predict --model {folder} --data NEW.csv")
     return 0
 
 
 def build(args: Namespace, dataset: data.Dataset) -> Any:
     """The cell that the options describe; the options are completed with their defaults."""
     complete(args, dataset)
-    if args.cell not in KINDS:
-        raise InputError("--cell", repr(args.cell), f"one of {', '.join(KINDS)}")
     one = KINDS[args.cell](args.hidden)
     check_memory(args, one, dataset.x.shape[2], dataset.x.shape[1])
     return one if args.layers == 1 else cells.stack(*[one] * args.layers)
@@ -125,6 +135,7 @@ def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.
     )
     if not fitted.interrupted:
         known = settings(args, dataset) | {"step": fitted.step, "steps": fitted.step}
+        known |= held_out_intervals(fitted.cell, fitted.params, objective, fitted.loss_params, dataset)
         save(out, fitted.cell, fitted.params, loss_params=fitted.loss_params, objective=objective, metadata=known)
     return fitted
 
@@ -134,6 +145,11 @@ def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
     names = ("cell", "hidden", "layers", "learning_rate", "batch_size", "steps", "seed")
     source = args.data or "digits"
     facts = {"data": source if data.is_named(source) else os.path.abspath(source), "features": dataset.x.shape[2]}
+    if dataset.series is not None:
+        facts |= {"series": dataset.series.as_json(), "scaling": dataset.series.scaling}
+    facts |= {"tokens": dataset.x.shape[2]} if args.tokens else {}
+    facts |= {"classes": list(dataset.classes)} if dataset.classes else {}
+    facts |= {"missing": "mask"} if dataset.missing and dataset.series is None else {}
     clip = None if np.isinf(args.max_norm) else args.max_norm
     cures = {"cures": spelled(chosen_cures(args))} if args.cure and args.command != "prescribe" else {}
     return {name: getattr(args, name) for name in names} | facts | {"optimizer": "Adam", "max_norm": clip} | cures
@@ -149,4 +165,4 @@ def load_data(args: Namespace) -> data.Dataset:
     args.seed = 0 if args.seed is None else args.seed
     if not 0 <= args.seed < 2**63:
         raise InputError("--seed", args.seed, f"an integer from 0 to {2**63 - 1}")
-    return data.load("digits" if args.data is None else args.data, seed=args.seed)
+    return data.load("digits" if args.data is None else args.data, seed=args.seed, **series_options(args))

@@ -38,7 +38,10 @@ def open_run(args: Namespace) -> SavedRun:
     source = args.data or known.get("data")
     if not isinstance(source, str):
         raise InputError("--data", "none, and the model does not say what it was trained on", "a data set")
-    dataset = data.load(source, seed=int(known.get("seed", 0)))
+    like = data.Series.from_json(known["series"]) if "series" in known else None
+    missing = args.missing or known.get("missing")
+    seed, tokens = int(known.get("seed", 0)), known.get("tokens")
+    dataset = data.load(source, seed=seed, like=like, missing=missing, tokens=tokens)
     objective = saved.objective
     if not isinstance(objective, Objective):
         raise InputError("--model", f"{args.model}, without an objective that jrnn knows", "a model of `jrnn train`")

@@ -1,13 +1,14 @@
 """Data sets as plain NumPy arrays, each with its held-out part and the time lag its task needs.
 
-`load("digits")` gives a `Dataset`; `NAMES` has the other names, and a path to a .npz or .csv file works too. Tasks with
-known answers, such as `marked_bit(200)` or `load("marked-bit:200")`, make their own sequences and say on which loss a
-network stays that does not reach the lag (`TASKS`). This room imports NumPy, JAX, the standard library and `jrnn.types`
-only; other packages are read when asked for.
+`load("digits")` gives a `Dataset`; `NAMES` has the other names, and a path to a .npz, .csv or .txt file works too.
+Tasks with known answers, such as `marked_bit(200)` or `load("marked-bit:200")`, make their own sequences and say on
+which loss a network stays that does not reach the lag (`TASKS`). This room imports NumPy, JAX, the standard library and
+`jrnn.types` only; other packages, such as pandas for tables, are imported when asked for.
 """
 
 from jrnn.data.dataset import Dataset
 from jrnn.data.loading import NAMES, is_named, load
+from jrnn.data.scaling import Series
 from jrnn.data.tasks import (
     TASKS,
     GeneratedTask,
@@ -31,6 +32,7 @@ __all__ = [
     "TASKS",
     "Dataset",
     "GeneratedTask",
+    "Series",
     "adding",
     "context_decision",
     "copy_memory",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
+from jrnn.data.checks import error_text
 from jrnn.data.dataset import Dataset
 from jrnn.data.lags import information_lag
 from jrnn.data.splits import chronological_starts
@@ -27,6 +31,25 @@ def text(seed: int) -> Dataset:
         raise InputError("--data", "text, but this Python has no pydoc_data", "a Python with its help texts") from error
     source = "The help texts of Python's standard library (pydoc_data.topics), PSF licence."
     return next_character("text", "\n".join(topics.values()), source)
+
+
+def book(path: Path) -> Dataset:
+    """A text file in UTF-8, as `next_character`; `source` says how long it is and how many symbols it has.
+
+    Raises:
+      InputError: it cannot be read as text, or is too short.
+    """
+    try:
+        characters = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        given = f"{path.name}, which cannot be read ({error_text(error)})"
+        raise InputError("--data", given, "a text in UTF-8") from error
+    data = next_character(path.name, characters, "")
+    source = (
+        f"{path.name}: {len(characters):,} characters, read one by one; {data.outputs - 1} symbols and one "
+        f"for all others (seen less than {RARE} times in the training part)."
+    )
+    return replace(data, source=source)
 
 
 def next_character(name: str, characters: str, source: str) -> Dataset:

@@ -59,12 +59,15 @@ def whole_array(argument: str, value: object, shape: tuple[int, ...], meaning: s
     return array
 
 
-def finite_float32(argument: str, array: np.ndarray, places: tuple[str, ...], valid: np.ndarray | None) -> np.ndarray:
+def finite_float32(
+    argument: str, array: np.ndarray, places: tuple[str, ...], valid: np.ndarray | None, missing: bool = False
+) -> np.ndarray:
     """A float32 copy of `array`, 0 where a step is not valid.
 
     Args:
       array: [cases, ...] real numbers; the name of each axis, for the message, is in `places`.
       valid: bool [cases, T], or None where all counts.
+      missing: whether NaN stands for a missing number.
     Raises:
       InputError: a valid value that float32 cannot hold (NaN, infinite, too large), with its place.
     """
@@ -72,7 +75,7 @@ def finite_float32(argument: str, array: np.ndarray, places: tuple[str, ...], va
         result = array.astype(np.float32)
     if valid is not None:
         result[~valid] = 0
-    bad = np.argwhere(~np.isfinite(result))
+    bad = np.argwhere(np.isinf(result) if missing else ~np.isfinite(result))
     if len(bad):
         where = ", ".join(f"{place} {i}" for place, i in zip(places, bad[0], strict=True))
         given = f"{array[tuple(bad[0])]} at {where} ({len(bad)} such in all)"
@@ -91,12 +94,15 @@ def valid_lengths(value: object, cases: int, steps: int) -> np.ndarray:
     return array.astype(np.int32)
 
 
-def valid_labels(value: object, shape: tuple[int, ...], outputs: int, valid: np.ndarray | None) -> np.ndarray:
-    """`y` as int32 of this shape, each within 0..outputs-1, 0 at steps that are not valid."""
+def valid_labels(
+    value: object, shape: tuple[int, ...], outputs: int, valid: np.ndarray | None, missing: bool = False
+) -> np.ndarray:
+    """`y` as int32 of this shape, each within 0..outputs-1 (or -100 where some are missing), 0 at steps that are not
+    valid."""
     array = whole_array("y", value, shape, "one label a case" if len(shape) == 1 else "one label a step")
     if valid is not None and len(shape) == 2:
         array = np.where(valid, array, 0)
-    bad = np.argwhere((array < 0) | (array >= outputs))
+    bad = np.argwhere(((array < 0) | (array >= outputs)) & ~(missing & (array == -100)))
     if len(bad):
         where = ", ".join(f"{place} {i}" for place, i in zip(("case", "time"), bad[0], strict=False))
         raise InputError("y", f"label {array[tuple(bad[0])]} at {where}", f"labels 0 to {outputs - 1}")

@@ -1,53 +1,164 @@
-"""Which columns of a table measure something, and a sentence on what was understood."""
+"""What each column of a table is: a measurement, a date, a counter; and a few sentences on what was understood."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from jrnn.data.counters import counts_rows
-from jrnn.data.tables import Table
+from jrnn.data.counters import counts_rows, is_counter
+from jrnn.data.dates import dates_of_numbers
+from jrnn.data.gaps import without_gaps
+from jrnn.data.rhythm import Rhythm, in_rhythm, shown
+from jrnn.data.scaling import Series
+from jrnn.data.tables import Table, read_table
+from jrnn.types import InputError
 
 CLOCKS = ("", "index", "time", "date", "datetime", "timestamp", "ts", "unix", "epoch", "row", "step", "id", "no", "t")
-EPOCHS = ((1e8, 5e9), (1e11, 5e12), (1e14, 5e15), (1e17, 5e18))  # 1973 to 2128 in s, ms, us and ns
 SHOWN = 6
 
 
-def measured_columns(name: str, table: Table) -> tuple[np.ndarray, str]:
-    """The columns [rows, F] that do not just count rows or time, and where they come from in one sentence.
+class Columns(NamedTuple):
+    """A table as a series."""
 
-    A column counts if it rises by one constant, or always rises in whole numbers and has the name or the size of a
-    time. If all do, all are kept.
+    values: np.ndarray
+    """float64 [steps, C], one row a step of time; NaN only where missing values are masked."""
+    names: list[str]
+    """Of the columns that are read."""
+    targets: list[str]
+    """Those that are forecast."""
+    said: str
+    """What was understood, a sentence a line."""
+    rhythm: Rhythm | None
+    """The times; None where the file has none."""
+
+
+def series_of(
+    path: Path, target: str | Sequence[str] | None = None, missing: str = "refuse", like: Series | None = None
+) -> Columns:
+    """The series in a .csv file.
+
+    A column of dates or unix times becomes the index. A column that rises by one constant, or always rises in whole
+    numbers and has the name of a time, is left out; a calendar column (an hour, a month, a weekday) is read and not
+    forecast, unless it is named as a target. If all columns count, all are kept.
+
+    Args:
+      target: the columns to forecast by name, "a,b" for two; by default all that measure something.
+      missing: refuse | interpolate | mask.
+      like: the series of a saved model, whose columns are read and nothing else.
+    Raises:
+      InputError: as `read_table`; a target that is not there, missing values or rows where these are refused.
     """
+    table, name = read_table(path), path.name
+    names = _names(table)
+    wanted = _targets(name, names, target)
+    kinds = [_kind(table, i, names[i] in wanted) for i in range(len(names))]
+    read, targets = _roles(table, name, names, kinds, wanted) if like is None else _like(name, names, like)
+    dated = next((i for i, kind in enumerate(kinds) if kind == "date"), None)
+    values, rhythm = table.values[:, read], None
+    if dated is not None:
+        dates = table.dates[dated] if dated in table.dates else dates_of_numbers(table.values[:, dated])
+        rhythm = in_rhythm(name, dates, values)
+        values = rhythm.values
+        if like is not None and like.every not in ("", rhythm.every):
+            raise InputError("--data", f"{name} with one row {rhythm.every}", f"one row {like.every}, as in training")
+    values, filled = without_gaps(table, name, read, values, rhythm, missing)
+    said = [_understood(name, table, kinds, read, dated)]
+    if rhythm is not None:
+        said.append(f"Times in column {table.called(dated or 0)}: {'; '.join(rhythm.said)}.")
+    said += [filled] * bool(filled)
+    others = [table.called(i) for i in read if names[i] not in targets]
+    if others:
+        said.append(f"Forecast: {', '.join(targets)}. Read and not forecast: {_cut(others)}.")
+    first = [f"{names[i]} = {values[0, j]:.6g}" for j, i in enumerate(read)]
+    said.append(f"First row: {_cut(([shown(rhythm.start)] if rhythm else []) + first)}.")
+    return Columns(values, [names[i] for i in read], targets, "\n".join(said), rhythm)
+
+
+def _names(table: Table) -> list[str]:
+    """A name for each column: its title, with its number where two have the same; "column 2" without a title."""
     width = table.values.shape[1]
-    names = table.names or [""] * width
-    counts = [_counts(table.values[:, i], names[i] if table.names else None) for i in range(width)]
-    measured = [i for i in range(width) if not counts[i]] or list(range(width))
-    dropped = [i for i in range(width) if i not in measured]
-    sentences = [_listed([_called(i, names[i]) for i in measured]) + f" of {name}, one row a step"]
-    sentences.append("line 1 is the header" if table.names else "no header")
-    if dropped:
-        many = len(dropped) > 1
-        which = ", ".join(_called(i, names[i]) for i in dropped[:SHOWN]) + (", ..." if len(dropped) > SHOWN else "")
-        sentences.append(f"left out as counting rows or time: {'columns' if many else 'column'} {which}")
-    return table.values[:, measured], f"{sentences[0]} ({'; '.join(sentences[1:])})."
+    names = [(table.names[i].strip() if table.names else "") or f"column {i + 1}" for i in range(width)]
+    return [f"{title} ({i + 1})" if names.count(title) > 1 else title for i, title in enumerate(names)]
 
 
-def _counts(column: np.ndarray, title: str | None) -> bool:
-    if counts_rows(column):
-        return True
-    if not (np.diff(column) > 0).all() or (column != np.floor(column)).any():
-        return False
-    plain = None if title is None else title.strip().strip("_").lower()
-    clock = plain is not None and (plain in CLOCKS or plain.startswith("unnamed"))
-    return clock or any(low <= column[0] and column[-1] <= high for low, high in EPOCHS)
+def _roles(
+    table: Table, name: str, names: list[str], kinds: list[str], wanted: list[str]
+) -> tuple[list[int], list[str]]:
+    """(the columns that are read, the names of the targets)."""
+    unfit = next((i for i, kind in enumerate(kinds) if names[i] in wanted and kind in ("date", "empty")), None)
+    if unfit is not None:
+        what = "which holds dates" if kinds[unfit] == "date" else "which is empty"
+        raise InputError("--target", f"{names[unfit]!r}, {what}", "a column of numbers")
+    read = [i for i, kind in enumerate(kinds) if kind in ("measured", "calendar") or names[i] in wanted]
+    read = read or [i for i, kind in enumerate(kinds) if kind == "counter"]
+    if not read:
+        raise InputError("--data", f"{name}, without a column of numbers", "a column that measures something")
+    measured = [i for i in read if kinds[i] == "measured"]
+    varies = any(np.nanmax(table.values[:, i]) > np.nanmin(table.values[:, i]) for i in measured)
+    return read, wanted or [names[i] for i in (measured if varies else read)]
 
 
-def _called(number: int, title: str) -> str:
-    return f"{number + 1} ({title.strip()[:40]!r})" if title.strip() else str(number + 1)
+def _like(name: str, names: list[str], like: Series) -> tuple[list[int], list[str]]:
+    """The columns of a saved model's series, by their names."""
+    lacking = next((column for column in like.inputs if column not in names), None)
+    if lacking is not None:
+        raise InputError("--data", f"{name} without the column {lacking!r}", "all columns of the model's own data")
+    return [names.index(column) for column in like.inputs], list(like.targets)
 
 
-def _listed(called: list[str]) -> str:
-    if len(called) == 1:
-        return f"Column {called[0]}"
+def _targets(name: str, names: list[str], target: str | Sequence[str] | None) -> list[str]:
+    asked = [] if target is None else [target] if isinstance(target, str) else list(target)
+    if isinstance(target, str) and target not in names:
+        asked = [part.strip() for part in target.split(",")]
+    for one in asked:
+        if one not in names:
+            raise InputError("--target", repr(one), f"a column of {name}: {', '.join(names[:20])}")
+    return asked
+
+
+def _kind(table: Table, column: int, wanted: bool) -> str:
+    """empty | date | counter | calendar | measured; numbers that are wanted as a target are no dates."""
+    if column in table.dates:
+        return "date"
+    known = table.values[:, column][~np.isnan(table.values[:, column])]
+    if not len(known):
+        return "empty"
+    if not wanted and dates_of_numbers(table.values[:, column]) is not None:
+        return "date"
+    if counts_rows(known):
+        return "counter"
+    title = None if table.names is None else table.names[column].strip().strip("_").lower()
+    rises = bool((np.diff(known) > 0).all() and (known == np.floor(known)).all())
+    if rises and title is not None and (title in CLOCKS or title.startswith("unnamed")):
+        return "counter"
+    if is_counter(known[None]):
+        return "counter" if (np.diff(known) >= 0).all() or (np.diff(known) <= 0).all() else "calendar"
+    return "measured"
+
+
+def _understood(name: str, table: Table, kinds: list[str], read: list[int], dated: int | None) -> str:
+    """Which columns, whether there is a header, and what was left out."""
+    called = [table.called(i) for i in read]
     shown = called if len(called) <= SHOWN else [*called[: SHOWN - 2], "...", called[-1]]
-    return f"The {len(called)} columns {', '.join(shown)}"
+    columns = f"Column {called[0]}" if len(called) == 1 else f"The {len(called)} columns {', '.join(shown)}"
+    # a date and the time of day beside it are one index
+    index = [
+        i
+        for i in range(len(kinds))
+        if i == dated or (i in table.dates and table.dates[i] is table.dates.get(dated or 0))
+    ]
+    about = [*table.said, "line 1 is the header" if table.names else "no header"]
+    for kind, why in (("counter", "counting rows or time"), ("date", "dates"), ("empty", "empty")):
+        out = [table.called(i) for i, each in enumerate(kinds) if each == kind and i not in (*read, *index)]
+        about += [f"left out as {why}: column{'s' * (len(out) > 1)} {_cut(out)}"] * bool(out)
+    calendar = [table.called(i) for i in read if kinds[i] == "calendar"]
+    if calendar and len(calendar) < len(read):
+        about.append(f"counting the calendar: column{'s' * (len(calendar) > 1)} {_cut(calendar)}")
+    return f"{columns} of {name}, one row a step ({'; '.join(about)})."
+
+
+def _cut(words: list[Any]) -> str:
+    return ", ".join(words[:SHOWN]) + (", ..." if len(words) > SHOWN else "")

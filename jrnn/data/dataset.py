@@ -8,9 +8,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from jrnn.data.checks import describe, finite_float32, real_array, valid_indices, valid_labels, valid_lengths
+from jrnn.data.scaling import Series
 from jrnn.types import InputError
 
-Task = Literal["classify", "classify_each", "regress", "regress_each"]
+Task = Literal["classify", "classify_each", "label", "label_each", "regress", "regress_each"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,20 +22,26 @@ class Dataset:
       name: what it was loaded from.
       x: float32 [cases, T, F]; integers are converted; what lies beyond `lengths` is set to 0.
       y: classify int32 [cases]; classify_each int32 [cases, T]; regress float32 [cases, K]; regress_each
-        float32 [cases, T, K]. The two `_each` tasks ask for an answer at every step, the others at the last valid one.
+        float32 [cases, T, K]; label and label_each the same, of 0 and 1: K labels that are there or not. The `_each`
+        tasks ask for an answer at every step, the others at the last valid one.
       lengths: int32 [cases], the valid steps of each case (0..T, not all 0), or None where all T are. A case of
         length 0 takes no step, and an answer at its end sees the initial state only.
-      task: which of the four.
+      task: which of the six.
       outputs: the number of classes, or K.
+      classes: the labels of the classes as they stand in the file, or none.
       train, test: int64 indices into the cases that share none; `test` is held out (20 % when loaded).
       lag: in steps, how far back the task needs to look: 1..T-1, or 0 where T = 1.
       lag_reason: one sentence, where `lag` comes from.
-      source: one sentence, where the data come from.
+      source: where the data come from, a sentence a line; of a .csv file what was understood.
       warmup: the first so many steps are not scored; 0 unless the task asks at each step.
       validation: int64 indices to choose by, in neither of the other parts; none where there is no such part.
       plateau: the loss of the best predictor that makes no use of what lies `lag` steps back, or None where that is
         not known; `plateau_reason` says what that predictor knows.
       best_loss: where the plateau is known, the least loss there is: 0 where the answer is certain.
+      missing: whether targets may be missing and are then not scored: NaN among numbers, -100 among classes.
+      naive: of a series, forecasts that need no network as (name, meaning, mean squared error over what is scored of
+        the held-out part, in the unit of y).
+      series: how a table became these windows, for what is forecast later; None where there was no table.
     Raises:
       InputError: with the field's name, what was found (for values: case, time, feature) and what is needed.
     """
@@ -55,6 +62,10 @@ class Dataset:
     plateau: float | None = None
     plateau_reason: str = ""
     best_loss: float = 0.0
+    missing: bool = False
+    naive: tuple[tuple[str, str, float], ...] = ()
+    series: Series | None = field(default=None, repr=False)
+    classes: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         x = real_array("x", self.x, ("cases", "time", "features"))
@@ -90,13 +101,16 @@ class Dataset:
     def _checked_targets(self, cases: int, steps: int, valid: np.ndarray | None) -> np.ndarray:
         lead = (cases, steps) if self.task.endswith("_each") else (cases,)
         if self.task.startswith("classify"):
-            return valid_labels(self.y, lead, self.outputs, valid)
+            return valid_labels(self.y, lead, self.outputs, valid, self.missing)
         each = len(lead) == 2
         y = real_array("y", self.y, ("cases", "time", "outputs") if each else ("cases", "outputs"))
         if y.shape != (*lead, self.outputs):
             raise InputError("y", describe(y), f"shape {[*lead, self.outputs]} to fit x and outputs")
         places = ("case", "time", "output") if each else ("case", "output")
-        return finite_float32("y", y, places, valid if each else None)
+        y = finite_float32("y", y, places, valid if each else None, self.missing)
+        if self.task.startswith("label") and not ((y == 0) | (y == 1) | np.isnan(y)).all():
+            raise InputError("y", "numbers beside 0 and 1", f"0 or 1 for each label, to {self.task}")
+        return y
 
     def _check_split(self, cases: int) -> None:
         taken: dict[str, np.ndarray] = {}

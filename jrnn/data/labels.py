@@ -1,39 +1,93 @@
-"""Integers given as labels, as the classes 0 to K - 1."""
+"""Labels as they stand in a file, as the classes 0 to K - 1; integers as symbols, one-hot."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from jrnn.types import InputError
 
 MOST_CLASSES = 10_000
+MOST_SYMBOLS, MOST_VALUES = 4096, 500_000_000
+UNKNOWN = -100
+"""The label that stands for a missing one."""
 
 
-def as_classes(labels: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, int, str]:
-    """Labels as int64 classes, the number of classes, and a clause where they had to be numbered anew.
+class Classes(NamedTuple):
+    """Labels numbered from 0."""
 
-    1..4 become 0..3, gaps are closed, and -1 and 1 are two classes. Other negative labels are refused: mostly they
-    mark what is to be ignored (-100, -1).
+    y: np.ndarray
+    """int64, the shape of the labels: classes, and -100 where a label is missing."""
+    names: tuple[str, ...]
+    """The label of each class as it stands in the file."""
+    said: str
+    """A clause where they had to be numbered anew; else empty."""
+    missing: bool
+    """Whether some are missing."""
+
+
+def as_classes(labels: np.ndarray, valid: np.ndarray, missing: bool = False) -> Classes:
+    """Labels as classes: 1..4 become 0..3, gaps are closed, -1 and 1 are two classes, texts are numbered in order.
+
+    Other negative labels are refused: mostly they mark what is to be ignored.
 
     Args:
-      labels: integers or bool [cases] or [cases, T]; valid: bool of that shape; what is not valid becomes 0.
+      labels: integers, bool or text [cases] or [cases, T]; valid: bool of that shape; what is not valid becomes 0.
+      missing: whether -100 stands for a label that is not known.
     Raises:
       InputError: a single label, a negative one, or one of `MOST_CLASSES` and more.
     """
-    used = np.unique(labels[valid])
-    low, high = int(used[0]), int(used[-1])
-    if low == high:
-        raise InputError("y", f"the label {low} only", "labels of at least two classes")
-    if high >= MOST_CLASSES:
-        raise InputError("y", f"label {high}", f"labels below {MOST_CLASSES}; floats for numbers to predict")
-    if low < 0 and used.tolist() != [-1, 1]:
-        place = np.argwhere(valid & (labels < 0))[0]
+    text = labels.dtype.kind in "SU"
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    unknown = valid & (labels == UNKNOWN) if missing and not text else np.zeros(valid.shape, bool)
+    used = np.unique(labels[valid & ~unknown])
+    if not len(used):
+        raise InputError("y", "no label that is known", "labels of at least two classes")
+    if len(used) == 1:
+        raise InputError("y", f"the label {labelled(used[0])} only", "labels of at least two classes")
+    if len(used) > MOST_CLASSES or (not text and int(used[-1]) >= MOST_CLASSES):
+        given = f"{len(used):,} different texts" if text else f"label {used[-1]}"
+        raise InputError("y", given, f"labels below {MOST_CLASSES}; floats for numbers to predict")
+    if not text and used[0] < 0 and used.tolist() != [-1, 1]:
+        place = np.argwhere(valid & ~unknown & (labels < 0))[0]
         where = ", ".join(f"{axis} {i}" for axis, i in zip(("case", "time"), place, strict=False))
-        given = f"label {labels[tuple(place)]} at {where}"
-        raise InputError("y", given, "labels of at least 0; steps to ignore lie beyond `lengths`, cases are left out")
+        needed = (
+            "labels of at least 0; -100 is a missing label with --missing mask, steps to ignore lie beyond `lengths`"
+        )
+        raise InputError("y", f"label {labels[tuple(place)]} at {where}", needed)
     classes = np.where(valid, np.searchsorted(used, labels), 0)
-    if labels.dtype.kind == "b" or (low == 0 and high == len(used) - 1):
-        return classes, len(used), ""
-    shown = [str(label) for label in used.tolist()]
+    classes = np.where(unknown, UNKNOWN, classes)
+    names = tuple(str(int(label)) if labels.dtype.kind == "b" else str(label) for label in used)
+    plain = not text and (labels.dtype.kind == "b" or (int(used[0]) == 0 and int(used[-1]) == len(used) - 1))
+    shown = [labelled(label) for label in used]
     listed = ", ".join(shown if len(shown) <= 8 else [*shown[:3], "...", shown[-1]])
-    return classes, len(used), f"the labels {listed} as classes 0 to {len(used) - 1}"
+    said = [] if plain else [f"the labels {listed} as classes 0 to {len(used) - 1}"]
+    said += [f"{int(unknown.sum()):,} missing labels"] * bool(unknown.any())
+    return Classes(classes, names, "; ".join(said), bool(unknown.any()))
+
+
+def labelled(label: object) -> str:
+    """A label as it is shown: 3, 'cat', 1 for True."""
+    return repr(str(label)) if isinstance(label, str) else str(int(label))  # type: ignore[call-overload]
+
+
+def one_hot(x: np.ndarray, kinds: int | None, lengths: np.ndarray | None = None) -> np.ndarray:
+    """Integers [cases, T] or [cases, T, 1] as float32 [cases, T, V], a column a symbol.
+
+    V is `kinds`, or one more than the largest.
+
+    Raises:
+      InputError: no integers of at least 0, more symbols than V or than `MOST_SYMBOLS`.
+    """
+    symbols = x[..., 0] if x.ndim == 3 and x.shape[2] == 1 else x
+    if symbols.ndim != 2 or symbols.dtype.kind not in "iu":
+        raise InputError("--tokens", f"x of {x.dtype} and shape {list(x.shape)}", "integers [cases, time]")
+    if lengths is not None:
+        symbols = np.where(np.arange(symbols.shape[1]) < lengths[:, None], symbols, 0)
+    low, high = int(symbols.min()), int(symbols.max())
+    most = kinds or min(MOST_SYMBOLS, max(2, MOST_VALUES // symbols.size))
+    if low < 0 or high >= most:
+        raise InputError("--tokens", f"the symbol {low if low < 0 else high}", f"symbols from 0 to {most - 1}")
+    return np.eye(kinds or max(high + 1, 2), dtype=np.float32)[symbols]

@@ -31,25 +31,26 @@ def random_split(cases: int, seed: int, labels: np.ndarray | None = None) -> tup
     return rng.permutation(order[~held]), rng.permutation(order[held])
 
 
-def chronological_starts(steps: int, window: int, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
+def chronological_starts(steps: int, window: int, limit: int, horizon: int = 1) -> tuple[np.ndarray, np.ndarray, int]:
     """Where windows of a series start, so that the last part is held out and no training window sees its targets.
 
-    A window at s has inputs s..s+window-1 and targets s+1..s+window. With the returned boundary b every index of a
-    training window is below b and every target of a test window is at b or later; windows across b are left out.
+    A window at s has inputs s..s+window-1 and targets s+1..s+window-1+horizon. With the returned boundary b every index
+    of a training window is below b and every target of a test window is at b or later; windows across b are left out.
 
     Args:
-      steps: the length of the series, at least 2 * window + 1.
+      steps: the length of the series, at least 2 * (window + horizon) - 1.
       window: inputs in one window.
       limit: at most about this many windows in all, spread evenly.
+      horizon: how many steps after each input are asked for.
     Returns:
       (training starts, test starts, b); 20 % of the windows are test windows.
     """
-    count = steps - 2 * window + 1
+    count = steps - 2 * (window + horizon) + 3
     held = max(1, round(HELD_OUT * count))
-    boundary = count - held + window
+    boundary = count - held + window + horizon - 1
     share = max(1, round(HELD_OUT * limit))
-    train = _spread(0, boundary - window, limit - share)
-    return train, _spread(boundary - 1, steps - window, share), boundary
+    train = _spread(0, count - held, limit - share)
+    return train, _spread(boundary - 1, steps - window - horizon + 1, share), boundary
 
 
 def _spread(first: int, stop: int, most: int) -> np.ndarray:

@@ -1,165 +1,200 @@
-"""Reads a .csv file of numbers; every fault is reported with its line and column."""
+"""Reads a .csv file with pandas: numbers and dates; every fault is reported with its line and column."""
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jrnn.data.checks import error_text
+from jrnn.data.dates import dates_of, times_of_day
+from jrnn.extras import require
 from jrnn.types import InputError
 
 LARGEST = float(np.finfo(np.float32).max)
-MISSING = ("", "na", "n/a", "null", "none")  # and nan, which Python reads as a number
-SEPARATORS = {";": "semicolons", "\t": "tabs"}
+MISSING = ("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "?", "-", "--")
 WHOLE = re.compile(r"\s*[+-]?\d+\s*")
-DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 
 
 class Table(NamedTuple):
-    """Numbers float64 [rows, columns] and the header's cells, or None where there is no header."""
+    """Numbers float64 [rows, columns], NaN where a cell is empty or holds a date."""
 
     values: np.ndarray
     names: list[str] | None
+    """The header's cells, or None where there is no header."""
+    dates: dict[int, Any]
+    """The columns that hold dates, by number, each a pandas Series."""
+    said: tuple[str, ...]
+    """What else was understood: the separator, decimal commas, the order of day and month."""
+
+    def line(self, row: int) -> int:
+        """The line of the file that a row stands in, from 1."""
+        return row + (1 if self.names is None else 2)
+
+    def called(self, column: int) -> str:
+        """A column as people find it: its number from 1, and its title if it has one."""
+        title = "" if self.names is None else self.names[column].strip()
+        return f"{column + 1} ({title[:40]!r})" if title else str(column + 1)
 
 
 def read_table(path: Path) -> Table:
-    """The numbers of a comma-separated file; a first line without any number, or of column numbers, is a header.
+    """The numbers and dates of a file; a first line without any, or of column numbers, is a header.
 
-    Column numbers are 0,1,2,... (behind an empty cell, perhaps, as pandas writes them), and other whole numbers that
-    rise by one where every number below has a decimal point.
+    Semicolons or tabs in the first line separate columns, else commas; decimal commas are read where the separator is
+    another. Column numbers are 0,1,2,... (behind an empty cell, perhaps, as pandas writes them), and other whole
+    numbers that rise by one where every number below has a decimal point.
 
     Raises:
-      InputError: an unreadable or empty file, another separator, rows of different lengths, text, a missing value, a
+      InputError: pandas is not installed, an unreadable or empty file, a row that is longer than the first, text, a
         number that float32 cannot hold, two columns that look like one with decimal commas; lines and columns count
         from 1.
     """
-    rows = _rows(path)
-    # A blank line inside a series is a missing value; at the end it is nothing.
-    while rows and _blank(rows[-1][1]):
-        rows.pop()
-    if not rows:
-        raise InputError("--data", f"{path.name}, which is empty", "rows of numbers")
-    _, first = rows[0]
-    header = not _blank(first) and (all(_title(cell) for cell in first) or _numbered(rows))
+    cells, said = _cells(path)
+    first = cells.iloc[0].tolist()
+    header = all(_title(cell) for cell in first) or _numbered(cells)
     if header:
-        rows = rows[1:]
-        if not rows:
+        cells = cells.iloc[1:].reset_index(drop=True)
+        if cells.empty:
             raise InputError("--data", f"{path.name} with only {','.join(first)[:60]!r}", "rows of numbers below it")
-    cells = [cells for _, cells in rows]
-    _refuse_text_columns(path.name, cells)
-    values = np.array([_values(path.name, line, cells, len(first)) for line, cells in rows])
-    if not header:
+    elif said == ():
         _refuse_decimal_commas(path.name, cells)
-    return Table(values, first if header else None)
+    table = Table(np.full(cells.shape, np.nan), first if header else None, {}, said)
+    said, clocks = list(said), {}
+    for column in range(cells.shape[1]):
+        table.values[:, column], dates, clock, words = _read(path.name, table, cells[column], column)
+        said += [words] * bool(words and words not in said)
+        if dates is not None:
+            table.dates[column] = dates
+        if clock is not None:
+            clocks[column] = clock
+    for column, clock in clocks.items():  # a date and the time of day, side by side
+        if not table.dates:
+            raise _text(path.name, column, cells[column].iloc[0])
+        day = next(iter(table.dates))
+        table.dates[day] = table.dates[day] + clock
+        table.dates[column] = table.dates[day]
+    return table._replace(said=tuple(said))
+
+
+def _cells(path: Path) -> tuple[Any, tuple[str, ...]]:
+    """The file's cells as text in a data frame, and what was said of its form."""
+    pandas = require("pandas", "to read .csv files")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it holds NUL bytes")
+    except Exception as error:  # whatever the file and the disk
+        raise _unreadable(path, error) from error
+    if not text.strip():
+        raise InputError("--data", f"{path.name}, which is empty", "rows of numbers")
+    line = next(filter(str.strip, text.splitlines()))
+    mark, said = next(((mark, said) for mark, said in ((";", "semicolons"), ("\t", "tabs")) if mark in line), (",", ""))
+    try:
+        # Text cells, so that what is no number can be told with its line.
+        options = {"dtype": str, "header": None, "keep_default_na": False, "skip_blank_lines": False, "sep": mark}
+        frame = pandas.read_csv(io.StringIO(text), **options).fillna("")
+    except Exception as error:  # pandas has many
+        longer = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if longer is None:
+            raise _unreadable(path, error) from error
+        width, at, found = longer.groups()
+        given = f"{path.name} with {found} cells in line {at}"
+        commas = "; a decimal comma makes two cells of one number" if int(found) == 2 * int(width) else ""
+        raise InputError("--data", given, f"{width} in every line, as in the first{commas}") from error
+    # A blank line inside a series is a missing value; at the end it is nothing.
+    rows = len(frame)
+    while rows > 1 and (frame.iloc[rows - 1] == "").all():
+        rows -= 1
+    return frame.iloc[:rows], (f"separated by {said}",) if said else ()
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    given = f"{path.name}, which cannot be read ({error_text(error)})"
+    return InputError("--data", given, "a .csv file in UTF-8")
+
+
+def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray, Any, Any, str]:
+    """(numbers, dates or None, times of day or None, what to say) of one column of text."""
+    pandas = require("pandas")
+    numbers = pandas.to_numeric(cells, errors="coerce").to_numpy(float)
+    if (np.abs(numbers) <= LARGEST).all():  # almost every column; what is wrong with another is told below
+        return numbers, None, None, ""
+    stripped = cells.str.strip()
+    missing = stripped.str.lower().isin(MISSING).to_numpy()
+    known, words = stripped[~missing], ""
+    if table.said and known.str.fullmatch(r"[+-]?\d*,?\d+").all() and known.str.contains(",").any():
+        stripped, words = stripped.str.replace(",", "."), "decimal commas"
+    numbers = pandas.to_numeric(stripped.where(~missing, "nan"), errors="coerce").to_numpy(float)
+    # Python and pandas read 1_000 as a number; in a table it is more likely a slip.
+    text = (np.isnan(numbers) & ~missing) | stripped.str.contains("_", regex=False).to_numpy(bool)
+    if text.any() and len(known):
+        if text.sum() == len(known):
+            clock = times_of_day(known, cells.index)
+            dates, words = (None, "") if clock is not None else dates_of(name, known, cells.index)
+            if dates is not None or clock is not None:
+                return np.full(len(cells), np.nan), dates, clock, words
+            if len(cells) > 1:
+                raise _text(name, column, known.iloc[0])
+        row = int(text.argmax())
+        need = "numbers below an optional header line, a comma between columns and a point in decimals"
+        given = f"the text {stripped[row][:60]!r} in line {table.line(row)}, column {column + 1} of {name}"
+        raise InputError("--data", given, need)
+    large = ~missing & ~(np.abs(np.nan_to_num(numbers)) <= LARGEST)
+    if large.any():
+        row = int(large.argmax())
+        given = f"{stripped[row][:60]} in line {table.line(row)}, column {column + 1} of {name}"
+        raise InputError("--data", given, "finite numbers of at most 3.4e38")
+    return numbers, None, None, words
+
+
+def _text(name: str, column: int, cell: str) -> InputError:
+    first = cell.strip()[:60]
+    if DECIMAL_COMMA.fullmatch(first):
+        given = f"column {column + 1} of {name}, which has decimal commas ({first!r} first)"
+        return InputError("--data", given, "a point in decimals, or semicolons between columns")
+    given = f"column {column + 1} of {name}, which is text throughout ({first!r} first)"
+    return InputError("--data", given, "columns of numbers: remove it (or store a number)")
 
 
 def _title(cell: str) -> bool:
-    return _number(cell) is None and not DECIMAL_COMMA.fullmatch(cell)
+    """Whether a cell of the first line may be a title: no number and no date."""
+    plain = cell.strip()
+    dated = re.match(r"\d{1,4}[-/.]\d{1,2}([-/.]\d{1,4})?|\d{1,2}:\d\d", plain)
+    return not _number(plain) and not dated and not DECIMAL_COMMA.fullmatch(plain)
 
 
-def _numbered(rows: list[tuple[int, list[str]]]) -> bool:
+def _number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbered(cells: Any) -> bool:
     """Whether the first line numbers the columns, as pandas does for columns without names."""
-    first, below = rows[0][1], [cells for _, cells in rows[1:]]
+    first, below = cells.iloc[0].tolist(), cells.iloc[1:]
     titles = first[1:] if not first[0].strip() else first
-    if not below or not titles or not all(re.fullmatch(r"\d+", title.strip()) for title in titles):
+    if below.empty or not titles or not all(re.fullmatch(r"\d+", title.strip()) for title in titles):
         return False
     numbers = [int(title) for title in titles]
     if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         return False
-    points = all("." in cell for cells in below for cell in cells[-len(titles) :])
+    points = all(below[column].str.contains(".", regex=False).all() for column in below.columns[-len(titles) :])
     return numbers[0] == 0 and (len(first) > 1 or points) or len(numbers) > 1 and points
 
 
-def _refuse_decimal_commas(name: str, rows: list[list[str]]) -> None:
+def _refuse_decimal_commas(name: str, cells: Any) -> None:
     """One column of 12,5 13,25 reads as two of whole numbers; only a header, or what cannot be decimals, tells."""
-    if len(rows[0]) != 2 or not all(WHOLE.fullmatch(a) and re.fullmatch(r"\d+", b) for a, b in rows):
+    if cells.shape[1] != 2 or not (cells[0].str.fullmatch(WHOLE).all() and cells[1].str.fullmatch(r"\d+").all()):
         return
-    decimals = [b for _, b in rows]
+    decimals = cells[1]
     # Decimals have as many digits everywhere, or no last digit 0 but in ,0 itself.
-    if len({len(b) for b in decimals}) == 1 or all(b == "0" or not b.endswith("0") for b in decimals):
-        given = f"{name} with two columns of whole numbers ({','.join(rows[0])!r} first), which may be decimal commas"
+    if decimals.str.len().nunique() == 1 or ((decimals == "0") | ~decimals.str.endswith("0")).all():
+        first = ",".join(cells.iloc[0])
+        given = f"{name} with two columns of whole numbers ({first!r} first), which may be decimal commas"
         raise InputError("--data", given, "a point in decimals, or a header line that names two columns")
-
-
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            text = file.read()
-            if "\0" in text:
-                raise ValueError("it holds NUL bytes")
-            reader = csv.reader(io.StringIO(text, newline=""))
-            return [(reader.line_num, cells) for cells in reader]
-    except Exception as error:  # whatever the file, the reader and the disk
-        given = f"{path.name}, which cannot be read ({error_text(error)})"
-        raise InputError("--data", given, "a .csv file in UTF-8") from error
-
-
-def _blank(cells: list[str]) -> bool:
-    return all(not cell.strip() for cell in cells)
-
-
-def _number(cell: str) -> float | None:
-    # Python reads 1_000 as a number; in a table it is more likely a slip.
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None
-
-
-def _separator(cell: str) -> str | None:
-    return next((word for mark, word in SEPARATORS.items() if mark in cell.strip()), None)
-
-
-def _refuse_text_columns(name: str, rows: list[list[str]]) -> None:
-    # In a single row, or in rows that do not fit, a text is a fault of its cell.
-    if len(rows) < 2 or any(len(cells) != len(rows[0]) for cells in rows):
-        return
-    for column, first in enumerate(rows[0]):
-        if not _separator(first) and all(cells[column].strip() and _number(cells[column]) is None for cells in rows):
-            if all(DECIMAL_COMMA.fullmatch(cells[column]) for cells in rows):
-                given = f"column {column + 1} of {name}, which has decimal commas ({first.strip()[:60]!r} first)"
-                raise InputError("--data", given, "a point in decimals")
-            given = f"column {column + 1} of {name}, which is text throughout ({first.strip()[:60]!r} first)"
-            raise InputError("--data", given, "columns of numbers: remove it (or store a number)")
-
-
-def _values(name: str, line: int, cells: list[str], width: int) -> list[float]:
-    try:  # almost every line; what is wrong with another is told below
-        values = [float(cell) for cell in cells]
-        if (
-            len(cells) == width > 0
-            and all(-LARGEST <= value <= LARGEST for value in values)
-            and "_" not in "".join(cells)
-        ):
-            return values
-    except ValueError:
-        pass
-    if not cells:
-        raise InputError("--data", f"an empty line, line {line} of {name}", "numbers; empty lines only at the end")
-    other = next((word for cell in cells if _number(cell) is None and (word := _separator(cell))), None)
-    if other:
-        given = f"line {line} of {name}, which seems to be separated by {other}"
-        raise InputError("--data", given, "commas between columns and a point in decimals")
-    if len(cells) != width:
-        given = f"{name} with {len(cells)} cells in line {line}"
-        commas = "; a decimal comma makes two cells of one number" if len(cells) == 2 * width else ""
-        raise InputError("--data", given, f"{width} in every line, as in the first{commas}")
-    values = []
-    for column, cell in enumerate(cells, 1):
-        number = _number(cell)
-        place = f"in line {line}, column {column} of {name}"
-        if cell.strip().lower() in MISSING or number != number:
-            given = cell.strip() or "an empty cell"
-            raise InputError("--data", f"{given} {place}", "a number in every cell: fill or drop the row")
-        if number is None:
-            need = "numbers below an optional header line, a comma between columns and a point in decimals"
-            raise InputError("--data", f"the text {cell.strip()[:60]!r} {place}", need)
-        if not abs(number) <= LARGEST:
-            raise InputError("--data", f"{cell.strip()[:60]} {place}", "finite numbers of at most 3.4e38")
-        values.append(number)
-    return values

@@ -18,6 +18,9 @@ def to_stablehlo(function: Callable, *arguments: Any, platforms: Sequence[str] |
         Path("step.exported").write_bytes(program.serialize())         # serialising needs the package flatbuffers
         state, y = jax.export.deserialize(data).call(params, state, x)   # elsewhere; `state` a plain tuple
 
+    A saved forecaster that takes and gives numbers in the user's unit, its scaling inside, is
+    `to_stablehlo(saved.stepper(), saved.weights, saved.first_state(), x)`.
+
     NamedTuples, such as jrnn's states and `Unrolled`, are plain tuples in the program's arguments and results, their
     fields in the same order: (h, c) for an LSTM.
 

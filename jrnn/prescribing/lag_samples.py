@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jrnn.prescribing.splitting import Parts
+from jrnn.training.objectives import UNKNOWN
 
 ANSWERS, FEWEST_CASES, VALUES = 2048, 64, 2**24
 """Answers at most; cases at least, if there are; values of x at most beyond those."""
@@ -97,6 +98,9 @@ def samples_of(arrays: Mapping[str, Any], objective: Any, lag: int, once: bool =
         times.append(asked)
     of_case, at = np.concatenate(rows), np.concatenate(times)
     target = y[of_case, at] if objective.each else y[of_case]
+    if getattr(objective, "missing", False):
+        known = target != UNKNOWN if objective.classifies else ~np.isnan(target).reshape(len(target), -1).any(axis=1)
+        of_case, at, target = of_case[known], at[known], target[known]
     if objective.classifies:
         target = np.eye(objective.outputs)[target.astype(int)]
     return Samples(x, of_case, at, target.reshape(len(of_case), -1).astype(np.float64))

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.arguments import check_batch
 from jrnn.training.batches import check_cases, time_major
+from jrnn.training.simple_answers import constant_loss
 from jrnn.types import InputError
 
 CHOICE, FINAL = 0.15, 0.2
@@ -42,7 +42,8 @@ class Parts(NamedTuple):
 
 def parts_of(data: Any, objective: Any, batch_size: int, seed: int, as_given: bool = False) -> Parts:
     """The three parts. A data set (`jrnn.data`) keeps its held-out cases for the final; where it is split by time, so
-    is the choice, with a gap of T cases, for windows overlap; of arrays, cases are drawn at random.
+    is the choice, with a gap of T + H - 1 cases, for windows overlap and look H steps ahead; of arrays, cases are drawn
+    at random.
 
     Args:
       as_given: whether batches keep the cases first, for a loss of the user's own.
@@ -66,7 +67,8 @@ def parts_of(data: Any, objective: Any, batch_size: int, seed: int, as_given: bo
         order = rng.permutation(cases)
         count = max(1, round(FINAL * cases))
         final, train = order[:count], order[count:]
-    train, choice = chosen(data, train, final, arrays["x"].shape[1], rng)
+    ahead = getattr(getattr(data, "series", None), "horizon", 1)
+    train, choice = chosen(data, train, final, arrays["x"].shape[1] + ahead - 1, rng)
     if min(map(len, (train, choice, final))) < 1:
         raise InputError("data", f"{cases} cases", "enough to train on some, choose by some and compare on some")
     each = bool(getattr(objective, "each", False))
@@ -88,15 +90,16 @@ def parts_of(data: Any, objective: Any, batch_size: int, seed: int, as_given: bo
     return Parts(take(np.sort(train)), held_out(choice), held_out(final), int(lengths.max()), floor, name, by_time)
 
 
-def chosen(data: Any, train: np.ndarray, final: np.ndarray, steps: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
-    """(train, choice): the data's own part to choose by, else a share of those trained on."""
+def chosen(data: Any, train: np.ndarray, final: np.ndarray, span: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(train, choice): the data's own part to choose by, else a share of those trained on; windows share what they hold
+    with the next `span` cases."""
     own = np.asarray(getattr(data, "validation", ()), int)
     if len(own):
         return train, own
     by_time = earlier(train, final)
     rest = train if by_time else rng.permutation(train)
     count = max(1, round(CHOICE * len(rest)))
-    gap = steps if by_time and len(rest) > 2 * (count + steps) else 0
+    gap = span if by_time and len(rest) > 2 * (count + span) else 0
     return rest[: max(len(rest) - count - gap, 0)], rest[len(rest) - count :]
 
 
@@ -119,27 +122,3 @@ def generated(data: Callable[[int], Any], objective: Any, batch_size: int) -> Pa
     floor = constant_loss(objective, jax.tree.map(lambda a: a[0], choice))
     steps = np.shape(jax.tree.leaves(choice["x"])[0])[1]
     return Parts(data, choice, held_out(2 * FAR), steps, floor, "best constant answer")
-
-
-def constant_loss(objective: Any, batch: Mapping[str, Any]) -> float | None:
-    """The loss of the best answer that is the same for every case: the entropy of the classes, or the variance.
-
-    -sum_c p_c ln p_c with the frequencies p_c, or the mean over outputs of the mean of (y - mean y)^2, over what the
-    objective counts of a time-major batch; None for an objective that is no `Objective`.
-    """
-    if not hasattr(objective, "scored") or "y" not in batch:
-        return None
-    x, y = batch["x"], np.asarray(batch["y"])
-    steps, cases = np.shape(x)[:2]
-    valid = np.ones((steps, cases), bool)
-    if "lengths" in batch:
-        valid &= np.arange(steps)[:, None] < np.asarray(batch["lengths"])[None]
-    if "mask" in batch:
-        valid &= np.asarray(batch["mask"], bool)
-    counted = y[np.asarray(objective.scored(jnp.asarray(valid)))]
-    if not len(counted):
-        return None
-    if objective.classifies:
-        share = np.bincount(counted, minlength=objective.outputs) / len(counted)
-        return float(-np.sum(share[share > 0] * np.log(share[share > 0])))
-    return float(np.mean(np.var(counted.reshape(len(counted), -1), axis=0)))

@@ -11,6 +11,8 @@ import numpy as np
 
 from jrnn.flow.summary import FlowSummary
 from jrnn.prescribing.result import Prescription
+from jrnn.report.red_card import red_card
+from jrnn.training.simple_answers import Baseline
 from jrnn.types import InputError
 
 Show = TypeVar("Show", bound=Callable[..., Any])
@@ -85,6 +87,14 @@ class Diagnosis:
     """What to try next, in sentences; empty for nothing."""
     next_command: str = ""
     """The command that tries it."""
+    baselines: tuple[Baseline, ...] = ()
+    """Answers that need no network, with their scores on the same held-out data; the last stage is compared with
+    them."""
+
+    @property
+    def red_card(self) -> str:
+        """What is said first: that the network of the last stage does no better than a baseline; else empty."""
+        return red_card(self.baselines, self.stages[-1].scores) if self.stages else ""
 
 
 def shows_diagnosis(show: Show, stages: int = 0) -> Show:

@@ -10,6 +10,7 @@ import numpy as np
 
 from jrnn.prescribing.result import Prescription
 from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
+from jrnn.report.red_card import losses
 from jrnn.report.training_facts import clipping_facts
 from jrnn.wording import half_life
 
@@ -25,6 +26,8 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
     Returns:
       title, command, versions, data and model as they are in the diagnosis; stages: for each name, step, scores,
       verdict, sentence, change, at_lag, half_life (steps, of what entered) and flow (the fields of `FlowSummary`);
+      red_card: the warning that the network loses to a baseline, or ""; loses_to: for each such score the baseline's
+      name, the score, own and theirs; baselines: for each its name, meaning and scores on held-out data;
       clipping: the fields of `ClippingFacts`, or None where nothing was trained; clipping_proof: the fields of
       `ClippingProof` or None; history: one list per quantity, one number an update; prescription: what a race found
       (recommends, sentence, recipe, table, curves, data_lags, ...) or None.
@@ -41,11 +44,19 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
             "clipping": asdict(facts) if facts.updates else None,
             "clipping_proof": None if diagnosis.clipping_proof is None else asdict(diagnosis.clipping_proof),
             "history": diagnosis.history,
+            "red_card": diagnosis.red_card,
+            "loses_to": _lost(diagnosis),
+            "baselines": [each._asdict() for each in diagnosis.baselines],
             "advice": diagnosis.advice,
             "next_command": diagnosis.next_command,
             "prescription": None if diagnosis.prescription is None else _prescription(diagnosis.prescription),
         }
     )
+
+
+def _lost(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    found = losses(diagnosis.baselines, diagnosis.stages[-1].scores)
+    return [{"name": each.baseline.name, "score": each.score, "own": each.own, "theirs": each.theirs} for each in found]
 
 
 def _stage(stage: Stage) -> dict[str, Any]:

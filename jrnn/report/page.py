@@ -36,8 +36,8 @@ LABELS = {
 
 def html_page(diagnosis: Diagnosis, images: Images) -> str:
     """The whole page. Everything that comes from outside is escaped."""
-    race = [] if diagnosis.prescription is None else [race_section(diagnosis.prescription)]
-    parts = [_head(diagnosis), *race, _verdict(diagnosis), _keys(diagnosis)]
+    race = [] if diagnosis.prescription is None else [race_section(diagnosis.prescription, diagnosis.baselines)]
+    parts = [_head(diagnosis), *_red_card(diagnosis), *race, _verdict(diagnosis), _keys(diagnosis)]
     parts += _chapters(diagnosis, images)
     parts += [_table(diagnosis), _facts(diagnosis), _words(), _foot(diagnosis)]
     return (
@@ -64,6 +64,17 @@ def _head(diagnosis: Diagnosis) -> str:
     return (
         f'<p class="kicker">{command_of(diagnosis)}</p>\n<h1>{escape(diagnosis.title)}</h1>\n<p>{explained.INTRO}</p>'
     )
+
+
+def _red_card(diagnosis: Diagnosis) -> list[str]:
+    """What is said first: that the network does no better than an answer without a network."""
+    if not diagnosis.red_card:
+        return []
+    first, _, rest = diagnosis.red_card.partition(". ")
+    return [
+        '<section class="verdict loses" aria-label="Warning">\n<p class="when">Before anything else</p>\n'
+        f'<p class="now">{unbroken(first)}.</p>\n<p>{unbroken(rest)}</p>\n</section>'
+    ]
 
 
 def _verdict(diagnosis: Diagnosis) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from jrnn.prescribing.result import Prescription, Row
 from jrnn.report.table import GONE
+from jrnn.training.simple_answers import Baseline
 from jrnn.wording import number, percentage
 
 
@@ -16,10 +18,14 @@ def race_columns(found: Prescription) -> tuple[str, ...]:
     return ("arm", "rate", "arrives", *figure, "against yours", *diverged, "ms")
 
 
-def race_rows(found: Prescription) -> list[tuple[str, ...]]:
-    """One row an arm, finalists first."""
+def race_rows(found: Prescription, baselines: Sequence[Baseline] = ()) -> list[tuple[str, ...]]:
+    """One row an arm, finalists first; then the answers that need no network, where losses are compared."""
     columns = race_columns(found)
-    return [tuple(cells(found, row)[name] for name in columns) for row in found.table]
+    rows = [tuple(cells(found, row)[name] for name in columns) for row in found.table]
+    for each in baselines if found.target is None else ():
+        known = {"arm": each.name, "held-out loss": number(each.scores["loss"])}
+        rows.append(tuple(known.get(name, GONE) for name in columns))
+    return rows
 
 
 def cells(found: Prescription, row: Row) -> dict[str, str]:

@@ -28,7 +28,7 @@ section { margin-top: 2.75rem; }
 .chapter > h2 { padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
 .chapter .figure + .figure { margin-top: 2rem; }
 .healthy { --tone: var(--healthy); } .vanishing, .transient-growth { --tone: var(--vanishing); }
-.exploding, .chaotic, .both, .not-finite { --tone: var(--exploding); }
+.exploding, .chaotic, .both, .not-finite, .loses { --tone: var(--exploding); }
 .keys { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .75rem; margin: 1.25rem 0 0; }
 .keys div { border: 1px solid var(--line); border-radius: 8px; padding: .8rem 1rem; }
 .keys dt { color: var(--soft); font-size: .92rem; line-height: 1.35; }

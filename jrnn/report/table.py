@@ -8,6 +8,7 @@ import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis, Stage
 from jrnn.report.training_facts import clipping_facts
+from jrnn.training.simple_answers import Baseline
 from jrnn.wording import halving, nats, number, percentage, score, steps
 
 GONE = "–"
@@ -53,9 +54,17 @@ def _scores(diagnosis: Diagnosis) -> list[Row]:
         Row(section, name + unit * (name == "loss"), tuple(cell(name, stage.scores.get(name)) for stage in stages))
         for name in shown
     ]
+    for each in diagnosis.baselines:
+        for name in shown:
+            if name in each.scores:
+                rows.append(Row(section, f"{name} of {_named(each)}", (cell(name, each.scores[name]),) * len(stages)))
     plateau = diagnosis.data.get("plateau")
     known = [] if plateau is None else [(number(plateau),) * len(stages)]
     return rows + [Row(section, "loss without the lag (plateau)", values) for values in known]
+
+
+def _named(baseline: Baseline) -> str:
+    return baseline.name if baseline.name == "persistence" else f"the {baseline.name}"
 
 
 def _arrival(stages: tuple[Stage, ...]) -> list[Row]:

@@ -36,6 +36,8 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
     def text(words: str, style: str = "") -> Text:
         return texts.Text(plain(words, output.encoding), style=style)
 
+    if diagnosis.red_card:
+        output.print(padding(text(diagnosis.red_card, style="bold red"), (0, 0, 1, 0)))
     table = table_module.Table(
         title=text(diagnosis.title, style="bold"),
         title_justify="left",
@@ -72,7 +74,8 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
     found = diagnosis.prescription
     if found is not None:
         style = {"box": table.box, "pad_edge": False, "highlight": False, "title_justify": "left"}
-        output.print(race_table(found, table_module.Table(title=text("The race", style="bold"), **style), text))
+        race = table_module.Table(title=text("The race", style="bold"), **style)
+        output.print(race_table(found, race, text, diagnosis.baselines))
         output.print(padding(text(LEGEND, style="dim"), (0, 0, 1, 0)))
         output.print(padding(text(found.sentence, style="bold green" if found.recommends else "bold"), (0, 0, 1, 0)))
         output.print(padding(text(found.evidence), (0, 0, 1, 0)))

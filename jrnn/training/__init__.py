@@ -10,6 +10,8 @@ from jrnn.training.fitting import fit
 from jrnn.training.nonfinite import NonFinite, NonFiniteError, first_nonfinite
 from jrnn.training.objectives import Objective
 from jrnn.training.penalties import Penalty
+from jrnn.training.predicting import Forecast
+from jrnn.training.simple_answers import Baseline, baselines
 from jrnn.training.storage.folders import StorageError
 from jrnn.training.storage.saving import Saved, load, save
 from jrnn.training.streaming import Streamed, stream
@@ -18,7 +20,9 @@ from jrnn.training.telemetry.state_gradient_metrics import delta_metrics
 from jrnn.training.telemetry.tangent_probe import tangent_growth
 
 __all__ = [
+    "Baseline",
     "Fitted",
+    "Forecast",
     "NonFinite",
     "NonFiniteError",
     "Objective",
@@ -26,6 +30,7 @@ __all__ = [
     "Saved",
     "StorageError",
     "Streamed",
+    "baselines",
     "delta_metrics",
     "evaluate",
     "first_nonfinite",

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.arguments import check_batch, numbers
+from jrnn.training.objectives import UNKNOWN
 from jrnn.training.random_streams import RandomStream, stream_key
 from jrnn.types import Array, InputError
 
@@ -142,7 +143,13 @@ def check_cases(data: Mapping[str, Any], objective: Any) -> dict[str, np.ndarray
         lead = valid.shape if objective.each else valid.shape[:1]
         objective.check_targets(y, lead)
         counted: np.ndarray = valid if objective.each else np.asarray(valid.any(axis=1))
-        check_finite("data['y']", y, counted)
+        if getattr(objective, "missing", False):
+            check_finite("data['y']", np.nan_to_num(y, nan=0.0, posinf=np.inf, neginf=-np.inf), counted)
+            counted = counted & (y != UNKNOWN) if objective.classifies else counted
+        else:
+            check_finite("data['y']", y, counted)
+        if objective.labels and not np.isin(np.nan_to_num(y[counted]), (0, 1)).all():
+            raise InputError("data['y']", "numbers beside 0 and 1", f"0 or 1 for each label, for {objective.task}")
         if (
             objective.classifies
             and y[counted].size

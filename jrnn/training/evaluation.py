@@ -86,7 +86,10 @@ def one_batch(
     options = options_of(batch, {**dict(fixed), **passed}, None)
     unrolled = unroll(cell, params, batch["x"], **options)
     _, metrics = loss_and_metrics(objective, loss_params, unrolled, batch)
-    weight = objective.weight(unrolled) if hasattr(objective, "weight") else jnp.asarray(arrays["x"].shape[0])
+    if hasattr(objective, "weight"):
+        weight = objective.weight(unrolled, *[batch["y"]] * getattr(objective, "missing", False))
+    else:
+        weight = jnp.asarray(arrays["x"].shape[0])
     return {name: value for name, value in metrics.items() if jnp.ndim(value) == 0}, weight
 
 

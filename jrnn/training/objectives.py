@@ -16,7 +16,9 @@ from jrnn.types import Array, InputError, Params, wide_dtype
 from jrnn.unrolling import Unrolled
 from jrnn.unrolling.checks import as_array
 
-TASKS = ("classify", "classify_each", "regress", "regress_each")
+TASKS = ("classify", "classify_each", "label", "label_each", "regress", "regress_each")
+UNKNOWN = -100
+"""The class that stands for a missing one, as in PyTorch's `ignore_index`."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +26,25 @@ class Objective:
     """A dense head and its loss, for one target a sequence or one a step (`_each`). Hashable: equal ones share a trace.
 
     With z = y W + b, y the last valid output or each output: classify is the mean of -log softmax(z)[target], regress
-    the mean of (z - target)^2 over cases (or steps) and the K outputs. Means are over what happened: padded steps and
-    sequences of length 0 do not count, whatever their targets hold; if nothing is valid the loss is 0. Computed in
+    the mean of (z - target)^2 over cases (or steps) and the K outputs, label the mean of -log sigmoid(+-z), + for a
+    target of 1 and - for 0: K labels that are there or not, each by itself. Means are over what happened: padded steps
+    and sequences of length 0 do not count, whatever their targets hold; if nothing is valid the loss is 0. Computed in
     float32 at least.
 
     Raises:
-      InputError: the task is unknown, outputs is no positive integer, or warmup no whole number, 0 for one target a
-        sequence.
+      InputError: the task is unknown, outputs is no positive integer, warmup no whole number, 0 for one target a
+        sequence, or missing no bool.
     """
 
     task: str
-    """classify | classify_each | regress | regress_each."""
+    """classify | classify_each | label | label_each | regress | regress_each."""
     outputs: int
     """K: the number of classes, or of numbers to predict."""
     warmup: int = 0
     """With `_each`: the steps t < warmup are not scored."""
+    missing: bool = False
+    """Whether targets may be missing, NaN among numbers and -100 among classes: the mean is over those that are known,
+    each of the K numbers by itself. Where False, a NaN is an error and not a gap."""
 
     def __post_init__(self):
         if self.task not in TASKS:
@@ -47,12 +53,14 @@ class Objective:
         whole = isinstance(self.warmup, int | np.integer) and not isinstance(self.warmup, bool)
         if not whole or self.warmup < 0 or (self.warmup and not self.each):
             raise InputError("warmup", repr(self.warmup), "a whole number of steps, 0 for one target a sequence")
+        if not isinstance(self.missing, bool):
+            raise InputError("missing", repr(self.missing), "True or False")
         object.__setattr__(self, "warmup", int(self.warmup))
 
     @classmethod
     def of(cls, data: Any) -> Objective:
         """What a `jrnn.data.Dataset`, or a task of `jrnn.data`, asks for."""
-        return cls(data.task, data.outputs, data.warmup)
+        return cls(data.task, data.outputs, data.warmup, bool(getattr(data, "missing", False)))
 
     @property
     def each(self) -> bool:
@@ -63,6 +71,11 @@ class Objective:
     def classifies(self) -> bool:
         """Whether targets are classes."""
         return self.task.startswith("classify")
+
+    @property
+    def labels(self) -> bool:
+        """Whether targets are K labels that are there (1) or not (0)."""
+        return self.task.startswith("label")
 
     def init(self, key: Array, input_size: int) -> Params:
         """The head's parameters, {"w": [input_size, K], "bias": [K]}; input_size is that of the cell's outputs."""
@@ -75,8 +88,12 @@ class Objective:
         """z: logits or predictions, [*B, K], or [T, *B, K] for a task with `_each`."""
         if not isinstance(unrolled, Unrolled):
             raise InputError("unrolled", f"a {type(unrolled).__name__}", "what `unroll` returns")
+        return self.head(loss_params, unrolled.outputs if self.each else unrolled.last)
+
+    def head(self, loss_params: Params, y: Array) -> Array:
+        """z of outputs y [..., input_size] of the cell: logits or predictions [..., K]."""
         self.check_head(loss_params)
-        return dense(self.outputs)(loss_params, unrolled.outputs if self.each else unrolled.last)
+        return dense(self.outputs)(loss_params, y)
 
     def check_head(self, loss_params: Params) -> None:
         """InputError unless these are parameters as from `init`."""
@@ -109,7 +126,7 @@ class Objective:
           unrolled: what `unroll` returned for the batch.
           batch: "y": classes [*B] of int, numbers [*B, K] ([*B] too if K = 1); with `_each` a time axis T first.
         Returns:
-          (loss, metrics): scalars; metrics has "loss", and "accuracy" in [0, 1] for classes.
+          (loss, metrics): scalars; metrics has "loss", and "accuracy" in [0, 1] for classes and labels.
         Raises:
           InputError: y does not fit the task.
         """
@@ -133,6 +150,8 @@ class Objective:
         """
         wide = wide_dtype(z.dtype)
         z, y = z.astype(wide), self.check_targets(as_array("y", y), counted.shape)
+        if self.missing:
+            counted = self.known(counted, y)
         count = jnp.maximum(counted.sum(), 1).astype(wide)
 
         def mean(values: Array) -> Array:
@@ -142,13 +161,35 @@ class Objective:
             y = jnp.where(counted, y, jnp.zeros_like(y))  # padding may hold any label
             loss = mean(optax.softmax_cross_entropy_with_integer_labels(z, y))
             return loss, {"loss": loss, "accuracy": mean((z.argmax(axis=-1).astype(y.dtype) == y).astype(wide))}
-        y = jnp.where(jnp.broadcast_to(counted[..., None], y.shape), y, jnp.zeros_like(y)).astype(wide)
-        loss = mean(jnp.square(z - y).mean(axis=-1))
+        each = counted if self.missing else jnp.broadcast_to(counted[..., None], y.shape)
+        y = jnp.where(each, y, jnp.zeros_like(y)).astype(wide)
+
+        def mean_of_all(values: Array) -> Array:
+            return mean(values if self.missing else values.mean(axis=-1))
+
+        if self.labels:
+            loss = mean_of_all(optax.sigmoid_binary_cross_entropy(z, y))
+            return loss, {"loss": loss, "accuracy": mean_of_all(((z > 0) == (y > 0)).astype(wide))}
+        loss = mean_of_all(jnp.square(z - y))
         return loss, {"loss": loss}
 
-    def weight(self, unrolled: Unrolled) -> Array:
-        """How many cases or steps the means of a batch are over: what `evaluate` weighs batches with."""
-        return self.counted(unrolled).sum()
+    def probabilities(self, z: Array) -> Array:
+        """What z says: the probability of each class, or of each label; numbers stay."""
+        return jax.nn.softmax(z) if self.classifies else jax.nn.sigmoid(z) if self.labels else z
+
+    def known(self, counted: Array, y: Array) -> Array:
+        """What is counted and not missing: bool of the shape of the targets y, classes or numbers [*lead, K]."""
+        if self.classifies:
+            return counted & (y != UNKNOWN)
+        return jnp.broadcast_to(counted[..., None], y.shape) & ~jnp.isnan(y)
+
+    def weight(self, unrolled: Unrolled, y: Any = None) -> Array:
+        """How many cases or steps, or known targets where some are missing in y, the means of a batch are over: what
+        `evaluate` weighs batches with."""
+        counted = self.counted(unrolled)
+        if self.missing and y is not None:
+            counted = self.known(counted, self.check_targets(as_array("y", y), counted.shape))
+        return counted.sum()
 
     def check_targets(self, y: Array, lead: tuple[int, ...]) -> Array:
         """y as classes [*lead] or numbers [*lead, K], or InputError."""

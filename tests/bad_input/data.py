@@ -18,6 +18,7 @@ CASES, T = 12, 5
 X = np.random.default_rng(0).normal(size=(CASES, T, 2))
 Y = np.arange(CASES) % 3
 LENGTHS = np.full(CASES, T)
+table = lambda at: (at / "a.csv").write_text("\n".join(["a,b", *LINES]))  # noqa: E731
 LINES = [f"{np.sin(step):.4f},{step * step % 11}.5" for step in range(40)]
 
 
@@ -43,6 +44,19 @@ def archive(name: str, *words: str, x: bytes | None = None, change: Callable[[by
 def csv(name: str, text: str | bytes, *words: str) -> Call:
     content = text if isinstance(text, bytes) else text.encode()
     return Call(f"csv: {name}", "--data", lambda: load("a.csv"), words, lambda at: (at / "a.csv").write_bytes(content))
+
+
+def dated(hours: list[int]) -> str:
+    """A table with a row at each of these hours of 2020."""
+    return "\n".join(f"2020-01-{hour // 24 + 1:02} {hour % 24:02}:00,{hour * hour % 11}.5" for hour in hours)
+
+
+def good_archive(at: Path) -> None:
+    np.savez(at / "a.npz", x=X, y=Y)
+
+
+def negative_tokens(at: Path) -> None:
+    np.savez(at / "a.npz", x=np.arange(CASES * T).reshape(CASES, T) - 1, y=Y)
 
 
 def made(name: str, argument: str, *words: str, **changes: Any) -> Call:
@@ -126,7 +140,28 @@ ROWS = [
     npz("too large for float32", "x", "1e+300", x=at_place(1e300, 1, 1, 1)),
     npz("y shorter than x", "y", "[11]", "12 cases", y=Y[:-1]),
     npz("y of other steps", "y", "[12, 4, 1]", y=np.ones((CASES, 4, 1))),
-    npz("y as text", "y", "text", y=np.array(["a", "b", "c"] * 4)),
+    npz("one text", "y", "the label 'a' only", y=np.array(["a"] * 12)),
+    npz("labels beside 0 and 1", "y", "[12, 3]", y=np.tile([0, 1, 2], (CASES, 1))),
+    Call("npz: tokens of numbers", "--tokens", lambda: load("a.npz", tokens=True), ("float64",), good_archive),
+    Call("npz: a negative token", "--tokens", lambda: load("a.npz", tokens=True), ("-1", "from 0"), negative_tokens),
+    Call(
+        "npz: interpolation", "--missing", lambda: load("a.npz", missing="interpolate"), ("a .csv file",), good_archive
+    ),
+    Call("tokens of a table", "--tokens", lambda: load("a.csv", tokens=True), (".npz",)),
+    Call(
+        "txt: too short",
+        "--data",
+        lambda: load("a.txt"),
+        ("5 characters",),
+        lambda at: (at / "a.txt").write_text("short"),
+    ),
+    Call(
+        "txt: no UTF-8",
+        "--data",
+        lambda: load("a.txt"),
+        ("UTF-8",),
+        lambda at: (at / "a.txt").write_bytes(b"\xff\xfe" * 200),
+    ),
     npz("y complex", "y", "complex", y=Y * 1j),
     npz("y nan", "y", "nan at case 0", y=np.full(CASES, np.nan)),
     npz("one label", "y", "the label 0 only", "two classes", y=Y * 0),
@@ -175,14 +210,17 @@ ROWS = [
     csv("blank lines", "\n \n\n", "empty"),
     csv("a header alone", "a,b\n", "only 'a,b'"),
     csv("text in a cell", "a,b\n1,2\n3,x4\n", "'x4' in line 3, column 2"),
-    csv("a column of dates", "2020-01-01,5\n2020-01-02,6\n", "column 1", "text throughout"),
-    csv("semicolons", "a;b\n1;2\n", "semicolons"),
-    csv("tabs", "1\t2\n3\t4\n", "tabs"),
-    csv("rows of different widths", "1,2\n3\n", "1 cells in line 2"),
+    csv("a column of words", "a,b\nx,5\ny,6\n", "column 1", "text throughout"),
+    csv("dates of either order", "01/02/2020,5\n01/02/2020,6\n", "day or month first", "2020-12-31"),
+    csv("several series stacked", "\n".join(f"2020-01-0{i % 3 + 1},{i}.5" for i in range(30)), "the time of another"),
+    csv("gaps longer than the series", dated([*range(9), *range(99, 109)]), "90 rows are missing"),
+    csv("a gap", dated([*range(9), *range(10, 30)]), "1 missing row (after 2020-01-01 08:00:00)", "--missing"),
+    csv("a row without a time", dated([0, 1]) + "\n,5", "row 3", "a time in every row"),
+    csv("rows of different widths", "1,2\n3,4,5\n", "3 cells in line 2"),
     csv("an empty line", "1,2\n\n3,4\n", "line 2"),
-    csv("an empty cell", "1,2\n3,\n", "empty cell in line 2, column 2"),
-    csv("nan", "1,nan\n2,3\n", "nan in line 1, column 2"),
-    csv("a missing value by name", "1,2\nNA,3\n", "NA in line 2, column 1"),
+    csv("an empty cell", "1,2\n3,\n", "the first in line 2, column 2", "--missing interpolate"),
+    csv("nan", "1,nan\n2,3\n", "1 missing value"),
+    csv("a missing value by name", "1,2\nNA,3\n", "1 missing value"),
     csv("infinity", "1,2\n-inf,3\n", "-inf in line 2"),
     csv("too large for float32", "1\n1e39\n", "1e39 in line 2"),
     csv("underlines in a number", "1_000,2\n3,4\n", "1_000"),
@@ -196,6 +234,18 @@ ROWS = [
     csv("constant", "\n".join(["7,1"] * 40), "decimal commas"),
     csv("constant with points", "\n".join(["7.5"] * 40), "no column that varies"),
     csv("an archive by another name", npy(X), "cannot be read"),
+    *[
+        Call(f"csv: {name}", argument, lambda options=options: load("a.csv", **options), words, table)
+        for name, argument, options, words in (
+            ("a target that is not there", "--target", {"target": "c"}, ("'c'", "a column of a.csv")),
+            ("no horizon", "--horizon", {"horizon": 0}, ("at least 1",)),
+            ("a horizon beyond the series", "--horizon", {"horizon": 20}, ("20, beside windows of",)),
+            ("half a step of history", "--history", {"history": 2.5}, ("2.5",)),
+            ("a history longer than the series", "--data", {"history": 40}, ("40 steps", "at least 81")),
+            ("another way with gaps", "--missing", {"missing": "drop"}, ("refuse, interpolate, mask",)),
+        )
+    ],
+    Call("a target of a named set", "--target", lambda: load("digits", target="x"), ("a .csv file",)),
     Call("csv: a folder", "--data", lambda: load("a.csv"), ("not a file",), lambda at: (at / "a.csv").mkdir()),
     *[
         Call(f"load({name!r})", "--data", lambda name=name: load(name), ("digits",))

@@ -107,7 +107,10 @@ BAD = [
         {"x": changed("x", (3, 2, 1), np.nan), "lengths": np.array([5, 5, 5, 3, 5, 5])},
         "x: got nan at case 3, time 2, feature 1",
     ),
-    ({"task": "sort"}, "task: got 'sort'; need one of classify, classify_each, regress, regress_each"),
+    (
+        {"task": "sort"},
+        "task: got 'sort'; need one of classify, classify_each, label, label_each, regress, regress_each",
+    ),
     ({"outputs": 1}, "outputs: got 1; need a whole number of at least 2 to classify"),
     ({"outputs": 2.5}, "outputs: got 2.5"),
     ({"outputs": True}, "outputs: got True"),

@@ -98,7 +98,7 @@ def test_labels_beyond_the_lengths_count_for_nothing(tmp_path):
 
 @pytest.mark.parametrize("shape", [(CASES, T), (CASES, T, 1)])
 def test_whole_numbers_are_said_to_be_no_tokens(tmp_path, shape):
-    said = "x as one number a step (tokens are stored one-hot: np.eye(kinds)[x])"
+    said = "x as one number a step (--tokens reads it as symbols)"
     for x, tokens in ((X[:, :, 0], True), (X[:, :, 0] * 1.0, False)):
         np.savez(tmp_path / "mine.npz", x=x.reshape(shape), y=Y)
         assert (said in load(tmp_path / "mine.npz").source) == tokens

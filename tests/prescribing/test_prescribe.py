@@ -14,10 +14,12 @@ import jrnn
 from jrnn.commands.running import KINDS
 from jrnn.cures import Chrono, Flossed, Rate, TunedGain, apply_to_cell
 from jrnn.cures.advice import suggested
+from jrnn.data.series import forecast_windows
 from jrnn.prescribing import prescribe
 from jrnn.prescribing.arguments import seconds_of
 from jrnn.prescribing.candidates import AS_IT_IS, Arm, arms_for
 from jrnn.prescribing.jobs import Job, run_job
+from jrnn.prescribing.lag_samples import samples_of
 from jrnn.prescribing.paired import Paired
 from jrnn.prescribing.problem import Plan, shares
 from jrnn.prescribing.result import Row
@@ -227,6 +229,24 @@ def test_a_data_set_keeps_its_split():
     assert len(final) == len(held_out) and all(any(np.array_equal(row, other) for other in held_out) for row in final)
     choice, last = parts.choice["x"][0, :, 0], parts.train["x"][-1]
     assert not set(choice.ravel().tolist()) & set(last.ravel().tolist()), "windows of the two overlap"
+
+
+def test_what_is_asked_steps_ahead_is_not_trained_on_either():
+    """Values that rise by one: all that is asked for in training is below all that is asked for in the choice."""
+    values = np.arange(400.0)[:, None]
+    dataset = forecast_windows("rising", values, "made.", 10, horizon=6)
+    parts = parts_of(dataset, Objective.of(dataset), 8, 0)
+    assert parts.train["y"].max() < parts.choice["y"].min() < parts.choice["y"].max() < parts.final["y"].min()
+
+
+def test_missing_answers_tell_nothing_of_lags():
+    objective = Objective("regress_each", 1, missing=True)
+    y = np.random.default_rng(0).normal(size=(40, 5, 1))
+    y[:, ::2] = np.nan
+    found = samples_of({"x": np.zeros((40, 5, 1)), "y": y}, objective, 1)
+    assert len(found.y) == 80 and set(found.times) == {1, 3} and np.isfinite(found.y).all()
+    batch = {"x": np.zeros((5, 40, 1)), "y": y.swapaxes(0, 1)}
+    assert np.isclose(constant_loss(objective, batch), np.nanvar(y))
 
 
 def test_held_out_batches_of_a_function_are_far_from_those_trained_on():

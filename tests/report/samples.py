@@ -13,6 +13,7 @@ from jrnn.prescribing.data_lags import ALONE, DataLags
 from jrnn.prescribing.paired import Paired
 from jrnn.prescribing.result import Prescription, Row
 from jrnn.report import ClippingProof, Diagnosis, Stage
+from jrnn.training import Baseline
 
 
 def verdict(values, lag, growth=None, **changes):
@@ -203,6 +204,19 @@ def on_task():
     """On a task whose plateau is known."""
     plateau = {"plateau": np.log(2), "plateau_reason": "ln 2, a guess between two equally likely bits"}
     return diagnosis(data={"name": "marked-bit:63", "lag": 63, "lag_reason": "shown at step 0", **plateau})
+
+
+def beaten(loss=0.0459):
+    """A healthy gradient, and a loss above that of persistence."""
+    stages = (
+        Stage("before training", 0, {"loss": 1.2}, flow(-0.2)),
+        Stage("after training", 40, {"loss": loss}, flow(-0.05)),
+    )
+    known = (
+        Baseline("persistence", "the last known value <stays>", {"loss": 0.00195}),
+        Baseline("mean", "the mean", {"loss": 1.0}),
+    )
+    return diagnosis(stages=stages, baselines=known)
 
 
 def raced(**changes):

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+from dataclasses import replace
 from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from jrnn.report import to_json, write_report
 from jrnn.report.figures import FIGURES, figures_of
 from jrnn.report.figures.style import DARK
 from jrnn.report.page import html_page
+from jrnn.report.race_page import race_section
 from jrnn.report.reasons import reasons
 from jrnn.report.table import table_rows
 from jrnn.report.writing import _render
@@ -74,6 +76,23 @@ def test_page_shows_the_verdict_and_every_number(make):
     parser.feed(html)
     assert not parser.open
     assert html.count("<h1>") == 1 and '<html lang="en">' in html and html.count("<img") == html.count('alt="')
+
+
+def test_a_red_card_comes_before_every_verdict():
+    html = html_page(samples.beaten(), {})
+    card = html.index('<section class="verdict loses"')
+    assert card < html.index("The network loses to") < html.index('aria-label="Verdict"')
+    assert "&lt;stays&gt;" in html and ".loses" in html
+    raced = replace(samples.raced(), baselines=samples.beaten().baselines)
+    assert "persistence" not in race_section(raced.prescription, raced.baselines)  # updates are compared, no losses
+    found = replace(raced.prescription, target=None)
+    assert '<th scope="row">persistence</th><td>–</td><td>–</td><td>0.00195</td>' in race_section(
+        found, raced.baselines
+    )
+    assert card < html_page(replace(samples.raced(), baselines=samples.beaten().baselines), {}).index(
+        'aria-label="Prescription"'
+    )
+    assert 'class="verdict loses"' not in html_page(samples.beaten(0.001), {})
 
 
 def test_the_page_tells_its_story_in_order():

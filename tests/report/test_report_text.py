@@ -117,6 +117,22 @@ def test_a_known_plateau_is_shown():
     assert to_json(samples.on_task())["data"]["plateau"] == np.log(2)
 
 
+def test_a_network_that_loses_to_a_baseline_is_told_first():
+    """In the terminal, in the JSON file, and as rows of the table; a network that wins gets the rows alone."""
+    said = " ".join(printed(samples.beaten()).split())
+    assert said.startswith(
+        "The network loses to an answer that needs no network. On held-out data its loss is 0.0459, and"
+    )
+    assert "persistence (the last known value <stays>) has 0.00195, 23.5 times less" in said
+    assert "loss of persistence 0.00195 0.00195" in said and "loss of the mean 1 1" in said
+    found = to_json(samples.beaten())
+    assert found["loses_to"] == [{"name": "persistence", "score": "loss", "own": 0.0459, "theirs": 0.00195}]
+    assert found["red_card"] in said and found["baselines"][1]["scores"] == {"loss": 1.0}
+    won = samples.beaten(0.001)
+    assert not printed(won).startswith("The network loses") and "loss of persistence" in printed(won)
+    assert to_json(won)["loses_to"] == [] and to_json(won)["red_card"] == "" == to_json(samples.broken())["red_card"]
+
+
 def test_a_loss_of_the_first_step_alone_is_told_from_fading():
     """An LSTM whose memory halves in 37 steps and of whose gradient 7 % enters it."""
     rate = -np.log(2) / 37

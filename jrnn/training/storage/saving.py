@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jrnn.cells import check_cell
 from jrnn.training.arguments import check_arrays, check_known, check_objective
+from jrnn.training.predicting import Forecast, first_state, predict, stepper
 from jrnn.training.storage import checkpoints
 from jrnn.training.storage.descriptions import complete, described, difference, restored, spelled
 from jrnn.training.storage.folders import folder_of, storing, writable
@@ -36,6 +37,46 @@ class Saved(NamedTuple):
     """The `Objective`; None if there was none, or if it is a function (code is not stored)."""
     metadata: dict[str, Any]
     """What `save` was given; for a checkpoint of `fit`: its `metadata`, and {"step": ..., "config": ...}."""
+
+    @property
+    def weights(self) -> dict[str, Params]:
+        """{"cell": params, "loss": loss_params}, what `stepper` takes."""
+        return {"cell": self.params, "loss": self.loss_params}
+
+    def predict(self, x: Any, *, lengths: Any = None, level: float = 0.9, scaled: bool = False) -> Forecast:
+        """What the network answers, in the user's unit; for the host.
+
+        What `jrnn train` saved scales its inputs and outputs as its training data were scaled. Intervals hold `level`
+        of the held-out residuals of each output: they are of the width that errors had there, and promise that share
+        only if later errors are like those. They do not widen with x.
+
+        Args:
+          x: [cases, T, F], or [T, F] for one sequence, in the unit of the data that were trained on; finite.
+          lengths: [cases] valid steps.
+          level: 0.5, 0.8, 0.9 or 0.95.
+          scaled: whether x is scaled already, as `jrnn.data.Series.scaled` does (of columns with missing values too);
+            a model of changes then answers with the change from the last value.
+        Raises:
+          InputError: x does not fit, or the model was saved without an `Objective`.
+        """
+        return predict(self, x, lengths, level, scaled)
+
+    def stepper(self, *, scaled: bool = False) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
+        """One step at a time: step(weights, state, x) -> (state, what `predict` answers after this x).
+
+        A pure function for streams, `jit`, `scan` and `jrnn.interop.to_stablehlo`; the scaling is inside the program.
+
+            one, state = saved.stepper(), saved.first_state()
+            state, forecast = one(saved.weights, state, x)     # x [F], forecast [H, K], both in the user's unit
+
+        Args:
+          scaled: whether x and the answer stay as the network has them, standardised.
+        """
+        return stepper(self, scaled)
+
+    def first_state(self, batch_shape: tuple[int, ...] = ()) -> Any:
+        """The state that `stepper` starts from: the cell's own, and the last value where changes are forecast."""
+        return first_state(self, batch_shape)
 
     def __repr__(self) -> str:
         step = self.metadata.get("step") if isinstance(self.metadata, dict) else None

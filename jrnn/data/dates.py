@@ -1,0 +1,81 @@
+"""Dates and times of day as people write them, read by pandas in one format for a whole column."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+from jrnn.extras import require
+from jrnn.types import InputError
+
+ISO = re.compile(r"\d{4}-\d{2}(-\d{2}.*)?")
+OFFSET = r"(?:Z|[+-]\d{2}:?\d{2})$"
+CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
+
+
+def dates_of(name: str, cells: Any, index: Any) -> tuple[Any, str]:
+    """The dates in a column of text, aligned to `index` (NaT elsewhere), and what to say; None if it holds others.
+
+    All cells must have the format of the first; offsets from UTC are taken off. Of 03/04/2020 the order of day and
+    month is the one that all cells allow; where both are possible, the one in which time always goes forward.
+
+    Raises:
+      InputError: both are possible and nothing tells.
+    """
+    pandas = require("pandas")
+    first = cells.iloc[0]
+    if len(first) < 6 or not any(letter.isdigit() for letter in first):
+        return None, ""
+    utc = bool(ISO.match(first)) and len(first) > 10 and bool(cells.str.contains(OFFSET).all())
+    guess = require("pandas.tseries.api").guess_datetime_format
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a day of 31 tells the order by itself
+        formats = ["ISO8601"] if ISO.fullmatch(first) else [guess(first), guess(first, dayfirst=True)]
+    ways = {}
+    for form in filter(None, dict.fromkeys(formats)):
+        read = pandas.to_datetime(cells, format=form, errors="coerce", utc=utc)
+        if read.notna().all():
+            ways[form] = (read.dt.tz_localize(None) if utc else read).reindex(index)
+    if not ways:
+        return None, ""
+    if len(ways) == 2:
+        forward = {form: read for form, read in ways.items() if read.dropna().is_monotonic_increasing}
+        if len(forward) != 1:
+            given = f"dates such as {first!r} in {name}, which may be day or month first"
+            raise InputError("--data", given, "dates as 2020-12-31")
+        ways = forward
+    form, read = next(iter(ways.items()))
+    day_first = "%d" in form and form.find("%d") < form.find("%m")
+    words = "dates are read as day, month, year" if day_first else ""
+    moved = utc and not cells.str.contains(r"(?:Z|[+-]00:?00)$").all()
+    return read, "times are in UTC" if moved else words
+
+
+def times_of_day(cells: Any, index: Any) -> Any:
+    """Times such as 17:24:00 as spans since midnight, aligned to `index`; None where the column holds others."""
+    if not cells.str.fullmatch(CLOCK).all():
+        return None
+    long = cells.where(cells.str.count(":") == 2, cells + ":00")
+    return require("pandas").to_timedelta(long).reindex(index)
+
+
+def dates_of_numbers(values: Any) -> Any:
+    """Unix times in s, ms, us or ns (1973 to 2128), or whole numbers such as 20201231, as a pandas Series of dates;
+    None for other numbers."""
+    pandas = require("pandas")
+    known = values[values == values]
+    if len(known) < 2 or (known != known.round()).any():
+        return None
+    for unit, low, high in EPOCHS:
+        if (known >= low).all() and (known <= high).all() and (known[1:] > known[:-1]).mean() > 0.9:
+            return pandas.Series(pandas.to_datetime(values, unit=unit))
+    if (known >= 19000101).all() and (known <= 21001231).all():
+        read = pandas.to_datetime(pandas.Series(values).astype("Int64").astype(str), format="%Y%m%d", errors="coerce")
+        if read.notna().sum() == len(known) and read.dropna().is_monotonic_increasing:
+            return read
+    return None
+
+
+EPOCHS = (("s", 1e8, 5e9), ("ms", 1e11, 5e12), ("us", 1e14, 5e15), ("ns", 1e17, 5e18))
+"""1973 to 2128 by the unit."""
