@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jrnn
 from jrnn.training import delta_metrics, probe
@@ -215,6 +216,20 @@ def test_a_loss_with_derivatives_in_it():
         for a, b in zip(*map(jax.tree.leaves, (grads, wanted)), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
         assert "delta_early" in metrics and not any("/" in name for name in metrics)
+
+
+def test_a_batch_split_over_devices():
+    """On a mesh of Explicit axes the figures are those of one device."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
+    cell, xs = jrnn.gru(2), np.concatenate([XS, XS[:, :1]], axis=1)
+    loss = lambda p, xs: jnp.sum(jnp.sin(jrnn.unroll(cell, p, xs).outputs))  # noqa: E731
+    figures = jit(lambda p, xs: probe(loss, p, xs, lags=(1,), outputs=2)[2])
+    params = params_of(cell, F)
+    wanted = figures(params, xs)
+    with jax.set_mesh(mesh):
+        found = figures(params, jax.device_put(xs, NamedSharding(mesh, PartitionSpec(None, "data"))))
+    for name in wanted:
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-9, err_msg=name)
 
 
 def test_several_recurrences_are_told_apart_and_what_no_gradient_passes_is_nan():

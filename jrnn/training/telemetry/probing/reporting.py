@@ -57,11 +57,17 @@ def reported_forward(report: Callable, results: Any, meter: Any, operands: Any) 
 def reported_backward(report: Callable, operands: Any, gradient: Any) -> tuple[Any, Any, None]:
     """What is unused keeps a gradient that is known to be zero: one of numbers would be added up all the way back."""
     zero = lambda g: isinstance(g, SymbolicZero)  # noqa: E731
-    own = jax.tree.map(lambda g: jnp.zeros(g.aval.shape, g.aval.dtype) if zero(g) else g, gradient, is_leaf=zero)
+    own = jax.tree.map(lambda g: zeros_of(g.aval) if zero(g) else g, gradient, is_leaf=zero)
     return jax.tree.map(lambda g: None if zero(g) else g, gradient, is_leaf=zero), report(operands, own), None
 
 
 reported.defvjp(reported_forward, reported_backward, symbolic_zeros=True)
+
+
+def zeros_of(aval: Any) -> Array:
+    """Zeros of this type, on a mesh of Explicit axes split like it."""
+    split = any(name is not None for name in aval.sharding.spec)
+    return jax.lax.full(aval.shape, 0, aval.dtype, sharding=aval.sharding if split else None)
 
 
 def false_of(tree: Any) -> Array:
