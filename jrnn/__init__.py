@@ -56,11 +56,13 @@ from jrnn.cures import clip_by_global_norm as clip_by_global_norm
 from jrnn.cures import clip_state_gradient as clip_state_gradient
 from jrnn.cures import clipping_proof as clipping_proof
 from jrnn.cures import skip_nonfinite as skip_nonfinite
+from jrnn.flow import Comparison as Comparison
 from jrnn.flow import FlowSummary as FlowSummary
 from jrnn.flow import GradientFlow as GradientFlow
 from jrnn.flow import LyapunovSpectrum as LyapunovSpectrum
 from jrnn.flow import ScaledProduct as ScaledProduct
 from jrnn.flow import WindowSpectrum as WindowSpectrum
+from jrnn.flow import compare as compare
 from jrnn.flow import condition_number as condition_number
 from jrnn.flow import gradient_flow as gradient_flow
 from jrnn.flow import jacobian_product as jacobian_product

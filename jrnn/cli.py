@@ -1,4 +1,4 @@
-"""The command line: `jrnn diagnose`, `train`, `prescribe` and `predict`."""
+"""The command line: `jrnn diagnose`, `train`, `prescribe`, `compare` and `predict`."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def main(argv: list[str] | None = None) -> int:
         with one_blas_thread():
             if args.command == "diagnose":
                 return commands.diagnose(args, network_of)
-            return {"prescribe": commands.prescribe, "train": commands.train, "predict": commands.predict}[
-                args.command
-            ](args)
+            others = {"prescribe": commands.prescribe, "train": commands.train}
+            others |= {"predict": commands.predict, "compare": commands.compare}
+            return others[args.command](args)
     except InputError as error:
         complain(program, spelled(error, args))
         return 2

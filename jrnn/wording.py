@@ -60,6 +60,11 @@ def steps(count: float) -> str:
     return f"{words} step{'' if words == '1' else 's'}"
 
 
+def counted(count: int, word: str) -> str:
+    """1 output, 1,234 outputs."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def half_life(growth: float) -> float:
     """Steps in which the gradient halves (or doubles, if it grows): ln(2) / |growth|; inf if it stays, 0 for -inf."""
     if math.isnan(growth):

@@ -15,6 +15,7 @@ ORDER = (
     "numerics",
     "extras",
     "wording",
+    "displays",
     "kernels",
     "cells",
     "unrolling",
@@ -28,7 +29,10 @@ ORDER = (
 )
 LEAVES = {"data": {"types", "extras"}, "interop": set(ORDER[: ORDER.index("report")])}
 TOP = {"commands": {"data"}, "cli": {"data", "interop"}}  # who may use the leaves
-NAMED = {("jrnn.flow.verdicts.verdict", "jrnn.cures.advice")}  # imported inside a method: `Verdict.advice`
+NAMED = {  # imported inside a method
+    ("jrnn.flow.verdicts.verdict", "jrnn.cures.advice"): "Verdict.advice",
+    ("jrnn.displays", "jrnn.report"): "a result's plot() and its card in a notebook",
+}
 OVER_TIME = ("jrnn.unrolling.scans", "jrnn.kernels")  # what steps through time
 OVER_SOMETHING_ELSE = {
     "jrnn.cells._orthogonal": "the squarings of a matrix",

@@ -74,6 +74,11 @@ examples:
   jrnn prescribe --data mine.npz --cell gru --cure chrono:200+leaky:200            both together
   jrnn prescribe --model DIR --lag 200      the network that `jrnn train` saved, from its start
 """,
+    "compare": """\
+examples:
+  jrnn compare elman lstm                  two folders of `jrnn diagnose --out` or `jrnn train --out`
+  jrnn compare elman lstm gru --lag 50 --out side-by-side
+""",
 }
 
 
@@ -132,7 +137,25 @@ def parser() -> argparse.ArgumentParser:
             add_predict(one)
         else:
             add_options(one, name)
+    add_compare(commands)
     return top
+
+
+def add_compare(commands: argparse._SubParsersAction) -> None:
+    """`jrnn compare` has options of its own."""
+    text = "put saved runs and reports side by side: what arrives at a lag, growth, reach, verdict"
+    one = commands.add_parser(
+        "compare",
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=EXAMPLES["compare"],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    one.add_argument("runs", metavar="RUN", nargs="+", help="a folder of `jrnn train --out` or `jrnn diagnose --out`")
+    one.add_argument("--lag", type=whole, metavar="L", help="the lag to compare at (default: the one that all need)")
+    text = "measure all of them on these data (default: each on its own; a report as it was measured)"
+    one.add_argument("--data", metavar="NAME|NAME:LAG|PATH", help=text)
+    one.add_argument("--out", metavar="DIR", help="write the figure there: compare.png")
 
 
 def cures() -> str:

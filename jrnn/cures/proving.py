@@ -14,11 +14,13 @@ from jrnn.cells._clipping import clip_factor, clip_on_the_way_back
 from jrnn.cells._gradient_scaling import scaled
 from jrnn.cells._wrappers import Wrapper
 from jrnn.cures.clipping import check_max_norm, clip_by_global_norm, finite
+from jrnn.displays import plotted_by
 from jrnn.flow import gradient_flow
 from jrnn.numerics import norm, norm_of, share_of
 from jrnn.types import Array, Inputs, Params, State, ravel_state, widened
 from jrnn.unrolling import value_and_grads
-from jrnn.unrolling.checks import as_arrays
+from jrnn.unrolling.checks import as_arrays, concrete
+from jrnn.wording import arrays, brief, number
 
 OF_THE_SPLIT = (
     "output_times",
@@ -66,6 +68,14 @@ class ClippingProof(NamedTuple):
     """As `largest_difference`, for the per-step clip."""
     exact: Bool[Array, ""]
     """As of `GradientFlow`: whether every output was followed. If not, the pieces are estimates and do not add up."""
+
+    def __repr__(self) -> str:
+        known, moved = concrete(self.largest_difference), ""
+        if known is not None and known.ndim == 0:
+            moved = f"the global clip changes the lag profile by {number(known.item())} at most"
+        return brief(self, f"lag_norms {arrays(self.lag_norms)} [T+1]", moved)
+
+    plot = plotted_by("plot_clipping_proof")
 
     def profile(self, norms: Array) -> Array:
         """||G_tau|| / ||G_0|| of one of the fields with norms, [T+1]."""

@@ -1,5 +1,8 @@
 """SEE: where the gradient goes. Numbers only; figures are in `jrnn.report`."""
 
+from jrnn.flow.comparison import Comparison as Comparison
+from jrnn.flow.comparison import ComparisonRow as ComparisonRow
+from jrnn.flow.comparison import compare as compare
 from jrnn.flow.credit.result import GradientFlow as GradientFlow
 from jrnn.flow.credit.splitting import gradient_flow as gradient_flow
 from jrnn.flow.dynamics.dimension import participation_ratio as participation_ratio

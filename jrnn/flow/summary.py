@@ -12,19 +12,20 @@ import numpy as np
 
 from jrnn.cells import program_of
 from jrnn.cells._advance import flat_state
+from jrnn.displays import card_by, plotted_by
 from jrnn.flow.credit.output_cotangents import carrying, run_and_pull
 from jrnn.flow.credit.splitting import CHUNK_ELEMENTS, gradient_flow
+from jrnn.flow.curves import flow_curves
 from jrnn.flow.jacobian.steps import has_forward_mode, jacobians
 from jrnn.flow.lyapunov.dataset_spectrum import MeasuredSpectrum, measured_spectrum
 from jrnn.flow.sampling import even_sample, taken
 from jrnn.flow.singular_values.window_quantiles import WindowBands, window_bands
 from jrnn.flow.theory.network_theory import Expected, expected
-from jrnn.flow.verdicts.arrival import Arrival, arrival
 from jrnn.flow.verdicts.verdict import Verdict
 from jrnn.types import Array, InputError, Inputs, Params, State
 from jrnn.unrolling import read
 from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
-from jrnn.wording import brief
+from jrnn.wording import brief, counted
 
 PAIRS, OUTPUTS = 2**21, 64
 """By default all outputs are followed where that is at most PAIRS (output, state, sequence) triples, some seconds; else
@@ -83,7 +84,10 @@ class FlowSummary:
     `singular_values` are NaN, `windows` and `spectrum` None."""
 
     def __repr__(self) -> str:
-        return brief(self, repr(self.judgement)[len("<Verdict: ") : -1], f"{self.outputs} outputs followed")
+        return brief(self, repr(self.judgement)[len("<Verdict: ") : -1], f"{counted(self.outputs, 'output')} followed")
+
+    plot = plotted_by("plot_lag_profile")
+    _repr_html_ = card_by("flow_card")
 
     @property
     def outputs(self) -> int:
@@ -192,40 +196,19 @@ def summarise(
     flow = jax.jit(gradient_flow, static_argnums=(0, 3), static_argnames=("lag_gradients", "max_pairs"))(
         cell, params, xs, loss, loss_params=loss_params, lag_gradients=False, **chosen, **options
     )
-    here = flow.arrival()
-    by_state = jax.tree_util.tree_leaves_with_path(flow.credit_by_state)
-    low, middle, high = bands(here, here)
-    order = here.typical_first(lag)
+    order = flow.arrival().typical_first(lag)
     states = unrolled.states
     mask = np.asarray(unrolled.mask)
     forward = has_forward_mode(cell, params, taken(xs, 0), taken(states, 0))
     sound = why and all(np.isfinite(h).all() for h in jax.tree.leaves(states))
     return FlowSummary(
         judgement=flow.verdict(lag),
-        arriving=middle,
-        arriving_low=low,
-        arriving_high=high,
         singular_values=step_singular_values(cell, params, xs, states, mask, max_jacobians if forward else 0),
-        credit=typical_credit(np.asarray(flow.credit, np.float64)),
-        output_times=np.asarray(flow.output_times),
-        lag_norms=np.asarray(flow.lag_norms, np.float64),
-        lag_shares=np.asarray(flow.lag_shares, np.float64),
-        effective_horizon=int(flow.effective_horizon()),
-        sum_error=float(flow.sum_error),
-        sequences=batch_shape[0],
-        arriving_by_state={
-            jax.tree_util.keystr(path, simple=True, separator="."): bands(
-                arrival(size, flow.output_times, reverse=False), here
-            )[1]
-            for path, size in (by_state if len(by_state) > 1 else [])
-        },
-        lag_norms_by_gate={gate: np.asarray(norms, np.float64) for gate, norms in flow.lag_norms_by_gate.items()},
-        exact=bool(flow.exact),
         windows=window_bands(cell, params, xs, states, mask.sum(0), lag, order=order) if sound and forward else None,
         spectrum=measured_spectrum(cell, params, xs, mask.sum(0), lag, order=order) if sound and forward else None,
         theory=expected(cell, params, xs, states, mask) if sound else (),
-        lag_errors=np.asarray(flow.lag_errors, np.float64),
         forward=forward,
+        **vars(flow_curves(flow)),
     )
 
 
@@ -235,29 +218,6 @@ def run_and_carry(
     """(the run, [T] of bool: the outputs that carry gradient)."""
     unrolled, pulls = run_and_pull(cell, params, xs, options, loss, loss_params)
     return unrolled, carrying(*pulls)
-
-
-def bands(part: Arrival, whole: Arrival) -> np.ndarray:
-    """[3, L]: 10 %, 50 %, 90 % quantiles over sequences of what arrives of `part`, relative to what `whole` sent."""
-    quantiles = np.full((3, whole.by_lag.shape[1]), np.nan)
-    for lag in range(quantiles.shape[1]):
-        there = whole.there[:, lag]
-        sent = np.where(there, whole.by_lag[:, min(whole.base, lag)], 0.0)
-        arrived = np.where(there & sent.any(axis=1, keepdims=True), part.by_lag[:, lag], 0.0).sum(0)
-        sent = sent.sum(0)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            each = (arrived / sent)[sent != 0]
-            quantiles[:, lag] = np.quantile(each, (0.1, 0.5, 0.9)) if len(each) else np.nan
-    return quantiles
-
-
-def typical_credit(credit: np.ndarray) -> np.ndarray:
-    """[R, T+1, S] -> [R, T+1]: the median over the sequences whose output carries gradient; zero where none does."""
-    rows = []
-    for row in credit:
-        alive = np.flatnonzero(row.any(axis=0))
-        rows.append(np.median(row[:, alive], axis=1) if len(alive) else np.zeros(len(row)))
-    return np.stack(rows)
 
 
 def step_singular_values(
@@ -272,9 +232,14 @@ def step_singular_values(
     time, sequence = pairs[even_sample(np.arange(len(pairs)), min(most, max(CHUNK_ELEMENTS // size**2, 1)))].T
     entering, inputs = taken(states, time, sequence), taken(xs, None, time, sequence)
     J = jax.jit(jacobians, static_argnums=0)(cell, params, inputs, initial_state=entering)
+    return singular_quantiles(J)
+
+
+def singular_quantiles(jacobians: Any) -> np.ndarray:
+    """[*B, N, N] -> [3, N]: 10 %, 50 % and 90 % quantiles of the i-th singular value; NaN if anything is not finite."""
     # NumPy's SVD: ten times faster here than XLA's on a CPU
-    J = np.asarray(J, np.float64)[0]
-    if not np.isfinite(J).all():
-        return np.full((3, size), np.nan)
-    sigma = np.linalg.svd(J, compute_uv=False)
-    return np.quantile(sigma, (0.1, 0.5, 0.9), axis=0)
+    J = np.asarray(jacobians, np.float64)
+    J = J.reshape(-1, *J.shape[-2:])
+    if not len(J) or not np.isfinite(J).all():
+        return np.full((3, J.shape[-1]), np.nan)
+    return np.quantile(np.linalg.svd(J, compute_uv=False), (0.1, 0.5, 0.9), axis=0)

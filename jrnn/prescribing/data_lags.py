@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.special
 
+from jrnn.displays import plotted_by
 from jrnn.prescribing.lag_features import Fit, LagFeatures
 from jrnn.prescribing.lag_samples import Samples, samples_of_parts
 from jrnn.prescribing.splitting import Parts
-from jrnn.wording import percentage, steps
+from jrnn.wording import brief, percentage, steps
 
 LEVEL = 0.99
 """Of the intervals."""
@@ -55,6 +56,11 @@ class DataLags(NamedTuple):
     """[n]: numbers k of last steps."""
     explained: np.ndarray
     """[n]: E(k)."""
+
+    def __repr__(self) -> str:
+        return brief(self, f"{self.kind}, lag {self.lag}", f"{len(self.windows)} windows")
+
+    plot = plotted_by("plot_data_lags")
 
 
 def data_lags_of(parts: Parts, objective: Any, lag: int) -> DataLags | None:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jrnn.displays import card_by, plotted_by
 from jrnn.prescribing.data_lags import DataLags
 from jrnn.prescribing.paired import Paired
 from jrnn.types import Params
-from jrnn.wording import brief
+from jrnn.wording import brief, cell_title
 
 
 class Row(NamedTuple):
@@ -51,6 +52,9 @@ class Best(NamedTuple):
     seed: int
     updates: int
     """That it was trained for: a run that solves the problem ends there."""
+
+    def __repr__(self) -> str:
+        return brief(self, cell_title(self.cell), f"seed {self.seed}", f"{self.updates:,} updates")
 
 
 @dataclass(frozen=True)
@@ -97,3 +101,6 @@ class Prescription:
     def __repr__(self) -> str:
         does = self.recommends or "keep yours"
         return brief(self, does, f"{len(self.table)} arms", f"{self.updates:,} updates a run", f"lag {self.lag}")
+
+    plot = plotted_by("plot_race")
+    _repr_html_ = card_by("prescription_card")

@@ -14,6 +14,7 @@ from jrnn.prescribing.result import Prescription
 from jrnn.report.red_card import red_card
 from jrnn.training.simple_answers import Baseline
 from jrnn.types import InputError
+from jrnn.wording import brief, number
 
 Show = TypeVar("Show", bound=Callable[..., Any])
 
@@ -48,6 +49,10 @@ class ClippingProof:
     clip: rounding."""
     step_max_norm: float | None = None
     """What ||delta_t|| is clipped to."""
+
+    def __repr__(self) -> str:
+        moved = f"the global clip changes the lag profile by {number(self.largest_difference)} at most"
+        return brief(self, f"{len(self.lag_norms)} lags", moved)
 
 
 def shown_proof(proof: Any) -> ClippingProof:
@@ -95,6 +100,9 @@ class Diagnosis:
     def red_card(self) -> str:
         """What is said first: that the network of the last stage does no better than a baseline; else empty."""
         return red_card(self.baselines, self.stages[-1].scores) if self.stages else ""
+
+    def __repr__(self) -> str:
+        return brief(self, self.title, *(f"{stage.name}: {stage.flow.verdict}" for stage in self.stages))
 
 
 def shows_diagnosis(show: Show, stages: int = 0) -> Show:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from jrnn.extras import require
+from jrnn.flow import Comparison
 from jrnn.report.diagnosis import Diagnosis, shows_stages
-from jrnn.report.figures import figures_of
+from jrnn.report.figures import figures_of, lag_profile
 from jrnn.report.figures.base import Figure
+from jrnn.report.figures.themes import PAGE
 from jrnn.report.json_export import to_json
 from jrnn.report.page import html_page
 from jrnn.report.plain import PLAIN, decoded
@@ -40,11 +42,18 @@ def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> lis
         "report.json": _json_text(diagnosis).encode(),
         **pictures,
     }
-    try:
-        return _written(Path(directory), files)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        why = getattr(error, "strerror", None) or error
-        raise InputError("out", f"{str(directory)!r} ({why})", "a folder that can be written") from error
+    return _checked(Path(directory), files)
+
+
+def write_comparison(comparison: Comparison, directory: str | os.PathLike[str]) -> Path:
+    """Writes `compare.png`, the curves of all networks in jrnn's own look, into `directory`; returns its path.
+
+    Raises:
+      InputError: the folder cannot be written, or matplotlib is not installed.
+    """
+    with require("matplotlib.style").context(STYLE):
+        png = _saved(lag_profile.FIGURE.plot(comparison, dark=False, display=False).figure, "png")
+    return _checked(Path(directory), {"compare.png": png})[0]
 
 
 def _json_text(diagnosis: Diagnosis) -> str:
@@ -54,14 +63,17 @@ def _json_text(diagnosis: Diagnosis) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-STYLE = ["default", {"svg.hashsalt": "jrnn", "svg.fonttype": "path", "figure.dpi": 72}]  # 72: that of an SVG
+STYLE = ["default", PAGE | {"svg.hashsalt": "jrnn", "svg.fonttype": "none", "figure.dpi": 72}]
+"""jrnn's own look, whatever the user has set; the text of an SVG is text, and 72 dots per inch are those of an SVG."""
 
 
 def _render(diagnosis: Diagnosis, figure: Figure) -> tuple[bytes, bytes, bytes]:
     """One figure as (SVG, SVG for a dark background, PNG). The same diagnosis gives the same bytes, whatever style the
     user has set. The layout takes half the time and is computed once: the dark figure differs in its colours alone."""
     with require("matplotlib.style").context(STYLE):
-        light, dark = cast("list[Any]", [figure.plot(diagnosis, dark=dark).figure for dark in (False, True)])
+        light, dark = cast(
+            "list[Any]", [figure.plot(diagnosis, dark=dark, display=False).figure for dark in (False, True)]
+        )
         light.draw_without_rendering()
         for drawn in (light, dark):
             drawn.set_layout_engine("none")
@@ -75,6 +87,15 @@ def _saved(figure: Any, kind: str) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
+
+
+def _checked(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Writes the files, or InputError."""
+    try:
+        return _written(folder, files)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", None) or error
+        raise InputError("out", f"{str(folder)!r} ({why})", "a folder that can be written") from error
 
 
 def _written(folder: Path, files: dict[str, bytes]) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jrnn.displays import card_by, plotted_by
 from jrnn.training.telemetry.metrics import Row
 from jrnn.types import InputError, Params
 from jrnn.wording import brief, cell_title, number
@@ -71,6 +72,9 @@ class Fitted(NamedTuple):
         steps = f"{self.step:,} updates{', interrupted' if self.interrupted else ''}"
         members = "" if self.seeds is None else f"{len(self.seeds)} seed{'' if len(self.seeds) == 1 else 's'}"
         return brief(self, cell_title(self.cell), members, steps, told, f"in {self.out}" if self.out else "")
+
+    plot = plotted_by("plot_training")
+    _repr_html_ = card_by("fitted_card")
 
 
 def member_folder(out: Path, seed: int) -> Path:

@@ -25,6 +25,7 @@ from jrnn.types import Array, InputError, Params, State
 from jrnn.unrolling import unroll
 from jrnn.unrolling.checks import check_count
 from jrnn.unrolling.states import batch_of, check_state
+from jrnn.wording import arrays, brief
 
 
 class Streamed(NamedTuple):
@@ -44,6 +45,9 @@ class Streamed(NamedTuple):
     name. In chunks that measured it also those of `delta_metrics`, within the chunk, and tangent_growth."""
     sensitivities: Any = None
     """With `rtrl`: dh/dtheta of `state`, for each leaf of the parameters [*B, its shape]; else None."""
+
+    def __repr__(self) -> str:
+        return brief(self, f"params {arrays(self.params)}", f"state {arrays(self.state)}", ", ".join(self.metrics))
 
 
 def stream(

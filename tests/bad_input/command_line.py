@@ -70,11 +70,13 @@ WORDS = [
     tiny("an option of diagnose's neighbour", ("--rate=1",), ("--rate=1", HELP)),
     tiny("a word too many", ("now",), ("now", HELP)),
     tiny("two options alike", ("--l", "3"), ("--l", "--layers, --learning-rate, --lag", HELP)),
-    Command("an unknown command", ("diagnoze",), ("'diagnoze'", "one of diagnose, train, prescribe, predict", HELP)),
+    Command(
+        "an unknown command", ("diagnoze",), ("'diagnoze'", "one of diagnose, train, prescribe, predict, compare", HELP)
+    ),
     Command(
         "an option before the command",
         ("--hidden", "3", "diagnose"),
-        ("'3'", "one of diagnose, train, prescribe, predict", HELP),
+        ("'3'", "one of diagnose, train, prescribe, predict, compare", HELP),
     ),
     Command("an option of diagnose given to train", ("train", "--lag", "3"), ("--lag", "no such option", HELP)),
     Command("a model given to train", ("train", "--model", "run"), ("--model", HELP)),

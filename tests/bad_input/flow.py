@@ -230,10 +230,12 @@ ROWS = [
     *each("report: over seeds", "values", report.plot_over_seeds,
           (None, {}, "loss", np.zeros(3), np.zeros((0, 3)), {"a": [[1.0], [1.0, 2.0]]})),
     Call("report: x over seeds", "x", lambda: report.plot_over_seeds(np.zeros((2, 3)), np.zeros(2)), ("(3,)",)),
-    *[Call(f"report: {name} of {value!r:.20}", "diagnosis", lambda name=name, value=value: getattr(report, name)(value))
+    *[Call(f"report: {name} of {value!r:.20}", "measured" if name.startswith("plot") else "diagnosis",
+           lambda name=name, value=value: getattr(report, name)(value))
       for name in report.__all__ if name.startswith("plot") or name in ("print_report", "to_json")
       if name not in ("plot_fixed_points", "plot_over_seeds")
       for value in (None, {"stages": ()}, report.Diagnosis("no stages", {}, {}, ()))],
+    *each("report: read", "report", report.read_report, (None, 3, "nowhere", "")),
     *each("report: axes", "ax", lambda ax: report.plot_lag_profile(samples.diagnosis(), ax=ax), ("left", 3, [])),
     *each("report: a page of", "diagnosis", lambda bad: report.write_report(bad, "out"), (None, "digits", [])),
 ]  # fmt: skip

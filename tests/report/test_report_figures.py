@@ -21,7 +21,8 @@ def line(ax, gid):
 
 
 def text(ax):
-    return " ".join(item.get_text() for item in [*ax.texts, *ax.get_legend().get_texts()]) + ax.get_title("left")
+    titles = " ".join(ax.get_title(place) for place in ("left", "center", "right"))
+    return " ".join(item.get_text() for item in [*ax.texts, *ax.get_legend().get_texts()]) + titles
 
 
 def draw(ax):
@@ -148,7 +149,7 @@ def test_training_curves():
 
 @pytest.mark.parametrize("plot", [plot_clipping, plot_training])
 def test_nothing_trained_is_an_error(plot):
-    with pytest.raises(InputError, match="diagnosis: got a history without"):
+    with pytest.raises(InputError, match="measured: got a history without"):
         plot(samples.saved())
 
 

@@ -50,7 +50,7 @@ def test_points_and_paths_in_principal_components(found, paths):
         "2 unstable directions (6)",
         "3 unstable directions (1)",
     ]
-    assert ax.get_title("left") == "Three bits" and len(drawn(ax, "unstable direction")) == 19
+    assert ax.get_title() == "Three bits" and len(drawn(ax, "unstable direction")) == 19
 
 
 def test_in_three_dimensions_and_without_paths(found):
@@ -59,7 +59,7 @@ def test_in_three_dimensions_and_without_paths(found):
     ax.figure.draw_without_rendering()
     assert "component 3" in ax.get_zlabel() and len(ax.lines[-1].get_data_3d()) == 3
     alone = plot_fixed_points(found[found.stable])
-    assert alone.get_title("left") == "Fixed points" and not drawn(alone, "path")
+    assert alone.get_title() == "Fixed points" and not drawn(alone, "path")
     ghost = jrnn.from_functions(  # one unit has no second component
         initial_state=lambda p, b: jnp.zeros((*b, 1)), step=lambda p, h, x: h + 0.1 * (h**2 + 0.01)
     )

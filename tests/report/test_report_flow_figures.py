@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import matplotlib.style
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -24,6 +25,7 @@ from jrnn.report.figures.lag_gradients import caption
 from jrnn.report.figures.lyapunov import expectations
 from jrnn.report.figures.unrolled import FULL, boxes, followed, thickness
 from jrnn.report.reasons import reasons
+from jrnn.report.writing import STYLE
 from jrnn.types import InputError
 from jrnn.wording import compact
 from tests.report import samples
@@ -66,8 +68,9 @@ def test_every_diagnosis_can_be_drawn_and_named(make):
     for name in ("window_bands", "lyapunov"):
         assert (name in drawings) == (make is not samples.unexplained)
     for figure in drawings.values():
-        ax = figure.plot(value, dark=make is samples.gated)
-        ax.figure.draw_without_rendering()
+        with matplotlib.style.context(STYLE):
+            ax = figure.plot(value, dark=make is samples.gated)
+            ax.figure.draw_without_rendering()
         assert np.isfinite([ax.get_xlim(), ax.get_ylim()]).all() and ax.get_title("left").startswith(figure.title)
         (title,) = (item for item in ax.findobj(Text) if item.get_text() == ax.get_title("left"))
         assert title.get_window_extent().x1 <= ax.figure.bbox.x1  # a long title would be cut off
@@ -82,7 +85,7 @@ def test_what_is_not_there_is_refused():
         (plot_gates, "without gates"),
         (plot_clipping_proof, "no clipping_proof"),
     ):
-        with pytest.raises(InputError, match=f"diagnosis: got .*{words}"):
+        with pytest.raises(InputError, match=f"measured: got .*{words}"):
             plot(value)
 
 

@@ -32,7 +32,7 @@ def test_an_ensemble_and_rows_of_numbers():
     assert ax.get_xlabel() == "update" and ax.get_ylabel() == "loss" and ax.get_yscale() == "log"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["lstm (5 seeds)", "gru (5 seeds)"]
     few = plot_over_seeds([[1.0, 2.0, np.inf], [2.0, 3.0, np.inf]], [0, 1, 2], title="", xlabel="i", dark=True)
-    assert few.get_title("left") == "" and few.lines[0].get_ydata()[:2].tolist() == [1.5, 2.5]
+    assert few.get_title() == "" and few.lines[0].get_ydata()[:2].tolist() == [1.5, 2.5]
     assert np.isnan(few.lines[0].get_ydata()[2]) and few.get_yscale() == "linear"
     with pytest.raises(InputError, match="^of: got 'accuracy'; need one of loss, step"):
         plot_over_seeds(ensemble(losses), of="accuracy")

@@ -20,7 +20,7 @@ from jrnn.report.page import html_page
 from jrnn.report.race_page import race_section
 from jrnn.report.reasons import reasons
 from jrnn.report.table import table_rows
-from jrnn.report.writing import _render
+from jrnn.report.writing import STYLE, _render
 from jrnn.types import InputError
 from tests.report import samples
 
@@ -174,11 +174,11 @@ def test_light_and_dark_lie_on_each_other(name):
     assert size.search(light)[0] == size.search(dark)[0] and png.startswith(b"\x89PNG")
     assert frame.findall(light) == frame.findall(dark) and len(frame.findall(light)) > 1
     assert DARK.background.encode() in dark and DARK.background.encode() not in light
-    with matplotlib.style.context(["default", {"figure.dpi": 72}]):
+    with matplotlib.style.context(STYLE):
         alone = shown.plot(value, dark=True).figure
         alone.draw_without_rendering()
         places = [ax.get_position().bounds for ax in alone.axes]
-        figure = shown.plot(value).figure
+        figure = shown.plot(value, dark=False).figure
         figure.draw_without_rendering()
         np.testing.assert_allclose([ax.get_position().bounds for ax in figure.axes], places, atol=1e-3)
 

@@ -67,5 +67,5 @@ def test_the_race_draws_those_that_ran():
 
 @pytest.mark.parametrize("make", [samples.diagnosis, lambda: samples.raced(data_lags=None)])
 def test_without_a_profile_there_is_no_figure(make):
-    with pytest.raises(InputError, match="diagnosis"):
+    with pytest.raises(InputError, match="measured"):
         plot_data_lags(make())

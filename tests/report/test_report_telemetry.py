@@ -99,5 +99,5 @@ def test_it_is_on_the_page_where_it_was_logged():
     assert "At the end: 0.0354, 0.02" in caption(value)[1]
     without = trained(delta_late=np.zeros(0))
     assert FIGURE not in figures_of(without)
-    with pytest.raises(InputError, match="diagnosis: got a history without 'delta_late'"):
+    with pytest.raises(InputError, match="measured: got a history without 'delta_late'"):
         plot_flow_telemetry(without)

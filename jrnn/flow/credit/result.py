@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jrnn.cells import check_number
+from jrnn.displays import card_by, plotted_by
 from jrnn.flow.verdicts.arrival import Arrival, arrival
 from jrnn.flow.verdicts.verdict import LEVEL, Verdict, judge, stays_bounded, sum_caution
 from jrnn.types import Array, InputError, Params, State
@@ -80,7 +81,8 @@ class GradientFlow(NamedTuple):
     """part(t, k) itself, where asked for."""
 
     def __repr__(self) -> str:
-        facts = [f"credit {arrays(self.credit)} [R, T+1, *B]", f"N = {self.state_gradients.shape[-1]}"]
+        state = getattr(self.state_gradients, "shape", ())  # none where a tree of something else has its form
+        facts = [f"credit {arrays(self.credit)} [R, T+1, *B]", *(f"N = {size}" for size in state[-1:])]
         exact, norms = concrete(self.exact), concrete(self.lag_norms)
         if exact is not None and exact.ndim == 0:
             facts.append("all outputs followed" if exact else "a sample of the outputs followed")
@@ -88,6 +90,9 @@ class GradientFlow(NamedTuple):
             horizon = int(self.effective_horizon())
             facts.append("no finite gradient" if horizon < 0 else f"95 % of the weights' gradient within lag {horizon}")
         return brief(self, *facts)
+
+    plot = plotted_by("plot_lag_profile")
+    _repr_html_ = card_by("flow_card")
 
     def effective_horizon(self, share: float = 0.95) -> Array:
         """The smallest lag by which the cumulated norm sum_{tau' <= tau} ||G_tau'|| reaches `share` of its total; -1 if

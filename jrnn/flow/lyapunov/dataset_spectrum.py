@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from jrnn.cells._advance import flat_state
+from jrnn.displays import card_by, plotted_by
+from jrnn.flow.lyapunov.result import LyapunovSpectrum
 from jrnn.flow.lyapunov.spectrum import lyapunov_spectrum
 from jrnn.flow.sampling import affordable, chosen_sequences, taken
-from jrnn.types import Inputs, Params
+from jrnn.types import InputError, Inputs, Params
 from jrnn.wording import brief, nats, number
 
 SEQUENCES = 4
@@ -41,6 +43,9 @@ class MeasuredSpectrum:
     def __repr__(self) -> str:
         largest = f"largest {nats(self.exponents[0])} per step, standard error {number(self.standard_errors[0])}"
         return brief(self, f"{len(self.exponents)} of {self.size} exponents", largest, f"{self.sequences} sequences")
+
+    plot = plotted_by("plot_lyapunov")
+    _repr_html_ = card_by("spectrum_table")
 
     @property
     def mean_exponent(self) -> float:
@@ -78,10 +83,26 @@ def measured_spectrum(
         warmup=warmup,
         lengths=lengths[chosen].astype(np.int32),
     )
-    each, errors = np.asarray(spectrum.exponents, np.float64), np.asarray(spectrum.standard_errors, np.float64)
+    return over_sequences(spectrum, warmup)
+
+
+def over_sequences(spectrum: LyapunovSpectrum, warmup: int = 0) -> MeasuredSpectrum:
+    """The mean over all sequences of a spectrum, with the errors that it has as such; `warmup` is only told of.
+
+    Raises:
+      InputError: spectra of several networks, by `jax.vmap`.
+    """
+    if np.ndim(spectrum.size):
+        needed = "one of them: jax.tree.map(lambda a: a[0], ...)"
+        raise InputError("spectrum", "those of several networks (jax.vmap)", needed)
+    each, errors = (
+        np.asarray(values, np.float64).reshape(-1, values.shape[-1])
+        for values in (spectrum.exponents, spectrum.standard_errors)
+    )
     counted = int(np.where(np.asarray(spectrum.counted), np.asarray(spectrum.steps), 0).sum())
     warnings = tuple(spectrum.warnings())
-    return MeasuredSpectrum(each.mean(0), combined(each, errors), size, len(chosen), warmup, counted, warnings)
+    size = int(spectrum.size)
+    return MeasuredSpectrum(each.mean(0), combined(each, errors), size, len(each), warmup, counted, warnings)
 
 
 def combined(each: np.ndarray, errors: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jrnn.displays import card_by, plotted_by
 from jrnn.flow.lyapunov.parallel import parallel_sentence
 from jrnn.flow.lyapunov.spectrum_warnings import reasons
 from jrnn.types import Array, InputError
@@ -28,6 +29,9 @@ class FiniteTime(NamedTuple):
     spread: Float[Array, "*B k"]
     """[*B, k], nats per step: the standard deviation of the exponents over the windows that count; 0 for fewer than
     two, and for a direction that dies."""
+
+    def __repr__(self) -> str:
+        return brief(self, f"exponents {arrays(self.exponents)} [m, *B, k]")
 
 
 class LyapunovSpectrum(NamedTuple):
@@ -65,6 +69,9 @@ class LyapunovSpectrum(NamedTuple):
         if known is not None and known.size:
             largest = f"largest {nats(known[..., 0].mean())} per step{' on average' if known.ndim > 1 else ''}"
         return brief(self, f"exponents {arrays(self.exponents)} [*B, k] of N = {self.size}", largest)
+
+    plot = plotted_by("plot_lyapunov")
+    _repr_html_ = card_by("spectrum_table")
 
     @property
     def smoothed_exponents(self) -> Array:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from jrnn.cells._advance import flat_state
+from jrnn.displays import card_by, plotted_by
 from jrnn.flow.sampling import affordable, chosen_sequences, taken
-from jrnn.flow.singular_values.windows import window_singular_values
-from jrnn.types import Inputs, Params, State
+from jrnn.flow.singular_values.windows import WindowSpectrum, window_singular_values
+from jrnn.types import InputError, Inputs, Params, State
 from jrnn.wording import brief, nats
 
 SEQUENCES = 4
@@ -37,6 +38,9 @@ class WindowBands:
     def __repr__(self) -> str:
         last = f"the largest of the median sequence {nats(self.largest[-1])} at lag {self.lags[-1]}"
         return brief(self, f"singular values at {len(self.lags)} lags", last, f"{self.sequences} sequences")
+
+    plot = plotted_by("plot_window_bands")
+    _repr_html_ = card_by("windows_table")
 
     @property
     def largest(self) -> np.ndarray:
@@ -91,9 +95,30 @@ def window_bands(
             ).log_singular_values
         )
     logs = np.concatenate([np.asarray(each, np.float64) for each in spectra])
-    low, high = np.quantile(logs, (0.1, 0.9), axis=1, method="lower")
-    middle = np.quantile(logs, 0.5, axis=1, method="higher")  # no interpolation: a logarithm may be -inf
-    return WindowBands(np.array(lags), np.stack([low, middle, np.maximum(middle, high)]), size, len(chosen))
+    return WindowBands(np.array(lags), np.stack([quantiles(each) for each in logs], axis=1), size, len(chosen))
+
+
+def quantiles(logs: np.ndarray) -> np.ndarray:
+    """[S, n] -> [3, n]: 10 %, 50 % and 90 % over sequences, without interpolation: a logarithm may be -inf."""
+    low, high = np.quantile(logs, (0.1, 0.9), axis=0, method="lower")
+    middle = np.quantile(logs, 0.5, axis=0, method="higher")
+    return np.stack([low, middle, np.maximum(middle, high)])
+
+
+def bands_of(spectrum: WindowSpectrum) -> WindowBands:
+    """The quantiles at each lag over all its windows and their sequences.
+
+    Raises:
+      InputError: windows of several networks, by `jax.vmap`.
+    """
+    if np.ndim(spectrum.size):
+        needed = "one of them: jax.tree.map(lambda a: a[0], ...)"
+        raise InputError("windows", "those of several networks (jax.vmap)", needed)
+    logs = np.asarray(spectrum.log_singular_values, np.float64)
+    logs, of = logs.reshape(len(logs), -1, logs.shape[-1]), np.asarray(spectrum.lags)
+    lags = np.unique(of)
+    at_lags = [quantiles(np.concatenate(logs[of == lag])) for lag in lags]
+    return WindowBands(lags, np.stack(at_lags, axis=1), int(spectrum.size), logs.shape[1])
 
 
 def grouped(lags: list[int]) -> list[list[int]]:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from jrnn.cells import jit_by_cell, prepared
 from jrnn.cells._advance import flat_state
+from jrnn.displays import card_by, plotted_by
 from jrnn.flow.jacobian.steps import has_closed_form, previous_states, step_jacobians
 from jrnn.flow.singular_values.scaled_svd import norms, orthogonal_rows
 from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry
@@ -42,12 +43,19 @@ class WindowSpectrum(NamedTuple):
     """[W, *B] of bool: residual <= sqrt(eps)."""
     iterations: Int[Array, ""]
     """[] of int: products with A^T A that were taken, 0 where all N directions were carried (method "explicit")."""
+    lags: Int[Array, " W"]
+    """[W] of int, steps: t - k of each window."""
+    size: int
+    """N, the size of the whole state."""
 
     def __repr__(self) -> str:
         known, largest = concrete(self.log_singular_values), ""
         if known is not None and known.ndim > 1 and known.size:
             largest = f"largest {nats(known[..., 0].max())}"
         return brief(self, f"log_singular_values {arrays(self.log_singular_values)} [W, *B, n]", largest)
+
+    plot = plotted_by("plot_window_bands")
+    _repr_html_ = card_by("windows_table")
 
     @property
     def log_largest(self) -> Array:
@@ -124,9 +132,16 @@ def window_singular_values(
     entering = previous_states(run(cell, params, xs, options), options)
     if method == "explicit":
         J = step_jacobians(cell, params, xs, entering, options, has_closed_form(cell))
-        return measured(None, plan, count, 1, J, first_columns(plan, flat.size))
+        return described(plan, measured(None, plan, count, 1, J, first_columns(plan, flat.size)))
     points = Points(prepared(cell, params), xs, entering, schedule_of(options), key)
-    return measured(cell, plan, count, iterations, points, first_columns(plan, min(count + SPARE, flat.size)))
+    columns = first_columns(plan, min(count + SPARE, flat.size))
+    return described(plan, measured(cell, plan, count, iterations, points, columns))
+
+
+def described(plan: Plan, fields: tuple[Array, Array, Array, Array]) -> WindowSpectrum:
+    """What was measured, with what it was measured of."""
+    lags = jnp.array([t - k for k, t in plan.windows], jnp.int32)
+    return WindowSpectrum(*fields, lags=lags, size=plan.size)
 
 
 def check_windows(windows: Any, steps: int) -> tuple[tuple[int, int], ...]:
@@ -148,12 +163,13 @@ def first_columns(plan: Plan, k: int) -> np.ndarray:
 
 
 @partial(jit_by_cell, static_argnums=(0, 1, 2, 3))
-def measured(cell: Any, plan: Plan, top: int, iterations: int, params: Any, q: Array) -> WindowSpectrum:
-    """With k = N columns one pass is exact; with fewer, passes to and fro. Jitted: an eager call compiles once."""
+def measured(cell: Any, plan: Plan, top: int, iterations: int, params: Any, q: Array) -> tuple:
+    """The first four fields of a `WindowSpectrum`. With k = N columns one pass is exact; with fewer, passes to and fro.
+    Jitted: an eager call compiles once."""
     lead = (len(plan.windows), *plan.batch_shape)
     if not size_of(lead) or all(k == t for k, t in plan.windows):
         done, zero = jnp.ones(lead, bool), jnp.zeros(lead, plan.dtype)
-        return WindowSpectrum(jnp.zeros((*lead, top), plan.dtype), zero, done, jnp.int32(0))
+        return jnp.zeros((*lead, top), plan.dtype), zero, done, jnp.int32(0)
     q = jnp.broadcast_to(q, (*lead, *q.shape))
     if q.shape[-1] == plan.size:
         orthogonal, residual = orthogonal_rows(carry(cell, plan, params, q, transposed=False).product)
@@ -163,7 +179,7 @@ def measured(cell: Any, plan: Plan, top: int, iterations: int, params: Any, q: A
         iterate = partial(subspace_iteration, cell, plan, top, params)
         # a fixed number: see orthogonal_rows
         _, logs, residual, taken = jax.lax.fori_loop(0, iterations, lambda _, ritz: iterate(ritz), start)
-    return WindowSpectrum(logs, residual, is_converged(residual), taken)
+    return logs, residual, is_converged(residual), taken
 
 
 class Ritz(NamedTuple):

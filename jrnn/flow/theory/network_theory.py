@@ -15,6 +15,7 @@ from jrnn.extras import require
 from jrnn.flow.sampling import even_sample, taken
 from jrnn.flow.theory.closed_forms import gate_half_life, mean_field, norm_bound
 from jrnn.types import Inputs, Params, State
+from jrnn.wording import brief, nats, number
 
 POINTS = 2048  # (time, sequence) pairs at most at which inputs and gates are looked at
 
@@ -42,6 +43,15 @@ class Expected:
     half_lives: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """[H], steps, ascending: after how many half of what a unit holds is left if only its gate acts, from the mean
     of ln(gate) over the data."""
+
+    def __repr__(self) -> str:
+        layer = f"layer {self.layer}" if self.layer else ""
+        if self.gate:
+            return brief(self, layer, f"gate {self.gate!r} of {len(self.half_lives)} units")
+        largest = (
+            "" if math.isnan(self.largest_exponent) else f"largest exponent {nats(self.largest_exponent)} per step"
+        )
+        return brief(self, layer, f"norm gain {number(self.norm_gain)}", largest)
 
     @property
     def gate_exponents(self) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jrnn.extras import require
+from jrnn.wording import arrays, brief
 
 DRAWS = 1000
 TOGETHER = 2**18  # block sums looked up at once
@@ -34,6 +35,9 @@ class Arrival(NamedTuple):
     """[R, L, S] of bool: t_i - tau >= 1, and nothing cuts the way back: no reset, no truncation."""
     apart: float = 1.0
     """Steps from one output that was followed to the next, in the mean."""
+
+    def __repr__(self) -> str:
+        return brief(self, f"by_lag {arrays(self.by_lag)} [R, L, S]")
 
     def parts(self, lag: int, lags: Sequence[int]) -> np.ndarray:
         """[len(lags), R', S]: the parts at `lags`, of outputs that sent anything as far back as `lag`."""

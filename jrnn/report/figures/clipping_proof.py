@@ -7,64 +7,68 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis
-from jrnn.report.figures.base import CLIPPING, Caption, Figure, has_history
-from jrnn.report.figures.style import FLOOR, Theme, legend, prepare
+from jrnn.report.figures.base import CLIPPING, Caption, Drawn, Figure
+from jrnn.report.figures.quantities import PROOF
+from jrnn.report.figures.style import FLOOR, finish, prepare
+from jrnn.report.figures.themes import Look
 from jrnn.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot_clipping_proof(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
+def plot_clipping_proof(
+    measured: Any,
+    *,
+    ax: Axes | None = None,
+    title: str | None = None,
+    legend: bool | str = True,
+    dark: bool | None = None,
+) -> Axes:
     """Draws ||G_tau|| / ||G_0|| (log axis) against the lag: unclipped, clipped to a global norm, and delta_t clipped.
 
     The first two lie on each other: clipping multiplies every lag's part by the same number. A clip of each step's
     delta_t is another thing: it changes what the lags say.
 
     Args:
-      diagnosis: what to draw; it must have a `clipping_proof`.
+      measured: a `ClippingProof`, a dict {name: proof} (a panel each), or a `Diagnosis` that has one.
       ax: matplotlib Axes to draw on; by default those of a new figure.
-      dark: colours for a dark background.
+      title, legend: another title ("" for none); whether there is a legend, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
-      The Axes; `.figure` is the Figure.
+      The Axes; `.figure` is the Figure, `.figure.savefig(path)` writes it.
     Raises:
-      InputError: there is no proof, or matplotlib is not installed.
+      InputError: `measured` is none of them, or matplotlib is not installed.
     """
-    return FIGURE.plot(diagnosis, ax, dark)
+    return FIGURE.plot(measured, ax, title=title, legend=legend, dark=dark)
 
 
-def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_clipping_proof` says."""
-    proof = diagnosis.clipping_proof
-    assert proof is not None
-    labels = (FIGURE.title, "lag τ: steps back in time", "‖$G_\\tau$‖ / ‖$G_0$‖")
-    ax = prepare(ax, colours, *labels, 3)
+    proof = drawn.parts[0].of
+    ax = prepare(ax, look, "lag τ: steps back in time", "‖$G_\\tau$‖ / ‖$G_0$‖")
     limit = f"clipped to {number(proof.max_norm)}"
-    marks: dict[str, Any] = {"marker": "o", "markersize": 5, "markerfacecolor": "none", "linestyle": "none"}
+    marks: dict[str, Any] = {"marker": "o", "markersize": 5 * look.mark, "markerfacecolor": "none", "linestyle": "none"}
     per_step = f"clipped to {number(proof.step_max_norm)}" if proof.step_max_norm is not None else "clipped"
-    curves: tuple[tuple[str, np.ndarray, str, dict[str, Any]], ...] = (
-        ("not clipped", proof.lag_norms, colours.before, {"linewidth": 2}),
-        (f"global norm {limit}: the same split", proof.clipped_lag_norms, colours.after, marks),
-        (
-            f"each step's $\\delta_t$ {per_step}: another split",
-            proof.per_step_lag_norms,
-            colours.soft,
-            {"linewidth": 2, "linestyle": "--"},
-        ),
+    width = 2 * look.line
+    dashed: dict[str, Any] = {"linewidth": width, "linestyle": "--"}
+    curves: tuple[tuple[str, str, np.ndarray, str, dict[str, Any]], ...] = (
+        ("not clipped", "", proof.lag_norms, look.before, {"linewidth": width}),
+        ("global norm", f" {limit}: the same split", proof.clipped_lag_norms, look.after, marks),
+        ("each step's $\\delta_t$", f" {per_step}: another split", proof.per_step_lag_norms, look.soft, dashed),
     )
     ax.set_yscale("log", nonpositive="mask")
     shown = []
-    for label, norms, color, own in curves:
+    for name, more, norms, color, own in curves:
         share = relative(norms)
         shown.append(share[share >= FLOOR])
         style: dict[str, Any] = {**own, "markevery": max(len(share) // 24, 1)}
-        drawn = np.where(share >= FLOOR, share, np.nan)
-        ax.plot(drawn, color=color, label=label, gid=label.split(":")[0], **style)
-    values = np.concatenate(shown)
-    ax.set_ylim(values.min(initial=0.1) / 1.5, values.max(initial=1.0) * 2)
+        values = np.where(share >= FLOOR, share, np.nan)
+        ax.plot(values, color=color, label=name + (more if look.roomy else ""), gid=name, **style)
+    every = np.concatenate(shown)
+    ax.set_ylim(every.min(initial=0.1) / 1.5, every.max(initial=1.0) * 2)
     ax.set_xlim(0, max(len(proof.lag_norms) - 1, 1))
-    legend(ax, colours)
-    return ax
+    return finish(ax, look)
 
 
 def relative(norms: Any) -> np.ndarray:
@@ -94,11 +98,13 @@ def caption(diagnosis: Diagnosis) -> Caption:
 FIGURE = Figure(
     "clipping_proof",
     "Clipping is a bandage",
+    "Clipping is a bandage",
     CLIPPING,
+    PROOF,
     draw,
     caption,
-    is_measured=lambda diagnosis: diagnosis.clipping_proof is not None,
     lacking="no clipping_proof",
     needed="one from training",
-    is_told=has_history("grad_norm"),
+    one=True,
+    is_told=lambda diagnosis: len(diagnosis.history.get("grad_norm", ())) > 0,
 )

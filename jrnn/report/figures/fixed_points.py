@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from jrnn.flow.dynamics.result import FixedPoints
-from jrnn.report.figures.style import DARK, LIGHT, Theme, legend, prepare
+from jrnn.report.figures.style import finish, prepare
+from jrnn.report.figures.themes import Theme, look_of
 from jrnn.types import InputError, State, ravel_state
 from jrnn.wording import percentage
 
@@ -27,7 +29,8 @@ def plot_fixed_points(
     *,
     ax: Axes | None = None,
     title: str | None = None,
-    dark: bool = False,
+    legend: bool | str = True,
+    dark: bool | None = None,
 ) -> Axes:
     """Draws fixed points in the first principal components of the trajectories (or of the points without any).
 
@@ -40,7 +43,8 @@ def plot_fixed_points(
         the batch are drawn; all of them choose the components.
       ax: matplotlib Axes, in three dimensions if made with projection="3d"; by default those of a new figure.
       title: above the axes; "" for none.
-      dark: colours for a dark background.
+      legend: whether there is one, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
       The Axes; `.figure` is the Figure.
     Raises:
@@ -52,13 +56,12 @@ def plot_fixed_points(
     cloud = paths.reshape(-1, paths.shape[-1]) if paths.size else found.points
     if not len(cloud):
         raise InputError("found", "no points", "at least one, or trajectories")
-    colours = DARK if dark else LIGHT
+    colours = replace(look_of(ax, dark), title="Fixed points" if title is None else title)
     depth = 3 if getattr(ax, "name", "") == "3d" else 2
     middle, axes, shares = components(cloud, depth)
     groups = _groups(found)
     labels = [f"component {i + 1} ({percentage(share)})" for i, share in enumerate(shares)]
-    rows = len(groups) if depth == 2 else 0
-    ax = prepare(ax, colours, "Fixed points" if title is None else title, labels[0], labels[1], rows)
+    ax = prepare(ax, colours, labels[0], labels[1])
     drawn: Any = ax
     if depth == 3:
         drawn.set_zlabel(labels[2], color=colours.text)
@@ -71,11 +74,8 @@ def plot_fixed_points(
         _directions(drawn, found, chosen & (dimension > 0), flat, axes, reach, colours)
         style = _mark_style(mark, dimension, colours)
         drawn.plot(*flat[chosen].T, linestyle="none", label=f"{label} ({int(chosen.sum())})", gid=label, **style)
-    if depth == 2:
-        legend(ax, colours)
-    else:  # above a cube there is no room
-        ax.legend(loc="upper left", frameon=False, labelcolor=colours.text, fontsize=9)
-    return ax
+    place = "upper left" if depth == 3 and legend is True else legend  # above a cube there is no room
+    return finish(ax, replace(colours, legend=place))
 
 
 def _paths(trajectories: State, found: FixedPoints) -> np.ndarray:

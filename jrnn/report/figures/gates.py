@@ -2,64 +2,87 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis
-from jrnn.report.figures.base import ARRIVING, Caption, Figure
+from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure
 from jrnn.report.figures.lag_gradients import ended, heard, log_axis
-from jrnn.report.figures.style import Theme, furnish, legend, mark_lag, prepare, split
+from jrnn.report.figures.quantities import GATES
+from jrnn.report.figures.style import finish, furnish, legend, mark_lag, prepare, split
+from jrnn.report.figures.themes import Look
 from jrnn.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LINES = 12
+"""Lines of letters, the height of axes that have room for the paths below the gates."""
 DASHES = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
 
-def plot_gates(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
-    """Draws, for the last stage of a gated cell, ||G_tau|| of each gate's parameters, and what arrives by each path.
+def plot_gates(
+    measured: Any,
+    *,
+    ax: Axes | None = None,
+    lag: int | None = None,
+    title: str | None = None,
+    legend: bool | str = True,
+    dark: bool | None = None,
+) -> Axes:
+    """Draws, for a gated cell, ||G_tau|| of each gate's parameters, and what arrives by each path.
 
     Above: the parameter gradient by lag, gate by gate. Below, where the state has parts (an LSTM's h and c): the
-    fraction of the gradient that arrives by way of each alone. Both axes are logarithmic.
+    fraction of the gradient that arrives by way of each alone; axes of yours that are too low show the gates only. All
+    axes are logarithmic.
 
     Args:
-      diagnosis: what to draw; its last stage must have `flow.lag_norms_by_gate`.
+      measured: a `GradientFlow`, a `FlowSummary`, a dict {name: any of them} (a panel each), or a
+        `Diagnosis`: its last stage.
       ax: matplotlib Axes to draw on, divided where there are paths; by default those of a new figure.
-      dark: colours for a dark background.
+      lag: the lag that the task needs, to be marked; by default that of the verdict, where there is one.
+      title, legend: another title ("" for none); whether there is a legend, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
-      The Axes of the gates; `.figure` is the Figure.
+      The Axes of the gates; `.figure` is the Figure, `.figure.savefig(path)` writes it.
     Raises:
-      InputError: the cell has no gates, or matplotlib is not installed.
+      InputError: `measured` is none of them, or the cell has no gates, or matplotlib is not installed.
     """
-    return FIGURE.plot(diagnosis, ax, dark)
+    return FIGURE.plot(measured, ax, lag=lag, title=title, legend=legend, dark=dark)
 
 
-def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_gates` says."""
-    stage = diagnosis.stages[-1]
-    gates, paths = stage.flow.lag_norms_by_gate, stage.flow.arriving_by_state
-    x, rows = "lag τ: steps back in time", -(-len(gates) // 4)
-    ax = prepare(ax, colours, f"{FIGURE.title}, {stage.name}", "" if paths else x, "", rows, 5.6 if paths else 3.9)
-    parts = split(ax, (1.0, 1.0)) if paths else [ax]
-    furnish(ax, colours, "" if paths else x, "‖$G_\\tau$‖ of the gate's\nweights (loss per unit)")
-    _curves(ax, {f"gate {name}": heard(norms) for name, norms in gates.items()}, colours, 4)
+    (part,) = drawn.parts
+    gates, paths = part.of.lag_norms_by_gate, part.of.arriving_by_state
+    if not look.above and look.height < LINES * look.letters:
+        paths = {}  # two panels would hold nothing but their legends
+    x = "lag τ: steps back in time"
+    ax = prepare(ax, look, "" if paths else x, "", 5.6 if paths else 3.9)
+    panels = split(ax, (1.0, 1.0)) if paths else [ax]
+    share = 0.45 if paths else 1.0
+    gated = look.ylabel("‖$G_\\tau$‖ of the gate's\nweights (loss per unit)", "‖$G_\\tau$‖", share)
+    furnish(ax, look, "" if paths else x, gated)
+    _curves(ax, {name: heard(norms) for name, norms in gates.items()}, "gate", look)
     if paths:
-        furnish(parts[1], colours, x, "fraction of the gradient\nthat arrives")
-        _curves(parts[1], {f"by way of {name}": np.asarray(a, float) for name, a in paths.items()}, colours, 2)
-    for part in parts:
-        mark_lag(part, stage.flow.lag, colours)
-    return ax
+        furnish(panels[1], look, x, look.ylabel("fraction of the gradient\nthat arrives", "arrives", share))
+        _curves(panels[1], {name: np.asarray(values, float) for name, values in paths.items()}, "by way of", look)
+        legend(panels[1], look, columns=2)
+    for panel in panels:
+        mark_lag(panel, drawn.lag, look)
+    title = f"{look.title}, {part.name}" if part.name and look.title == FIGURE.title else look.title
+    return finish(ax, replace(look, title=title), columns=4)
 
 
-def _curves(ax: Axes, curves: dict[str, np.ndarray], colours: Theme, columns: int) -> None:
+def _curves(ax: Axes, curves: dict[str, np.ndarray], kind: str, look: Look) -> None:
     """Draws one line for each name; they differ in colour and dashes."""
-    low = log_axis(ax, list(curves.values()), colours)
+    low = log_axis(ax, list(curves.values()), look)
     for i, (name, curve) in enumerate(curves.items()):
-        style = {"color": colours.lines[i % len(colours.lines)], "linestyle": DASHES[i % len(DASHES)]}
-        ax.plot(ended(curve, low), linewidth=1.8, label=name, gid=name, **style)
-    legend(ax, colours, columns=columns)
+        style = {"color": look.lines[i % len(look.lines)], "linestyle": DASHES[i % len(DASHES)]}
+        label = f"{kind} {name}" if look.roomy else name
+        ax.plot(ended(curve, low), linewidth=1.8 * look.line, label=label, gid=f"{kind} {name}", **style)
 
 
 def caption(diagnosis: Diagnosis) -> Caption:
@@ -78,10 +101,13 @@ def caption(diagnosis: Diagnosis) -> Caption:
 FIGURE = Figure(
     "gates",
     "Gate by gate",
+    "Gate by gate",
     ARRIVING,
+    GATES,
     draw,
     caption,
-    is_measured=lambda diagnosis: bool(diagnosis.stages and diagnosis.stages[-1].flow.lag_norms_by_gate),
-    lacking="a last stage without gates",
+    lacking="one without gates",
     needed="one of a gated cell (LSTM, GRU)",
+    one=True,
+    height=5.6 / 3.9,
 )

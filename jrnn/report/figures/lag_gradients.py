@@ -7,57 +7,65 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis
-from jrnn.report.figures.base import ARRIVING, Caption, Figure
-from jrnn.report.figures.style import FLOOR, Theme, legend, mark_lag, prepare, stage_styles, write_note
+from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure
+from jrnn.report.figures.quantities import LAG_NORMS
+from jrnn.report.figures.style import FLOOR, finish, mark_lag, prepare, write_note
+from jrnn.report.figures.themes import Look
 from jrnn.wording import number, steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot_heard_lags(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
-    """Draws ||G_tau|| (log axis) against the lag for each stage: what each lag puts into the weights' gradient.
+def plot_heard_lags(
+    measured: Any,
+    *,
+    ax: Axes | None = None,
+    lag: int | None = None,
+    title: str | None = None,
+    legend: bool | str = True,
+    dark: bool | None = None,
+) -> Axes:
+    """Draws ||G_tau|| (log axis) against the lag, a line each: what each lag puts into the weights' gradient.
 
     sum_tau G_tau = dL/dparams. A triangle marks the effective horizon, by which the cumulated norm reaches 95 %. What
     is under 1e-12 of the largest, zeros too, ends at the bottom. Where only a sample of the outputs was followed, a
     band spans ||G_tau|| plus and minus its sampling error.
 
     Args:
-      diagnosis: what to draw.
+      measured: a `GradientFlow`, a `FlowSummary`, a dict {name: any of them}, or a `Diagnosis`: its stages.
       ax: matplotlib Axes to draw on; by default those of a new figure.
-      dark: colours for a dark background.
+      lag: the lag that the task needs, to be marked; by default that of the verdict, where there is one.
+      title, legend: another title ("" for none); whether there is a legend, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
-      The Axes; `.figure` is the Figure.
+      The Axes; `.figure` is the Figure, `.figure.savefig(path)` writes it.
     Raises:
-      InputError: matplotlib is not installed.
+      InputError: `measured` is none of them, or was not split by lag, or matplotlib is not installed.
     """
-    return FIGURE.plot(diagnosis, ax, dark)
+    return FIGURE.plot(measured, ax, lag=lag, title=title, legend=legend, dark=dark)
 
 
-def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_heard_lags` says."""
-    stages = diagnosis.stages
-    labels = (FIGURE.title, "lag τ: steps back in time", "‖$G_\\tau$‖ (loss per unit of weight)")
-    ax = prepare(ax, colours, *labels, len(stages) + 1)
-    curves = [heard(stage.flow.lag_norms) for stage in stages]
-    low = log_axis(ax, curves, colours)
-    for stage, curve, style in zip(stages, curves, stage_styles(len(stages), colours), strict=True):
-        horizon, errors = stage.flow.effective_horizon, stage.flow.lag_errors[: len(curve)]
-        if not stage.flow.exact and len(errors):
+    ylabel = look.ylabel("‖$G_\\tau$‖ (loss per unit of weight)", "‖$G_\\tau$‖")
+    ax = prepare(ax, look, "lag τ: steps back in time", ylabel)
+    curves = [heard(part.of.lag_norms) for part in drawn.parts]
+    low = log_axis(ax, curves, look)
+    for part, curve in zip(drawn.parts, curves, strict=True):
+        horizon, errors = part.of.effective_horizon, part.of.lag_errors[: len(curve)]
+        if not part.of.exact and len(errors):
             ends = (np.maximum(curve - errors, ax.get_ylim()[0]), curve + errors)
-            ax.fill_between(
-                np.arange(len(curve)), *ends, color=style["color"], alpha=0.13, linewidth=0, gid=f"error {stage.name}"
-            )
-        label = f"{stage.name}: 95 % from the last {steps(horizon)}"
-        ax.plot(ended(curve, low), linewidth=2, label=label, gid=f"heard {stage.name}", **style)
-        if horizon < len(curve):
+            band: dict[str, Any] = {"color": part.color, "alpha": 0.13, "linewidth": 0, "gid": part.gid("error")}
+            ax.fill_between(np.arange(len(curve)), *ends, **band)
+        label = look.words(part.name, f"95 % from the last {steps(horizon)}")
+        ax.plot(ended(curve, low), linewidth=2 * look.line, label=label, gid=part.gid("heard"), **part.line(len(curve)))
+        if 0 <= horizon < len(curve):
             at = max(float(np.nan_to_num(curve[horizon], posinf=low)), low)
-            ax.plot(
-                [horizon], [at], "v", color=style["color"], markersize=9, clip_on=False, gid=f"horizon {stage.name}"
-            )
-    mark_lag(ax, stages[-1].flow.lag, colours, "lag needed")
-    legend(ax, colours)
-    return ax
+            mark: dict[str, Any] = {"color": part.color, "markersize": 9 * look.mark, "clip_on": False}
+            ax.plot([horizon], [at], "v", gid=part.gid("horizon"), **mark)
+    mark_lag(ax, drawn.lag, look, "lag needed")
+    return finish(ax, look)
 
 
 def heard(norms: Any) -> np.ndarray:
@@ -75,7 +83,7 @@ def ended(curve: np.ndarray, low: float) -> np.ndarray:
     return kept
 
 
-def log_axis(ax: Axes, curves: list[np.ndarray], colours: Theme) -> float:
+def log_axis(ax: Axes, curves: list[np.ndarray], look: Look) -> float:
     """Sets a log axis that spans at most 12 decades; returns its lower end. A note says at which lag curves fall below
     it."""
     every = np.concatenate(curves)
@@ -88,7 +96,7 @@ def log_axis(ax: Axes, curves: list[np.ndarray], colours: Theme) -> float:
     ax.set_xlim(0, max(max(len(curve) for curve in curves) - 1, 1))
     gone = [lag for curve in curves if (lag := gone_from(curve, low)) < len(curve) - 1]
     if gone:
-        write_note(ax, f"under {number(low)} (or 0) from lag {min(gone)}", colours, right=True)
+        write_note(ax, f"under {number(low)} (or 0) from lag {min(gone)}", look, right=True)
     return low
 
 
@@ -118,4 +126,14 @@ def _sum(diagnosis: Diagnosis) -> str:
     return f"The parts add up to the gradient that training uses{'' if flow.exact else said}."
 
 
-FIGURE = Figure("heard_lags", "What the weights hear", ARRIVING, draw, caption)
+FIGURE = Figure(
+    "heard_lags",
+    "What the weights hear",
+    "What the weights hear",
+    ARRIVING,
+    LAG_NORMS,
+    draw,
+    caption,
+    lacking="a flow with by_lag=False",
+    needed="one that was split by lag: by_lag=True",
+)

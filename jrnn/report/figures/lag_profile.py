@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jrnn.flow.curves import FlowCurves
 from jrnn.flow.summary import FlowSummary
 from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.report.diagnosis import Diagnosis, Stage
-from jrnn.report.figures.base import ARRIVING, Caption, Figure
-from jrnn.report.figures.style import FLOOR, Theme, label_box, legend, mark_lag, prepare, stage_styles
+from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure, Part
+from jrnn.report.figures.quantities import FLOW
+from jrnn.report.figures.style import FLOOR, finish, label_box, mark_lag, prepare
+from jrnn.report.figures.themes import Look
 from jrnn.wording import percentage, steps
 
 if TYPE_CHECKING:
@@ -20,43 +23,56 @@ CEILING = 1e12
 """Fractions above it (infinities, too) or below FLOOR are drawn at the edge, with a note."""
 
 
-def plot_lag_profile(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
-    """Draws the fraction of the gradient that arrives (log axis) against the lag in steps, for each stage.
+def plot_lag_profile(
+    measured: Any,
+    *,
+    ax: Axes | None = None,
+    lag: int | None = None,
+    title: str | None = None,
+    legend: bool | str = True,
+    dark: bool | None = None,
+) -> Axes:
+    """Draws the fraction of the gradient that arrives (log axis) against the lag in steps, a line each.
 
     A band spans the 10 % to 90 % quantiles over sequences. Lines mark 1 % and the lag the task needs, where a bar is
-    the verdict's interval of confidence (stages a little apart); a dot on each curve marks its reach, the largest lag
+    the verdict's interval of confidence (a little apart); a dot on each curve marks its reach, the largest lag
     where 1 % still arrives. A curve that falls below 1e-12 (zeros, too) ends at the bottom, and a note says at which
     lag; above 1e12 likewise. Gaps are lags where the fraction is not a number.
 
     Args:
-      diagnosis: what to draw.
+      measured: a `GradientFlow`, a `FlowSummary`, a dict {name: any of them}, or a `Diagnosis`: its stages.
       ax: matplotlib Axes to draw on; by default those of a new figure.
-      dark: colours for a dark background.
+      lag: the lag that the task needs, to be marked; by default that of the verdict, where there is one.
+      title, legend: another title ("" for none); whether there is a legend, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
       The Axes; `.figure` is the Figure, `.figure.savefig(path)` writes it.
     Raises:
-      InputError: matplotlib is not installed.
+      InputError: `measured` is none of them, or matplotlib is not installed.
     """
-    return FIGURE.plot(diagnosis, ax, dark)
+    return FIGURE.plot(measured, ax, lag=lag, title=title, legend=legend, dark=dark)
 
 
-def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_lag_profile` says."""
-    stages = diagnosis.stages
-    ax = prepare(ax, colours, FIGURE.title, "lag: steps back in time", "fraction of the gradient", len(stages))
+    parts = drawn.parts
+    ax = prepare(ax, look, "lag: steps back in time", look.ylabel("fraction of the gradient", "arrives"))
     ax.set_yscale("log", nonpositive="mask")
-    notes = [_curve(ax, stage, style) for stage, style in zip(stages, stage_styles(len(stages), colours), strict=True)]
-    _limits(ax, [there(stage.flow) for stage in stages], [s.flow.judgement.arriving_interval for s in stages])
-    ax.axhline(VANISHED, color=colours.text, linewidth=1, linestyle=":", gid="one-percent")
-    ax.text(1.015, VANISHED, "1 %", transform=ax.get_yaxis_transform(), color=colours.text, va="center", fontsize=9)
-    _needed(ax, stages[-1].flow.lag, colours)
-    _intervals(ax, stages, colours)
-    _write_notes(ax, [note for note in notes if note], colours)
-    legend(ax, colours)
-    return ax
+    notes = [_curve(ax, part, look, drawn.staged) for part in parts]
+    judged = [part.of.judgement for part in parts if part.of.judgement is not None]
+    _limits(ax, [there(part.of) for part in parts], [each.arriving_interval for each in judged])
+    ax.axhline(VANISHED, color=look.text, linewidth=1, linestyle=":", gid="one-percent")
+    percent: dict[str, Any] = {"color": look.text, "va": "center", "fontsize": 9 * look.font}
+    ax.text(1.015, VANISHED, "1 %", transform=ax.get_yaxis_transform(), **percent)
+    if drawn.lag is not None:
+        _needed(ax, drawn.lag, look)
+    _intervals(ax, parts, look)
+    if look.roomy:
+        _write_notes(ax, [note for note in notes if note], look)
+    return finish(ax, look)
 
 
-def there(flow: FlowSummary) -> np.ndarray:
+def there(flow: FlowSummary | FlowCurves) -> np.ndarray:
     """What arrives, up to the longest lag that a sequence is long enough for."""
     return np.asarray(flow.arriving, float)[: max(int(np.max(flow.output_times, initial=1)), 1)]
 
@@ -70,37 +86,26 @@ def clip(fractions: np.ndarray) -> np.ndarray:
     return np.where(inner, np.nan, np.clip(fractions, FLOOR, CEILING))
 
 
-def _curve(ax: Axes, stage: Stage, style: dict[str, Any]) -> tuple[int, str] | None:
-    """Draws one stage; returns what the picture cannot show, with the lag where that begins."""
-    flow = stage.flow
+def _curve(ax: Axes, part: Part, look: Look, staged: bool) -> tuple[int, str] | None:
+    """Draws one curve; returns what the picture cannot show, with the lag where that begins."""
+    flow = part.of
     arriving = there(flow)
     lags = np.arange(len(arriving))
     low, high = (
         np.clip(np.asarray(band, float), FLOOR, CEILING)
         for band in (flow.arriving_low[: len(lags)], flow.arriving_high[: len(lags)])
     )
-    ax.fill_between(lags, low, high, where=high > FLOOR, color=style["color"], alpha=0.2, linewidth=0)
-    reach = f"{'at least ' if flow.reach_is_bound else ''}{steps(flow.reach)}"
+    ax.fill_between(lags, low, high, where=high > FLOOR, color=part.color, alpha=0.2, linewidth=0)
+    reach = f"1 % reaches {'at least ' if flow.reach_is_bound else ''}{steps(flow.reach)}"
+    verdict = "" if staged or flow.judgement is None else f"{flow.judgement.kind}, "
+    label = look.words(part.name, verdict + reach)
     ax.plot(
-        lags,
-        clip(arriving),
-        linewidth=2,
-        label=f"{stage.name}: 1 % reaches {reach}",
-        gid=f"arriving {stage.name}",
-        **style,
+        lags, clip(arriving), linewidth=2 * look.line, label=label, gid=part.gid("arriving"), **part.line(len(lags))
     )
     if 0 <= flow.reach < len(lags):
         at = np.clip(arriving[flow.reach], FLOOR, CEILING)
-        ax.plot(
-            [flow.reach],
-            [at],
-            "o",
-            color=style["color"],
-            markersize=7,
-            clip_on=False,
-            zorder=4,
-            gid=f"reach {stage.name}",
-        )
+        dot: dict[str, Any] = {"color": part.color, "markersize": 7 * look.mark, "clip_on": False, "zorder": 4}
+        ax.plot([flow.reach], [at], part.marker, gid=part.gid("reach"), **dot)
     for found, words in (
         (np.isnan(arriving), "not a number"),
         (arriving < FLOOR, "below 1e-12"),
@@ -108,30 +113,33 @@ def _curve(ax: Axes, stage: Stage, style: dict[str, Any]) -> tuple[int, str] | N
     ):
         if found.any():
             first = int(np.argmax(found))
-            return first, f"{stage.name}:\n{words} from lag {first}"
+            return first, f"{part.name}:\n{words} from lag {first}".removeprefix(":\n")
     return None
 
 
-def _intervals(ax: Axes, stages: tuple[Stage, ...], colours: Theme) -> None:
-    """The verdict's interval at its lag, in each stage's colour; the bars stand side by side."""
+def _intervals(ax: Axes, parts: tuple[Part, ...], look: Look) -> None:
+    """The verdict's interval at its lag, in each line's colour; the bars stand side by side."""
     width = ax.get_xlim()[1]
-    for i, (stage, style) in enumerate(zip(stages, stage_styles(len(stages), colours), strict=True)):
-        judged = stage.flow.judgement
-        ends = np.clip(np.nan_to_num([*judged.arriving_interval, judged.arriving], nan=np.nan), FLOOR, CEILING)
-        if not 0 < judged.lag or np.isnan(ends).any() or ends[1] == FLOOR:
+    for i, part in enumerate(parts):
+        judged = part.of.judgement
+        if judged is None or not 0 < judged.lag:
             continue
-        at = judged.lag + 0.014 * width * (i - (len(stages) - 1) * (0.5 if judged.lag < 0.97 * width else 1))
+        ends = np.clip(np.nan_to_num([*judged.arriving_interval, judged.arriving], nan=np.nan), FLOOR, CEILING)
+        if np.isnan(ends).any() or ends[1] == FLOOR:
+            continue
+        at = judged.lag + 0.014 * width * (i - (len(parts) - 1) * (0.5 if judged.lag < 0.97 * width else 1))
         bar = ax.errorbar(
-            [at], [ends[2]], [[max(ends[2] - ends[0], 0)], [max(ends[1] - ends[2], 0)]], color=style["color"],
-            linewidth=2, capsize=4, capthick=2, clip_on=False, zorder=5, marker="D", markersize=4,
+            [at], [ends[2]], [[max(ends[2] - ends[0], 0)], [max(ends[1] - ends[2], 0)]], color=part.color,
+            linewidth=2 * look.line, capsize=4 * look.mark, capthick=2 * look.line, clip_on=False, zorder=5,
+            marker="D", markersize=4 * look.mark,
         )  # fmt: skip
-        bar.lines[2][0].set_gid(f"interval {stage.name}")
+        bar.lines[2][0].set_gid(part.gid("interval"))
 
 
-def _write_notes(ax: Axes, notes: list[tuple[int, str]], colours: Theme) -> None:
+def _write_notes(ax: Axes, notes: list[tuple[int, str]], look: Look) -> None:
     """Writes the notes in a lower corner that is free: on the right if all curves stop in the left half."""
     right = all(2 * lag < ax.get_xlim()[1] for lag, _ in notes)
-    style = {"color": colours.text, "fontsize": 9, "va": "bottom", "bbox": label_box(colours), "gid": "note"}
+    style = {"color": look.text, "fontsize": 9 * look.font, "va": "bottom", "bbox": label_box(look), "gid": "note"}
     for row, (_, note) in enumerate(reversed(notes)):
         ax.text(
             0.97 if right else 0.02,
@@ -154,21 +162,21 @@ def _limits(ax: Axes, curves: list[np.ndarray], intervals: list[Any]) -> None:
     ax.set_xlim(0, max(max(len(curve) for curve in curves) - 1, 1))
 
 
-def _needed(ax: Axes, lag: int, colours: Theme) -> None:
-    mark_lag(ax, lag, colours)
+def _needed(ax: Axes, lag: int, look: Look) -> None:
+    mark_lag(ax, lag, look)
     left = lag > 0.5 * ax.get_xlim()[1]
     ax.annotate(
-        f"needed: lag {lag}",
+        f"needed: lag {lag}" if look.roomy else f"lag {lag}",
         (lag, 0.98),
         xycoords=ax.get_xaxis_transform(),
         xytext=(-5 if left else 5, 0),
         textcoords="offset points",
         ha="right" if left else "left",
         va="top",
-        color=colours.good,
-        fontsize=9.5,
+        color=look.good,
+        fontsize=9.5 * look.font,
         fontweight="bold",
-        bbox=label_box(colours),
+        bbox=label_box(look),
     )
 
 
@@ -192,4 +200,6 @@ def _reach(stage: Stage) -> str:
     return f"{'at least ' if stage.flow.reach_is_bound else ''}{steps(stage.flow.reach)} back"
 
 
-FIGURE = Figure("lag_profile", "How far back the gradient reaches", ARRIVING, draw, caption)
+FIGURE = Figure(
+    "lag_profile", "How far back the gradient reaches", "Gradient that arrives", ARRIVING, FLOW, draw, caption
+)

@@ -11,9 +11,11 @@ from jrnn.extras import require
 from jrnn.flow.lyapunov.dataset_spectrum import MeasuredSpectrum
 from jrnn.flow.theory.network_theory import Expected
 from jrnn.flow.verdicts.verdict import VANISHED
-from jrnn.report.diagnosis import Diagnosis, Stage
-from jrnn.report.figures.base import WHY, Caption, Figure
-from jrnn.report.figures.style import Theme, furnish, legend, prepare, split, stage_styles, write_note
+from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.figures.base import WHY, Caption, Drawn, Figure, Part
+from jrnn.report.figures.quantities import SPECTRUM
+from jrnn.report.figures.style import finish, furnish, legend, prepare, split, write_note
+from jrnn.report.figures.themes import Look
 from jrnn.wording import nats, steps
 
 if TYPE_CHECKING:
@@ -25,86 +27,99 @@ DEEP = -4.0
 STAGE, COLUMN = 0.6, 2.0  # distances in the strip: of stages, and of largest and mean
 
 
-def plot_lyapunov(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
+def plot_lyapunov(
+    measured: Any,
+    *,
+    ax: Axes | None = None,
+    lag: int | None = None,
+    title: str | None = None,
+    legend: bool | str = True,
+    dark: bool | None = None,
+) -> Axes:
     """Draws the Lyapunov exponents (nats per step), largest first, against i/N, with theory in a strip on the right.
 
     Bars, a band where there are many, are standard errors. Above the green line, ln(1 %) / lag, a direction keeps over
-    1 % at the lag that the task needs. The strip holds, for each stage, the measured largest and mean exponent (dots)
+    1 % at the lag that the task needs. The strip holds, for each network, the measured largest and mean exponent (dots)
     beside the mean-field prediction for random Gaussian weights (diamonds) and Pascanu's bound ln(sigma_max sup |phi'|)
     (bar with an arrow down); for gated cells the thin curve is what the keeping gate alone would give each unit.
 
     Args:
-      diagnosis: what to draw; some stage must have `flow.spectrum`.
+      measured: a `LyapunovSpectrum`, a `MeasuredSpectrum`, a `FlowSummary` with a `spectrum`, a dict {name: any of
+        them}, or a `Diagnosis`.
       ax: matplotlib Axes to draw on, a part of which goes to the strip; by default those of a new figure.
-      dark: colours for a dark background.
+      lag: the lag that the task needs, to be marked; by default that of the verdict, where there is one.
+      title, legend: another title ("" for none); whether there is a legend, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
-      The Axes of the spectrum; `.figure` is the Figure.
+      The Axes of the spectrum; `.figure` is the Figure, `.figure.savefig(path)` writes it.
     Raises:
-      InputError: no stage has a spectrum, or matplotlib is not installed.
+      InputError: `measured` is none of them, or has no spectrum, or matplotlib is not installed.
     """
-    return FIGURE.plot(diagnosis, ax, dark)
+    return FIGURE.plot(measured, ax, lag=lag, title=title, legend=legend, dark=dark)
 
 
-def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_lyapunov` says."""
-    styles = stage_styles(len(diagnosis.stages), colours)
-    chosen = [(s, s.flow.spectrum, style) for s, style in zip(diagnosis.stages, styles, strict=True)]
-    drawn = [(stage, found, style) for stage, found, style in chosen if found is not None]
-    lag = drawn[-1][0].flow.lag
-    gated = any(layer.gate for stage, _, _ in drawn for layer in stage.flow.theory)
-    rows = len(drawn) + (lag > 0) + gated
-    ax = prepare(ax, colours, FIGURE.title, "", "", rows, 4.1)
-    ax, beside = split(ax, (2.5, 1.0), beside=True)
-    furnish(ax, colours, "direction, the strongest first: i / N", "Lyapunov exponent (nats per step)")
-    furnish(beside, colours, "", "")
-    beside.sharey(ax)
-    beside.tick_params(labelleft=False, length=0, axis="y")
-    lowest = [_spectrum(ax, stage, found, style) for stage, found, style in drawn]
-    places = [_beside(beside, i, stage, found, style, colours) for i, (stage, found, style) in enumerate(drawn)]
+    parts, lag = drawn.parts, drawn.lag
+    spectra = [part.of.measured for part in parts]
+    gated = any(layer.gate for part in parts for layer in part.of.theory)
+    ax = prepare(ax, look, "", "", 4.1)
+    ax, *others = split(ax, (2.5, 1.0), beside=True) if look.roomy else [ax]  # on narrow axes there is no room for it
+    exponent = look.ylabel("Lyapunov exponent (nats per step)", "nats per step")
+    furnish(ax, look, "direction, the strongest first: i / N" if look.roomy else "direction i / N", exponent)
+    lowest = [_spectrum(ax, part, look) for part in parts]
+    places: list[list[float]] = []
+    for beside in others:
+        furnish(beside, look, "", "")
+        beside.sharey(ax)
+        beside.tick_params(labelleft=False, length=0, axis="y")
+        places += [_beside(beside, i, part, look) for i, part in enumerate(parts)]
     handles = ax.get_legend_handles_labels()[0]
-    if gated:
-        handles.append(_handle(colours.soft, "the keeping gate alone", linewidth=1.2, linestyle=":"))
+    if gated and look.roomy:
+        handles.append(_handle(look.soft, "the keeping gate alone", linewidth=1.2 * look.line, linestyle=":"))
     if lag:
         need = math.log(VANISHED) / lag
-        for part in (ax, beside):
-            part.axhline(need, color=colours.good, linewidth=1.5, linestyle="-.", gid="needed")
-        handles.append(_handle(colours.good, f"above: keeps 1 % over lag {lag}", linewidth=1.5, linestyle="-."))
+        dashed: dict[str, Any] = {"linewidth": 1.5 * look.line, "linestyle": "-."}
+        for panel in (ax, *others):
+            panel.axhline(need, color=look.good, gid="needed", **dashed)
+        if look.roomy:
+            handles.append(_handle(look.good, f"above: keeps 1 % over lag {lag}", **dashed))
         lowest.append(1.5 * need)
-    tops = [float(found.exponents[np.isfinite(found.exponents)].max(initial=0.0)) for _, found, _ in drawn]
+    tops = [float(found.exponents[np.isfinite(found.exponents)].max(initial=0.0)) for found in spectra]
     tops += [value for values in places for value in values if math.isfinite(value)]
     low, high = max(min(lowest), DEEP), max([*tops, 0.0])
     room = max(high - low, 0.1)
     ax.set_ylim(low - 0.05 * room, high + 0.07 * room)
     ax.set_xlim(0, 1.01)
-    ax.axhline(0, color=colours.text, linewidth=1, linestyle=":", gid="zero")
-    beside.axhline(0, color=colours.text, linewidth=1, linestyle=":")
-    note = _note([found for _, found, _ in drawn], min(lowest))
-    if note:
-        write_note(ax, note, colours)
-    _strip_axis(beside, len(drawn), any(len(values) for values in places), colours)
-    legend(ax, colours, handles)
-    return ax
+    ax.axhline(0, color=look.text, linewidth=1, linestyle=":", gid="zero")
+    note = _note(spectra, min(lowest))
+    if note and look.roomy:
+        write_note(ax, note, look)
+    for beside in others:
+        beside.axhline(0, color=look.text, linewidth=1, linestyle=":")
+        _strip_axis(beside, len(parts), any(len(values) for values in places), look)
+    return finish(ax, look, handles)
 
 
-def _spectrum(ax: Axes, stage: Stage, found: MeasuredSpectrum, style: dict[str, Any]) -> float:
-    """Draws one stage; returns its lowest finite value."""
+def _spectrum(ax: Axes, part: Part, look: Look) -> float:
+    """Draws one spectrum; returns its lowest finite value."""
+    found = part.of.measured
     i = np.arange(1, len(found.exponents) + 1) / found.size
     values = np.where(np.isfinite(found.exponents), found.exponents, np.nan)
     errors = np.where(np.isfinite(found.standard_errors), found.standard_errors, 0.0)
-    few = len(i) <= 16
-    if few:
-        bars = ax.errorbar(
-            i, values, errors, linewidth=2, capsize=3, marker="o", markersize=4, label=stage.name, **style
-        )
-        bars.lines[0].set_gid(f"exponents {stage.name}")
+    line: dict[str, Any] = {"linewidth": 2 * look.line, "label": look.words(part.name)}
+    if len(i) <= 16:
+        style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style
+        bars = ax.errorbar(i, values, errors, capsize=3 * look.mark, **line, **style)
+        bars.lines[0].set_gid(part.gid("exponents"))
     else:
-        ax.fill_between(i, values - errors, values + errors, color=style["color"], alpha=0.3, linewidth=0)
-        ax.plot(i, values, linewidth=2, label=stage.name, gid=f"exponents {stage.name}", **style)
-    for layer in stage.flow.theory:
+        ax.fill_between(i, values - errors, values + errors, color=part.color, alpha=0.3, linewidth=0)
+        ax.plot(i, values, gid=part.gid("exponents"), **line, **part.line(len(i)))
+    for layer in part.of.theory:
         if layer.gate:
             units = np.arange(1, len(layer.half_lives) + 1) / found.size
-            color = {"color": style["color"], "linewidth": 1.2, "linestyle": ":"}
-            ax.plot(units, layer.gate_exponents, gid=f"gate {layer.layer} {stage.name}", **color)
+            color = {"color": part.color, "linewidth": 1.2 * look.line, "linestyle": ":"}
+            ax.plot(units, layer.gate_exponents, gid=part.gid(f"gate {layer.layer}"), **color)
     known = values[np.isfinite(values)]
     return float(known.min(initial=0.0))
 
@@ -125,44 +140,44 @@ def expectations(theory: tuple[Expected, ...]) -> tuple[float, float, float]:
     return largest, mean, math.log(bound) if bound > 0 else -math.inf
 
 
-def _beside(
-    ax: Axes, index: int, stage: Stage, found: MeasuredSpectrum, style: dict[str, Any], colours: Theme
-) -> list[float]:
+def _beside(ax: Axes, index: int, part: Part, look: Look) -> list[float]:
     """Draws measurement and theory, largest and mean, in the strip; returns the values that theory gave."""
-    largest, mean, bound = expectations(stage.flow.theory)
-    color, at = style["color"], STAGE * index
+    found = part.of.measured
+    largest, mean, bound = expectations(part.of.theory)
+    size, at = 6 * look.mark, STAGE * index
+    hollow: dict[str, Any] = {"markerfacecolor": look.background, "markeredgewidth": 1.5 * look.line, "zorder": 4}
     measured = (float(found.exponents[0]), found.mean_exponent)
     for x, (value, theirs, name) in enumerate(((measured[0], largest, "largest"), (measured[1], mean, "mean"))):
         place = COLUMN * x + at
         if math.isfinite(value):
-            ax.plot([place], [value], "o", color=color, markersize=6, gid=f"measured {name} {stage.name}")
+            gid = part.gid(f"measured {name}")
+            ax.plot([place], [value], part.marker, color=part.color, markersize=size, gid=gid)
         if math.isfinite(theirs):
-            ax.plot(
-                [place + 0.22], [theirs], "D", color=color, markersize=6, markerfacecolor=colours.background,
-                markeredgewidth=1.5, gid=f"expected {name} {stage.name}", zorder=4,
-            )  # fmt: skip
+            gid = part.gid(f"expected {name}")
+            ax.plot([place + 0.22], [theirs], "D", color=part.color, markersize=size, gid=gid, **hollow)
     if math.isfinite(bound):
-        ax.errorbar(
-            [at], [bound], yerr=0.001, uplims=True, color=color, marker="_", markersize=12, markeredgewidth=2,
-            gid=f"bound {stage.name}",
-        )  # fmt: skip
+        bar: dict[str, Any] = {"marker": "_", "markersize": 12 * look.mark, "markeredgewidth": 2 * look.line}
+        ax.errorbar([at], [bound], yerr=0.001, uplims=True, color=part.color, gid=part.gid("bound"), **bar)
     return [value for value in (largest, mean, bound) if not math.isnan(value)]
 
 
-def _strip_axis(ax: Axes, stages: int, theory: bool, colours: Theme) -> None:
+def _strip_axis(ax: Axes, stages: int, theory: bool, look: Look) -> None:
     """Sets the names of the columns and the legend of the strip."""
     middle = STAGE / 2 * (stages - 1) + 0.11
-    ax.set_xticks([middle, COLUMN + middle], ["largest", "mean"], fontsize=9)
+    ax.set_xticks([middle, COLUMN + middle], ["largest", "mean"])
+    ax.tick_params(axis="x", labelsize=9 * look.font)
     ax.set_xlim(-0.6, COLUMN + 2 * middle + 0.6)
     ax.grid(False, axis="x")
-    marks = [_handle(colours.text, "measured", marker="o", linestyle="none", markersize=5)]
+    marks = [_handle(look.text, "measured", marker="o", linestyle="none", markersize=5 * look.mark)]
     if theory:
-        face = {"markerfacecolor": colours.background, "markeredgewidth": 1.5}
+        face = {"markerfacecolor": look.background, "markeredgewidth": 1.5 * look.line, "markersize": 5 * look.mark}
+        bound = {"markersize": 9 * look.mark, "markeredgewidth": 2 * look.line}
         marks += [
-            _handle(colours.text, "theory", marker="D", linestyle="none", markersize=5, **face),
-            _handle(colours.text, "bound", marker="_", linestyle="none", markersize=9, markeredgewidth=2),
+            _handle(look.text, "theory", marker="D", linestyle="none", **face),
+            _handle(look.text, "bound", marker="_", linestyle="none", **bound),
         ]
-    legend(ax, colours, marks)
+    if look.above:
+        legend(ax, look, marks)
 
 
 def _note(spectra: list[MeasuredSpectrum], lowest: float) -> str:
@@ -208,10 +223,11 @@ def caption(diagnosis: Diagnosis) -> Caption:
 FIGURE = Figure(
     "lyapunov",
     "Growth in the long run",
+    "Lyapunov spectrum",
     WHY,
+    SPECTRUM,
     draw,
     caption,
-    is_measured=lambda diagnosis: any(stage.flow.spectrum is not None for stage in diagnosis.stages),
-    lacking="no stage with flow.spectrum",
-    needed="a summary that measured it (`why=True`)",
+    lacking="one without a spectrum",
+    needed="a spectrum that was measured (a summary with `why=True`)",
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jrnn.extras import require
-from jrnn.report.figures.style import DARK, LIGHT, legend, prepare, spans_decades
+from jrnn.report.figures.style import finish, prepare, spans_decades
+from jrnn.report.figures.themes import look_of
 from jrnn.training.fitted import Fitted
 from jrnn.types import InputError
 from jrnn.wording import sentence_case
@@ -29,7 +31,8 @@ def plot_over_seeds(
     ylabel: str | None = None,
     ax: Axes | None = None,
     title: str | None = None,
-    dark: bool = False,
+    legend: bool | str = True,
+    dark: bool | None = None,
 ) -> Axes:
     """Draws the median over seeds and the band from the 10th to the 90th percentile; log axis over two decades.
 
@@ -42,7 +45,8 @@ def plot_over_seeds(
       xlabel, ylabel: of the axes; by default "update" and the metric for ensembles.
       ax: matplotlib Axes; by default those of a new figure.
       title: above the axes; "" for none, by default what is drawn.
-      dark: colours for a dark background.
+      legend: whether there is one, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
       The Axes; `.figure` is the Figure.
     Raises:
@@ -53,11 +57,11 @@ def plot_over_seeds(
         raise InputError("values", "an empty dict", "an ensemble or numbers [S, n] a name")
     rows = {name: _rows(given, of) for name, given in several.items()}
     trained = any(isinstance(given, Fitted) for given in several.values())
-    colours = DARK if dark else LIGHT
     xlabel = ("update" if trained else "") if xlabel is None else xlabel
     ylabel = (of if trained else "") if ylabel is None else ylabel
     title = sentence_case(f"{ylabel or 'values'} over seeds") if title is None else title
-    ax = prepare(ax, colours, title, xlabel, ylabel, len(rows))
+    colours = replace(look_of(ax, dark), title=title, legend=legend)
+    ax = prepare(ax, colours, xlabel, ylabel)
     for i, (name, each) in enumerate(rows.items()):
         color = colours.lines[i % len(colours.lines)]
         at = np.arange(1, each.shape[1] + 1) if x is None else np.asarray(x)
@@ -77,8 +81,7 @@ def plot_over_seeds(
         ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
     if spans_decades(np.concatenate([each.ravel() for each in rows.values()])):
         ax.set_yscale("log")
-    legend(ax, colours)
-    return ax
+    return finish(ax, colours)
 
 
 def _rows(given: Any, of: str) -> np.ndarray:

@@ -2,65 +2,73 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jrnn.prescribing.candidates import AS_IT_IS
 from jrnn.report.diagnosis import Diagnosis
-from jrnn.report.figures.base import RACE, Caption, Figure
-from jrnn.report.figures.style import Theme, legend, prepare, spans_decades
+from jrnn.report.figures import quantities
+from jrnn.report.figures.base import RACE, Caption, Drawn, Figure
+from jrnn.report.figures.style import DASHED, finish, prepare, spans_decades
+from jrnn.report.figures.themes import Look
 from jrnn.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot_race(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
+def plot_race(
+    measured: Any,
+    *,
+    ax: Axes | None = None,
+    title: str | None = None,
+    legend: bool | str = True,
+    dark: bool | None = None,
+) -> Axes:
     """Draws the held-out loss of every arm of a race against its updates: the median over seeds, for those of the final
     with the range over seeds behind it; the best constant answer and the target as level lines.
 
     Args:
-      diagnosis: what to draw; it must come from `jrnn prescribe`.
-      ax: matplotlib Axes; by default those of a new figure.
-      dark: colours for a dark background.
+      measured: what `jrnn.prescribe` found, a dict {name: that} (a panel each), or a `Diagnosis` that has it.
+      ax: matplotlib Axes to draw on; by default those of a new figure.
+      title, legend: another title ("" for none); whether there is a legend, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
-      The Axes; `.figure` is the Figure.
+      The Axes; `.figure` is the Figure, `.figure.savefig(path)` writes it.
     Raises:
-      InputError: there was no race, or matplotlib is not installed.
+      InputError: `measured` is none of them, or has no curves, or matplotlib is not installed.
     """
-    return FIGURE.plot(diagnosis, ax, dark)
+    return FIGURE.plot(measured, ax, title=title, legend=legend, dark=dark)
 
 
-def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_race` says."""
-    found = diagnosis.prescription
-    assert found is not None
+    found = drawn.parts[0].of
     finalists = [row.name for row in found.table if row.figure is not None]
-    ax = prepare(ax, colours, FIGURE.title, "update", "held-out loss", len(finalists) + 1)
-    shown = {AS_IT_IS: colours.before}
+    ax = prepare(ax, look, "update", "held-out loss")
+    shown = {AS_IT_IS: look.before}
     others = [name for name in finalists if name != AS_IT_IS]
-    shown |= dict(zip(others, (colours.after, *colours.others), strict=False))
+    shown |= dict(zip(others, (look.after, *look.others), strict=False))
     handles = []
     for name, (updates, losses) in found.curves.items():
         finite = np.where(np.isfinite(losses), losses, np.nan)
         if name not in finalists:
-            ax.plot(updates, np.median(finite, axis=1), color=colours.soft, linewidth=1, alpha=0.5, gid=name)
+            ax.plot(updates, np.median(finite, axis=1), color=look.soft, linewidth=look.line, alpha=0.5, gid=name)
             continue
-        style = {"color": shown[name], "linestyle": (0, (4, 1.5)) if name == AS_IT_IS else "-"}
+        style: dict[str, Any] = {"color": shown[name], "linestyle": DASHED if name == AS_IT_IS else "-"}
         ax.fill_between(updates, finite.min(axis=1), finite.max(axis=1), color=shown[name], alpha=0.15, linewidth=0)
         label = "yours, as it is" if name == AS_IT_IS else name
-        handles += ax.plot(updates, np.median(finite, axis=1), linewidth=2, label=label, gid=name, **style)
+        handles += ax.plot(updates, np.median(finite, axis=1), linewidth=2 * look.line, label=label, gid=name, **style)
     if found.floor is not None:
-        line = {"color": colours.text, "linewidth": 1, "linestyle": ":"}
-        handles.append(ax.axhline(found.floor, label=f"{found.floor_name} ({number(found.floor)})", **line))
+        line = {"color": look.text, "linewidth": look.line, "linestyle": ":"}
+        handles.append(ax.axhline(found.floor, label=look.words(found.floor_name, number(found.floor)), **line))
     if found.target is not None:
-        ax.axhline(found.target, color=colours.good, linewidth=1.5, linestyle="-.", gid="target")
+        ax.axhline(found.target, color=look.good, linewidth=1.5 * look.line, linestyle="-.", gid="target")
     everything = np.concatenate([losses.ravel() for _, losses in found.curves.values()])
     if spans_decades(everything):
         ax.set_yscale("log")
-    legend(ax, colours, handles)
-    return ax
+    return finish(ax, look, handles)
 
 
 def caption(diagnosis: Diagnosis) -> Caption:
@@ -81,10 +89,12 @@ def caption(diagnosis: Diagnosis) -> Caption:
 FIGURE = Figure(
     "race",
     "The race",
+    "The race",
     RACE,
+    quantities.RACE,
     draw,
     caption,
-    is_measured=lambda diagnosis: diagnosis.prescription is not None and bool(diagnosis.prescription.curves),
+    one=True,
     lacking="one without a prescription",
     needed="one that comes from `jrnn prescribe`",
 )

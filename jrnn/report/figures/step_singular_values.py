@@ -2,67 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis
-from jrnn.report.figures.base import WHY, Caption, Figure
-from jrnn.report.figures.style import Theme, legend, prepare, spans_decades, stage_styles
+from jrnn.report.figures.base import WHY, Caption, Drawn, Figure
+from jrnn.report.figures.quantities import SINGULAR_VALUES
+from jrnn.report.figures.style import finish, prepare, spans_decades
+from jrnn.report.figures.themes import Look
 from jrnn.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot_singular_values(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
-    """Draws the i-th singular value of one step's Jacobian J_t against i, largest first, for each stage.
+def plot_singular_values(
+    measured: Any,
+    *,
+    ax: Axes | None = None,
+    title: str | None = None,
+    legend: bool | str = True,
+    dark: bool | None = None,
+) -> Axes:
+    """Draws the i-th singular value of one step's Jacobian J_t against i, largest first, a line each.
 
     The line is the median over time and sequences, the band its 10 % to 90 % quantiles. Directions above the line at 1
     grow in one step, those below shrink. The axis is linear, and logarithmic if a value exceeds 10.
 
     Args:
-      diagnosis: what to draw.
+      measured: Jacobians [..., N, N] as `jrnn.jacobians` gives, a `FlowSummary`, a dict {name: any of them}, or a
+        `Diagnosis`.
       ax: matplotlib Axes to draw on; by default those of a new figure.
-      dark: colours for a dark background.
+      title, legend: another title ("" for none); whether there is a legend, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
-      The Axes; `.figure` is the Figure.
+      The Axes; `.figure` is the Figure, `.figure.savefig(path)` writes it.
     Raises:
-      InputError: matplotlib is not installed.
+      InputError: `measured` is none of them, or matplotlib is not installed.
     """
-    return FIGURE.plot(diagnosis, ax, dark)
+    return FIGURE.plot(measured, ax, title=title, legend=legend, dark=dark)
 
 
-def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_singular_values` says."""
-    stages = diagnosis.stages
-    ylabel = "singular value of $J_t$ (factor a step)"
-    ax = prepare(ax, colours, FIGURE.title, "direction i, the strongest first", ylabel, len(stages))
-    every = np.concatenate([np.ravel(stage.flow.singular_values) for stage in stages]).astype(float)
+    parts = drawn.parts
+    ylabel = look.ylabel("singular value of $J_t$ (factor a step)", "singular value")
+    ax = prepare(ax, look, "direction i, the strongest first" if look.roomy else "direction i", ylabel)
+    every = np.concatenate([np.ravel(part.of) for part in parts]).astype(float)
     finite = every[np.isfinite(every)]
     logarithmic = bool(finite.size and finite.max() > 10)
     floor = max(1e-6, finite[finite > 0].min(initial=1.0)) if logarithmic else 0.0
-    for stage, style in zip(stages, stage_styles(len(stages), colours), strict=True):
-        low, middle, high = (
-            np.maximum(np.where(np.isfinite(row), row, np.nan), floor) for row in stage.flow.singular_values
-        )
+    for part in parts:
+        low, middle, high = (np.maximum(np.where(np.isfinite(row), row, np.nan), floor) for row in part.of)
         i = np.arange(1, len(middle) + 1)
-        ax.fill_between(i, low, high, color=style["color"], alpha=0.2, linewidth=0)
-        marker = "o" if len(i) <= 12 else None
-        ax.plot(i, middle, linewidth=2, marker=marker, label=stage.name, gid=f"singular values {stage.name}", **style)
+        ax.fill_between(i, low, high, color=part.color, alpha=0.2, linewidth=0)
+        style: dict[str, Any] = {"marker": "o"} | part.style if len(i) <= 12 else part.line(len(i))
+        label, gid = look.words(part.name), part.gid("singular values")
+        ax.plot(i, middle, linewidth=2 * look.line, label=label, gid=gid, **style)
     if logarithmic:
         ax.set_yscale("log")
         if spans_decades(finite[finite > 0]):
             ax.set_ylim(bottom=floor)
     else:
         ax.set_ylim(0, max(1.12, 1.05 * finite.max(initial=0.0)))
-    ax.axhline(1, color=colours.text, linewidth=1, linestyle=":", gid="one", label="1: neither grows nor shrinks")
-    longest = max(max(stage.flow.singular_values.shape[-1] for stage in stages), 2)
+    one = "1: neither grows nor shrinks" if look.roomy else "_nolegend_"
+    ax.axhline(1, color=look.text, linewidth=1, linestyle=":", gid="one", label=one)
+    longest = max(max(part.of.shape[-1] for part in parts), 2)
     ax.set_xlim(1 - 0.02 * longest, longest * 1.02)
     ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    legend(ax, colours, columns=2)
-    return ax
+    return finish(ax, look, columns=2)
 
 
 def caption(diagnosis: Diagnosis) -> Caption:
@@ -79,10 +89,11 @@ def caption(diagnosis: Diagnosis) -> Caption:
 FIGURE = Figure(
     "singular_values",
     "What one step does to the gradient",
+    "Singular values of $J_t$",
     WHY,
+    SINGULAR_VALUES,
     draw,
     caption,
-    is_measured=lambda diagnosis: any(stage.flow.forward for stage in diagnosis.stages),
-    lacking="no stage whose step has forward derivatives",
+    lacking="one whose step has no forward derivatives",
     needed="one without a jax.custom_vjp",
 )

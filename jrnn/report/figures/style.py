@@ -1,19 +1,19 @@
-"""How every figure looks: colours, sizes, the empty axes.
+"""The furniture of every figure: the empty axes, title, legend, the styles of lines, notes.
 
-The colours are Okabe and Ito's, which colour-blind people tell apart; the last stage is also solid and the earlier ones
-are dashed, so that colour is never the only difference. Figures are made without pyplot: nothing global is touched.
+Figures are made without pyplot, but in notebooks: nothing global is touched.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from types import ModuleType
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jrnn.extras import require
-from jrnn.types import InputError
+from jrnn.report.figures.themes import DARK as DARK
+from jrnn.report.figures.themes import LETTER, SIZE, Look, Theme
+from jrnn.report.figures.themes import LIGHT as LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,71 +22,85 @@ FLOOR = 1e-12
 """Of the largest value: what is smaller, zeros too, is drawn at the edge of a logarithmic scale."""
 DENSE = 3000
 """More points than this are stored as pixels in a vector figure, so that the file stays small."""
-SIZE = (4.8, 3.9)
-"""Inches. Narrow on purpose: shown 360 px wide on a phone, 10 pt letters are still 10 px high."""
+DASHED: Any = (0, (4, 1.5))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+"""One more than there are colours, so that no two of 42 lines have both in common."""
 
 
-@dataclass(frozen=True)
-class Theme:
-    """The colours of one background."""
-
-    background: str
-    text: str
-    grid: str
-    before: str
-    """The first stage."""
-    after: str
-    """The last stage."""
-    others: tuple[str, ...]
-    """The stages between."""
-    good: str
-    """What the task needs."""
-    soft: str
-    accent: str
-    """Soft and accent tell things apart that are not stages."""
-    lines: tuple[str, ...]
-    """Lines that are not stages and more than two, such as gates."""
-    scale: str
-    """matplotlib's name of the colour map: large values are far from the background."""
-
-
-LIGHT = Theme(
-    background="#ffffff", text="#1b1f24", grid="#d9dde3", before="#0072B2", after="#D55E00",
-    others=("#009E73", "#CC79A7"), good="#007a59", soft="#6b7480", accent="#b5548c",
-    lines=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"), scale="cividis_r",
-)  # fmt: skip
-DARK = Theme(
-    background="#171a20", text="#e8eaed", grid="#3a3f48", before="#56B4E9", after="#F0803C",
-    others=("#2fc79b", "#CC79A7"), good="#2fc79b", soft="#9aa3af", accent="#e08fbe",
-    lines=("#56B4E9", "#F0803C", "#2fc79b", "#CC79A7", "#5b8fd9", "#E69F00"), scale="cividis",
-)  # fmt: skip
-
-
-def prepare(
-    ax: Axes | None, colours: Theme, title: str, xlabel: str, ylabel: str, legend_rows: int, height: float = SIZE[1]
-) -> Axes:
-    """`ax`, by default that of a new figure, with title, labels and grid. The legend gets room under the title.
-
-    Raises:
-      InputError: `ax` is no Axes, or matplotlib is not installed.
-    """
-    figures = require("matplotlib.figure")
-    if not isinstance(ax, require("matplotlib.axes").Axes | None):
-        raise InputError("ax", f"a {type(ax).__name__}", "matplotlib Axes, or None for a new figure")
-    ax = _own_axes(figures, colours, height) if ax is None else ax
-    ax.set_title(title, loc="left", color=colours.text, fontsize=11, fontweight="bold", pad=8 + 14.5 * legend_rows)
-    furnish(ax, colours, xlabel, ylabel)
+def prepare(ax: Axes | None, look: Look, xlabel: str, ylabel: str, height: float = SIZE[1]) -> Axes:
+    """`ax`, by default that of a new figure, with labels and grid. `height`: of a new one, where SIZE is usual."""
+    ax = new_axes(look, height / SIZE[1]) if ax is None else ax
+    furnish(ax, look, xlabel, ylabel)
     return ax
+
+
+def new_axes(look: Look, height: float = 1.0, width: float = 1.0) -> Axes:
+    """The only axes of a new figure; its size is the user's, times these. In a notebook pyplot makes it, which shows it
+    under the cell."""
+    size = require("matplotlib").rcParams["figure.figsize"]
+    options: dict[str, Any] = {"figsize": (size[0] * width, size[1] * height), "layout": "constrained"}
+    options |= {"facecolor": look.background} if look.own else {}
+    if look.display and in_notebook():
+        return require("matplotlib.pyplot").figure(**options).add_subplot()
+    figure = require("matplotlib.figure").Figure(**options)
+    require("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def in_notebook() -> bool:
+    """Whether IPython runs, in a notebook or a terminal."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and shell.get_ipython() is not None
 
 
 def furnish(ax: Axes, colours: Theme, xlabel: str, ylabel: str) -> None:
     """Background, labels, frame and grid of axes that bear no title."""
-    ax.set_facecolor(colours.background)
-    ax.set_xlabel(xlabel, color=colours.text)
-    ax.set_ylabel(ylabel, color=colours.text)
+    color: Any = {"color": colours.text} if colours.own else {}
+    ax.set_xlabel(xlabel, **color)
+    ax.set_ylabel(ylabel, **color)
     color_axes(ax, colours)
-    ax.grid(True, color=colours.grid, linewidth=0.6)
+    if colours.own:
+        ax.set_facecolor(colours.background)
+        ax.grid(True, color=colours.grid, linewidth=0.6)
     ax.set_axisbelow(True)
+
+
+def color_axes(ax: Axes, colours: Theme) -> None:
+    """Ticks and frame in jrnn's colours, without the top and right lines; those of the user are left as they are."""
+    if not colours.own:
+        return
+    ax.tick_params(which="both", colors=colours.text)
+    for side, spine in ax.spines.items():
+        spine.set_color(colours.text)
+        spine.set_linewidth(0.8)
+        spine.set_visible(side in ("left", "bottom"))
+
+
+def finish(ax: Axes, look: Look, handles: list[Any] | None = None, columns: int = 1) -> Axes:
+    """`ax` with the legend and the title; above the axes each has room of its own."""
+    rows = legend(ax, look, handles, columns)
+    color: Any = {"color": look.text} if look.own else {}
+    pad = require("matplotlib").rcParams["axes.titlepad"] + 2 + 1.53 * look.letters * rows if rows else None
+    ax.set_title(look.title, pad=pad, **color)
+    return ax
+
+
+def legend(ax: Axes, look: Look, handles: list[Any] | None = None, columns: int = 1) -> int:
+    """The legend; returns how many rows of it stand above the axes, where jrnn has made them and nothing is hidden."""
+    found = ax.get_legend_handles_labels()[0] if handles is None else handles
+    shown = [handle for handle in found if not str(handle.get_label()).startswith("_")]
+    if not shown or look.legend is False:
+        return 0
+    longest = LETTER * look.letters * max(len(str(handle.get_label())) for handle in shown)
+    columns = int(min(columns, max(look.width // (longest + 3.5 * look.letters), 1)))
+    near: dict[str, Any] = {"handlelength": 1.6, "columnspacing": 1.2, "labelspacing": 0.25}
+    if look.above and look.legend is True:
+        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1, "borderpad": 0.2}
+        ax.legend(handles=shown, ncols=columns, labelcolor=look.text, frameon=False, **near, **place)
+        return -(-len(shown) // columns)
+    loc: Any = look.legend if isinstance(look.legend, str) else "best"
+    ax.legend(handles=shown, loc=loc, ncols=columns, labelcolor=look.text, **near)
+    return 0
 
 
 def split(ax: Axes, ratios: tuple[float, ...], beside: bool = False) -> list[Axes]:
@@ -109,56 +123,35 @@ def split(ax: Axes, ratios: tuple[float, ...], beside: bool = False) -> list[Axe
     return [ax, *(figure.add_axes(part) for part in boxes[1:])]
 
 
-def _own_axes(figures: ModuleType, colours: Theme, height: float) -> Axes:
-    """The only axes of a new figure, without pyplot."""
-    figure = figures.Figure(figsize=(SIZE[0], height), layout="constrained", facecolor=colours.background)
-    require("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
-    return figure.add_subplot()
-
-
-def color_axes(ax: Axes, colours: Theme) -> None:
-    """Ticks and frame in the theme's colours, without the top and right lines."""
-    ax.tick_params(which="both", colors=colours.text)
-    for side, spine in ax.spines.items():
-        spine.set_color(colours.text)
-        spine.set_linewidth(0.8)
-        spine.set_visible(side in ("left", "bottom"))
-
-
-def legend(ax: Axes, colours: Theme, handles: list[Any] | None = None, columns: int = 1) -> None:
-    """The legend above the plot, where it hides no data."""
-    ax.legend(
-        handles=handles if handles is not None else ax.get_legend_handles_labels()[0],
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        borderaxespad=0.1,
-        borderpad=0.2,
-        labelspacing=0.25,
-        columnspacing=1.2,
-        handlelength=1.6,
-        ncols=columns,
-        frameon=False,
-        labelcolor=colours.text,
-        fontsize=9.5,
-    )
-
-
 def stage_styles(count: int, colours: Theme) -> list[dict[str, Any]]:
     """Line styles in the order of the stages: the last is vermillion and solid, the first blue and dashed."""
     between = (colours.others[i % len(colours.others)] for i in range(count - 2))
     colors = [*[colours.before, *between][: count - 1], colours.after]
-    return [{"color": color, "linestyle": "-" if i == count - 1 else (0, (4, 1.5))} for i, color in enumerate(colors)]
+    return [{"color": color, "linestyle": "-" if i == count - 1 else DASHED} for i, color in enumerate(colors)]
 
 
-def mark_lag(ax: Axes, lag: int, colours: Theme, label: str | None = None) -> None:
-    """The line at the lag that the task needs."""
-    style: dict[str, Any] = {"color": colours.good, "linewidth": 1.5, "linestyle": "-.", "label": label}
-    ax.axvline(lag, gid="needed-lag", clip_on=False, **style)
+def named_styles(count: int, look: Look) -> list[dict[str, Any]]:
+    """Solid lines for things that have names but no order: they differ in colour and in marker; one alone has none."""
+    if count == 1:
+        return [{"color": look.lines[0], "linestyle": "-"}]
+    size = {"markersize": 5 * look.mark, "markeredgewidth": 0}
+    return [
+        {"color": look.lines[i % len(look.lines)], "linestyle": "-", "marker": MARKERS[i % len(MARKERS)],
+         **size}
+        for i in range(count)
+    ]  # fmt: skip
 
 
-def write_note(ax: Axes, words: str, colours: Theme, right: bool = False) -> None:
+def mark_lag(ax: Axes, lag: int | None, look: Look, label: str | None = None) -> None:
+    """The line at the lag that the task needs, where it is known."""
+    if lag is not None:
+        style: dict[str, Any] = {"color": look.good, "linewidth": 1.5 * look.line, "linestyle": "-.", "label": label}
+        ax.axvline(lag, gid="needed-lag", clip_on=False, **style)
+
+
+def write_note(ax: Axes, words: str, look: Look, right: bool = False) -> None:
     """What the picture cannot show, in its lower corner."""
-    style: dict[str, Any] = {"color": colours.text, "fontsize": 9, "bbox": label_box(colours), "gid": "note"}
+    style: dict[str, Any] = {"color": look.text, "fontsize": 9 * look.font, "bbox": label_box(look), "gid": "note"}
     ax.text(0.98 if right else 0.02, 0.02, words, transform=ax.transAxes, ha="right" if right else "left", **style)
 
 

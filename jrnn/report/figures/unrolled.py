@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.extras import require
+from jrnn.flow.curves import FlowCurves
 from jrnn.flow.summary import FlowSummary
 from jrnn.report.diagnosis import Diagnosis
-from jrnn.report.figures.base import ARRIVING, Caption, Figure
-from jrnn.report.figures.style import Theme, prepare, stage_styles
+from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure
+from jrnn.report.figures.quantities import FLOW
+from jrnn.report.figures.style import finish, prepare
+from jrnn.report.figures.themes import Look
 from jrnn.wording import compact, part_of, sentence_case
 
 if TYPE_CHECKING:
@@ -24,57 +27,74 @@ FULL = 0.46
 """The thickness of the whole gradient, in distances between boxes."""
 WIDTH, HEIGHT = 0.54, 0.56  # of a box
 ROW = 1.55
+PLACE = 25.0
+"""Points, of letters of 10, that a box takes with its arrow; on narrow axes there are fewer boxes."""
 
 
-def plot_unrolled(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
+def plot_unrolled(
+    measured: Any,
+    *,
+    ax: Axes | None = None,
+    lag: int | None = None,
+    title: str | None = None,
+    legend: bool | str = True,
+    dark: bool | None = None,
+) -> Axes:
     """Draws the states as boxes from left to right and the gradient of an output as arrows from right to left.
 
     An arrow's thickness is logarithmic in the fraction of the gradient that arrives at the box it points to (typical
-    ||part(t, k)|| / ||part(t, t)||), written under that box; under 0.01 % it is a dotted line. One row a stage. With
+    ||part(t, k)|| / ||part(t, t)||), written under that box; under 0.01 % it is a dotted line. One row a network. With
     many steps every n-th box is drawn, evenly; the first one, marked, is where the lag that the task needs ends (or
     h_0).
 
     Args:
-      diagnosis: what to draw.
+      measured: a `GradientFlow`, a `FlowSummary`, a dict {name: any of them}, or a `Diagnosis`: its stages.
       ax: matplotlib Axes to draw on; by default those of a new figure.
-      dark: colours for a dark background.
+      lag: the lag that the task needs, to be marked; by default that of the verdict, where there is one.
+      title, legend: another title ("" for none); whether there is a legend, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
-      The Axes; `.figure` is the Figure.
+      The Axes; `.figure` is the Figure, `.figure.savefig(path)` writes it.
     Raises:
-      InputError: matplotlib is not installed.
+      InputError: `measured` is none of them, or matplotlib is not installed.
     """
-    return FIGURE.plot(diagnosis, ax, dark)
+    return FIGURE.plot(measured, ax, lag=lag, title=title, legend=legend, dark=dark)
 
 
-def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_unrolled` says."""
-    stages = diagnosis.stages
-    ax = prepare(ax, colours, FIGURE.title, "", "", 0, 1.5 + 1.05 * len(stages))
+    parts, lag = drawn.parts, drawn.lag or 0
+    ax = prepare(ax, look, "", "", 1.5 + 1.05 * len(parts))
     ax.grid(False)
     ax.set_yticks([])
     ax.set_xticks([])
     for spine in ax.spines.values():
         spine.set_visible(False)
-    count, times = BOXES - 1, np.zeros(1, int)
-    for row, (stage, style) in enumerate(zip(stages, stage_styles(len(stages), colours), strict=True)):
-        t, fractions = followed(stage.flow)
-        times = boxes(t, stage.flow.lag)
+    most = min(max(int(look.width / look.font / PLACE) - 1, 2), BOXES)
+    count, times = most - 1, np.zeros(1, int)
+    letters = look.font * min(look.width / look.font / PLACE / (most + 1), 1.0)
+    for row, part in enumerate(parts):
+        t, fractions = followed(part.of)
+        times = boxes(t, lag, most)
         count = max(count, len(times))
         y = -ROW * row
-        ax.text(-0.4, y + 0.62, sentence_case(stage.name), color=style["color"], fontweight="bold", fontsize=9.5)
-        _row(ax, y, times, fractions[times], t - stage.flow.lag, style["color"], stage.name, colours)
+        heading: dict[str, Any] = {"color": part.color, "fontweight": "bold", "fontsize": 9.5 * letters}
+        ax.text(-0.4, y + 0.62, sentence_case(part.name), **heading)
+        needed = t - lag if drawn.lag is not None else None
+        _row(ax, y, times, fractions[times], needed, part.color, part.name, look, letters)
     apart = np.unique(np.diff(times))
     between = (
         f"; {apart[0]}{f' to {apart[-1]}' if len(apart) > 1 else ''} steps apart" if apart.max(initial=1) > 1 else ""
     )
-    ax.set_xlabel(f"$h_k$: the state after step k{between}", color=colours.text)
-    _key(ax, -ROW * (len(stages) - 1) - 1.15, count, colours)
+    ax.set_xlabel(f"$h_k$: the state after step k{between}" if look.roomy else f"$h_k${between}", color=look.text)
+    if look.roomy:
+        _key(ax, -ROW * (len(parts) - 1) - 1.15, count, look, letters)
     ax.set_xlim(-0.5, count + 0.45)
-    ax.set_ylim(-ROW * (len(stages) - 1) - 1.45, 0.95)
-    return ax
+    ax.set_ylim(-ROW * (len(parts) - 1) - (1.45 if look.roomy else 0.75), 0.95)
+    return finish(ax, look, [])
 
 
-def followed(flow: FlowSummary) -> tuple[int, np.ndarray]:
+def followed(flow: FlowSummary | FlowCurves) -> tuple[int, np.ndarray]:
     """(t, fractions [t+1]): the last output that carries gradient, and what arrives at h_0..h_t, typically.
 
     From h_1 on that is `flow.arriving` at lag t - k, as everywhere in the report; at h_0, where no input is seen, the
@@ -88,10 +108,10 @@ def followed(flow: FlowSummary) -> tuple[int, np.ndarray]:
     return t, np.append(start, np.asarray(flow.arriving, float)[:t][::-1])
 
 
-def boxes(t: int, lag: int) -> np.ndarray:
+def boxes(t: int, lag: int, most: int = BOXES) -> np.ndarray:
     """The times to draw, ascending and evenly spread, from t - lag (from 0 if it is nearer to h_0) to t."""
-    first = 0 if t < BOXES or not 0 < lag <= t else t - lag
-    chosen = np.linspace(first, t, min(BOXES, t - first + 1)).round().astype(int)
+    first = 0 if t < most or not 0 < lag <= t else t - lag
+    chosen = np.linspace(first, t, min(most, t - first + 1)).round().astype(int)
     return np.unique(chosen)
 
 
@@ -103,29 +123,43 @@ def thickness(fraction: float) -> float:
 
 
 def _row(
-    ax: Axes, y: float, times: np.ndarray, fractions: np.ndarray, needed: int, color: str, name: str, colours: Theme
+    ax: Axes,
+    y: float,
+    times: np.ndarray,
+    fractions: np.ndarray,
+    needed: int | None,
+    color: str,
+    name: str,
+    look: Look,
+    letters: float,
 ) -> None:
     patches = require("matplotlib.patches")
     middle = {"ha": "center", "va": "center", "zorder": 4}
     for x, (k, fraction) in enumerate(zip(times, fractions, strict=True)):
-        _arrow(ax, x, y, fraction, color, f"arrow {name} {k}")
+        _arrow(ax, x, y, fraction, color, " ".join(f"arrow {name} {k}".split()))
         marked = k == needed
-        edge = colours.good if marked else colours.text
+        edge = look.good if marked else look.text
         box = patches.FancyBboxPatch(
             (x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.1",
-            facecolor=colours.background, edgecolor=edge, linewidth=2.2 if marked else 1, zorder=3,
-            gid=f"box {name} {k}",
+            facecolor=look.background, edgecolor=edge, linewidth=2.2 if marked else 1, zorder=3,
+            gid=" ".join(f"box {name} {k}".split()),
         )  # fmt: skip
         ax.add_patch(box)
-        ax.text(x, y, f"$h_{{{k}}}$", color=colours.text, fontsize=9 if k < 100 else 8, **middle)
-        label = {"color": edge, "fontsize": 7.5, "fontweight": "bold" if marked else None}
-        ax.text(x, y - 0.48, compact(fraction), gid=f"fraction {name} {k}", **label, **middle)
+        ax.text(x, y, f"$h_{{{k}}}$", color=look.text, fontsize=(9 if k < 100 else 8) * letters, **middle)
+        label = {"color": edge, "fontsize": 7.5 * letters, "fontweight": "bold" if marked else None}
+        ax.text(x, y - 0.48, compact(fraction), gid=" ".join(f"fraction {name} {k}".split()), **label, **middle)
         if marked:
-            ax.text(x - WIDTH / 2, y + 0.37, "needed", color=colours.good, fontsize=8, fontweight="bold", va="bottom")
+            heading: dict[str, Any] = {
+                "color": look.good,
+                "fontsize": 8 * letters,
+                "fontweight": "bold",
+                "va": "bottom",
+            }
+            ax.text(x - WIDTH / 2, y + 0.37, "needed", **heading)
     corner, shape = (len(times) - WIDTH / 2, y - HEIGHT / 2), "round,pad=0,rounding_size=0.26"
     loss = patches.FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=color, edgecolor="none", zorder=3)
     ax.add_patch(loss)
-    ax.text(len(times), y, "loss", color=colours.background, fontsize=7.5, fontweight="bold", **middle)
+    ax.text(len(times), y, "loss", color=look.background, fontsize=7.5 * letters, fontweight="bold", **middle)
 
 
 def _arrow(ax: Axes, x: float, y: float, fraction: float, color: str, gid: str, start: float | None = None) -> None:
@@ -144,14 +178,14 @@ def _arrow(ax: Axes, x: float, y: float, fraction: float, color: str, gid: str, 
     ax.add_patch(polygon)
 
 
-def _key(ax: Axes, y: float, count: int, colours: Theme) -> None:
+def _key(ax: Axes, y: float, count: int, look: Look, letters: float) -> None:
     """Draws what the thicknesses stand for."""
     step = (count + 0.7) / 6
-    ax.text(-0.4, y, "arrives\n(log scale)", color=colours.text, fontsize=8, va="center")
+    ax.text(-0.4, y, "arrives\n(log scale)", color=look.text, fontsize=8 * letters, va="center")
     for i, (fraction, words) in enumerate(((1.0, "100 %"), (0.1, "10 %"), (0.01, "1 %"), (1e-3, "0.1 %"), (0, "less"))):
         x = (i + 1) * step - 0.2
-        _arrow(ax, x - WIDTH / 2, y, fraction, colours.soft, "key", start=x + 0.45)
-        ax.text(x + 0.52, y, words, color=colours.text, fontsize=8, va="center")
+        _arrow(ax, x - WIDTH / 2, y, fraction, look.soft, "key", start=x + 0.45)
+        ax.text(x + 0.52, y, words, color=look.text, fontsize=8 * letters, va="center")
 
 
 def caption(diagnosis: Diagnosis) -> Caption:
@@ -169,4 +203,4 @@ def caption(diagnosis: Diagnosis) -> Caption:
     return Caption(shown, f"The network unrolled, arrows back as thick as the gradient is strong. {'; '.join(alt)}.")
 
 
-FIGURE = Figure("unrolled", "The way back through time", ARRIVING, draw, caption)
+FIGURE = Figure("unrolled", "The way back through time", "The way back", ARRIVING, FLOW, draw, caption)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.extras import require
-from jrnn.flow.summary import FlowSummary
+from jrnn.flow import WindowBands
 from jrnn.flow.verdicts.verdict import VANISHED
-from jrnn.report.diagnosis import Diagnosis, Stage
-from jrnn.report.figures.base import WHY, Caption, Figure
-from jrnn.report.figures.style import Theme, legend, mark_lag, prepare, stage_styles, write_note
+from jrnn.report.diagnosis import Diagnosis
+from jrnn.report.figures.base import WHY, Caption, Drawn, Figure, Part
+from jrnn.report.figures.quantities import WINDOWS
+from jrnn.report.figures.style import finish, mark_lag, prepare, write_note
+from jrnn.report.figures.themes import Look
 from jrnn.wording import part_of, steps
 
 if TYPE_CHECKING:
@@ -21,48 +23,57 @@ DEEP = -30.0
 """Nats: what lies lower (a factor of 1e-13) is drawn at the edge, with a note."""
 
 
-def plot_window_bands(diagnosis: Diagnosis, *, ax: Axes | None = None, dark: bool = False) -> Axes:
-    """Draws ln sigma_i of dh_t/dh_{t-lag} (nats; as a factor on the right) against the lag in steps, for each stage.
+def plot_window_bands(
+    measured: Any,
+    *,
+    ax: Axes | None = None,
+    lag: int | None = None,
+    title: str | None = None,
+    legend: bool | str = True,
+    dark: bool | None = None,
+) -> Axes:
+    """Draws ln sigma_i of dh_t/dh_{t-lag} (nats; as a factor on the right) against the lag in steps, a line each.
 
     The strong line is the largest, i = 1; the band holds the middle 80 % of the N directions, the thin line in it is
     the median one (all of the median sequence). Where only the largest few were followed, the band goes from the first
     to the last of them. Below -30 nats, dead directions too, things are drawn at the edge, with a note.
 
     Args:
-      diagnosis: what to draw; some stage must have `flow.windows`.
+      measured: a `WindowSpectrum`, `WindowBands`, a `FlowSummary` with `windows`, a dict {name: any of them}, or
+        a `Diagnosis`.
       ax: matplotlib Axes to draw on; by default those of a new figure.
-      dark: colours for a dark background.
+      lag: the lag that the task needs, to be marked; by default that of the verdict, where there is one.
+      title, legend: another title ("" for none); whether there is a legend, or where: a location of `Axes.legend`.
+      dark: jrnn's colours for a dark (True) or light (False) background; by default your rcParams are kept.
     Returns:
-      The Axes; `.figure` is the Figure.
+      The Axes; `.figure` is the Figure, `.figure.savefig(path)` writes it.
     Raises:
-      InputError: no stage has windows, or matplotlib is not installed.
+      InputError: `measured` is none of them, or has no windows, or matplotlib is not installed.
     """
-    return FIGURE.plot(diagnosis, ax, dark)
+    return FIGURE.plot(measured, ax, lag=lag, title=title, legend=legend, dark=dark)
 
 
-def draw(diagnosis: Diagnosis, ax: Axes | None, colours: Theme) -> Axes:
+def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_window_bands` says."""
-    stages = [stage for stage in diagnosis.stages if stage.flow.windows is not None]
-    last = stages[-1].flow
-    ax = prepare(ax, colours, FIGURE.title, "lag: steps back in time", "ln $\\sigma_i$ (nats)", len(stages) + 2)
-    styles = stage_styles(len(diagnosis.stages), colours)[-len(stages) :]
-    values = [_stage(ax, stage, style) for stage, style in zip(stages, styles, strict=True)]
-    every = np.concatenate(values)
+    parts = drawn.parts
+    ax = prepare(ax, look, "lag: steps back in time", "ln $\\sigma_i$ (nats)")
+    every = np.concatenate([_lines(ax, part, look) for part in parts])
     known = every[np.isfinite(every)]
     low, high = max(known.min(initial=-5.0), DEEP), max(known.max(initial=0.0), 0.5)
     room = 0.05 * (high - low)
     ax.set_ylim(low - room, high + 2.5 * room)
-    ax.set_xlim(0, max(max(int(stage.flow.windows.lags[-1]) for stage in stages if stage.flow.windows), 2) * 1.01)
-    if (every < low).any():
+    ax.set_xlim(0, max(max(int(part.of.lags[-1]) for part in parts), 2) * 1.01)
+    if (every < low).any() and look.roomy:
         edge = "a direction dies (−∞) or falls below the edge" if low == DEEP else "at the edge: −∞, a direction dies"
-        write_note(ax, edge, colours)
-    ax.axhline(0, color=colours.text, linewidth=1, linestyle=":", gid="zero")
-    mark = {"color": colours.good, "markersize": 18, "markeredgewidth": 2.5, "gid": "one-percent"}
-    ax.plot([last.lag], [np.log(VANISHED)], "_", **mark)
-    mark_lag(ax, last.lag, colours)
-    _factor_axis(ax, colours)
-    legend(ax, colours, [*ax.get_legend_handles_labels()[0], *_key(colours, last)])
-    return ax
+        write_note(ax, edge, look)
+    ax.axhline(0, color=look.text, linewidth=1, linestyle=":", gid="zero")
+    if drawn.lag is not None:
+        mark = {"color": look.good, "markersize": 18 * look.mark, "markeredgewidth": 2.5 * look.line}
+        ax.plot([drawn.lag], [np.log(VANISHED)], "_", gid="one-percent", **mark)
+        mark_lag(ax, drawn.lag, look)
+    _factor_axis(ax, look)
+    key = _key(look, parts[-1].of, drawn.lag) if look.roomy else []
+    return finish(ax, look, [*ax.get_legend_handles_labels()[0], *key])
 
 
 def directions(logs: np.ndarray) -> np.ndarray:
@@ -70,46 +81,44 @@ def directions(logs: np.ndarray) -> np.ndarray:
     return np.quantile(logs, (0.1, 0.5, 0.9), axis=1, method="nearest")
 
 
-def _stage(ax: Axes, stage: Stage, style: dict[str, Any]) -> np.ndarray:
-    """Draws one stage; returns all values drawn, before clipping."""
-    windows = stage.flow.windows
-    assert windows is not None
+def _lines(ax: Axes, part: Part, look: Look) -> np.ndarray:
+    """Draws one of the things to compare; returns all values drawn, before clipping."""
+    windows: WindowBands = part.of
     logs, lags = windows.log_singular_values[1], windows.lags
     low, middle, high = directions(logs) if windows.complete else (logs[:, -1], None, logs[:, 0])
     floor = DEEP
-    ax.fill_between(lags, np.maximum(low, floor), np.maximum(high, floor), color=style["color"], alpha=0.2, linewidth=0)
+    ax.fill_between(lags, np.maximum(low, floor), np.maximum(high, floor), color=part.color, alpha=0.2, linewidth=0)
     if middle is not None:
-        ax.plot(lags, np.maximum(middle, floor), linewidth=1, gid=f"median {stage.name}", **style)
-    label = f"{stage.name}: the largest, i = 1"
-    ax.plot(
-        lags, np.maximum(windows.largest, floor), linewidth=2.2, marker="o", markersize=4, label=label,
-        gid=f"largest {stage.name}", **style,
-    )  # fmt: skip
-    return np.concatenate([np.ravel(part) for part in (low, high, windows.largest)])
+        thin = {name: part.style[name] for name in ("color", "linestyle")}
+        ax.plot(lags, np.maximum(middle, floor), linewidth=look.line, gid=part.gid("median"), **thin)
+    label = look.words(part.name, "the largest, i = 1")
+    style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style
+    strong: dict[str, Any] = {"linewidth": 2.2 * look.line, "label": label, "gid": part.gid("largest")}
+    ax.plot(lags, np.maximum(windows.largest, floor), **strong, **style)
+    return np.concatenate([np.ravel(values) for values in (low, high, windows.largest)])
 
 
-def _factor_axis(ax: Axes, colours: Theme) -> None:
+def _factor_axis(ax: Axes, look: Look) -> None:
     """Adds an axis on the right with the same values as factors."""
     right = ax.secondary_yaxis("right", functions=(lambda nats: nats / np.log(10), lambda power: power * np.log(10)))
     right.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(6, integer=True))
     right.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$" if power else "1")
-    right.set_ylabel("σ (factor over the whole way)", color=colours.text)
-    right.tick_params(colors=colours.text)
-    right.spines["right"].set_color(colours.text)
+    right.set_ylabel(look.ylabel("σ (factor over the whole way)", "σ (factor)"), color=look.text)
+    if look.own:
+        right.tick_params(colors=look.text)
+        right.spines["right"].set_color(look.text)
 
 
-def _key(colours: Theme, flow: FlowSummary) -> list[Any]:
+def _key(look: Look, windows: WindowBands, lag: int | None) -> list[Any]:
     """Legend entries for the bands and the line."""
     lines, patches = require("matplotlib.lines"), require("matplotlib.patches")
-    windows = flow.windows
-    assert windows is not None
     band = f"the largest {windows.log_singular_values.shape[2]} of {windows.size} directions"
     band = f"80 % of the {windows.size} directions; thin: the median" if windows.complete else band
-    words = f"lag needed: {flow.lag}; the mark on it: 1 %"
-    return [
-        patches.Patch(color=colours.soft, alpha=0.3, label=band),
-        lines.Line2D([], [], color=colours.good, linestyle="-.", linewidth=1.5, label=words),
-    ]
+    found = [patches.Patch(color=look.soft, alpha=0.3, label=band)]
+    if lag is not None:
+        words = f"lag needed: {lag}; the mark on it: 1 %"
+        found.append(lines.Line2D([], [], color=look.good, linestyle="-.", linewidth=1.5 * look.line, label=words))
+    return found
 
 
 def caption(diagnosis: Diagnosis) -> Caption:
@@ -131,10 +140,11 @@ def caption(diagnosis: Diagnosis) -> Caption:
 FIGURE = Figure(
     "window_bands",
     "What the way back does to each direction",
+    "Singular values by lag",
     WHY,
+    WINDOWS,
     draw,
     caption,
-    is_measured=lambda diagnosis: any(stage.flow.windows is not None for stage in diagnosis.stages),
-    lacking="no stage with flow.windows",
-    needed="a summary that measured them (`why=True`)",
+    lacking="one without windows",
+    needed="windows that were measured (a summary with `why=True`)",
 )
