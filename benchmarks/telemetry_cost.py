@@ -15,11 +15,14 @@ PAIRS = {
     "dL/dh_t": ("plain", "dL/dh_t"),
     "all gradients": ("plain", "all gradients"),
     "fit, measured": ("fit off", "fit measured"),
+    "probe": ("own loop", "own loop, probed"),
+    "probe, lags": ("own loop", "own loop, lags"),
 }
 """Figure -> (what is divided by, what is divided)."""
 BLOCK_SECONDS = 0.01
 """Short blocks and many rounds: on a shared machine neighbours in time are alike, later rounds are not."""
-TARGETS = {"dL/dh_t": 1.15, "fit": 1.10}
+TARGETS = {"dL/dh_t": 1.15, "fit": 1.10, "probe": 1.10}
+LAGS = (1, 10, 100)
 
 
 def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
@@ -38,7 +41,8 @@ def measure(cell_name: str, label: str, rounds: int) -> dict[str, Any]:
 
     plain: value_and_grad of all parameters by `jrnn.unroll`; "dL/dh_t": loss, parameter gradients and states of
     `value_and_grads`; "all gradients": all it returns; "fit off", "fit measured": `fit`'s jitted step with Adam and
-    clipping, one that does not measure where the gradient goes and one that does.
+    clipping, one that does not measure where the gradient goes and one that does; "own loop": a step of one's own with
+    the same chain, by value_and_grad, by `probe`, and by a `probe` that measures LAGS with 4 outputs in this step.
     """
     import jax
     import jax.numpy as jnp
@@ -81,6 +85,7 @@ def measure(cell_name: str, label: str, rounds: int) -> dict[str, Any]:
         source = source_of(lambda step: batch, objective, size.batch, 0)
         step = make_step(TrainingStep(cell, objective, tx), source, 0, 1.0, None)
         kinds[name] = stepping(step, first_carry({"cell": params, "loss": None}, tx), {"x": xs}, measured)
+    kinds |= own_loop(lambda params, xs: loss(jrnn.unroll(cell, params, xs)), params, xs)
     repeats = {name: max(1, int(BLOCK_SECONDS / seconds_once(call))) for name, call in kinds.items()}
     times: dict[str, list[float]] = {name: [] for name in kinds}
     names = list(kinds)
@@ -88,6 +93,34 @@ def measure(cell_name: str, label: str, rounds: int) -> dict[str, Any]:
         for name in [*names[i % len(names) :], *names[: i % len(names)]]:
             times[name].append(seconds(kinds[name], repeats[name]))
     return {"cell": cell_name, "size": label, **size._asdict(), "flow_every": EVERY, "seconds": times}
+
+
+def own_loop(loss: Callable, params: Any, xs: Any) -> dict[str, Callable[[], Any]]:
+    """A training step of one's own, without `jrnn.probe` and with it."""
+    import jax
+    import optax
+
+    import jrnn
+
+    tx = optax.chain(jrnn.clip_by_global_norm(1.0), optax.adam(1e-3))
+    state = tx.init(params)
+    ways: dict[str, Callable] = {
+        "own loop": lambda params, state: (*jax.value_and_grad(loss)(params, xs), {}),
+        "own loop, probed": lambda params, state: jrnn.probe(loss, params, xs, opt_state=state),
+        "own loop, lags": lambda params, state: jrnn.probe(loss, params, xs, opt_state=state, lags=LAGS),
+    }
+
+    def stepped(way: Callable) -> Callable[[], Any]:
+        @jax.jit
+        def step(params: Any, state: Any) -> Any:
+            value, grads, metrics = way(params, state)
+            with jax.numpy_dtype_promotion("standard"):  # Adam's own
+                updates, after = tx.update(grads, state, params)
+            return optax.apply_updates(params, updates), after, value, metrics
+
+        return lambda: jax.block_until_ready(step(params, state))
+
+    return {name: stepped(way) for name, way in ways.items()}
 
 
 def stepping(step: Callable, carry: Any, arguments: Any, measured: bool) -> Callable[[], None]:
@@ -142,5 +175,6 @@ def show(report: dict[str, Any]) -> str:
         + ", ".join(f"{figure} {target}" for figure, target in report["targets"].items())
         + ".\ndL/dh_t, all gradients: against the plain step. fit, measured: a step of `fit` (Adam, clipping) that "
         "measures where the gradient goes, against one that does not; fit: the mean over a run, which measures every "
-        f"{report['cases'][0]['flow_every']} updates."
+        f"{report['cases'][0]['flow_every']} updates. probe: a step of one's own with `jrnn.probe` in the place of "
+        "value_and_grad, against one with the latter; with lags: one that measures 3 lags from 4 outputs."
     )

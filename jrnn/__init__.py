@@ -41,6 +41,7 @@ from jrnn.cells import lru as lru
 from jrnn.cells import lstm as lstm
 from jrnn.cells import min_gru as min_gru
 from jrnn.cells import min_lstm as min_lstm
+from jrnn.cells import mixed_precision as mixed_precision
 from jrnn.cells import orthogonal_map as orthogonal_map
 from jrnn.cells import output_size as output_size
 from jrnn.cells import residual as residual
@@ -87,10 +88,11 @@ if _TYPE_CHECKING:
     from jrnn import training as training
     from jrnn.prescribing import Prescription as Prescription
     from jrnn.prescribing import prescribe as prescribe
+    from jrnn.training import probe as probe
 
 __version__ = _version("jrnn")
 
-_LATER = {"prescribe": "prescribing", "Prescription": "prescribing"}
+_LATER = {"prescribe": "prescribing", "Prescription": "prescribing", "probe": "training"}
 _ROOMS = ("cells", "cures", "data", "flow", "initializers", "interop", "kernels", "report", "training")
 
 

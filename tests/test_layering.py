@@ -45,6 +45,8 @@ OVER_SOMETHING_ELSE = {
     "jrnn.flow.jacobian.conditioning": "the squarings of a matrix",
     "jrnn.cures.gain": "the trials of a bisection",
     "jrnn.cures.flossing": "updates",
+    "jrnn.training.telemetry.probing.scans": "a scan of the user's, taken apart and put together again",
+    "jrnn.training.telemetry.probing.watching_scans": "the same, with a tap",
 }
 LOOPS = {"scan", "while_loop", "fori_loop", "associative_scan"}
 EXTRAS = (

@@ -19,8 +19,8 @@ transposes: w_in = weight_ih^T, w_rec = weight_hh^T.
 
 Around them: `stack` a tuple, bottom first; `Bidirectional` {"forward", "backward"}; `layer_norm` {"cell", "scale",
 "bias"}; `learnable_initial_state` {"cell", "initial_state"}; `leaky` {"cell", "theta"}; `residual`, `dropout`,
-`zoneout`, `scale_gradient`, `h_detach`, `clip_state_gradient` and `teacher_forced` the cell's own; `dense`
-w [K, features] and bias [features].
+`zoneout`, `scale_gradient`, `h_detach`, `clip_state_gradient`, `mixed_precision` and `teacher_forced` the cell's own;
+`dense` w [K, features] and bias [features].
 """
 
 from jrnn.cells import initializers as initializers
@@ -88,6 +88,8 @@ from jrnn.cells._min_gru import MinGRU as MinGRU
 from jrnn.cells._min_gru import min_gru as min_gru
 from jrnn.cells._min_lstm import MinLSTM as MinLSTM
 from jrnn.cells._min_lstm import min_lstm as min_lstm
+from jrnn.cells._mixed_precision import MixedPrecision as MixedPrecision
+from jrnn.cells._mixed_precision import mixed_precision as mixed_precision
 from jrnn.cells._numbers import check_number as check_number
 from jrnn.cells._orthogonal import OrthogonalMap as OrthogonalMap
 from jrnn.cells._orthogonal import orthogonal_map as orthogonal_map

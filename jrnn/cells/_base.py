@@ -20,7 +20,14 @@ C = TypeVar("C", bound=type)
 @dataclass_transform(frozen_default=True)
 def static_cell(cls: C) -> C:
     """A frozen dataclass that `jax.jit` treats as static: equal descriptions share one trace."""
+    cls.num_feature_axes = property(refuse_in_flax)  # pyright: ignore[reportAttributeAccessIssue]
     return jax.tree_util.register_static(dataclass(frozen=True)(cls))
+
+
+def refuse_in_flax(cell: Any) -> int:
+    """What Flax's own RNN asks its cell for first; of a cell that is none of Flax's it would fail in riddles."""
+    needed = "a cell of Flax; jrnn's go into jrnn.interop.nnx.RNN(cell, input_size, rngs=...) or jrnn.interop.linen.RNN"
+    raise InputError("cell", f"{type(cell).__name__} in Flax's own RNN", needed)
 
 
 class Replaceable:
@@ -89,7 +96,7 @@ def check_input_size(input_size: int | None) -> int:
     return int(input_size)
 
 
-def check_dtype(dtype: Any) -> Any:
+def check_dtype(dtype: Any, argument: str = "dtype") -> Any:
     """A canonical floating dtype (so that equal cells compare equal), or None for JAX's default."""
     if dtype is None:
         return None
@@ -98,7 +105,7 @@ def check_dtype(dtype: Any) -> Any:
     except TypeError:
         canonical = None
     if canonical is None or not jnp.issubdtype(canonical, jnp.floating):
-        raise InputError("dtype", repr(dtype), "a floating dtype (float32, float64, bfloat16, float16)")
+        raise InputError(argument, repr(dtype), "a floating dtype (float32, float64, bfloat16, float16)")
     return canonical
 
 

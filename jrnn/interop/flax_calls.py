@@ -8,12 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells import BidirectionalState, LSTMState
-from jrnn.cells._advance import state_shapes
-from jrnn.types import Array, InputError, Params, State
+from jrnn.interop.flax_carries import carries_of, carry_of, state_of
+from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import unroll
-from jrnn.unrolling.checks import as_arrays
-from jrnn.unrolling.states import describe
+from jrnn.unrolling.watching import named
 
 
 def chosen(module: Any, **options: bool | None) -> list[bool]:
@@ -27,15 +25,15 @@ def run_rnn(
     inputs: Any,
     *,
     initial_carry: Any,
+    reset_state: Any,
     seq_lengths: Any,
     time_major: bool,
     reverse: bool,
     keep_order: bool,
-    unroll_steps: int,
-    implementation: str | Sequence[str] | None,
-    key: Array | None,
+    name: str | None,
+    **options: Any,
 ) -> tuple[Any, Any]:
-    """(the final carry in Flax's order, the outputs with time where it was in `inputs`)."""
+    """(the final carry in Flax's order, the outputs with time where it was in `inputs`); `options` are `unroll`'s."""
     inputs = jnp.asarray(inputs)
     features = getattr(cell, "input_ndim", 1)
     axis = 0 if time_major else inputs.ndim - features - 1
@@ -46,60 +44,20 @@ def run_rnn(
     if seq_lengths is not None and jnp.shape(seq_lengths) != batch:
         needed = f"one length a sequence, {batch} for inputs {inputs.shape} with time_major={time_major}"
         raise InputError("seq_lengths", f"shape {jnp.shape(seq_lengths)}", needed)
-    state = None if initial_carry is None else state_of(cell, params, initial_carry, batch)
-    ran = unroll(
-        cell,
-        params,
-        inputs,
-        initial_state=state,
-        lengths=seq_lengths,
-        reverse=reverse,
-        unroll=unroll_steps,
-        time_axis=axis,
-        key=key,
-        implementation=implementation,
-    )
+    for which in ("resets", "mask"):
+        flags, shape = options[which], (*batch[:axis], inputs.shape[axis], *batch[axis:])
+        if flags is not None and jnp.shape(flags) != shape:
+            needed = f"one flag a step and sequence, {shape} for inputs {inputs.shape} with time_major={time_major}"
+            raise InputError(which, f"shape {jnp.shape(flags)}", needed)
+    carries = {"initial_carry": initial_carry, "reset_state": reset_state}
+    state, reset = (None if c is None else state_of(cell, params, c, batch, of) for of, c in carries.items())
+    options |= {"initial_state": state, "reset_state": reset, "lengths": seq_lengths, "reverse": reverse}
+    with named(name):
+        ran = unroll(cell, params, inputs, time_axis=axis, **options)
     outputs = ran.outputs
     if reverse and not keep_order:
         outputs = jax.tree.map(lambda y: flip(y, seq_lengths, axis), outputs)
     return carry_of(ran.final_state), outputs
-
-
-def carry_of(state: State) -> Any:
-    """A state in Flax's order and types: (c, h) for an LSTM, the array itself where there is one."""
-    if isinstance(state, LSTMState):
-        return state.c, state.h
-    if isinstance(state, BidirectionalState) or type(state) is tuple:
-        return tuple(carry_of(part) for part in state)
-    if isinstance(state, tuple) and len(state) == 1:
-        return state[0]
-    return state
-
-
-def state_of(cell: Any, params: Params, carry: Any, batch: tuple[int, ...]) -> State:
-    """The inverse of `carry_of` for a state of this cell."""
-    like = state_shapes(cell, params, batch)
-    shapes, carry = carry_of(like), as_arrays("initial_carry", carry)
-    if jax.tree.structure(carry) != jax.tree.structure(shapes) or any(
-        jnp.shape(a) != b.shape for a, b in zip(jax.tree.leaves(carry), jax.tree.leaves(shapes), strict=True)
-    ):
-        parts = jax.tree.leaves(like, is_leaf=lambda node: isinstance(node, LSTMState))
-        order = ", in Flax's order (c, h)" if any(isinstance(part, LSTMState) for part in parts) else ""
-        raise InputError("initial_carry", describe(carry), f"{describe(shapes)}{order}")
-    return restored(carry, like)
-
-
-def restored(carry: Any, like: State) -> State:
-    """The parts of a carry in the types of `like`."""
-    if isinstance(like, LSTMState):
-        return LSTMState(h=carry[1], c=carry[0])
-    if isinstance(like, BidirectionalState):
-        return BidirectionalState(*map(restored, carry, like))
-    if type(like) is tuple:
-        return tuple(map(restored, carry, like))
-    if isinstance(like, tuple) and len(like) == 1:
-        return type(like)(carry)  # pyright: ignore
-    return carry
 
 
 def flip(ys: Array, lengths: Any, axis: int) -> Array:
@@ -124,28 +82,30 @@ def run_both(
     forward: Callable, backward: Callable, merge_fn: Callable, inputs: Any, initial_carry: Any, **options: Any
 ) -> tuple[Any, Any]:
     """((forward carry, backward carry), merged outputs) of two RNN modules, both at the original times."""
-    first, second = carries_of(initial_carry, 2, "direction, (forward, backward)")
-    ways = dict(return_carry=True, **options)
-    carry_f, ys_f = forward(inputs, initial_carry=first, reverse=False, **ways)
-    carry_b, ys_b = backward(inputs, initial_carry=second, reverse=True, keep_order=True, **ways)
+    (one, other), ways = parts_of(initial_carry, options, 2, "direction, (forward, backward)")
+    carry_f, ys_f = forward(inputs, reverse=False, return_carry=True, **one, **ways)
+    carry_b, ys_b = backward(inputs, reverse=True, keep_order=True, return_carry=True, **other, **ways)
     return (carry_f, carry_b), jax.tree.map(merge_fn, ys_f, ys_b)
 
 
 def run_layers(layers: Sequence[Callable], inputs: Any, initial_carry: Any, **options: Any) -> tuple[Any, Any]:
     """(the layers' carries, the last one's outputs): each module reads the outputs of the one below."""
-    carries = carries_of(initial_carry, len(layers), f"of the {len(layers)} layers")
+    parts, ways = parts_of(initial_carry, options, len(layers), f"of the {len(layers)} layers")
     after = []
-    for layer, carry in zip(layers, carries, strict=True):
-        carry, inputs = layer(inputs, initial_carry=carry, return_carry=True, **options)
+    for layer, own in zip(layers, parts, strict=True):
+        carry, inputs = layer(inputs, return_carry=True, **own, **ways)
         after.append(carry)
     return tuple(after), inputs
 
 
-def carries_of(given: Any, count: int, of: str) -> Sequence[Any]:
-    """The initial carries of several modules, or None for each."""
-    if given is None:
-        return [None] * count
-    if not isinstance(given, tuple | list) or len(given) != count:
-        what = f"{len(given)} carries" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
-        raise InputError("initial_carry", what, f"one for each {of}, in a tuple")
-    return given
+def parts_of(
+    initial_carry: Any, options: dict[str, Any], count: int, of: str
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """(each module's own carries, the options that all are given): only what was given, as Flax's own know fewer."""
+    given = {name: value for name, value in options.items() if value is not None}
+    firsts = carries_of("initial_carry", initial_carry, count, of)
+    if "reset_state" not in given:
+        return [{"initial_carry": first} for first in firsts], given
+    resets = carries_of("reset_state", given.pop("reset_state"), count, of)
+    pairs = zip(firsts, resets, strict=True)
+    return [{"initial_carry": first, "reset_state": reset} for first, reset in pairs], given

@@ -18,7 +18,9 @@ from jrnn.cells import check_cell
 from jrnn.extras import require
 from jrnn.interop.flax_calls import flip
 from jrnn.interop.flax_cells import from_linen, from_nnx
-from jrnn.interop.tap import Tapped, tap_linen, tap_nnx
+from jrnn.interop.tap_calls import Tapped
+from jrnn.interop.tap_in_linen import tap_linen
+from jrnn.interop.tap_in_nnx import tap_nnx
 from jrnn.interop.weights.files import error_text
 from jrnn.training import Objective
 from jrnn.types import Array, InputError, Params
@@ -116,7 +118,7 @@ def made_by(name: str, rnn: str | None) -> FlaxModel | tuple[Any, Params]:
     flax = "flax" in sys.modules
     nnx, linen = (require(f"flax.{room}") if flax else None for room in ("nnx", "linen"))
     if nnx and isinstance(result, nnx.Module):
-        if callable(getattr(result, "initialize_carry", None)):
+        if is_cell(result):
             return from_nnx(result)
         apply = lambda model, *given: model(*given)  # noqa: E731
         return FlaxModel(type(result).__name__, apply, result, tap_nnx, rnn)
@@ -124,7 +126,7 @@ def made_by(name: str, rnn: str | None) -> FlaxModel | tuple[Any, Params]:
         raise InputError("model", f"{name}, which returns {type(result).__name__}", RESULTS)
     first, second = result
     if linen and isinstance(first, linen.Module):
-        if callable(getattr(first, "initialize_carry", None)):
+        if is_cell(first):
             return from_linen(first, second)
         return FlaxModel(type(first).__name__, first.apply, second, tap_linen, rnn)
     try:
@@ -140,6 +142,11 @@ def made_by(name: str, rnn: str | None) -> FlaxModel | tuple[Any, Params]:
         given = f"{name}, whose parameters do not fit its {type(first).__name__} ({error_at(error)})"
         raise InputError("model", given, "(cell, params) with params as the cell's init makes them") from error
     return first, second
+
+
+def is_cell(module: Any) -> bool:
+    """Whether a Flax module is a recurrent cell; jrnn's RNN modules have carries too."""
+    return callable(getattr(module, "initialize_carry", None)) and hasattr(module, "num_feature_axes")
 
 
 def call(name: str) -> Any:

@@ -5,7 +5,7 @@ Needs the extra `flax`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -13,12 +13,22 @@ import jax.numpy as jnp
 from jrnn.cells import check_cell, draws_noise
 from jrnn.extras import require
 from jrnn.interop.flax_calls import chosen, concatenate, run_both, run_layers, run_rnn
-from jrnn.types import Array, InputError
+from jrnn.interop.flax_carries import first_carry, first_carry_without
+from jrnn.interop.flax_params import annotated, in_dtypes, unboxed
+from jrnn.training import probe
+from jrnn.types import Array, InputError, Params, Shape
 
 if TYPE_CHECKING:
     from flax import linen as nn
 else:
     nn = require("flax.linen")
+
+__all__ = ["RNN", "Bidirectional", "Stack", "probe"]
+
+
+def strip(value: Any) -> tuple[Any, tuple | None]:
+    """(the array, the names of its axes) of what `nn.with_partitioning` makes an initialiser give."""
+    return (value.unbox(), value.names) if isinstance(value, nn.Partitioned) else (value, None)
 
 
 class RNN(nn.Module):
@@ -30,7 +40,14 @@ class RNN(nn.Module):
       cell: a jrnn cell, stack or `jrnn.Bidirectional`.
       time_major, return_carry, reverse, keep_order: what a call does by default.
       unroll: steps per iteration of the compiled loop.
-      implementation: as for `jrnn.unroll`; "xla" for programs that `jax.export` is to serialise.
+      truncate, remat, implementation: as for `jrnn.unroll`; implementation "xla" for programs that `jax.export` is to
+        serialise.
+      dtype, param_dtype: of the computation and of the parameters, as in Flax's layers: float32 parameters with
+        bfloat16 arithmetic are `jrnn.mixed_precision(cell)`. By default the cell's own.
+      sharding: {name of a parameter: names of mesh axes}, such as {"w_in": (None, "model")}; "0/w_in" is that of a
+        stack's layer 0 alone. The same as `nn.with_partitioning` around the cell's initialisers, which passes through.
+      deterministic: True: cells with noise (`jrnn.dropout`, `jrnn.zoneout`) draw none. False: they draw from the stream
+        `dropout`. None: as False where that stream is given; a call without it is refused. `init` draws none.
     """
 
     cell: Any
@@ -39,7 +56,48 @@ class RNN(nn.Module):
     reverse: bool = False
     keep_order: bool = False
     unroll: int = 1
+    truncate: int | None = None
+    remat: bool | str | int | None = None
     implementation: str | Sequence[str] | None = None
+    dtype: Any = None
+    param_dtype: Any = None
+    sharding: Mapping[str, tuple[str | None, ...]] | None = None
+    deterministic: bool | None = None
+
+    def initialize_carry(self, batch_shape: Shape = ()) -> Any:
+        """The carry that a call starts from by default, leaves [*B, H]: zeros, or what the cell has learnt.
+
+        Also of a module that is not bound, outside of `apply`, but for a learnt one.
+        """
+        cell = self._cell_of(1)
+        if self.scope is not None and self.has_variable("params", "cell"):
+            return first_carry(cell, nn.meta.unbox(self.get_variable("params", "cell")), batch_shape)
+        return first_carry_without(cell, batch_shape)
+
+    def _cell_of(self, input_size: int | None) -> Any:
+        """The cell, in its dtypes."""
+        return in_dtypes(unboxed(self.cell, strip)[0], input_size, self.dtype, self.param_dtype)
+
+    def _new_params(self, key: Array, cell: Any, input_size: int | None) -> Params:
+        """Parameters, in a box where their axes have names."""
+
+        def box(array: Array, names: tuple[str | None, ...] | None) -> Any:
+            return array if names is None else nn.Partitioned(array, names)
+
+        names = unboxed(self.cell, strip)[1] | dict(self.sharding or {})
+        return annotated(cell.init(key, input_size), names, box)
+
+    def _noise_key(self, deterministic: bool | None) -> Array | None:
+        """A key for this call of a cell with noise, or None."""
+        (deterministic,) = chosen(self, deterministic=deterministic)
+        if not draws_noise(self.cell) or deterministic:
+            return None
+        if self.has_rng("dropout"):
+            return self.make_rng("dropout")
+        if deterministic is None and self.is_initializing():
+            return None
+        needed = 'a key, apply(..., rngs={"dropout": key}); or deterministic=True, and the cell draws no noise'
+        raise InputError("rngs", "no stream `dropout` for a cell with noise", needed)
 
     @nn.compact
     def __call__(
@@ -48,10 +106,16 @@ class RNN(nn.Module):
         *,
         initial_carry: Any = None,
         seq_lengths: Any = None,
+        resets: Any = None,
+        mask: Any = None,
+        reset_state: Any = None,
+        truncate: int | None = None,
+        remat: bool | str | int | None = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
         keep_order: bool | None = None,
+        deterministic: bool | None = None,
     ) -> Any:
         """The outputs [*B, T, K], or (carry, outputs) with return_carry.
 
@@ -61,11 +125,13 @@ class RNN(nn.Module):
             tuple of layers for a stack; by default the cell's own.
           seq_lengths: [*B] of int, 0..T. Outputs past the end are zero, and the carry is that of the last valid step:
             the initial one at length 0.
+          resets, mask: [*B, T] of bool ([T, *B] with time_major), as for `jrnn.unroll`: the first steps of segments
+            (where an episode begins, not where one is done), and the steps that happened.
+          reset_state: what a reset goes to, like initial_carry; by default the cell's own initial state.
           reverse: read the valid prefix from its end; with keep_order=False the outputs are in the order of reading.
-          return_carry, time_major, keep_order: as the attributes.
+          truncate, remat, return_carry, time_major, keep_order, deterministic: as the attributes.
 
-        Cells with dropout draw from the stream `dropout`: `apply(..., rngs={"dropout": key})`; without it nothing is
-        dropped.
+        Cells with noise draw from the stream `dropout`: `apply(..., rngs={"dropout": key})`.
         """
         check_cell(self.cell)
         time_major, reverse, keep_order, return_carry = chosen(
@@ -73,23 +139,30 @@ class RNN(nn.Module):
         )
         inputs = jnp.asarray(inputs)
         size = inputs.shape[-1] if inputs.ndim and getattr(self.cell, "input_ndim", 1) else None
+        cell = self._cell_of(size)
         if self.has_variable("params", "cell"):
             # `param` would trace the initialisers at every call, to compare shapes that jrnn checks itself
             params = nn.meta.unbox(self.get_variable("params", "cell"))
         else:
-            params = self.param("cell", self.cell.init, size)
+            params = self.param("cell", self._new_params, cell, size)
         carry, outputs = run_rnn(
-            self.cell,
+            cell,
             params,
             inputs,
             initial_carry=initial_carry,
+            reset_state=reset_state,
             seq_lengths=seq_lengths,
+            resets=resets,
+            mask=mask,
             time_major=time_major,
             reverse=reverse,
             keep_order=keep_order,
-            unroll_steps=self.unroll,
+            truncate=self.truncate if truncate is None else truncate,
+            remat=self.remat if remat is None else remat,
+            unroll=self.unroll,
             implementation=self.implementation,
-            key=self.make_rng("dropout") if draws_noise(self.cell) and self.has_rng("dropout") else None,
+            key=self._noise_key(deterministic),
+            name="/".join(self.path) or None,
         )
         return (carry, outputs) if return_carry else outputs
 
@@ -109,6 +182,10 @@ class Bidirectional(nn.Module):
     time_major: bool = False
     return_carry: bool = False
 
+    def initialize_carry(self, batch_shape: Shape = ()) -> Any:
+        """(forward, backward): the carries that a call starts from by default."""
+        return self.forward_rnn.initialize_carry(batch_shape), self.backward_rnn.initialize_carry(batch_shape)
+
     def __call__(
         self,
         inputs: Array,
@@ -119,12 +196,13 @@ class Bidirectional(nn.Module):
         time_major: bool | None = None,
         reverse: bool | None = None,
         keep_order: bool | None = None,
+        **options: Any,
     ) -> Any:
-        """As `RNN`; reverse and keep_order are Flax's unused ones."""
+        """As `RNN`, with its other options; reverse and keep_order are Flax's unused ones."""
         if self.forward_rnn is self.backward_rnn:
             raise InputError("backward_rnn", "the same module as forward_rnn", "a module with parameters of its own")
         time_major, return_carry = chosen(self, time_major=time_major, return_carry=return_carry)
-        options = dict(seq_lengths=seq_lengths, time_major=time_major)
+        options |= dict(seq_lengths=seq_lengths, time_major=time_major)
         result = run_both(self.forward_rnn, self.backward_rnn, self.merge_fn, inputs, initial_carry, **options)
         return result if return_carry else result[1]
 
@@ -143,6 +221,10 @@ class Stack(nn.Module):
     time_major: bool = False
     return_carry: bool = False
 
+    def initialize_carry(self, batch_shape: Shape = ()) -> Any:
+        """The layers' carries that a call starts from by default, bottom first."""
+        return tuple(layer.initialize_carry(batch_shape) for layer in self.layers)
+
     def __call__(
         self,
         inputs: Array,
@@ -151,11 +233,12 @@ class Stack(nn.Module):
         seq_lengths: Any = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
+        **options: Any,
     ) -> Any:
-        """As `RNN`; each layer reads in its own direction."""
+        """As `RNN`, with its other options; each layer reads in its own direction."""
         if not self.layers:
             raise InputError("layers", "none", "at least one RNN module")
         time_major, return_carry = chosen(self, time_major=time_major, return_carry=return_carry)
-        options = dict(seq_lengths=seq_lengths, time_major=time_major)
+        options |= dict(seq_lengths=seq_lengths, time_major=time_major)
         result = run_layers(tuple(self.layers), inputs, initial_carry, **options)
         return result if return_carry else result[1]

@@ -1,11 +1,12 @@
 """RNN, Bidirectional and Stack as Flax nnx modules: drop-ins for `nnx.RNN` with jrnn's cells inside.
 
-Parameters are `nnx.Param`s; nothing random is kept, and no parameter travels through the scan. Needs the extra `flax`.
+Parameters are `nnx.Param`s, and none travels through the scan; a random stream is kept only where the cell draws from
+it. Needs the extra `flax`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,24 @@ import jax
 from jrnn.cells import check_cell, draws_noise
 from jrnn.extras import require
 from jrnn.interop.flax_calls import chosen, concatenate, run_both, run_layers, run_rnn
-from jrnn.types import Array, InputError, Params
+from jrnn.interop.flax_carries import first_carry
+from jrnn.interop.flax_params import annotated, in_dtypes, unboxed
+from jrnn.interop.flax_probes import probe
+from jrnn.types import Array, InputError, Params, Shape
 
 if TYPE_CHECKING:
     from flax import nnx
 else:
     nnx = require("flax.nnx")
+
+__all__ = ["RNN", "Bidirectional", "Stack", "probe"]
+
+
+def strip(value: Any) -> tuple[Any, tuple | None]:
+    """(the array, the names of its axes) of what `nnx.with_partitioning` makes an initialiser give."""
+    if not isinstance(value, nnx.VariableMetadata):
+        return value, None
+    return value.raw_value, value.metadata.get("out_sharding")
 
 
 class RNN(nnx.Module):
@@ -30,13 +43,23 @@ class RNN(nnx.Module):
       input_size: F; None for a cell without inputs.
       time_major, return_carry, reverse, keep_order: what a call does by default.
       unroll: steps per iteration of the compiled loop.
-      implementation: as for `jrnn.unroll`; "xla" for programs that `jax.export` is to serialise.
-      rngs: an `nnx.Rngs`; its stream `params` is drawn from once, and not kept.
+      truncate, remat, implementation: as for `jrnn.unroll`; implementation "xla" for programs that `jax.export` is to
+        serialise.
+      dtype, param_dtype: of the computation and of the parameters, as in Flax's layers: float32 parameters with
+        bfloat16 arithmetic are `jrnn.mixed_precision(cell)`. By default the cell's own.
+      sharding: {name of a parameter: names of mesh axes}, such as {"w_in": (None, "model")}; "0/w_in" is that of a
+        stack's layer 0 alone. The same as `nnx.with_partitioning` around the cell's initialisers, which passes through.
+      deterministic: True: cells with noise (`jrnn.dropout`, `jrnn.zoneout`) draw none. `train()` and `eval()` set it.
+      rngs: an `nnx.Rngs`; its stream `params` is drawn from once, and not kept. Cells with noise keep a fork of its
+        stream `dropout`.
     Raises:
       InputError: no input_size, no rngs, or something else than a cell.
     Attributes:
+      cell: the cell, in its dtypes.
       params: the cell's parameters as `nnx.Param`s; `cell_params` is the same as plain arrays, for instruments.
     """
+
+    watched_as: str | None = None  # its place in the model, while a probe looks
 
     def __init__(
         self,
@@ -48,7 +71,13 @@ class RNN(nnx.Module):
         reverse: bool = False,
         keep_order: bool = False,
         unroll: int = 1,
+        truncate: int | None = None,
+        remat: bool | str | int | None = None,
         implementation: str | Sequence[str] | None = None,
+        dtype: Any = None,
+        param_dtype: Any = None,
+        sharding: Mapping[str, tuple[str | None, ...]] | None = None,
+        deterministic: bool | None = False,
         rngs: nnx.Rngs | None = None,
     ):
         check_cell(cell)
@@ -59,19 +88,45 @@ class RNN(nnx.Module):
             raise InputError("input_size", "none", f"{needed}; None for a cell without inputs")
         if not isinstance(rngs, nnx.Rngs):
             raise InputError("rngs", type(rngs).__name__, "an nnx.Rngs, such as nnx.Rngs(0)")
+        cell, boxed = unboxed(cell, strip)
+        cell = in_dtypes(cell, input_size, dtype, param_dtype)
         self.cell = nnx.static(cell)
-        self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), input_size)))
+
+        def param(array: Array, names: tuple[str | None, ...] | None) -> nnx.Param:
+            return nnx.Param(array) if names is None else nnx.Param(array, out_sharding=names)
+
+        self.params = nnx.data(annotated(cell.init(rngs.params(), input_size), boxed | dict(sharding or {}), param))
         self.time_major = time_major
         self.return_carry = return_carry
         self.reverse = reverse
         self.keep_order = keep_order
         self.unroll = unroll
+        self.truncate = truncate
+        self.remat = remat
         self.implementation = implementation if implementation is None else nnx.static(implementation)
+        self.deterministic = deterministic
+        self.rngs = nnx.data(rngs["dropout"].fork() if draws_noise(cell) else None)
 
     @property
     def cell_params(self) -> Params:
         """The parameters as `jrnn.unroll(rnn.cell, rnn.cell_params, ...)` takes them."""
         return jax.tree.map(lambda p: p[...], self.params, is_leaf=lambda node: isinstance(node, nnx.Variable))
+
+    def initialize_carry(self, batch_shape: Shape = ()) -> Any:
+        """The carry that a call starts from by default, leaves [*B, H]: zeros, or what the cell has learnt."""
+        return first_carry(self.cell, self.cell_params, batch_shape)
+
+    def _noise_key(self, deterministic: bool | None, rngs: nnx.Rngs | nnx.RngStream | Array | None) -> Array | None:
+        """A key for this call of a cell with noise, or None."""
+        (deterministic,) = chosen(self, deterministic=deterministic)
+        if not draws_noise(self.cell) or deterministic:
+            return None
+        if deterministic is None:
+            raise InputError("deterministic", "None at construction and in the call", "True (no noise) or False")
+        rngs = self.rngs if rngs is None else rngs
+        if rngs is None:
+            raise InputError("rngs", "None", "an nnx.Rngs with a stream `dropout`, as deterministic is False")
+        return rngs["dropout"]() if isinstance(rngs, nnx.Rngs) else rngs() if callable(rngs) else rngs
 
     def __call__(
         self,
@@ -79,11 +134,17 @@ class RNN(nnx.Module):
         *,
         initial_carry: Any = None,
         seq_lengths: Any = None,
+        resets: Any = None,
+        mask: Any = None,
+        reset_state: Any = None,
+        truncate: int | None = None,
+        remat: bool | str | int | None = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
         keep_order: bool | None = None,
-        rngs: nnx.Rngs | None = None,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | Array | None = None,
     ) -> Any:
         """The outputs [*B, T, K], or (carry, outputs) with return_carry.
 
@@ -93,9 +154,12 @@ class RNN(nnx.Module):
             tuple of layers for a stack; by default the cell's own.
           seq_lengths: [*B] of int, 0..T. Outputs past the end are zero, and the carry is that of the last valid step:
             the initial one at length 0.
+          resets, mask: [*B, T] of bool ([T, *B] with time_major), as for `jrnn.unroll`: the first steps of segments
+            (where an episode begins, not where one is done), and the steps that happened.
+          reset_state: what a reset goes to, like initial_carry; by default the cell's own initial state.
           reverse: read the valid prefix from its end; with keep_order=False the outputs are in the order of reading.
-          rngs: where cells with dropout draw from, its stream `dropout`; without it nothing is dropped.
-          return_carry, time_major, keep_order: as in `__init__`.
+          rngs: an `nnx.Rngs`, a stream or a key for a cell with noise; by default its own stream.
+          truncate, remat, return_carry, time_major, keep_order, deterministic: as in `__init__`.
         """
         time_major, reverse, keep_order, return_carry = chosen(
             self, time_major=time_major, reverse=reverse, keep_order=keep_order, return_carry=return_carry
@@ -105,13 +169,19 @@ class RNN(nnx.Module):
             self.cell_params,
             inputs,
             initial_carry=initial_carry,
+            reset_state=reset_state,
             seq_lengths=seq_lengths,
+            resets=resets,
+            mask=mask,
             time_major=time_major,
             reverse=reverse,
             keep_order=keep_order,
-            unroll_steps=self.unroll,
+            truncate=self.truncate if truncate is None else truncate,
+            remat=self.remat if remat is None else remat,
+            unroll=self.unroll,
             implementation=self.implementation,
-            key=rngs.dropout() if rngs is not None and draws_noise(self.cell) else None,
+            key=self._noise_key(deterministic, rngs),
+            name=self.watched_as,
         )
         return (carry, outputs) if return_carry else outputs
 
@@ -142,6 +212,10 @@ class Bidirectional(nnx.Module):
         self.time_major = time_major
         self.return_carry = return_carry
 
+    def initialize_carry(self, batch_shape: Shape = ()) -> Any:
+        """(forward, backward): the carries that a call starts from by default."""
+        return self.forward_rnn.initialize_carry(batch_shape), self.backward_rnn.initialize_carry(batch_shape)
+
     def __call__(
         self,
         inputs: Array,
@@ -152,11 +226,11 @@ class Bidirectional(nnx.Module):
         time_major: bool | None = None,
         reverse: bool | None = None,
         keep_order: bool | None = None,
-        rngs: nnx.Rngs | None = None,
+        **options: Any,
     ) -> Any:
-        """As `RNN`; reverse and keep_order are Flax's unused ones."""
+        """As `RNN`, with its other options; reverse and keep_order are Flax's unused ones."""
         time_major, return_carry = chosen(self, time_major=time_major, return_carry=return_carry)
-        options = dict(seq_lengths=seq_lengths, time_major=time_major, rngs=rngs)
+        options |= dict(seq_lengths=seq_lengths, time_major=time_major)
         result = run_both(self.forward_rnn, self.backward_rnn, self.merge_fn, inputs, initial_carry, **options)
         return result if return_carry else result[1]
 
@@ -178,6 +252,10 @@ class Stack(nnx.Module):
         self.time_major = time_major
         self.return_carry = return_carry
 
+    def initialize_carry(self, batch_shape: Shape = ()) -> Any:
+        """The layers' carries that a call starts from by default, bottom first."""
+        return tuple(layer.initialize_carry(batch_shape) for layer in self.layers)
+
     def __call__(
         self,
         inputs: Array,
@@ -186,10 +264,10 @@ class Stack(nnx.Module):
         seq_lengths: Any = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
-        rngs: nnx.Rngs | None = None,
+        **options: Any,
     ) -> Any:
-        """As `RNN`; each layer reads in its own direction."""
+        """As `RNN`, with its other options; each layer reads in its own direction."""
         time_major, return_carry = chosen(self, time_major=time_major, return_carry=return_carry)
-        options = dict(seq_lengths=seq_lengths, time_major=time_major, rngs=rngs)
+        options |= dict(seq_lengths=seq_lengths, time_major=time_major)
         result = run_layers(tuple(self.layers), inputs, initial_carry, **options)
         return result if return_carry else result[1]

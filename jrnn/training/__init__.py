@@ -15,6 +15,7 @@ from jrnn.training.simple_answers import Baseline, baselines
 from jrnn.training.storage.folders import StorageError
 from jrnn.training.storage.saving import Saved, load, save
 from jrnn.training.streaming import Streamed, stream
+from jrnn.training.telemetry.probing.values import probe
 from jrnn.training.telemetry.state_gradient_metrics import delta_metrics
 from jrnn.training.telemetry.tangent_probe import tangent_growth
 
@@ -35,6 +36,7 @@ __all__ = [
     "first_nonfinite",
     "fit",
     "load",
+    "probe",
     "save",
     "stream",
     "tangent_growth",

@@ -15,7 +15,7 @@ from jrnn.wording import arrays, brief
 ARRAYS = ("initial_state", "reset_state", "lengths", "resets", "mask", "state_tap", "key")
 STATIC = (
     *("steps", "batch_shape", "reverse", "segment", "truncate", "unroll", "return_states", "tap_is_zero"),
-    *("inside_stack", "time_axis", "implementation"),
+    *("taps_start", "inside_stack", "time_axis", "implementation"),
 )
 
 
@@ -76,6 +76,8 @@ class Options:
     return_states: bool
     tap_is_zero: bool
     """The tap takes gradients and is not read."""
+    taps_start: bool = True
+    """The tap has a row for the initial state; else [T, *B, ...], of the states after each step alone."""
     inside_stack: bool
     """A layer of a causal stack: what it hands on is part of the stack's step, so without the tap."""
     time_axis: int

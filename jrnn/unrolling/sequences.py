@@ -10,6 +10,7 @@ from jrnn.unrolling.layers import run
 from jrnn.unrolling.reading import read
 from jrnn.unrolling.records import Options, Unrolled
 from jrnn.unrolling.states import move_axis
+from jrnn.unrolling.watching import watched
 
 
 def unroll(
@@ -91,7 +92,7 @@ def unroll(
         key=key,
         implementation=implementation,
     )
-    return laid_out(run(cell, params, xs, options), options)
+    return laid_out(watched(run)(cell, params, xs, options), options)
 
 
 def laid_out(result: Unrolled, options: Options) -> Unrolled:

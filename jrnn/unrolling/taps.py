@@ -14,6 +14,8 @@ from jrnn.unrolling.states import filled
 def split_tap(start: State, xs: Inputs, schedule: Schedule, options: Options) -> tuple[State, tuple]:
     """(the initial state, the inputs of each step): the tap's row of h_0 belongs to the initial state."""
     tap = options.state_tap
+    if tap is not None and not options.taps_start:
+        return start, (jnp.arange(options.steps), xs, schedule, tap)
     if tap is not None:
         tap = filled(tap, jax.tree.map(lambda h: jnp.zeros((options.steps + 1, *h.shape), h.dtype), start))
         first = options.steps if options.reverse else 0

@@ -482,9 +482,14 @@ ROWS = [
         "a GRU's carry",
         "initial_carry",
         lambda: carried(jrnn.gru(H, dtype="float32"), np.ones((1, 3), np.float32)),
-        ("got float32[1, 3]; need float32[1, 2]",),
+        ("got float32[1, 3]; need h float32[1, 2]",),
     ),
-    Call("an LSTM's carry", "initial_carry", lambda: carried(jrnn.lstm(H), np.ones((1, 2))), ("(c, h)",)),
+    Call(
+        "an LSTM's carry",
+        "initial_carry",
+        lambda: carried(jrnn.lstm(H), np.ones((1, 2))),
+        ("(c float", "h float", "Flax's order"),
+    ),
     Call("a carry of text", "initial_carry", lambda: carried(jrnn.gru(H), "zeros"), ("'zeros'",)),
     *(given(f"--model a{ending}", f"a{ending}", words, lambda path: None) for ending, words in SAYS.items()),
     *(

@@ -83,10 +83,10 @@ def test_values_gradients_and_start(name):
         return carry_of(ran.final_state), ran.outputs
 
     def by_nnx(params):
-        return nnx_module(cell, params)(XS, seq_lengths=LENGTHS, return_carry=True)
+        return nnx_module(cell, params)(XS, seq_lengths=LENGTHS, return_carry=True, deterministic=True)
 
     def by_linen(params):
-        return linen.apply({"params": {"cell": params}}, XS, seq_lengths=LENGTHS)
+        return linen.apply({"params": {"cell": params}}, XS, seq_lengths=LENGTHS, deterministic=True)
 
     @jit
     def all_three(params, key):
@@ -123,7 +123,7 @@ def test_what_is_drawn_comes_from_the_stream(name):
             lambda p: jrnn.unroll(cell, p, XS, time_axis=1, key=nnx.Rngs(dropout=1).dropout()).outputs,
             lambda p: nnx_module(cell, p)(XS, rngs=nnx.Rngs(dropout=1)),
             lambda p: linen.apply({"params": {"cell": p}}, XS, rngs=rngs),
-            lambda p: linen.apply({"params": {"cell": p}}, XS),
+            lambda p: linen.apply({"params": {"cell": p}}, XS, deterministic=True),
         )
         return [slope(call)(params) for call in calls]
 

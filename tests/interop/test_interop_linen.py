@@ -107,12 +107,19 @@ def test_dropout_draws_from_its_stream():
     rnn = RNN(jrnn.dropout(jrnn.gru(4), outputs=0.5))
     variables = variables_of(rnn, XS)
     keys = [jax.random.key(seed) for seed in (1, 1, 2)]
-    all_calls = jit(
-        lambda v, keys: [rnn.apply(v, XS, rngs={} if key is None else {"dropout": key}) for key in (None, *keys)]
-    )
-    plain, one, same, other = all_calls(variables, keys)
+
+    @jit
+    def all_calls(v, keys):
+        quiet = rnn.apply(v, XS, deterministic=True, rngs={"dropout": keys[0]})
+        plain = jrnn.unroll(rnn.cell, v["params"]["cell"], XS, time_axis=1).outputs
+        return quiet, plain, [rnn.apply(v, XS, rngs={"dropout": key}) for key in keys]
+
+    quiet, plain, (one, same, other) = all_calls(variables, keys)
     np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(quiet, plain)
     assert not np.allclose(one, other) and not np.allclose(one, plain)
+    with pytest.raises(jrnn.InputError, match="rngs: got no stream `dropout`.*deterministic=True"):
+        rnn.apply(variables, XS)
 
 
 def test_cells_without_dropout_take_no_stream():

@@ -190,9 +190,12 @@ def test_bad_input_is_named():
     room = jrnn.interop.nnx
     for call, match in (
         (lambda: rnn(xs, seq_lengths=LENGTHS, time_major=True), r"seq_lengths: got shape \(3,\); .*time_major=True"),
-        (lambda: rnn(xs, initial_carry=zeros), r"initial_carry: got float64\[3, 4\]; need .*\(c, h\)"),
+        (
+            lambda: rnn(xs, initial_carry=zeros),
+            r"initial_carry: got float64\[3, 4\]; need \(c float64\[3, 4\], h fl",
+        ),
         (lambda: rnn(xs, initial_carry=(zeros[:2], zeros)), "initial_carry: got .*; need "),
-        (lambda: gru(xs, initial_carry=zeros[:2]), r"initial_carry: got float64.2, 4.; need float64\[3, 4\]$"),
+        (lambda: gru(xs, initial_carry=zeros[:2]), r"initial_carry: got float64.2, 4.; need h float64\[3, 4\]$"),
         (lambda: room.Bidirectional(rnn, gru)(xs, initial_carry=3), "initial_carry: got a int; need one for each dir"),
         (lambda: rnn(xs[0, 0]), r"inputs: got shape \(2,\); need \[\*batch, time, features\]"),
         (lambda: rnn(xs[..., :1]), "2 features"),

@@ -85,12 +85,40 @@ def test_vmap_over_an_ensemble():
     assert not np.allclose(together[0], together[1])
 
 
-def test_dropout_draws_from_the_stream_that_is_given():
-    model = module_of(lambda rngs: Model(rngs, between=0.5))
-    all_calls = jit(lambda xs: [model(xs, rngs=seed and nnx.Rngs(dropout=seed)) for seed in (None, 1, 1, 2)])
-    plain, *dropped = all_calls(XS)
-    np.testing.assert_array_equal(dropped[0], dropped[1])
-    assert not np.allclose(dropped[0], dropped[2]) and not np.allclose(dropped[0], plain)
+def test_dropout_is_on_off_and_drawn_as_in_flaxs_own_modules():
+    """On by default, from its own stream, which counts on; `eval`, `train`, `deterministic` act as on nnx.Dropout."""
+    model = Model(nnx.Rngs(params=0, dropout=5), between=0.5)
+    own = nnx.Rngs(dropout=5)["dropout"].fork()
+    rnn, head = model.rnn, model.head
+    run = jit(lambda key: head(jrnn.unroll(rnn.cell, rnn.cell_params, XS, time_axis=1, key=key).outputs))
+    quiet = jit(lambda: head(jrnn.unroll(rnn.cell, rnn.cell_params, XS, time_axis=1).outputs))()
+
+    @nnx.jit
+    def call(model, **options):
+        return model(XS, **options)
+
+    for _ in range(2):
+        np.testing.assert_allclose(call(model), run(own()), rtol=1e-12)
+    model.eval()
+    np.testing.assert_allclose(call(model), quiet, rtol=1e-12)
+    key = jax.random.key(3)
+    given = nnx.jit(lambda model: model(XS, deterministic=False, rngs=key))(model)
+    np.testing.assert_allclose(given, run(key), rtol=1e-12)
+    model.train()
+    assert not np.allclose(call(model), quiet)
+    graphdef, state = nnx.split(model)
+    assert set(map(type, jax.tree.leaves(state, is_leaf=lambda v: isinstance(v, nnx.RngState)))) > {nnx.RngKey}
+
+
+def test_dropout_without_an_answer_is_refused():
+    cell = jrnn.dropout(jrnn.gru(3), outputs=0.5)
+    undecided = module_of(lambda rngs: RNN(cell, 3, deterministic=None, rngs=rngs))
+    with pytest.raises(jrnn.InputError, match="deterministic: got None"):
+        undecided(XS)
+    undecided.train()
+    undecided.rngs = None
+    with pytest.raises(jrnn.InputError, match="rngs: got None"):
+        undecided(XS)
 
 
 def test_cells_without_dropout_draw_nothing_from_it():

@@ -149,6 +149,87 @@ def test_jrnns_linen_modules_are_found_by_name():
             call()
 
 
+def test_linen_an_rnn_inside_transformations():
+    """As without them: jax.jit that was traced before, jax.checkpoint, nn.remat; elsewhere the way round is named."""
+    model = Whole()
+    variables = variables_of(model, XS)
+    alone, remembered = (rnn(nn.GRUCell(H, param_dtype=D)) for rnn in (nn.RNN, nn.remat(nn.RNN)))
+    core = {"params": {"cell": variables["params"]["core"]}}
+    plain = lambda v: jnp.sum(jnp.sin(model.apply(v, XS)))  # noqa: E731
+    jitted = jax.jit(plain)
+    jitted(variables)
+
+    def tapped(loss_fn, variables):
+        tap = tap_linen(loss_fn, variables)
+        run = jrnn.unroll(tap.cell, tap.params, tap.xs, **tap.options)
+        return tap.loss(run), jrnn.state_gradients(tap.cell, tap.params, tap.xs, tap.loss, **tap.options)
+
+    @jit
+    def all_of_them(v, core):
+        pairs = [(each, v) for each in (plain, jitted, jax.checkpoint(jitted))]
+        pairs += [(lambda v, m=m: jnp.sum(jnp.sin(m.apply(v, XS))), core) for m in (alone, remembered)]
+        return [tapped(*pair) for pair in pairs]
+
+    one, *same, of_alone, of_remembered = all_of_them(variables, core)
+    for a, b in [(one, each) for each in same] + [(of_alone, of_remembered)]:
+        for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(one[0], jitted(variables), rtol=1e-12)
+
+    def chunks(v):
+        return jax.lax.scan(lambda s, x: (s + jnp.sum(model.apply(v, x)), None), jnp.zeros(()), XS[None])[0]
+
+    def by_hand(v):
+        cell = nn.GRUCell(H, param_dtype=D)
+        params = {"params": v["params"]["core"]}
+        return jnp.sum(jax.lax.scan(lambda h, x: cell.apply(params, h, x), jnp.zeros((B, H)), XS.swapaxes(0, 1))[1])
+
+    for loss_fn, match in (
+        (lambda v: jnp.sum(jax.vmap(lambda x: model.apply(v, x))(XS)), r"an RNN inside vmap .*nnx.probe and linen"),
+        (chunks, r"an RNN inside a scan \(nn.scan"),
+        (lambda v: jax.lax.cond(XS[0, 0, 0] > jnp.sum(XS), plain, plain, v), r"an RNN inside a conditional \(nn.cond"),
+        (by_hand, r"a cell is scanned by hand .*need jrnn.interop.linen.RNN .*resets= takes done flags; or .*probe"),
+    ):
+        with pytest.raises(jrnn.InputError, match=match):
+            tap_linen(loss_fn, variables)
+
+
+class Around(nnx.Module):
+    """jrnn's RNN and Flax's, plain and inside nnx.jit of nnx.remat."""
+
+    def __init__(self, rngs, own):
+        cell = jrnn.dropout(jrnn.gru(H), outputs=0.4) if own else nnx.GRUCell(F, H, param_dtype=D, rngs=rngs)
+        self.rnn = jrnn.interop.nnx.RNN(cell, F, truncate=4, rngs=rngs) if own else nnx.RNN(cell, rngs=rngs)
+        self.options = nnx.static("resets" if own else None)
+
+    def __call__(self, xs, inside):
+        options = {"resets": jnp.arange(T)[None] == jnp.array([[2], [3]])} if self.options else {}
+        call = lambda rnn, xs: rnn(xs, **options)  # noqa: E731
+        return (nnx.jit(nnx.remat(call)) if inside else call)(self.rnn, xs)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_nnx_an_rnn_inside_transformations(own):
+    graphdef, state = nnx.split(module_of(lambda rngs: Around(rngs, own)))
+
+    @jit
+    def both(state):
+        found = []
+        fresh = lambda: nnx.merge(graphdef, jax.tree.map(lambda a: a, state))  # noqa: E731
+        for inside in (False, True):
+            loss_fn = lambda model, inside=inside: jnp.sum(jnp.sin(model(XS, inside)))  # noqa: E731
+            tap = tap_nnx(loss_fn, fresh())
+            run = jrnn.unroll(tap.cell, tap.params, tap.xs, **tap.options)
+            deltas = jrnn.state_gradients(tap.cell, tap.params, tap.xs, tap.loss, **tap.options)
+            found.append((tap.loss(run), deltas, loss_fn(fresh())))
+        return found
+
+    plain, inside = both(state)
+    for a, b in zip(*map(jax.tree.leaves, (plain, inside)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(plain[0], plain[2], rtol=1e-12)
+
+
 def test_a_cell_of_jrnn_in_flaxs_rnn_is_refused():
     class Wrong(nnx.Module):
         def __init__(self, rngs):
@@ -157,5 +238,5 @@ def test_a_cell_of_jrnn_in_flaxs_rnn_is_refused():
         def __call__(self, xs):
             return self.rnn(xs)
 
-    with pytest.raises(jrnn.InputError, match=r"cell: got GRU; need .*jrnn.interop.nnx.RNN\(cell, input_size"):
+    with pytest.raises(jrnn.InputError, match=r"cell: got GRU in Flax.*jrnn.interop.nnx.RNN\(cell, input_size"):
         tap_nnx(lambda model: jnp.sum(model(XS)), Wrong(nnx.Rngs(0)))

@@ -1,0 +1,73 @@
+"""Parameters kept in one dtype and computed with in another: float32 master weights, 16-bit arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells._advance import check_cell, prepared
+from jrnn.cells._base import check_dtype, static_cell
+from jrnn.cells._bidirectional import Bidirectional
+from jrnn.cells._stack import Stack
+from jrnn.cells._wrappers import Wrapper
+from jrnn.types import Array, InputError, Params
+
+
+@static_cell
+class MixedPrecision(Wrapper):
+    """See `mixed_precision`."""
+
+    cell: Any
+    dtype: Any
+    param_dtype: Any
+
+    def inner(self, params: Params) -> Params:
+        return cast(params, self.dtype)
+
+    def prepared(self, params: Params) -> Params:
+        return prepared(self.cell, self.inner(params))
+
+    def init(self, key: Array, input_size: int | None) -> Params:
+        return cast(self.cell.init(key, input_size), self.param_dtype)
+
+
+def cast(params: Params, dtype: Any) -> Params:
+    """The floating leaves in this dtype; those that have it already, shapes too, as they are."""
+
+    def leaf(array: Any) -> Any:
+        own = jnp.result_type(array)
+        return jnp.asarray(array).astype(dtype) if jnp.issubdtype(own, jnp.floating) and own != dtype else array
+
+    return jax.tree.map(leaf, params)
+
+
+def mixed_precision(cell: Any, *, dtype: Any = jnp.bfloat16, param_dtype: Any = jnp.float32) -> Any:
+    """A cell that computes in `dtype` with parameters kept in `param_dtype`: master weights (Micikevicius et al. 2018).
+
+    h_t = step(cast(params, dtype), h_{t-1}, x_t). An update far smaller than a parameter is lost in 16 bits, where
+    1 + 2^-9 is 1; kept in float32, many of them add up. Gradients have param_dtype; each is summed over time in
+    float32 and rounded to `dtype` once, where it passes the cast. Memory for states and speed are those of a cell made
+    with this dtype. It does not help a cell whose parameters have the dtype it computes in.
+
+    Args:
+      cell: a cell, a stack or `Bidirectional`; what dtype it was made with does not matter.
+      dtype: of states, outputs and products; inputs are cast to it. bfloat16 by default.
+      param_dtype: of the parameters. float32 by default.
+    Returns:
+      A cell whose parameters are those of `cell`, of a stack or `Bidirectional` layer by layer.
+    Raises:
+      InputError: a dtype that is not floating.
+    """
+    check_cell(cell)
+    named = {"dtype": dtype, "param_dtype": param_dtype}
+    dtypes = {name: check_dtype(given, name) for name, given in named.items()}
+    for name, given in dtypes.items():
+        if given is None:
+            raise InputError(name, "None", "a floating dtype, such as jax.numpy.bfloat16")
+    if isinstance(cell, Bidirectional):
+        return Bidirectional(*(mixed_precision(each, **dtypes) for each in (cell.forward, cell.backward)))
+    if isinstance(cell, Stack):  # layer by layer, so that each has its kernel
+        return Stack(tuple(mixed_precision(each, **dtypes) for each in cell.cells))
+    return MixedPrecision(cell, **dtypes)

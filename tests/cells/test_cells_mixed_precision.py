@@ -1,0 +1,62 @@
+"""`mixed_precision`: the arithmetic of a 16-bit cell with parameters and gradients in float32."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from tests.interop.economy import drawn, jit, params_of
+
+XS = drawn((7, 2, 3), dtype=np.float32)
+
+
+def layers(hidden, **options):
+    return jrnn.stack(jrnn.layer_norm(jrnn.gru(hidden, **options)), jrnn.elman(2, **options))
+
+
+@pytest.mark.parametrize("make", [jrnn.lstm, layers])
+def test_it_is_the_16_bit_cell_with_gradients_in_float32(make):
+    """Values and gradients are those of the bfloat16 cell on rounded parameters, to the bit; kernels included."""
+    cell, narrow = jrnn.mixed_precision(make(3)), make(3, dtype="bfloat16")
+    shapes = jax.eval_shape(lambda key: cell.init(key, 3), jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+    params = params_of(cell, 3)
+    rounded = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
+
+    def loss(params, cell):
+        run = jrnn.unroll(cell, params, XS, lengths=np.array([7, 4]))
+        return jnp.sum(run.outputs.astype(jnp.float32) ** 2), run
+
+    @jit
+    def both(params, rounded):
+        return [jax.value_and_grad(loss, has_aux=True)(*each) for each in ((params, cell), (rounded, narrow))]
+
+    (ours, grads), (theirs, wanted) = both(params, rounded)
+    for a, b in zip(*map(jax.tree.leaves, (ours, theirs)), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a.astype(float), b.astype(float))
+    for a, b in zip(*map(jax.tree.leaves, (grads, wanted)), strict=True):
+        assert a.dtype == jnp.float32 and np.any(a)
+        np.testing.assert_array_equal(a, b.astype(jnp.float32))
+    assert jrnn.kernels.explain(cell, params).chosen == jrnn.kernels.explain(narrow, rounded).chosen
+
+
+def test_small_updates_add_up():
+    """8 updates of 2^-10 move 1 to 1 + 2^-7; in bfloat16 each would be rounded away."""
+    cell = jrnn.mixed_precision(jrnn.linear(1))
+    params = jax.tree.map(jnp.ones_like, params_of(cell, 1))
+    for _ in range(8):
+        params = jax.tree.map(lambda p: p + 2.0**-10, params)
+    assert cell.prepared(params)["w_in"].astype(float) == 1 + 2.0**-7
+    assert jnp.bfloat16(1) + jnp.bfloat16(2.0**-10) == 1
+
+
+def test_bad_input_is_named():
+    for call, match in (
+        (lambda: jrnn.mixed_precision(jrnn.gru(2), dtype="int8"), "dtype: got 'int8'"),
+        (lambda: jrnn.mixed_precision(jrnn.gru(2), param_dtype=None), "param_dtype: got None"),
+        (lambda: jrnn.mixed_precision(jrnn.gru), "cell: got function"),
+    ):
+        with pytest.raises(jrnn.InputError, match=match):
+            call()
