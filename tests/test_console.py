@@ -180,7 +180,8 @@ def reported(monkeypatch, out):
     """What `output.report` does with a diagnosis that was measured."""
     monkeypatch.setattr(output, "Diagnosis", lambda **given: diagnosis())
     cell = elman(2)
-    known = {"task": "classify", "lag": 1, "lag_reason": "x", "plateau": None}
+    monkeypatch.setattr(output, "baselines", lambda objective, data: ())
+    known = {"task": "classify", "outputs": 2, "warmup": 0, "lag": 1, "lag_reason": "x", "plateau": None}
     dataset = SimpleNamespace(name="x", source="x", x=np.zeros((2, 3, 1)), **known)
     stages = diagnosis().stages
     return output.report(ARGS, out, cell, cell.init(jax.random.key(0), 1), dataset, 1, stages, {}, {})
