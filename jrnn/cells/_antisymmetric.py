@@ -1,7 +1,5 @@
 """The antisymmetric network: a Euler step of an equation that neither grows nor decays, but for friction."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Both directions of a sequence: a description only; `jrnn.unroll` gives it its meaning."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """The coupled oscillatory network (coRNN): positions and velocities of driven, damped oscillators."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """The Elman network: h_t = phi(x_t W_in + h_{t-1} W_rec + b)."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

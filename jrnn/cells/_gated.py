@@ -1,7 +1,5 @@
 """What cells on the gated linear recurrence share: h_t = a_t h_{t-1} + b_t, with a_t and b_t functions of x_t alone."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp

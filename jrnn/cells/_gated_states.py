@@ -1,7 +1,5 @@
 """The states of the gated cells, refined or not."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from jaxtyping import Float

@@ -1,7 +1,5 @@
 """The independently recurrent network (IndRNN): an Elman network with a diagonal recurrent matrix."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """Time constants learnt unit by unit, around any cell: h' = (1 - a) h + a F(h, x)."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """The long expressive memory (LEM): two states that learn their own time steps."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

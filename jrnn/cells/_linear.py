@@ -1,7 +1,5 @@
 """The diagonal linear recurrence: h_t = w_rec * h_{t-1} + x_t W_in + b."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The linear recurrent unit: complex numbers h' = lam h + gamma x B, read by y = Re(C h) + x D."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The undamped independent oscillators (UnICORNN): a Hamiltonian system, each unit on its own."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """`jrnn compare`: saved runs and reports side by side, at one lag."""
 
-from __future__ import annotations
-
 import os
 from argparse import Namespace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What `jrnn train` saved, with the data that it was trained on."""
 
-from __future__ import annotations
-
 import os
 from argparse import Namespace
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ A third kind is Optax's: `optax.adaptive_grad_clip` (AGC, Brock et al. 2021) hol
 its weights' norm.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

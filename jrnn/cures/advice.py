@@ -1,7 +1,5 @@
 """What to try after a verdict, and what a verdict is not."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from jrnn.cures.base import Cure

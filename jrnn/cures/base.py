@@ -1,7 +1,5 @@
 """What a cure is: a value that transforms a training problem, in up to three places, and tells how to apply it."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Gradient clipping that says what it did, and updates that never let a NaN in; both are Optax transformations."""
 
-from __future__ import annotations
-
 from functools import reduce
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The largest exponents along a run as a function that can be differentiated: what `tune_gain` and `floss` steer."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """Gradient flossing: weights moved until the largest exponents along the user's inputs are the target."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from dataclasses import dataclass

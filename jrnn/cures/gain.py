@@ -1,7 +1,5 @@
 """One factor on the recurrent weights, found by measurement: the largest exponent along the inputs is the target."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What clipping does to each lag's share of the gradient, measured on a run: nothing, unless it clips at every step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """A user's own sequences from a .npz file; the task follows from the type and shape of `y`."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What each column of a table is: a measurement, a date, a counter; and a few sentences on what was understood."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

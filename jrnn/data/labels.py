@@ -1,7 +1,5 @@
 """Labels as they stand in a file, as the classes 0 to K - 1; integers as symbols, one-hot."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The times of a table: their order, their frequency, and the rows that are missing or there twice."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 

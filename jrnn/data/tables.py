@@ -1,7 +1,5 @@
 """Reads a .csv file with pandas: numbers and dates; every fault is reported with its line and column."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import Path

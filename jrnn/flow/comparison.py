@@ -1,7 +1,5 @@
 """Networks side by side, on the same sequences and at the same lag: one table and one figure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple

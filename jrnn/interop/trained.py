@@ -8,8 +8,6 @@ Files are read where they lie; the packages are not imported, so what else they 
 extra cannot say so: silero-vad, which would bring PyTorch, is `pip install --no-deps silero-vad==6.2.3`.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable
 from pathlib import Path

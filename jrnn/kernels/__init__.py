@@ -33,7 +33,7 @@ __all__ = [
     "RECURRENCES",
     "Dense",
     "Events",
-    "Explanation",  # pyright: ignore[reportUnsupportedDunderAll]
+    "Explanation",
     "GatedKernel",
     "InputKernel",
     "Operands",
@@ -42,13 +42,18 @@ __all__ = [
     "Recurrence",
     "Scan",
     "Weights",
-    "explain",  # pyright: ignore[reportUnsupportedDunderAll]
+    "explain",
     "gated_kernel",
     "problem_of",
     "recur",
     "recur_all",
     "step",
 ]
+
+explain: Any
+"""Which implementation a call takes, and why: `jrnn.unrolling.explain`."""
+Explanation: Any
+"""What it returns: `jrnn.unrolling.Explanation`."""
 
 
 def __getattr__(name: str) -> Any:

@@ -4,8 +4,6 @@ Every array has a leading axis of groups E (the two directions of a layer, the m
 groups share it; then T time steps, B sequences (one batch axis), F features, H units, G gates.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -26,7 +24,7 @@ class Scan:
     tap_is_zero: bool = False
     """The tap is known to be zero: its gradient is computed, its values are not read."""
 
-    def repeated(self, times: int) -> Scan:
+    def repeated(self, times: int) -> "Scan":
         """The scan of `times` copies of the groups, one after the other."""
         return replace(self, reverse=self.reverse * times)
 

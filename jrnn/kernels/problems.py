@@ -1,7 +1,5 @@
 """A whole sequence by an implementation, with any batch axes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,7 +16,7 @@ from jrnn.kernels.sharding import placed_like
 from jrnn.types import Array, InputError, Shape, size_of
 
 
-def recur(problem: Problem, implementation: str, all_states: bool = True, save_gates: bool = True) -> tuple:
+def recur(problem: "Problem", implementation: str, all_states: bool = True, save_gates: bool = True) -> tuple:
     """A recurrence over a whole sequence.
 
     Args:
@@ -35,7 +33,7 @@ def recur(problem: Problem, implementation: str, all_states: bool = True, save_g
 
 
 def recur_all(
-    problems: Sequence[Problem], implementation: str, all_states: bool = True, save_gates: bool = True
+    problems: "Sequence[Problem]", implementation: str, all_states: bool = True, save_gates: bool = True
 ) -> list:
     """`recur` of each of several problems of one shape over the same inputs, in one call."""
     if not problems or not all(isinstance(problem, Problem) for problem in problems):

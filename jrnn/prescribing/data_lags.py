@@ -1,7 +1,5 @@
 """The lag profile of the data: how much of the answer its last k steps explain, before any network is asked."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 
@@ -123,7 +121,7 @@ class Score(NamedTuple):
     """[n]: the block of consecutive cases that each is in."""
 
     @classmethod
-    def of(cls, held_out: Samples, truth: np.ndarray, blocks: int) -> Score:
+    def of(cls, held_out: Samples, truth: np.ndarray, blocks: int) -> "Score":
         """With so many blocks."""
         places = np.unique(held_out.cases, return_inverse=True)[1]
         return cls(truth, (truth**2).sum(axis=1), places * blocks // (places.max() + 1))

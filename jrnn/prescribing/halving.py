@@ -1,7 +1,5 @@
 """Which arms go on. The loss alone is a lottery while all arms sit on the plateau: the gradient's way decides there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,8 +1,6 @@
 """One piece of the race: some updates of one arm for a few seeds. A function of picklable values, so that any executor
 can run it."""
 
-from __future__ import annotations
-
 import time
 from functools import partial
 from typing import Any, NamedTuple
@@ -149,7 +147,7 @@ class Stopwatch:
         return float(np.median(self.laps[1:] or self.laps)) if self.laps else float("nan")
 
 
-def started(job: Job, cell: Any, batches: SeedBatches) -> Any:
+def started(job: Job, cell: Any, batches: "SeedBatches") -> Any:
     """Weights and optimizer state of every seed before its first update, as `fit` makes them, stacked."""
     optimizer, _ = job.plan.chain(job.rate)
     carries = []

@@ -1,7 +1,5 @@
 """What a linear predictor is given of the last steps before an answer: sums over stretches of lags, and single lags."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from typing import NamedTuple
@@ -34,7 +32,7 @@ class LagFeatures:
     """Lags whose z is given alone."""
 
     @classmethod
-    def of(cls, train: Samples, target: np.ndarray, lag: int) -> LagFeatures:
+    def of(cls, train: Samples, target: np.ndarray, lag: int) -> "LagFeatures":
         """The features of these inputs; the single lags are those that explain most of the target."""
         x = train.x.reshape(-1, train.x.shape[2])
         x = x[:: max(1, len(x) // SEEN)].astype(np.float64)
@@ -73,7 +71,7 @@ class LagFeatures:
         found = self.z(channels[samples.cases, np.maximum(times, 0)].astype(np.float64))
         return np.where((times >= 0)[:, None], found, 0.0)
 
-    def given(self, samples: Samples) -> Given:
+    def given(self, samples: Samples) -> "Given":
         """What predictors are made from."""
         edges = [0, *self.windows]
         sums = np.zeros((len(self.windows), len(samples.y), len(self.centre)))
@@ -119,7 +117,7 @@ class Fit(NamedTuple):
     """[P, K]."""
 
     @classmethod
-    def of(cls, features: np.ndarray, target: np.ndarray) -> Fit:
+    def of(cls, features: np.ndarray, target: np.ndarray) -> "Fit":
         """Least squares of [n, K] by [n, P], with a ridge of P / n on features of variance 1."""
         mean, spread = features.mean(axis=0), features.std(axis=0)
         scale = inverse(spread, 1e-6 * spread.max(initial=0.0))

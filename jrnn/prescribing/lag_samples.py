@@ -1,7 +1,5 @@
 """Answers to measure the data's lag profile on: some cases and times of the user's data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Paired comparisons over a few seeds: what may be said of "this arm is better" without assuming a distribution."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

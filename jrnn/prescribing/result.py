@@ -1,7 +1,5 @@
 """What a race found: a table, a recommendation with its evidence, and a recipe."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 

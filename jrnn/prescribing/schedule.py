@@ -1,7 +1,5 @@
 """How many updates each arm gets: successive halving (Jamieson, Talwalkar 2016) with eta = 3, then a final."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,7 +48,7 @@ class Schedule(NamedTuple):
     """In the final."""
 
     @classmethod
-    def of(cls, updates: float, arms: int, seeds: int) -> Schedule:
+    def of(cls, updates: float, arms: int, seeds: int) -> "Schedule":
         """The longest schedule with at most so many updates (INTERVALS at least)."""
         share = max(1, int(updates // INTERVALS))
         if share <= GRAIN:

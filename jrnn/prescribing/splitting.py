@@ -1,7 +1,5 @@
 """The user's data in three parts: to train on, to choose by, and to compare the finalists on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What a race found, in words and in code to copy."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

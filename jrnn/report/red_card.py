@@ -1,7 +1,5 @@
 """What is said first: that the network does no better than an answer that needs no network."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

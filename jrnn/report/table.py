@@ -1,7 +1,5 @@
 """The rows of the report's table: what the terminal and the page show of each stage."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

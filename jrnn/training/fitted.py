@@ -1,7 +1,5 @@
 """What `fit` returns: of one run, or of an ensemble of seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +44,7 @@ class Fitted(NamedTuple):
     then has the members first, [S, ...], and so has every metric of the history but "step": [S, step]. `jax.vmap` over
     params runs an instrument on all members at once."""
 
-    def member(self, index: int) -> Fitted:
+    def member(self, index: int) -> "Fitted":
         """One member of an ensemble as a run of its own, whose folder is out/seed-<seed>.
 
         Raises:

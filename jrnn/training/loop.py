@@ -1,7 +1,5 @@
 """The loop of `fit`: steps on the device, metrics fetched now and then, hooks, checkpoints."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol

@@ -1,8 +1,6 @@
 """Where the first NaN or Inf of a training step appeared: the step is done again, and looked at in the order of
 cause."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What a saved network answers: in the user's unit, with intervals from held-out residuals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple

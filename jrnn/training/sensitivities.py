@@ -1,7 +1,5 @@
 """Real-time recurrent learning (RTRL) for one diagonal layer: dh_t/dtheta carried forwards, beside the state."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """What a network must beat: answers that need no network, scored on the held-out data in the unit of the loss."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

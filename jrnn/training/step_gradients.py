@@ -1,7 +1,5 @@
 """Loss and gradients of one batch, by backpropagation through time, with dL/dh_t if asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """A training step done again on its batch, with all that it computed."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, NamedTuple
 

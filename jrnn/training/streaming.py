@@ -1,7 +1,5 @@
 """Training on a stream that has no end: the state is carried from chunk to chunk, the gradient is cut between them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """One training step, that of `fit` and of `stream`: gradients, figures of them, update. Traceable, not jitted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

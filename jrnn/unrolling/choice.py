@@ -1,7 +1,5 @@
 """Which implementation a call takes, and why the others refuse. What `explain` says is what runs: both are `choose`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -31,7 +29,7 @@ class Explanation:
     """Its name; what `jrnn.unroll(..., implementation=)` accepts. Of parts that differ, theirs: "native, reference"."""
     refused: dict[str, str]
     """Why each of those tried before it refused."""
-    parts: dict[str, Explanation] = field(default_factory=dict)
+    parts: "dict[str, Explanation]" = field(default_factory=dict)
     """The explanation of each layer of a stack, of each direction of a `Bidirectional`: they choose for themselves."""
 
     def __str__(self) -> str:

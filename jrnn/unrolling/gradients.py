@@ -1,7 +1,5 @@
 """Through time: one backward pass gives the training gradient and dL/dh_t for every t."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Number

@@ -1,7 +1,5 @@
 """The recurrence by one call of a kernel: what it is given, and what `unroll` makes of its states."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What a run over a sequence is told, and what it returns."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple

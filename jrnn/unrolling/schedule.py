@@ -1,7 +1,5 @@
 """Which steps happen: lengths, mask, resets and gradient cuts as arrays over time."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -8,8 +8,6 @@ taken (I where nothing happens, 0 after a reset) stands in `flow/jacobian/steps.
 `flow/singular_values/tangent_transport.py`.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

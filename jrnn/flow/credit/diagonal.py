@@ -7,8 +7,6 @@ matrix product for all t and k. Within a block the way goes lag by lag. Nothing 
 are exact. Each Q_t and V_k is scaled to 1; where no unit is large in both, less than 1e-19 is 0 in float32.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, NamedTuple
 

@@ -5,8 +5,6 @@ all D_tau together leave in the parameters is G_tau. One lag is one backward ste
 by side: large matrix products, and memory for one lag only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple

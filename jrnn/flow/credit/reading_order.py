@@ -1,7 +1,5 @@
 """A run laid out in reading order for the recursion over lags, and its results put back where they belong."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple

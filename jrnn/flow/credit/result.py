@@ -1,7 +1,5 @@
 """What `gradient_flow` returns: the parts of a gradient by output and by lag, and the verdict taken from them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import NamedTuple
 

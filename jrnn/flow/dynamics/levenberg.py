@@ -5,8 +5,6 @@ method alone runs away where J is nearly singular, as it is at slow points, and 
 first-order descent of q, the custom of the field, takes thousands of steps where this takes ten.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Products of Jacobians dh_t/dh_k = J_t ... J_{k+1}, plain and rescaled in log space."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What a Lyapunov spectrum is and what follows from it: finite-time values, dimension, entropy, overshoot."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax.numpy as jnp

@@ -3,8 +3,6 @@
 Directions are rows here, Q^T [*B, k, N]: k of them go through the step as a batch would, in one matrix product.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

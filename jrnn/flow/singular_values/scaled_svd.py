@@ -5,8 +5,6 @@ powers of two (integers, so that 100,000 exponents add up exactly), and one-side
 singular value to a relative accuracy (Demmel and Veselic 1992; graded products: Stewart 1997).
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """Tangents and cotangents of windows of a run, carried through time by `unroll` with a QR at every step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Singular values of dh_t/dh_k for windows (k, t) of a run: how far it stretches and shrinks what happened at k."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What theory predicts for random networks, to stand beside what is measured. Host functions, NumPy float64."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """How much of the gradient arrives how many steps back, and how sure that is. Host functions, NumPy float64."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ gate f alone: (1 - tanh(c)^2) o f^lag arrives. Only f fades with the lag. A loss
 spread over the lag it would pass for a faster fading, and a memory that halves in 37 steps for one that halves in 16.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from jrnn.flow.verdicts.arrival import Arrival, Ratio

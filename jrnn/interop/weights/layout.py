@@ -1,7 +1,5 @@
 """The middle between all layouts: one direction of one layer as NumPy arrays in jrnn's layout, and the checks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The LSTM, GRU and RNN nodes of a .onnx file, sub-graphs included; needs the extra `onnx`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """One RNN, GRU or LSTM node of a .onnx file: each input and attribute of any opset is used, or refused by name."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp

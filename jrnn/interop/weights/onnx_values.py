@@ -1,7 +1,5 @@
 """What a name in a .onnx graph holds, as far as the file says it: by ONNX's own evaluator, node after node."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

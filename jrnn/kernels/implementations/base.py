@@ -3,8 +3,6 @@
 Shapes are those of `jrnn.kernels.operands`: E groups, T time steps, B sequences, F features, H units.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan

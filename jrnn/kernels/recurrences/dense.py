@@ -1,7 +1,5 @@
 """What recurrences with products x W_in and h W_rec share: their weights, and the gradients of the products."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

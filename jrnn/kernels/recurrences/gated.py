@@ -4,8 +4,6 @@ It has no products and no weights. What makes a and b of a cell's inputs stands 
 With delta = dL/dh': dL/da = delta h, dL/db = delta, dL/dh = a delta; of complex numbers conj(h) delta, conj(a) delta.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The leaky Elman network's recurrence, h' = sigmoid(-theta) h + sigmoid(theta) phi(x W_in + b + h W_rec)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The minimal GRU's recurrence, h' = (1 - z) h + z g(n), with z = sigmoid(.) and n both of x W_in + b alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What figures draw, and where each quantity is found: in a result of jrnn, or in a diagnosis, by the stages' names."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple

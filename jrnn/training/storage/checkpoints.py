@@ -4,8 +4,6 @@ A checkpoint appears under its name only when it is whole (it is written elsewhe
 any moment leaves the older ones as they were. Folders are named by step; the newest that can be read counts.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """A model on disk: the cell's description, its parameters, the head's, and whatever the user wants to remember."""
 
-from __future__ import annotations
-
 import json
 import os
 import warnings

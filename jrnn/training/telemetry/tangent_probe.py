@@ -1,7 +1,5 @@
 """A growth probe for training: random tangents pushed forward along a few sequences of the batch."""
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import replace
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What arrives at named lags: a few outputs' gradients, each followed back by a vector-Jacobian product of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """dL/dh_t in the first and the last tenth of each sequence: the figures of `delta_metrics` at a fifth of their cost."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """The meters of one probe: which figures of which recurrence, and what they come to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
