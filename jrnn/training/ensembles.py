@@ -152,7 +152,7 @@ def fit_ensemble(setup: Setup, seeds: tuple[int, ...]) -> Fitted:
         carry, done, histories = together.restore(carries)
         program = make_ensemble_step(step, sources, seeds, setup.max_norm, setup.max_skipped)
         loop = EnsembleLoop(program, sources, together, carry, done, [], setup.every, setup.max_skipped)
-        loop.histories, loop.stopped = histories, {}
+        loop.histories, loop.stopped = histories, standing(carry, histories, setup.max_skipped)
         limit = partial(SkipLimit, step, inner=setup.inner, max_skipped=setup.max_skipped or 0)
         loop.limits = [limit(source=source, seed=seed) for source, seed in zip(sources.members, seeds, strict=True)]
         loop.hooks = []
@@ -178,6 +178,14 @@ def fit_ensemble(setup: Setup, seeds: tuple[int, ...]) -> Fitted:
         step.cell, weights["cell"], weights["loss"], opt_state, loop.done, table, step.objective,
         loop.done < setup.steps, root, seeds,
     )  # fmt: skip
+
+
+def standing(carry: Carry, histories: Sequence[list[Row]], max_skipped: int | None) -> dict[int, int]:
+    """The members that stood still when the run was left, and their last step."""
+    if max_skipped is None:
+        return {}
+    still = np.flatnonzero(np.asarray(carry[1].consecutive) >= max_skipped)
+    return {int(i): int(histories[i][-1]["step"]) if histories[i] else 0 for i in still}
 
 
 def with_seed(log: Any, seed: int, row: dict[str, Any]) -> None:

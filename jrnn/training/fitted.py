@@ -91,8 +91,9 @@ def stacked_columns(histories: Sequence[list[Row]], steps: int) -> dict[str, np.
     names = dict.fromkeys(name for history in histories for row in history for name in row)
     table = {name: np.full((len(histories), steps), np.nan) for name in names}
     for member, history in enumerate(histories):
+        places = [int(row["step"]) for row in history]  # a member that went on after a stop has a gap
         for name, values in columns(history).items():
-            table[name][member, : len(values)] = values
+            table[name][member, places] = values
     counts = ("clipped", "skipped")  # whole numbers, where no member stood still
     table |= {name: table[name].astype(int) for name in counts if name in table and np.isfinite(table[name]).all()}
     return table | ({"step": np.arange(steps)} if "step" in table else {})

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -33,8 +34,8 @@ from jrnn.training.telemetry.metric_log import MetricLog
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.training_step import TrainingStep
 from jrnn.training.unroll_options import check_options
-from jrnn.training.weights import Weights, cured_weights, first_carry, initial_weights
-from jrnn.types import Params
+from jrnn.training.weights import Carry, Weights, cured_weights, first_carry, initial_weights
+from jrnn.types import InputError, Params
 
 
 def fit(
@@ -173,6 +174,7 @@ def fit_alone(setup: Setup, seed: int) -> Fitted:
     with nullcontext() if folder is None else locked(writable("out", folder), "training", "out"):
         run = setup.opened(folder, source, weights, seed)
         carry, done, history = run.restore(carry)
+        check_going(carry, setup.max_skipped, folder, done < steps)
         step = make_step(training_step, source, seed, setup.max_norm, setup.max_skipped)
         loop = TrainingLoop(step, source, run, carry, done, history, setup.every, setup.max_skipped)
         shown = {"progress": setup.progress, "tensorboard": setup.tensorboard, "history": history}
@@ -187,3 +189,11 @@ def fit_alone(setup: Setup, seed: int) -> Fitted:
     cell, objective, interrupted = training_step.cell, training_step.objective, loop.done < steps
     table = columns(loop.history)
     return Fitted(cell, weights["cell"], weights["loss"], opt_state, loop.done, table, objective, interrupted, folder)
+
+
+def check_going(carry: Carry, max_skipped: int | None, folder: Path | None, more: bool) -> None:
+    """InputError for a run that was left after so many skipped updates in a row that it would stand still."""
+    skipped = int(carry[1].consecutive)
+    if more and max_skipped is not None and skipped >= max_skipped:
+        needed = f"more than {skipped}, the updates in a row that were skipped when the run in {folder} was left; or None"
+        raise InputError("max_skipped", max_skipped, needed)

@@ -91,7 +91,7 @@ class Breaks:
         return {"own": jax.random.normal(key, ())}
 
     def __call__(self, loss_params, unrolled, batch):
-        return jnp.sum(unrolled.last**2) * jnp.where(loss_params["own"] < 0, jnp.nan, 1.0)
+        return jnp.sum(unrolled.last**2) * jnp.where((loss_params["own"] < 0) & batch.get("breaks", True), jnp.nan, 1.0)
 
 
 def test_members_that_diverge_stand_still():
@@ -109,6 +109,28 @@ def test_members_that_diverge_stand_still():
     assert not fitted.history["skipped"][1].any() and (np.diff(fitted.history["loss"][1]) < 0).all()
     with pytest.raises(NonFiniteError, match="the first nan is in the loss"):
         fit(cell, Breaks(), ones, seed=[bad], **how)
+
+
+@pytest.mark.filterwarnings("ignore:.* have no row")
+def test_a_member_that_stood_still_does_so_after_a_resume(tmp_path):
+    """Though the loss is finite by then. Alone it says why; allowed to go on, its rows stand at their steps."""
+    signs = [float(Breaks().init(stream_key(seed, RandomStream.HEAD), 2)["own"]) < 0 for seed in range(9)]
+    good, bad = signs.index(False), signs.index(True)
+    how = {"optimizer": optax.sgd(0.1), "flow_every": None, "max_skipped": 2, "resume": True}
+    data = lambda step: ones(step) | {"breaks": np.asarray(1 <= step < 6)}  # noqa: E731
+    run = lambda **options: fit(jrnn.elman(2), Breaks(), data, **how | options)  # noqa: E731
+    stands = f"seed {bad} stands still from step 2 on"
+    with pytest.warns(UserWarning, match=stands):
+        first = run(seed=[good, bad], steps=6, out=tmp_path)
+    with pytest.warns(UserWarning, match=stands):
+        more = run(seed=[good, bad], steps=9, out=tmp_path)
+    assert_same_bits(more.member(1).params, first.member(1).params)
+    assert np.isnan(more.history["loss"][1][1:]).all() and np.isfinite(more.history["loss"][0]).all()
+    assert more.history["skipped"][1][:3].tolist() == [0, 1, 1] and np.isnan(more.history["skipped"][1][3:]).all()
+    with pytest.raises(jrnn.InputError, match="^max_skipped: got 2; need more than 2, the updates in a row that were"):
+        run(seed=bad, steps=10, out=tmp_path / f"seed-{bad}")
+    on = run(seed=[good, bad], steps=11, out=tmp_path, max_skipped=None)
+    assert np.isfinite(on.history["loss"][1]).nonzero()[0].tolist() == [0, 9, 10]
 
 
 @pytest.mark.parametrize("seed", [[], [1, 1], [0, -1], [True], "12", [1.0], np.zeros((2, 2), int)])
