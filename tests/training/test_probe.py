@@ -169,6 +169,42 @@ def test_arrivals_of_a_scan_by_hand():
         np.testing.assert_allclose(one[name], other[name], rtol=1e-9, err_msg=name)
 
 
+def test_a_sum_in_the_carry_is_no_state():
+    """With sums beside h, in a jitted and checkpointed step too, the figures are those of the outputs summed outside."""
+
+    def outside(p):
+        ys = jrnn.unroll(jrnn.elman(H), p, XS).outputs
+        return jnp.sum(ys) + jnp.sum(jnp.sin(3 * ys[-1]))
+
+    def inside(wrap):
+        @wrap
+        def step(p, carry, x):
+            h, total = carry
+            h = jrnn.elman(H).step(p, h, x)
+            return h, total + jnp.sum(h.h, axis=-1)
+
+        def loss(p):
+            start = jrnn.elman(H).initial_state(p, (B,)), jnp.zeros(B)
+            h, total = jax.lax.scan(lambda carry, x: (step(p, carry, x), None), start, XS)[0]
+            return jnp.sum(total) + jnp.sum(jnp.sin(3 * h.h))
+
+        return loss
+
+    @jit
+    def all_of_them(params):
+        losses = inside(lambda f: f), inside(jax.jit), inside(jax.checkpoint)
+        return [probe(f, params)[1:] for f in (outside, *losses)] + [probe(losses[0], params, lags=LAGS)[2]]
+
+    wanted, *others, followed = all_of_them(params_of(jrnn.elman(H), F))
+    for other in others:
+        for a, b in zip(*map(jax.tree.leaves, (other, wanted)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13)
+    last = lambda p: jnp.sum(jnp.sin(3 * jrnn.unroll(jrnn.elman(H), p, XS).last))  # noqa: E731
+    wanted = jit(lambda p: probe(last, p, lags=LAGS)[2])(params_of(jrnn.elman(H), F))
+    for lag in LAGS:  # of the last state alone
+        np.testing.assert_allclose(followed[f"arrival_{lag}"], wanted[f"arrival_{lag}"], rtol=1e-9)
+
+
 def test_it_is_compiled_once_and_measures_lags_every_so_often():
     cell, traces = jrnn.gru(H), []
     params = params_of(cell, F)

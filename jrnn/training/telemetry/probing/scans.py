@@ -1,7 +1,7 @@
 """Recurrences that were scanned by hand, `jax.lax.scan` or Flax's over a cell: found in the loss's program and tapped.
 
 The program is read equation by equation. A recurrence is a scan that carries floating-point arrays on from step to
-step and closes over weights; what it carries on unchanged is no state.
+step and closes over weights; what it carries on unchanged is no state, nor is a sum such as that of the losses.
 """
 
 from __future__ import annotations
@@ -36,17 +36,46 @@ def is_recurrence(equation: Any) -> bool:
         return False
     if "transpose(" in str(equation.source_info.name_stack):  # the backward pass of another scan
         return False
-    kept = kept_carries(equation)
-    states = [aval for aval, same in kept if not same and is_floating(aval)]
-    weights = [var.aval for var in parts(equation, equation.invars)[0]] + [aval for aval, same in kept if same]
-    return bool(states) and any(is_floating(aval) for aval in weights)
+    kept = [one.aval for one, other in carries(equation) if one is other]
+    weights = [var.aval for var in parts(equation, equation.invars)[0]] + kept
+    return bool(states_of(equation)) and any(is_floating(aval) for aval in weights)
 
 
-def kept_carries(equation: Any) -> list[tuple[Any, bool]]:
-    """(shape and dtype, whether it is carried on unchanged) of each array that a scan carries."""
+def carries(equation: Any) -> list[tuple[Any, Any]]:
+    """(before, after) a step, of each array that a scan carries: variables of its body."""
     body, _ = opened(equation.params["jaxpr"])
-    before = parts(equation, body.invars)[1]
-    return [(one.aval, one is other) for one, other in zip(before, body.outvars, strict=False)]
+    return list(zip(parts(equation, body.invars)[1], body.outvars, strict=False))
+
+
+def states_of(equation: Any) -> list[int]:
+    """Which of the arrays that a scan carries are states."""
+    sums = sums_of(equation)
+    pairs = enumerate(carries(equation))
+    return [i for i, (one, other) in pairs if one is not other and i not in sums and is_floating(one.aval)]
+
+
+def sums_of(equation: Any) -> list[int]:
+    """Which of a scan's results are sums over its steps, or the parts of one: no state, for no step reads them."""
+    body, _ = opened(equation.params["jaxpr"])
+    sums = [other for one, other in carries(equation) if one is not other and is_sum(body, one, other)]
+    return [i for i, var in enumerate(body.outvars) if any(var is each for each in sums)]
+
+
+def is_sum(body: Jaxpr, before: Any, after: Any) -> bool:
+    """Whether a program adds to `before` what makes it `after`, and reads neither otherwise."""
+    readers = [each for each in body.eqns if any(var is before or var is after for var in each.invars)]
+    if len(readers) != 1 or any(var is before for var in body.outvars):
+        return False
+    (only,) = readers
+    places = [i for i, var in enumerate(only.invars) if var is before]
+    results = [i for i, var in enumerate(only.outvars) if var is after]
+    if len(places) != 1 or not results:
+        return False
+    name = only.primitive.name
+    if name in ("pjit", "jit", *REMEMBERED):
+        within, _ = opened(only.params["jaxpr"])
+        return is_sum(within, within.invars[places[0]], within.outvars[results[0]])
+    return name in ("add", "add_any")
 
 
 def is_floating(aval: Any) -> bool:

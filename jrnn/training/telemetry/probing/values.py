@@ -41,7 +41,7 @@ def probe(
 
     It sees every `jrnn.unroll` that `loss_fn` calls, and every `jax.lax.scan` that carries floating-point arrays and
     closes over weights; also under `jit`, `jax.checkpoint`, `vmap` and in another scan, over which the figures are
-    pooled: root mean squares and ratios of sums. Not in functions with derivatives of their own (`jax.custom_vjp`),
+    pooled: root mean squares and ratios of sums. A sum in the carry (of losses, that no step reads) is no state. Not in functions with derivatives of their own (`jax.custom_vjp`),
     nor a `while_loop`. Of a scan every step counts as valid, and what its resets cut as not arrived. Call `probe` under
     `jax.jit`, or it traces the loss anew each time.
 

@@ -13,7 +13,7 @@ from jrnn.training.telemetry.probing.arrivals import Followed
 from jrnn.training.telemetry.probing.edges import edges_of
 from jrnn.training.telemetry.probing.meters import Meter, Meters
 from jrnn.training.telemetry.probing.reporting import reported, reporting_zeros, shapes_of
-from jrnn.training.telemetry.probing.scans import flat, is_floating, kept_carries, options_of, parts, with_states
+from jrnn.training.telemetry.probing.scans import flat, options_of, parts, states_of, sums_of, with_states
 from jrnn.training.telemetry.probing.watching_runs import Named
 from jrnn.types import Array
 from jrnn.unrolling.taps import add_zero_tap
@@ -28,7 +28,7 @@ class ScanWatcher:
     def __call__(self, equation: Any, operands: list[Any]) -> list[Any]:
         meters, steps = self.meters, equation.params["length"]
         _, carry, _ = parts(equation, operands)
-        states = [i for i, (aval, same) in enumerate(kept_carries(equation)) if not same and is_floating(aval)]
+        states, sums = states_of(equation), sums_of(equation)
         axes = min(jnp.ndim(carry[i]) for i in states)  # time and batch: the last axis is that of the units
         reverse = equation.params["reverse"]
         meter = meters.meter_of(name_of(equation))
@@ -39,7 +39,7 @@ class ScanWatcher:
         found = tapped(equation, operands, states, tap)
         if not meters.asked.lags:
             return found
-        floats = [i for i, leaf in enumerate(found) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+        floats = [i for i, y in enumerate(found) if i not in sums and jnp.issubdtype(y.dtype, jnp.floating)]
         follow = partial(report_arrivals, meters, equation, states, floats, axes)
         seen: Any = reported(Named(follow), [found[i] for i in floats], meter, (kept, meters.step))
         for i, leaf in zip(floats, seen, strict=True):
