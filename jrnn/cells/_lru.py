@@ -49,6 +49,8 @@ class LRU(Replaceable):
     dtype: Any
 
     initialisers = ("decay", "w_in", "w_out")
+    wide_params = ("nu", "theta", "gamma")
+    """Exponentials are taken of these: rounded to 16 bits they would be other frequencies."""
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
         check_key(key)

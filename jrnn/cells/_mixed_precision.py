@@ -24,7 +24,7 @@ class MixedPrecision(Wrapper):
     param_dtype: Any
 
     def inner(self, params: Params) -> Params:
-        return cast(params, self.dtype)
+        return cast(params, self.dtype, besides=wide_params(self.cell))
 
     def prepared(self, params: Params) -> Params:
         return prepared(self.cell, self.inner(params))
@@ -33,14 +33,23 @@ class MixedPrecision(Wrapper):
         return cast(self.cell.init(key, input_size), self.param_dtype)
 
 
-def cast(params: Params, dtype: Any) -> Params:
-    """The floating leaves in this dtype; those that have it already, shapes too, as they are."""
+def cast(tree: Any, dtype: Any, besides: tuple[str, ...] = ()) -> Any:
+    """The floating leaves in this dtype; those that have it already, shapes too, and those with these names as they
+    are."""
 
-    def leaf(array: Any) -> Any:
-        own = jnp.result_type(array)
-        return jnp.asarray(array).astype(dtype) if jnp.issubdtype(own, jnp.floating) and own != dtype else array
+    def leaf(path: tuple[Any, ...], array: Any) -> Any:
+        own, named = jnp.result_type(array), bool(path) and getattr(path[-1], "key", None) in besides
+        floating = jnp.issubdtype(own, jnp.floating) and own != dtype
+        return jnp.asarray(array).astype(dtype) if floating and not named else array
 
-    return jax.tree.map(leaf, params)
+    return jax.tree_util.tree_map_with_path(leaf, tree)
+
+
+def wide_params(cell: Any) -> tuple[str, ...]:
+    """The names of the parameters that a cell takes exponentials of, wherever it stands in others."""
+    if isinstance(cell, Stack):
+        return sum(map(wide_params, cell.cells), ())
+    return wide_params(cell.cell) if isinstance(cell, Wrapper) else getattr(cell, "wide_params", ())
 
 
 def mixed_precision(cell: Any, *, dtype: Any = jnp.bfloat16, param_dtype: Any = jnp.float32) -> Any:
@@ -48,7 +57,8 @@ def mixed_precision(cell: Any, *, dtype: Any = jnp.bfloat16, param_dtype: Any = 
 
     h_t = step(cast(params, dtype), h_{t-1}, x_t). An update far smaller than a parameter is lost in 16 bits, where
     1 + 2^-9 is 1; kept in float32, many of them add up. Gradients have param_dtype; each is summed over time in
-    float32 and rounded to `dtype` once, where it passes the cast. Memory for states and speed are those of a cell made
+    float32 and rounded to `dtype` once, where it passes the cast. nu, theta and gamma of `lru`, of which it takes
+    exponentials, are not cast: rounded they are other frequencies, which many steps tell apart. Memory for states and speed are those of a cell made
     with this dtype. It does not help a cell whose parameters have the dtype it computes in.
 
     Args:

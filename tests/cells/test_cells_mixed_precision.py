@@ -52,6 +52,19 @@ def test_small_updates_add_up():
     assert jnp.bfloat16(1) + jnp.bfloat16(2.0**-10) == 1
 
 
+def test_the_frequencies_of_an_lru_are_not_rounded():
+    """lam = exp(-exp(nu) + i exp(theta)), in NumPy, to float32's digits; inside other cells too."""
+    lru, nu, theta = jrnn.lru(3), np.float32([-6, -7.3, -8]), np.float32([0.7, 0.3, -0.9])
+    params = params_of(lru, 1) | {"nu": jnp.asarray(nu), "theta": jnp.asarray(theta)}
+    cells = lru, jrnn.residual(lru), jrnn.layer_norm(jrnn.residual(lru))
+    lam = np.exp(-np.exp(nu.astype(float)) + 1j * np.exp(theta.astype(float)))
+    for cell, own in zip(cells, (params, params, {"cell": params, "scale": 1.0, "bias": 0.0}), strict=True):
+        cell = jrnn.mixed_precision(cell)
+        state = cell.initial_state(own)
+        assert state.re.dtype == jnp.bfloat16
+        np.testing.assert_allclose(cell.factors(own, state, jnp.zeros(1)), lam, rtol=1e-6)
+
+
 def test_bad_input_is_named():
     for call, match in (
         (lambda: jrnn.mixed_precision(jrnn.gru(2), dtype="int8"), "dtype: got 'int8'"),
