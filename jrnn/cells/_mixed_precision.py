@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jrnn.cells._base import check_dtype, static_cell
 from jrnn.cells._bidirectional import Bidirectional
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper
-from jrnn.types import Array, InputError, Params
+from jrnn.types import Array, InputError, Params, wide_dtype
 
 
 @static_cell
@@ -50,6 +51,15 @@ def wide_params(cell: Any) -> tuple[str, ...]:
     if isinstance(cell, Stack):
         return sum(map(wide_params, cell.cells), ())
     return wide_params(cell.cell) if isinstance(cell, Wrapper) else getattr(cell, "wide_params", ())
+
+
+def in_wide(cell: Any) -> Any:
+    """The cell, computing in float32 at least where `mixed_precision` has it compute in 16 bits."""
+    if isinstance(cell, MixedPrecision):
+        return replace(cell, dtype=wide_dtype(cell.dtype))
+    if isinstance(cell, Stack):
+        return Stack(tuple(map(in_wide, cell.cells)))
+    return replace(cell, cell=in_wide(cell.cell)) if isinstance(cell, Wrapper) else cell  # pyright: ignore
 
 
 def mixed_precision(cell: Any, *, dtype: Any = jnp.bfloat16, param_dtype: Any = jnp.float32) -> Any:

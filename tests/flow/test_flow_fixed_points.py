@@ -18,6 +18,16 @@ def plain(w, x=0.0):
     return {"w_in": jnp.eye(len(w)), "w_rec": jnp.asarray(w), "bias": jnp.full(len(w), x)}
 
 
+def test_points_of_mixed_precision_are_those_of_the_network_in_float32():
+    """tanh(2 h + .1) = h by bracketing: rounded to 16 bits h rests at a number on the grid, wherever it is."""
+    params = jax.tree.map(lambda a: a.astype(jnp.float32), plain(np.array([[2.0]]), 0.1))
+    roots = [brentq(lambda h: np.tanh(2 * h + 0.1) - h, *ends) for ends in ((-1, -0.6), (-0.5, 0.2), (0.5, 1))]
+    mixed = jrnn.mixed_precision(jrnn.elman(1))
+    for cell, own in ((mixed, params), (jrnn.residual(jrnn.stack(mixed)), [params])):
+        found = fixed_points(cell, own, jnp.zeros(1), np.linspace(-1.5, 1.5, 31)[:, None])
+        np.testing.assert_allclose(np.sort(found.points[:, 0]), roots, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64, jnp.bfloat16])
 def test_a_linear_network_rests_at_its_solution(dtype):
     """h = (I - A)^-1 b, from one start and from far; eigenvalues, time constants, turns: those of A."""

@@ -12,6 +12,7 @@ from jax.core import Tracer
 
 from jrnn.cells import jit_by_cell
 from jrnn.cells._advance import flat_state, prepared, state_shapes
+from jrnn.cells._mixed_precision import in_wide
 from jrnn.flow.dynamics.levenberg import Descent, descend
 from jrnn.flow.dynamics.result import FixedPoints
 from jrnn.flow.jacobian.steps import has_closed_form, has_forward_mode
@@ -54,7 +55,7 @@ def fixed_points(
 
     Args:
       cell: any cell that steps: jrnn's, a stack, one of your own functions, a foreign one; the whole state counts.
-      params: its parameters; 16-bit ones are taken as float32.
+      params: its parameters; 16-bit ones are taken as float32, and so is the arithmetic of `mixed_precision`.
       x: one input [F], the same at all times; None for an autonomous cell. Search anew for each input of interest.
       starts: S states, leaves [S, ...]; or [S, N] flattened as by `jrnn.ravel_state`.
       tolerance: a point is fixed if no component moves further than tolerance (1 + max |h|) in a step; what converges
@@ -72,6 +73,7 @@ def fixed_points(
     check_leaves("params", params)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, x, starts))):
         raise InputError("starts", "values under a trace", "known values: how many points there are depends on them")
+    cell = in_wide(cell)
     params, x = jax.tree.map(_wide, params), jax.tree.map(_wide, as_arrays("x", x))
     if x is not None and batch_of(cell, params, x, None, None, time_axes=0):
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
