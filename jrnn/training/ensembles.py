@@ -64,14 +64,19 @@ class Sources:
 class Folders:
     """The members' folders as one."""
 
-    def __init__(self, runs: Sequence[RunFolder], out: Path | None):
+    def __init__(self, runs: Sequence[RunFolder], out: Path | None, seeds: Sequence[int], interval: int):
         self.runs, self.out = runs, out
         if out is not None:
-            self.agree()
+            self.agree(seeds, interval)
 
-    def agree(self) -> None:
-        """All go on from the step of the one that is least far: a process may be killed between two checkpoints."""
-        done = [0 if run.stored is None else run.stored.about["metadata"]["step"] for run in self.runs]
+    def agree(self, seeds: Sequence[int], interval: int) -> None:
+        """All go on from the step of the one that is least far: a process may be killed between two checkpoints. Seeds
+        without any, where the others have done more than the `interval` of the first, are no such case."""
+        done = [run.done for run in self.runs]
+        new = [seed for seed, run in zip(seeds, self.runs, strict=True) if run.stored is None]
+        if new and max(done) > interval:
+            given = f"{new}, new beside a run in {self.out} that has done {max(done)} steps"
+            raise InputError("seed", given, "the seeds of that run, to resume it; train new ones in another `out`")
         for run, own in zip(self.runs, done, strict=True):
             if own == min(done):
                 continue
@@ -148,7 +153,7 @@ def fit_ensemble(setup: Setup, seeds: tuple[int, ...]) -> Fitted:
             weights = setup.weights_of(source, seed)
             carries.append(first_carry(weights, step.optimizer))
             runs.append(setup.opened(folder, source, weights, seed))
-        together = Folders(runs, root)
+        together = Folders(runs, root, seeds, setup.every.checkpoint)
         carry, done, histories = together.restore(carries)
         program = make_ensemble_step(step, sources, seeds, setup.max_norm, setup.max_skipped)
         loop = EnsembleLoop(program, sources, together, carry, done, [], setup.every, setup.max_skipped)

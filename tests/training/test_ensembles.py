@@ -70,9 +70,12 @@ def test_members_have_folders_and_are_resumed_to_the_bit(ensemble, tmp_path):
     shutil.rmtree(out / "seed-3" / "checkpoints" / "3")  # killed between the checkpoints of two members
     resumed = fit(CELL, OBJECTIVE, DATA, seed=SEEDS, resume=True, **how)
     assert_same_bits(*(run._replace(objective=None, out=None, cell=None) for run in (resumed, whole)))
+    assert {path.name for path in (out / "seed-7" / "checkpoints").iterdir()} == {"3.ahead", "3", "6"}
     saved = load(out / "seed-7")
     assert_same_bits(saved.params, jax.tree.map(lambda a: a[1], resumed.params))
     assert resumed.member(1).out == out / "seed-7" and saved.metadata["config"]["seed"] == 7
+    with pytest.raises(jrnn.InputError, match=r"^seed: got \[8\], new beside a run in .* that has done 6 steps; need the"):
+        fit(CELL, OBJECTIVE, DATA, seed=[*SEEDS, 8], resume=True, **how)
     further = fit(CELL, OBJECTIVE, DATA, seed=7, resume=True, **how | {"steps": 7, "out": out / "seed-7"})
     np.testing.assert_array_equal(further.history["loss"][:6], resumed.history["loss"][1])
     with pytest.raises(jrnn.InputError, match=r"^steps: got 6; need at least 7, what the run in .*seed-7 has done"):

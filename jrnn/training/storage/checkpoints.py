@@ -223,12 +223,14 @@ def tidy(folder: Path, keep: int | None) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def set_aside(folder: Path, step: int) -> None:
-    """Renames the (damaged) checkpoints after `step`, so that their steps can be written again; nothing is deleted."""
+def set_aside(folder: Path, step: int, whole: int) -> None:
+    """Renames the checkpoints after `step`, so that their steps can be written again; nothing is deleted. Those after
+    `whole`, the newest that could be read, are damaged, the others ahead of where a run goes on."""
     for later in steps_in(folder):
         if later > step:
-            number = sum(entry.name.startswith(f"{later}.damaged") for entry in folder.iterdir())
-            os.rename(folder / str(later), folder / f"{later}.damaged{number or ''}")
+            aside = f"{later}.{'damaged' if later > whole else 'ahead'}"
+            number = sum(entry.name.startswith(aside) for entry in folder.iterdir())
+            os.rename(folder / str(later), folder / f"{aside}{number or ''}")
 
 
 def remove(path: Path) -> None:

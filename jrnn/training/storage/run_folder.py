@@ -43,7 +43,7 @@ class RunFolder:
     ):
         self.out, self.config, self.about, self.metadata = out, config, about, metadata
         self.stored: checkpoints.Stored | None = None
-        self.written = -1
+        self.written, self.done = -1, 0
         if out is None:
             return
         require("orbax.checkpoint")
@@ -55,6 +55,7 @@ class RunFolder:
         if self.stored is not None:
             with checkpoints.understood(self.stored.path, "out"):
                 self.check(self.stored, steps)
+            self.done = self.stored.about["metadata"]["step"]
         elif resume:
             print(f"nothing to resume in {out}: starting anew", file=sys.stderr)
 
@@ -101,7 +102,7 @@ class RunFolder:
         if self.out is None:
             return carry, step, []
         with storing(self.out):
-            checkpoints.set_aside(self.folder, step)
+            checkpoints.set_aside(self.folder, step, self.done)
             checkpoints.tidy(self.folder, KEEP)
             return carry, step, cut_back(self.out / METRICS, step)
 
