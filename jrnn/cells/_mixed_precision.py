@@ -13,7 +13,7 @@ from jrnn.cells._base import check_dtype, static_cell
 from jrnn.cells._bidirectional import Bidirectional
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper
-from jrnn.types import Array, InputError, Params, wide_dtype
+from jrnn.types import Array, InputError, Params, Shape, State, wide_dtype
 
 
 @static_cell
@@ -32,6 +32,19 @@ class MixedPrecision(Wrapper):
 
     def init(self, key: Array, input_size: int | None) -> Params:
         return cast(self.cell.init(key, input_size), self.param_dtype)
+
+    # jrnn's cells cast inputs and states to the dtype of their weights; functions of a user need not
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
+        return cast(super().initial_state(params, batch_shape), self.dtype)
+
+    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
+        return cast(super().step(params, state, cast(x, self.dtype), cast(noise, self.dtype)), self.dtype)
+
+    def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
+        return cast(super().output(params, state, cast(x, self.dtype), cast(noise, self.dtype)), self.dtype)
+
+    kernel, factors = Wrapper.kernel, Wrapper.factors
 
 
 def cast(tree: Any, dtype: Any, besides: tuple[str, ...] = ()) -> Any:
@@ -73,7 +86,8 @@ def mixed_precision(cell: Any, *, dtype: Any = jnp.bfloat16, param_dtype: Any = 
 
     Args:
       cell: a cell, a stack or `Bidirectional`; what dtype it was made with does not matter.
-      dtype: of states, outputs and products; inputs are cast to it. bfloat16 by default.
+      dtype: of states, outputs and products; inputs are cast to it, and so is what functions of your own take and
+        return. bfloat16 by default.
       param_dtype: of the parameters. float32 by default.
     Returns:
       A cell whose parameters are those of `cell`, of a stack or `Bidirectional` layer by layer.

@@ -65,6 +65,24 @@ def test_the_frequencies_of_an_lru_are_not_rounded():
         np.testing.assert_allclose(cell.factors(own, state, jnp.zeros(1)), lam, rtol=1e-6)
 
 
+def test_functions_of_ones_own_compute_in_16_bits():
+    """h_t, states of float32 as they make them, noise in float32: a loop in bfloat16, to the bit."""
+    given = {
+        "init": lambda key, size: {"w": jnp.eye(3, dtype=jnp.float32) / 3},
+        "initial_state": lambda params, lead: jnp.zeros((*lead, 3), jnp.float32),
+        "noise": lambda params, key, t, lead: jax.random.normal(jax.random.fold_in(key, t), (*lead, 3), jnp.float32),
+        "step": lambda params, h, x, noise: jnp.tanh(h @ params["w"] + (x if noise is None else x + noise)),
+    }
+    cell, key, narrow = jrnn.mixed_precision(jrnn.from_functions(**given)), jax.random.key(1), jnp.bfloat16
+    params = cell.init(None, 3)
+    run = jrnn.unroll(cell, params, XS, key=key)
+    h, w = jnp.zeros((2, 3), narrow), params["w"].astype(narrow)
+    for t, x in enumerate(XS):
+        h = jnp.tanh(h @ w + (x.astype(narrow) + given["noise"](params, key, t, (2,)).astype(narrow)))
+    assert run.outputs.dtype == run.final_state.dtype == narrow and params["w"].dtype == jnp.float32
+    np.testing.assert_array_equal(run.final_state.astype(float), h.astype(float))
+
+
 def test_bad_input_is_named():
     for call, match in (
         (lambda: jrnn.mixed_precision(jrnn.gru(2), dtype="int8"), "dtype: got 'int8'"),
