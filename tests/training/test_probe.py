@@ -169,6 +169,24 @@ def test_arrivals_of_a_scan_by_hand():
         np.testing.assert_allclose(one[name], other[name], rtol=1e-9, err_msg=name)
 
 
+def test_arrivals_of_a_scan_that_hands_out_its_state_before_the_step():
+    """h' = a h + x and y = h: a^(lag - 1) arrives, all of it at the first lag; as of `return new, new` a^lag."""
+
+    def loss(old):
+        def step(a, h, x):
+            new = a * h + x
+            return new, h if old else new
+
+        return lambda p: jnp.sum(jax.lax.scan(lambda h, x: jax.jit(step)(p, h, x), jnp.zeros((B, F)), XS)[1])
+
+    @jit
+    def both(a):
+        return [probe(loss(old), a, lags=(1, 3), outputs=3)[2] for old in (True, False)]
+
+    before, after = both(jnp.full((B, F), 0.5))
+    assert (before["arrival_1"], before["arrival_3"], after["arrival_1"], after["arrival_3"]) == (1, 0.25, 0.5, 0.125)
+
+
 def test_a_sum_in_the_carry_is_no_state():
     """With sums beside h, in a jitted and checkpointed step too, the figures are those of the outputs summed outside."""
 

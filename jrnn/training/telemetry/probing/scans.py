@@ -78,6 +78,16 @@ def is_sum(body: Jaxpr, before: Any, after: Any) -> bool:
     return name in ("add", "add_any")
 
 
+def reads_new(equation: Any, states: Sequence[int], outputs: Sequence[int]) -> bool:
+    """Whether one of these results at least is made of the states after the step, or is what they are."""
+    body, _ = opened(flat(equation.params["jaxpr"])[0])
+    new = {body.outvars[i] for i in states if not isinstance(body.outvars[i], Literal)}
+    for each in body.eqns:
+        if any(var in new for var in each.invars if not isinstance(var, Literal)):
+            new.update(each.outvars)
+    return any(var in new for var in (body.outvars[i] for i in outputs) if not isinstance(var, Literal))
+
+
 def is_floating(aval: Any) -> bool:
     """Whether it is an array of real floating-point numbers with an axis."""
     return bool(aval.shape) and jnp.issubdtype(aval.dtype, jnp.floating)

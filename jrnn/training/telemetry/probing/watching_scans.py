@@ -13,7 +13,7 @@ from jrnn.training.telemetry.probing.arrivals import Followed
 from jrnn.training.telemetry.probing.edges import edges_of
 from jrnn.training.telemetry.probing.meters import Meter, Meters
 from jrnn.training.telemetry.probing.reporting import reported, reporting_zeros, shapes_of
-from jrnn.training.telemetry.probing.scans import flat, options_of, parts, states_of, sums_of, with_states
+from jrnn.training.telemetry.probing.scans import flat, options_of, parts, reads_new, states_of, sums_of, with_states
 from jrnn.training.telemetry.probing.watching_runs import Named
 from jrnn.types import Array
 from jrnn.unrolling.taps import add_zero_tap
@@ -80,7 +80,8 @@ def report_arrivals(
     """The meter's gain of the gradient of the scan's results, carry first."""
     operands, step = operands
     count, params = len(parts(equation, operands)[1]), equation.params
-    carried = [i for i in floats if i < count]
+    carried, outputs = [i for i in floats if i < count], [i for i in floats if i >= count]
+    base = int(bool(outputs) and not reads_new(equation, states, outputs))
     of_final, of_outputs = gradients[: len(carried)], gradients[len(carried) :]
 
     def follow() -> tuple[Followed, tuple[Any, Any]]:
@@ -89,7 +90,7 @@ def report_arrivals(
 
         def run(tap: list[Array]) -> tuple[list[Array], list[Array]]:
             found = tapped(equation, operands, states, tap)
-            return [found[i] for i in floats if i >= count], [found[i] for i in carried]
+            return [found[i] for i in outputs], [found[i] for i in carried]
 
         _, pull = jax.vjp(run, zeros)
         shape = (params["length"], *carry[states[0]].shape[: axes - 1])
@@ -103,7 +104,7 @@ def report_arrivals(
             return jnp.pad(after, (ends, *((0, 0),) * (after.ndim - 1)))
 
         follow_back = lambda cotangent: list(map(rows, pull(cotangent)[0]))  # noqa: E731
-        followed = Followed(follow_back, last, segments, params["reverse"], 0)
+        followed = Followed(follow_back, last, segments, params["reverse"], base)
         return followed, (of_outputs, of_final)
 
     return meters.sampled(step, follow)
