@@ -17,7 +17,8 @@ Run = Callable[[Any, Params, Inputs, Options], Unrolled]
 
 
 class Watcher(Protocol):
-    """What a probe gives; hashed by identity, for it is part of the key of JAX's caches: no trace outlives it."""
+    """What a probe gives; hashed by identity, for it is part of the key of JAX's caches: its traces serve no other, and
+    JAX keeps them and it until the caches are cleared."""
 
     def watch(self, run: Run, name: str | None, cell: Any, params: Params, xs: Inputs, options: Options) -> Unrolled:
         """`run(cell, params, xs, options)`, looked at."""
