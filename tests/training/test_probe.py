@@ -252,6 +252,22 @@ def test_it_is_compiled_once_and_measures_lags_every_so_often():
 
 
 @pytest.mark.thorough
+def test_aux_may_hold_what_is_no_array():
+    """As that of `value_and_grad`: strings and numbers of Python come back as they are, in their places."""
+    params = params_of(jrnn.elman(2), F)
+
+    def loss(p):
+        ys = jrnn.unroll(jrnn.elman(2), p, XS).outputs
+        return jnp.sum(ys), {"a": "words", "b": ys, "c": (3, None, 0.5), "d": XS}
+
+    ours = probe(loss, params, has_aux=True)[0][1]
+    theirs = jax.value_and_grad(loss, has_aux=True)(params)[0][1]
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    assert (ours["a"], ours["c"]) == (theirs["a"], theirs["c"]) == ("words", (3, None, 0.5))
+    np.testing.assert_allclose(ours["b"], theirs["b"], rtol=1e-12)
+    np.testing.assert_array_equal(ours["d"], XS)
+
+
 def test_a_loss_with_derivatives_in_it():
     """A penalty on dL/dx, backwards and forwards: the gradient is right, and the one run is seen."""
     cell = jrnn.layer_norm(jrnn.gru(2), on="hidden")  # a scan, which is not taken for one by hand

@@ -143,14 +143,26 @@ def differentiated(
     traced: Callable, meters: Meters, params: Params, rows: list[Meter]
 ) -> tuple[Array, Any, Params, list[Meter]]:
     """(value, aux, gradient, the meters' gain)."""
-    closed, shapes = jax.make_jaxpr(traced, return_shape=True)(params, rows)
+    aside: list[Any] = []  # of aux, what is no array: strings, numbers of Python; None for an array
+    structures: list[Any] = []
+
+    def arrays_of(params: Params, rows: list[Meter]) -> tuple[Array, list[Any]]:
+        value, aux = traced(params, rows)
+        leaves, structure = jax.tree.flatten(aux)
+        structures.append(structure)
+        aside.extend(None if hasattr(leaf, "dtype") else leaf for leaf in leaves)
+        return value, [leaf for leaf in leaves if hasattr(leaf, "dtype")]
+
+    closed, shapes = jax.make_jaxpr(arrays_of, return_shape=True)(params, rows)
     program, structure = with_taps(closed, ScanWatcher(meters)), jax.tree.structure(shapes)
 
     def evaluated(params: Params, rows: list[Meter]) -> tuple[Array, Any]:
         meters.rows = rows
         return structure.unflatten(program(*jax.tree.leaves((params, rows))))
 
-    (value, aux), (grads, found) = jax.value_and_grad(evaluated, argnums=(0, 1), has_aux=True)(params, rows)
+    (value, arrays), (grads, found) = jax.value_and_grad(evaluated, argnums=(0, 1), has_aux=True)(params, rows)
+    left = iter(arrays)
+    aux = structures[0].unflatten([next(left) if leaf is None else leaf for leaf in aside])
     return value, aux, grads, found
 
 
