@@ -126,18 +126,31 @@ def check_functions(init: Any, initial_state: Any, step: Any, output: Any, noise
         for name, given in (("step", step), ("output", output)):
             if given is not None:
                 check_takes(name, given, "(params, state, x, noise)")
+        return
+    for name, given in (("step", step), ("output", output)):
+        if given is not None and takes(given, 4) and not takes(given, 3):
+            needed = "one of (params, state, x); or noise=, what draws the fourth argument"
+            raise InputError(name, f"a function of {inspect.signature(given)}", needed)
+
+
+def takes(function: Callable, count: int) -> bool:
+    """Whether the function can be called with so many arguments; built-in functions may not tell, and count as such."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
 
 
 def check_takes(name: str, function: Callable, arguments: str) -> None:
     """InputError unless the function can be called with these four arguments."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # built-in functions may not tell
-        return
-    try:
-        signature.bind(*[None] * 4)
-    except TypeError:
-        raise InputError(name, f"a function of {signature}", f"one of {arguments}, beside `noise=`") from None
+    if not takes(function, 4):
+        given = f"a function of {inspect.signature(function)}"
+        raise InputError(name, given, f"one of {arguments}, beside `noise=`")
 
 
 def from_functions(

@@ -44,7 +44,12 @@ class MixedPrecision(Wrapper):
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
         return cast(super().output(params, state, cast(x, self.dtype), cast(noise, self.dtype)), self.dtype)
 
-    kernel, factors = Wrapper.kernel, Wrapper.factors
+    def kernel(self, params: Params) -> Any:
+        return super().kernel(params)
+
+    @property
+    def factors(self) -> Any:
+        return super().factors
 
 
 def cast(tree: Any, dtype: Any, besides: tuple[str, ...] = ()) -> Any:
@@ -81,8 +86,9 @@ def mixed_precision(cell: Any, *, dtype: Any = jnp.bfloat16, param_dtype: Any = 
     h_t = step(cast(params, dtype), h_{t-1}, x_t). An update far smaller than a parameter is lost in 16 bits, where
     1 + 2^-9 is 1; kept in float32, many of them add up. Gradients have param_dtype; each is summed over time in
     float32 and rounded to `dtype` once, where it passes the cast. nu, theta and gamma of `lru`, of which it takes
-    exponentials, are not cast: rounded they are other frequencies, which many steps tell apart. Memory for states and speed are those of a cell made
-    with this dtype. It does not help a cell whose parameters have the dtype it computes in.
+    exponentials, are not cast: rounded they are other frequencies, which many steps tell apart. Memory for states and
+    speed are those of a cell made with this dtype. It does not help a cell whose parameters have the dtype it computes
+    in.
 
     Args:
       cell: a cell, a stack or `Bidirectional`; what dtype it was made with does not matter.

@@ -189,8 +189,8 @@ def standing(carry: Carry, histories: Sequence[list[Row]], max_skipped: int | No
     """The members that stood still when the run was left, and their last step."""
     if max_skipped is None:
         return {}
-    still = np.flatnonzero(np.asarray(carry[1].consecutive) >= max_skipped)
-    return {int(i): int(histories[i][-1]["step"]) if histories[i] else 0 for i in still}
+    still = np.flatnonzero(np.asarray(carry[1].consecutive) >= max_skipped).tolist()
+    return {i: int(histories[i][-1]["step"]) if histories[i] else 0 for i in still}
 
 
 def with_seed(log: Any, seed: int, row: dict[str, Any]) -> None:

@@ -195,5 +195,7 @@ def check_going(carry: Carry, max_skipped: int | None, folder: Path | None, more
     """InputError for a run that was left after so many skipped updates in a row that it would stand still."""
     skipped = int(carry[1].consecutive)
     if more and max_skipped is not None and skipped >= max_skipped:
-        needed = f"more than {skipped}, the updates in a row that were skipped when the run in {folder} was left; or None"
+        needed = (
+            f"more than {skipped}, the updates in a row that the run in {folder} had skipped when it ended; or None"
+        )
         raise InputError("max_skipped", max_skipped, needed)

@@ -113,5 +113,7 @@ def test_functions_that_take_no_noise_are_named(make):
     ):
         with pytest.raises(jrnn.InputError, match=f"^{name}: got a function of .*{needed}, beside `noise=`"):
             make(**parts | {name: bad})
+    with pytest.raises(jrnn.InputError, match=r"^step: got a function of .* or noise=, what draws the fourth argument"):
+        make(initial_state=start, step=lambda params, state, x, noise: state)
     with pytest.raises(jrnn.InputError, match="^noise: got float; need a function, or None"):
         make(**parts | {"noise": 0.1})

@@ -11,7 +11,7 @@ from helpers import assert_same_bits, cases
 
 import jrnn
 from jrnn.cures import activation_penalty
-from jrnn.training import NonFiniteError, Objective, fit, load
+from jrnn.training import NonFiniteError, Objective, fit, load, save
 from jrnn.training.random_streams import RandomStream, stream_key
 
 SEEDS = [3, 7]
@@ -34,7 +34,7 @@ def ensemble(tmp_path_factory):
     return fit(CELL, OBJECTIVE, DATA, seed=SEEDS, out=out, log=rows.append, penalties=PENALTIES, **HOW), rows
 
 
-def test_each_member_is_the_run_of_its_seed(ensemble):
+def test_each_member_is_the_run_of_its_seed(ensemble, tmp_path):
     together, rows = ensemble
     assert together.seeds == (3, 7) and together.params["w_rec"].shape == (2, 4, 4)
     assert together.history["loss"].shape == (2, 6) and together.history["step"].tolist() == [*range(6)]
@@ -47,6 +47,9 @@ def test_each_member_is_the_run_of_its_seed(ensemble):
         np.testing.assert_allclose(member.history[name], values, rtol=1e-8, atol=1e-12, err_msg=name)
     assert np.ptp(together.history["loss"][:, 0]) > 0
     assert [row["loss"] for row in rows if row["seed"] == 7] == together.history["loss"][1].tolist()
+    with pytest.raises(jrnn.InputError, match=r"^params: got the parameters of an ensemble; .*fitted.member\(i\)"):
+        save(tmp_path, CELL, together.params)
+    save(tmp_path, CELL, member.params)
     with pytest.raises(jrnn.InputError, match="^member: got 2 of 2 members"):
         together.member(2)
     with pytest.raises(jrnn.InputError, match="^member: got a single run"):
@@ -74,7 +77,7 @@ def test_members_have_folders_and_are_resumed_to_the_bit(ensemble, tmp_path):
     saved = load(out / "seed-7")
     assert_same_bits(saved.params, jax.tree.map(lambda a: a[1], resumed.params))
     assert resumed.member(1).out == out / "seed-7" and saved.metadata["config"]["seed"] == 7
-    with pytest.raises(jrnn.InputError, match=r"^seed: got \[8\], new beside a run in .* that has done 6 steps; need the"):
+    with pytest.raises(jrnn.InputError, match=r"^seed: got \[8\], new beside a run in .* that has done 6 steps"):
         fit(CELL, OBJECTIVE, DATA, seed=[*SEEDS, 8], resume=True, **how)
     further = fit(CELL, OBJECTIVE, DATA, seed=7, resume=True, **how | {"steps": 7, "out": out / "seed-7"})
     np.testing.assert_array_equal(further.history["loss"][:6], resumed.history["loss"][1])
@@ -130,7 +133,7 @@ def test_a_member_that_stood_still_does_so_after_a_resume(tmp_path):
     assert_same_bits(more.member(1).params, first.member(1).params)
     assert np.isnan(more.history["loss"][1][1:]).all() and np.isfinite(more.history["loss"][0]).all()
     assert more.history["skipped"][1][:3].tolist() == [0, 1, 1] and np.isnan(more.history["skipped"][1][3:]).all()
-    with pytest.raises(jrnn.InputError, match="^max_skipped: got 2; need more than 2, the updates in a row that were"):
+    with pytest.raises(jrnn.InputError, match="^max_skipped: got 2; need more than 2, the updates in a row that the"):
         run(seed=bad, steps=10, out=tmp_path / f"seed-{bad}")
     on = run(seed=[good, bad], steps=11, out=tmp_path, max_skipped=None)
     assert np.isfinite(on.history["loss"][1]).nonzero()[0].tolist() == [0, 9, 10]

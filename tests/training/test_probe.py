@@ -188,7 +188,7 @@ def test_arrivals_of_a_scan_that_hands_out_its_state_before_the_step():
 
 
 def test_a_sum_in_the_carry_is_no_state():
-    """With sums beside h, in a jitted and checkpointed step too, the figures are those of the outputs summed outside."""
+    """With a sum beside h, in a jitted or checkpointed step too, the figures are those of outputs summed outside."""
 
     def outside(p):
         ys = jrnn.unroll(jrnn.elman(H), p, XS).outputs
@@ -343,7 +343,7 @@ def test_bad_input_is_named():
     hidden.defvjp(lambda p: jax.vjp(loss, p), lambda pull, g: pull(g))
     forwards = lambda p: jax.jvp(loss, (p,), (p,))[1]  # noqa: E731
     for call, match in (
-        (lambda: probe(lambda p: jnp.sum(p["w_in"]), params), "loss_fn: got one without a recurrence in sight"),
+        (lambda: probe(lambda p: jnp.sum(p["w_in"]), params), "without a recurrence in sight.* Python loop over time"),
         (lambda: probe(lambda p: jrnn.unroll(cell, p, XS).outputs, params), r"loss_fn: got .*float64\[12, 3, 2\]"),
         (lambda: probe(lambda p: hidden(p), params), "loss_fn: got a loss with a jax.custom_vjp around a recurrence"),
         (lambda: probe(forwards, params, lags=(1,)), "lags: got lags beside a loss that differentiates forwards"),

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jrnn.cells import check_cell
+import jax
+
+from jrnn.cells import check_cell, is_causal
+from jrnn.cells._advance import state_shapes
 from jrnn.training.arguments import check_arrays, check_known, check_objective
 from jrnn.training.predicting import Forecast, first_state, predict, stepper
 from jrnn.training.storage import checkpoints
@@ -107,12 +110,14 @@ def save(
       metadata: a dict that JSON can hold. Its "step", if it has one, is what `load` compares with checkpoints of `fit`
         in the same folder.
     Raises:
-      InputError: the folder cannot be written, an array is none, metadata is no JSON, or Orbax is not installed.
+      InputError: the folder cannot be written, an array is none, params are those of an ensemble, metadata is no JSON,
+        or Orbax is not installed.
       StorageError: the disk is full, or the like; the older save is whole.
     """
     check_cell(cell)
     metadata = check_metadata(metadata)
     check_known("params", params)
+    check_single(cell, params)
     check_known("loss_params", loss_params)
     if objective is not None:
         check_objective(objective)
@@ -124,6 +129,20 @@ def save(
         checkpoints.tidy(folder, keep=2)
         checkpoints.write(folder / str(max(checkpoints.steps_in(folder), default=-1) + 1), trees, about)
         checkpoints.tidy(folder, keep=1)
+
+
+def check_single(cell: Any, params: Params) -> None:
+    """InputError for the parameters of an ensemble, which fit the cell once an axis in front is gone."""
+
+    def fits(member: Any) -> bool:
+        try:
+            return bool(state_shapes(cell, jax.tree.map(member, params)))
+        except Exception:  # what else may be wrong shows where it is used
+            return False
+
+    if is_causal(cell) and not fits(lambda leaf: leaf) and fits(lambda leaf: leaf[0]):
+        needed = "those of one network: fitted.member(i).params, or the member's own folder, out/seed-<seed>"
+        raise InputError("params", "the parameters of an ensemble", needed)
 
 
 def load(directory: str | os.PathLike[str], *, cell: Any = None, like: Params = None) -> Saved:

@@ -41,10 +41,11 @@ def probe(
 
     It sees every `jrnn.unroll` that `loss_fn` calls, and every `jax.lax.scan` that carries floating-point arrays and
     closes over weights; also under `jit`, `jax.checkpoint`, `vmap` and in another scan, over which the figures are
-    pooled: root mean squares and ratios of sums. A sum in the carry (of losses, that no step reads) is no state. Not in functions with derivatives of their own (`jax.custom_vjp`),
-    nor a `while_loop`. Of a scan every step counts as valid, and what its resets cut as not arrived. Call `probe` under
-    `jax.jit`: outside it traces and compiles the loss anew each time, about 25 times slower, and every call leaves half
-    a megabyte in JAX's caches.
+    pooled: root mean squares and ratios of sums. A sum in the carry, such as that of the losses, which no step reads,
+    is no state. It does not see into functions with derivatives of their own (`jax.custom_vjp`), a `while_loop`, or a
+    loop of Python over time. Of a scan every step counts as valid, and what its resets cut as not arrived. Call `probe`
+    under `jax.jit`: outside it traces and compiles the loss anew each time, about 25 times slower, and every call
+    leaves half a megabyte in JAX's caches.
 
     The norms at both ends cost a few percent: a step with clipping and Adam takes 1.02 to 1.07 of the CPU time of one
     without (Elman, LSTM, GRU; 1,000 steps of one sequence, 128 of 32). Arrivals cost, in the steps that measure them,
@@ -133,7 +134,8 @@ def probed(
     if not meters.names:
         needed = (
             "a loss with a recurrence that the gradient passes through: `jrnn.unroll`, or a `jax.lax.scan` that carries"
-            " a state and closes over weights; a jax.custom_vjp or while_loop around it hides it"
+            " a state and closes over weights; a Python loop over time has none, and a jax.custom_vjp or while_loop"
+            " around it hides it"
         )
         raise InputError("loss_fn", "one without a recurrence in sight", needed)
     return value, aux, grads, meters.metrics(found)
