@@ -77,7 +77,9 @@ def in_wide(cell: Any) -> Any:
         return replace(cell, dtype=wide_dtype(cell.dtype))
     if isinstance(cell, Stack):
         return Stack(tuple(map(in_wide, cell.cells)))
-    return replace(cell, cell=in_wide(cell.cell)) if isinstance(cell, Wrapper) else cell  # pyright: ignore
+    if not isinstance(cell, Wrapper) or (inner := in_wide(cell.cell)) == cell.cell:
+        return cell
+    return replace(cell, cell=inner)  # pyright: ignore[reportArgumentType]
 
 
 def mixed_precision(cell: Any, *, dtype: Any = jnp.bfloat16, param_dtype: Any = jnp.float32) -> Any:
