@@ -68,8 +68,8 @@ def probe(
         came by.
       arrival_{lag}: sum ||part(t, t - lag)|| / sum ||part(t, t)|| over the outputs t followed and the sequences, of
         those with a way back as long (`jrnn.gradient_flow` defines the parts): 1 is all of it. NaN of `Bidirectional`.
-        Outputs, final_state and last are followed, of a scan its results; neither what a loss reads of `states`, nor of
-        sums in the carry: NaN if it reads nothing else.
+        Outputs, final_state and last are followed, of a scan its results and what each step adds to a sum; not what a
+        loss reads of `states`: NaN if it reads nothing else.
       grad_norm: the global norm of the gradient.
       clip_rate: the share of updates clipped so far, with opt_state.
       Of several recurrences the first four have a name in front: "encoder/delta_early". `unroll` of one cell has the

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -39,10 +41,11 @@ class ScanWatcher:
         found = tapped(equation, operands, states, tap)
         if not meters.asked.lags:
             return found
-        floats = [i for i, y in enumerate(found) if i not in sums and jnp.issubdtype(y.dtype, jnp.floating)]
-        follow = partial(report_arrivals, meters, equation, states, floats, axes)
-        seen: Any = reported(Named(follow), [found[i] for i in floats], meter, (kept, meters.step))
-        for i, leaf in zip(floats, seen, strict=True):
+        real = [i for i, leaf in enumerate(found) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+        floats, addends = [i for i in real if i not in sums], [i for i in real if i in sums and i < len(carry)]
+        follow = partial(report_arrivals, meters, equation, states, floats, addends, axes)
+        seen: Any = reported(Named(follow), [found[i] for i in (*floats, *addends)], meter, (kept, meters.step))
+        for i, leaf in zip((*floats, *addends), seen, strict=True):
             found[i] = leaf
         return found
 
@@ -53,8 +56,11 @@ def name_of(equation: Any) -> str:
     return "/".join(name for name in names if name) or "scan"
 
 
-def tapped(equation: Any, operands: list[Any], states: list[int], tap: list[Array]) -> list[Any]:
-    """The scan's results, with a tap of zeros [T, ...] on the states among its carry after each step."""
+def tapped(
+    equation: Any, operands: list[Any], states: list[int], tap: list[Array], addends: Sequence[int] = ()
+) -> list[Any]:
+    """The scan's results, with a tap of zeros [T, ...] on the states among its carry after each step; then what each
+    step adds to these sums."""
     consts, carry, xs = parts(equation, operands)
     body, checkpointed = flat(equation.params["jaxpr"])
 
@@ -62,7 +68,7 @@ def tapped(equation: Any, operands: list[Any], states: list[int], tap: list[Arra
         x, zeros = inputs
         run = with_states(body, states, lambda after: list(map(add_zero_tap, after, zeros)))
         found = run(*consts, *carry, *x)
-        return found[: len(carry)], found[len(carry) :]
+        return found[: len(carry)], found[len(carry) :] + [found[i] - carry[i] for i in addends]
 
     step = jax.checkpoint(step, prevent_cse=False) if checkpointed else step
     last, ys = jax.lax.scan(step, carry, (xs, tap), **options_of(equation))
@@ -75,22 +81,33 @@ def report_edges(meters: Meters, axes: int, reverse: bool, operands: Any, delta:
 
 
 def report_arrivals(
-    meters: Meters, equation: Any, states: list[int], floats: list[int], axes: int, operands: Any, gradients: Any
+    meters: Meters,
+    equation: Any,
+    states: list[int],
+    floats: list[int],
+    addends: list[int],
+    axes: int,
+    operands: Any,
+    gradients: Any,
 ) -> Meter:
-    """The meter's gain of the gradient of the scan's results, carry first."""
+    """The meter's gain of the gradient of the scan's results, carry first, and of its sums: what a step adds to one is
+    an output, whose gradient is that of the sum."""
     operands, step = operands
     count, params = len(parts(equation, operands)[1]), equation.params
     carried, outputs = [i for i in floats if i < count], [i for i in floats if i >= count]
-    base = int(bool(outputs) and not reads_new(equation, states, outputs))
-    of_final, of_outputs = gradients[: len(carried)], gradients[len(carried) :]
+    read = outputs + addends
+    base = int(bool(read) and not reads_new(equation, states, read))
+    of_final, of_outputs, of_sums = (gradients[a:b] for a, b in pairwise((0, len(carried), len(floats), None)))
+    of_outputs = of_outputs + [jnp.broadcast_to(g[None], (params["length"], *g.shape)) for g in of_sums]
 
     def follow() -> tuple[Followed, tuple[Any, Any]]:
         carry = parts(equation, operands)[1]
         zeros = [jnp.zeros((params["length"], *carry[i].shape), carry[i].dtype) for i in states]
 
         def run(tap: list[Array]) -> tuple[list[Array], list[Array]]:
-            found = tapped(equation, operands, states, tap)
-            return [found[i] for i in outputs], [found[i] for i in carried]
+            found = tapped(equation, operands, states, tap, addends)
+            added = found[len(found) - len(addends) :]
+            return [found[i] for i in outputs] + added, [found[i] for i in carried]
 
         _, pull = jax.vjp(run, zeros)
         shape = (params["length"], *carry[states[0]].shape[: axes - 1])
