@@ -56,6 +56,10 @@ def after_the_last_row(args: Namespace, saved: Any, source: Path) -> tuple[list[
     x = series.scaled(found.values)[-series.history :]
     if series.period is not None and len(x) < series.period:
         say(f"The file has {len(x)} rows, fewer than a period of {series.period} steps: forecasts will be poor.")
+    if found.filled[-1].any() or np.isnan(found.values[-1]).any():
+        say(
+            "The last row lacks a value: the forecast is made from older ones, and is less sure than its interval says."
+        )
     forecast = saved.predict(x, level=args.level, scaled=True)
     steps = range(1, series.horizon + 1)
     when = [str(h) for h in steps] if found.rhythm is None else found.rhythm.following(series.horizon)

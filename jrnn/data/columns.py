@@ -31,6 +31,8 @@ class Columns(NamedTuple):
     """What was understood, a sentence a line."""
     rhythm: Rhythm | None
     """The times; None where the file has none."""
+    filled: np.ndarray
+    """bool [steps, C]: the values that were interpolated."""
 
 
 def series_of(
@@ -62,6 +64,7 @@ def series_of(
         values = rhythm.values
         if like is not None and like.every not in ("", rhythm.every):
             raise InputError("--data", f"{name} with one row {rhythm.every}", f"one row {like.every}, as in training")
+    holes = np.isnan(values) & (missing == "interpolate")
     values, filled = without_gaps(table, name, read, values, rhythm, missing)
     said = [_understood(name, table, kinds, read, dated)]
     if rhythm is not None:
@@ -72,7 +75,7 @@ def series_of(
         said.append(f"Forecast: {', '.join(targets)}. Read and not forecast: {_cut(others)}.")
     first = [f"{names[i]} = {values[0, j]:.6g}" for j, i in enumerate(read)]
     said.append(f"First row: {_cut(([shown(rhythm.start)] if rhythm else []) + first)}.")
-    return Columns(values, [names[i] for i in read], targets, "\n".join(said), rhythm)
+    return Columns(values, [names[i] for i in read], targets, "\n".join(said), rhythm, holes)
 
 
 def _names(table: Table) -> list[str]:

@@ -59,7 +59,8 @@ def load(
       history: of a .csv file, how many steps the network reads before its last forecast, the window T (default: four
         periods, or 64).
       missing: of a .csv file, what is done about missing values and rows: refuse (default), interpolate (a line between
-        the neighbours), or mask (the network reads the last known value and a mark; a missing target is not scored). Of
+        the neighbours; the network reads it, but neither it nor a forecast made there is scored, as it knows the next
+        value), or mask (the network reads the last known value and a mark; a missing target is not scored). Of
         a .npz file mask alone: NaN in y, and -100 among classes, is not scored.
       change: of a .csv file, whether the targets are read and forecast as changes from the last value, for series that
         drift: an answer of 0 is then persistence.
@@ -114,7 +115,7 @@ def load(
     ahead = 1 if horizon is None else int(horizon)
     data = forecast_windows(
         path.name, found.values, found.said, history, names=found.names, targets=found.targets, horizon=ahead,
-        missing=missing, change=bool(change), like=like,
+        missing=missing, change=bool(change), like=like, filled=found.filled,
         usual=found.rhythm.usual if found.rhythm else None, every=found.rhythm.every if found.rhythm else "",
     )  # fmt: skip
     return replace(data, source=f"{data.source}\n{_windows(data)}")

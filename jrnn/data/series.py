@@ -48,6 +48,7 @@ def forecast_windows(
     usual: int | None = None,
     every: str = "",
     like: Series | None = None,
+    filled: np.ndarray | None = None,
 ) -> Dataset:
     """Windows of a series, each asking at every step for the targets at the next `horizon` steps.
 
@@ -67,10 +68,12 @@ def forecast_windows(
         none is measured.
       every: how often there is a row, as `Rhythm.every`.
       like: the series of a saved model: its scaling, window and horizon take the place of those found here.
+      filled: bool [steps, C], the values that were interpolated. Each knows the next one, so it is not asked for, and
+        nothing is asked at its step.
     Returns:
       A `regress_each` data set with x [cases, T, F] and y [cases, T, H K], K targets for h = 1, then for h = 2, ...
     Raises:
-      InputError: fewer steps than needed, or no column that varies before the boundary.
+      InputError: fewer steps than needed, no column that varies before the boundary, or no step without a filled value.
     """
     steps, columns = values.shape
     names = [f"column {i + 1}" for i in range(columns)] if names is None else list(names)
@@ -94,14 +97,20 @@ def forecast_windows(
     if like is None:
         like = _described(name, values, boundary, names, targets, size, horizon, change)
         like = replace(like, missing=missing, period=period if period is not None else usual, every=every)
-    inputs, asked = like.scaled(values), like.scaled_targets(values)
+    filled = np.zeros(values.shape, bool) if filled is None else filled
+    informed = filled.any(axis=1)
+    inputs, asked = like.scaled(values), np.where(filled[:, like.target_columns], np.nan, like.scaled_targets(values))
     index = np.concatenate([train, test])[:, None] + np.arange(size)
     x, y = inputs[index], like.asked(asked, index)
+    y[informed[index]] = np.nan
     lag, reason = lag_of_period(period, clause, size)
     warmup = period if period is not None and 2 * period <= size else 0
     cases = np.arange(len(index))
     parts = cases[: len(train)], cases[len(train) :]
-    naive = naive_forecasts(asked, test[:, None] + np.arange(warmup, size), horizon, like.period)
+    scored = test[:, None] + np.arange(warmup, size)
+    if informed.any() and any(np.isnan(y[part, warmup:]).all() for part in parts):
+        raise InputError("--missing", "interpolate, which fills a value at almost every step", "mask")
+    naive = naive_forecasts(asked, scored[~informed[scored]], horizon, like.period)
     gaps = bool(np.isnan(y).any())
     return Dataset(
         name, x, y, None, "regress_each", outputs, *parts, lag, reason, source, warmup,

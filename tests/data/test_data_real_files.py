@@ -42,7 +42,7 @@ def test_interpolated_hours_are_those_of_pandas(electricity):
     seen = full[: data.train[-1] + data.x.shape[1] + 1]  # one window starts at each step
     scaled = ((full - seen.mean()) / seen.std(ddof=0)).to_numpy()
     np.testing.assert_allclose(data.x[0], scaled[: data.x.shape[1]], atol=1e-5)
-    np.testing.assert_allclose(data.y[-1, -1], scaled[-1, 1:], atol=1e-5)
+    np.testing.assert_allclose(data.y[-1, -2], scaled[-2, 1:], atol=1e-5)
     for words in (
         "2023-03-01 to 2023-03-10 23:00:00, one row an hour; 4 missing rows",
         "Interpolated: 3 missing values",
@@ -52,7 +52,35 @@ def test_interpolated_hours_are_those_of_pandas(electricity):
         "At each step of windows of 48 steps, the next step is asked, scored from step 24 on",
     ):
         assert words in data.source, data.source
-    assert data.lag == 24 and data.warmup == 24 and not data.missing
+    assert data.lag == 24 and data.warmup == 24
+
+
+def test_no_filled_value_is_scored_or_forecast_from(electricity):
+    """A line to v_{t+1} tells it; a plain loop over the table says where y and persistence know nothing."""
+    path, table = electricity
+    data = load(path, missing="interpolate", target="load", horizon=2, history=30)
+    train, test, boundary = chronological_starts(240, 30, 4000, 2)
+    full = table.interpolate()
+    mean, spread = full["load"][:boundary].mean(), full["load"][:boundary].std(ddof=0)
+    gap, level = table.isna().any(axis=1).to_numpy(), ((table["load"] - mean) / spread).to_numpy()
+    errors = []
+    for case, start in enumerate([*train, *test]):
+        for t in range(start, start + 30):
+            wanted = np.full(2, np.nan) if gap[t] else level[t + 1 : t + 3]
+            np.testing.assert_allclose(data.y[case, t - start], wanted, atol=1e-5)
+            if case >= len(train) and t - start >= data.warmup:
+                errors += [(value - level[t]) ** 2 for value in wanted]
+    assert data.missing and 0 < np.isnan(errors).sum() < len(errors)
+    name, _, error = data.naive[0]
+    assert name == "persistence"
+    np.testing.assert_allclose(error, np.nanmean(errors), rtol=1e-9)
+
+
+def test_a_table_of_holes_cannot_be_interpolated(tmp_path):
+    lines = [f"{v},{'' if i % 2 else v},{v if i % 2 else ''}" for i, v in enumerate(WAVE)]
+    (tmp_path / "a.csv").write_text("\n".join(["a,b,c", *lines]))
+    with pytest.raises(InputError, match="--missing: got interpolate, which fills a value at almost every step"):
+        load(tmp_path / "a.csv", missing="interpolate")
 
 
 def test_masked_values_are_marked_and_not_asked(electricity):
