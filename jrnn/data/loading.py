@@ -127,6 +127,7 @@ def _windows(data: Dataset) -> str:
     ahead = data.series.horizon
     steps = "the next step is" if ahead == 1 else f"the next {ahead:,} steps at once are"
     level = " as changes from the last value" if data.series.change else ""
-    scored = f", scored from step {data.warmup} on, when a period has been read" if data.warmup else ""
+    read = "a period" if data.warmup == data.lag else "half the window"
+    scored = f", scored from step {data.warmup} on, when {read} has been read" if data.warmup else ""
     found = f"{data.lag_reason[0].upper()}{data.lag_reason[1:]}."
     return f"{found}\nAt each step of windows of {data.x.shape[1]:,} steps, {steps} asked{level}{scored}."

@@ -54,8 +54,8 @@ def forecast_windows(
 
     All columns are standardised with the mean and standard deviation of the part before the boundary of the split
     (a constant column becomes 0). The last 20 % of the windows are held out; windows across the boundary are left
-    out, so no value asked for in the test part is seen in training. Where a window holds two periods or more, the
-    first period of each is not scored: no forecast of it can know the season.
+    out, so no value asked for in the test part is seen in training. The first period of each window, at most its
+    first half, is not scored: no forecast of it can know the season.
 
     Args:
       values: [steps, C], finite, or NaN where a value is missing and `missing` is "mask"; window: T, or None for
@@ -104,7 +104,7 @@ def forecast_windows(
     x, y = inputs[index], like.asked(asked, index)
     y[informed[index]] = np.nan
     lag, reason = lag_of_period(period, clause, size)
-    warmup = period if period is not None and 2 * period <= size else 0
+    warmup = 0 if period is None else min(period, size // 2)
     cases = np.arange(len(index))
     parts = cases[: len(train)], cases[len(train) :]
     scored = test[:, None] + np.arange(warmup, size)
