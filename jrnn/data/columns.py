@@ -15,6 +15,7 @@ from jrnn.data.tables import Table, read_table
 from jrnn.types import InputError
 
 CLOCKS = ("", "index", "time", "date", "datetime", "timestamp", "ts", "unix", "epoch", "row", "step", "id", "no", "t")
+TIMES = ("time", "date", "stamp", "epoch", "unix", "month", "period", "when", "zeit", "datum", "fecha", "heure")
 SHOWN = 6
 
 
@@ -54,7 +55,8 @@ def series_of(
     table, name = read_table(path), path.name
     names = _names(table)
     wanted = _targets(name, names, target)
-    kinds = [_kind(table, i, names[i] in wanted) for i in range(len(names))]
+    kept = wanted if like is None else like.inputs
+    kinds = [_kind(table, i, names[i] in kept) for i in range(len(names))]
     read, targets = _roles(table, name, names, kinds, wanted) if like is None else _like(name, names, like)
     dated = next((i for i, kind in enumerate(kinds) if kind == "date"), None)
     values, rhythm = table.values[:, read], None
@@ -121,17 +123,20 @@ def _targets(name: str, names: list[str], target: str | Sequence[str] | None) ->
 
 
 def _kind(table: Table, column: int, wanted: bool) -> str:
-    """empty | date | counter | calendar | measured; numbers that are wanted as a target are no dates."""
+    """empty | date | counter | calendar | measured; a `wanted` column of numbers holds no dates. A meter counts in
+    the numbers of unix times, which are therefore believed only where the title is that of a time, or in the first
+    column of a file without titles."""
     if column in table.dates:
         return "date"
     known = table.values[:, column][~np.isnan(table.values[:, column])]
     if not len(known):
         return "empty"
-    if not wanted and dates_of_numbers(table.values[:, column]) is not None:
+    title = None if table.names is None else table.names[column].strip().strip("_").lower()
+    timed = column == 0 if title is None else title in CLOCKS or any(word in title for word in TIMES)
+    if not wanted and dates_of_numbers(table.values[:, column], timed) is not None:
         return "date"
     if counts_rows(known):
         return "counter"
-    title = None if table.names is None else table.names[column].strip().strip("_").lower()
     rises = bool((np.diff(known) > 0).all() and (known == np.floor(known)).all())
     if rises and title is not None and (title in CLOCKS or title.startswith("unnamed")):
         return "counter"

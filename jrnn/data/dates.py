@@ -60,14 +60,14 @@ def times_of_day(cells: Any, index: Any) -> Any:
     return require("pandas").to_timedelta(long).reindex(index)
 
 
-def dates_of_numbers(values: Any) -> Any:
-    """Unix times in s, ms, us or ns (1973 to 2128), or whole numbers such as 20201231, as a pandas Series of dates;
-    None for other numbers."""
+def dates_of_numbers(values: Any, timed: bool = True) -> Any:
+    """A pandas Series of dates, from whole numbers such as 20201231 and, if `timed`, from unix times in s, ms, us or ns
+    (1973 to 2128); None for other numbers."""
     pandas = require("pandas")
     known = values[values == values]
     if len(known) < 2 or (known != known.round()).any():
         return None
-    for unit, low, high in EPOCHS:
+    for unit, low, high in EPOCHS if timed else ():
         if (known >= low).all() and (known <= high).all() and (known[1:] > known[:-1]).mean() > 0.9:
             return pandas.Series(pandas.to_datetime(values, unit=unit))
     if (known >= 19000101).all() and (known <= 21001231).all():

@@ -169,6 +169,21 @@ def test_dates(tmp_path, text, said, following, usual):
     assert following is None or found.rhythm.following(2) == following
 
 
+@pytest.mark.parametrize(
+    ("head", "dated"), [("population,x", False), ("x_total,x", False), ("unix_time,x", True), ("Zeit,x", True)]
+)
+def test_large_numbers_are_unix_times_by_their_title_alone(tmp_path, head, dated):
+    """A population of 1e8 and more rises in whole numbers as unix times do; what a model reads is no index."""
+    count = [3 * 10**8 + 1000 * i + i * i for i in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join([head, *(f"{n},{v}" for n, v in zip(count, WAVE))]))
+    found, title = series_of(tmp_path / "a.csv"), head.partition(",")[0]
+    assert found.targets == (["x"] if dated else [title, "x"]) and (found.rhythm is not None) == dated
+    data = load(tmp_path / "a.csv", target=title)
+    again = series_of(tmp_path / "a.csv", like=data.series)
+    assert again.rhythm is None and again.names == [title, "x"]
+    np.testing.assert_array_equal(again.values[:, 0], count)
+
+
 def test_new_rows_must_come_as_often_as_the_old(tmp_path):
     (tmp_path / "a.csv").write_text(rows(dated("2020-01-01", "D", "%Y-%m-%d")))
     data = load(tmp_path / "a.csv")
@@ -206,8 +221,7 @@ def test_only_measurements_are_targets(tmp_path):
     (tmp_path / "c.csv").write_text(
         "\n".join(["when,meter,a", *(f"20200{101 + i},{10**8 + i * i},1.{i}" for i in range(28))])
     )
-    assert "(line 1 is the header; left out as dates: column 2 ('meter'))" in series_of(tmp_path / "c.csv").said
-    assert series_of(tmp_path / "c.csv", "meter").names == ["meter", "a"]
+    assert series_of(tmp_path / "c.csv").names == series_of(tmp_path / "c.csv", "meter").names == ["meter", "a"]
     (tmp_path / "a.csv").write_text("\n".join(["id,year,month,day,note,a,b", *lines]))
     found = series_of(tmp_path / "a.csv")
     assert found.names == ["month", "day", "a", "b"] and found.targets == ["a", "b"] and found.rhythm is None
