@@ -35,6 +35,8 @@ def predict(args: Namespace) -> int:
     source = Path(str(args.data or known.get("data", "")))
     if not source.is_file():
         raise InputError("--data", repr(str(source)), "a .csv or .npz file with the columns of the model's data")
+    if out.exists() and out.samefile(source):
+        raise InputError("--out", f"{str(out)!r}, the file of --data", "another file, as the forecast would replace it")
     if "series" in known:
         rows, about = after_the_last_row(args, saved, source)
     elif source.suffix.lower() == ".npz":
