@@ -118,6 +118,11 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray, Any, Any, str]:
     """(numbers, dates or None, times of day or None, what to say) of one column of text."""
     pandas = require("pandas")
+    for mark in ",." if table.said else "":
+        example = _thousands(cells.str.strip(), mark)
+        if example:
+            given = f"column {column + 1} of {name}, where the mark in {example!r} may stand between thousands"
+            raise InputError("--data", given, "numbers without marks between thousands, or decimals in every row")
     numbers = pandas.to_numeric(cells, errors="coerce").to_numpy(float)
     if (np.abs(numbers) <= LARGEST).all():  # almost every column; what is wrong with another is told below
         return numbers, None, None, ""
@@ -147,6 +152,15 @@ def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray,
         given = f"{stripped[row][:60]} in line {table.line(row)}, column {column + 1} of {name}"
         raise InputError("--data", given, "finite numbers of at most 3.4e38")
     return numbers, None, None, words
+
+
+def _thousands(cells: Any, mark: str) -> str:
+    """The first of numbers such as 3,289 and 12,345 beside 987, "" where another cell tells decimals."""
+    marked = cells[cells.str.contains(mark, regex=False)]
+    whole = cells[cells.str.fullmatch(r"[+-]?\d+")]
+    if marked.empty or whole.empty or not marked.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{mark}\d{{3}})+").all():
+        return ""
+    return marked.iloc[0] if whole.str.fullmatch(r"[+-]?\d{1,3}").all() else ""
 
 
 def _text(name: str, column: int, cell: str) -> InputError:

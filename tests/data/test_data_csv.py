@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jrnn.data import load
+from jrnn.data.tables import read_table
 from jrnn.types import InputError
 
 ROWS = [f"{np.sin(2 * np.pi * step / 12):.6f},{step * step % 7}" for step in range(150)]
@@ -83,6 +84,29 @@ def test_refusals(tmp_path, text, message):
     with pytest.raises(InputError) as caught:
         load(written(tmp_path, text))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("sep", ["\t", ";"])
+@pytest.mark.parametrize(
+    ("cells", "value"),
+    [
+        (["3,289", "987", "12,345"], None),
+        (["3.289", "987", ""], None),
+        (["3.289", "987", "1.234.567"], None),
+        (["3,289", "987", "2,5"], 3.289),
+        (["3.289", "987", "0.125"], 3.289),
+        (["3.289", "9870", "1.125"], 3.289),
+        (["3,289", "1,125", "9,870"], 3.289),
+    ],
+)
+def test_marks_between_thousands_are_no_decimals(tmp_path, sep, cells, value):
+    """987 beside 3,289 is no decimal of three digits; one cell that cannot be thousands tells that all are decimals."""
+    path = written(tmp_path, "\n".join([f"a{sep}b", *(f"{cell}{sep}{i}" for i, cell in enumerate(cells))]))
+    if value is None:
+        with pytest.raises(InputError, match=r"column 1 of mine.csv, where the mark in '3[,.]289' may stand between"):
+            read_table(path)
+    else:
+        assert read_table(path).values[0, 0] == value
 
 
 def test_unreadable_files(tmp_path):
