@@ -56,3 +56,19 @@ def test_a_last_row_without_a_value_is_told(capsys):
             file.write(table([*LEVEL[:-1], last]))
         assert main(["predict", "--model", "run", "--data", "new.csv"]) == 0
         assert ("The last row lacks a value" in capsys.readouterr().out) == told
+
+
+def test_what_is_said_of_new_rows(capsys):
+    """Of the file's own length, of a gap that the network has no mark for, of errors that overlap."""
+    data = saved(table(LEVEL))
+    assert data.series.period == 7 and data.series.masked == ()
+    few, gap = LEVEL[:5], [*LEVEL[:3], "", *LEVEL[4:]]
+    for values, said, short in (
+        (few, "The file has 5 rows, fewer than a period of 7", True),
+        (gap, "No mark, on", False),
+    ):
+        with open("new.csv", "w") as file:
+            file.write(table(values))
+        assert main(["predict", "--model", "run", "--data", "new.csv", "--missing", "mask"]) == 0
+        told = capsys.readouterr().out
+        assert said in told and ("The file has" in told) == short and "windows overlap and most steps" in told

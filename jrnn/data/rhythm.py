@@ -110,7 +110,13 @@ def _slots(index: Any) -> tuple[np.ndarray, str, int | None, Callable[[int], Ite
     if weekdays:
         days = index.to_numpy().astype("datetime64[D]")
         lacking = int(np.busday_count(days[0], days[-1])) + 1 - len(index)
-        return rows, "a weekday", 5, lambda n: pandas.bdate_range(index[-1], periods=n + 1)[1:], lacking
+        return (
+            rows,
+            "a weekday",
+            5,
+            lambda n: pandas.bdate_range(index[-1], periods=n + 1, normalize=False)[1:],
+            lacking,
+        )
     whole = np.maximum(np.round(spans / usual), 1)
     span = pandas.Timedelta(seconds=usual)
     following = lambda n: (index[-1] + span * i for i in range(1, n + 1))  # noqa: E731

@@ -150,6 +150,8 @@ def dated(start, freq, form):
         (rows(dated("1980-03-31", "QE", "%Y-%m")), "one row a quarter", ["1990-03-01", "1990-06-01"], 4),
         (rows(dated("2020-01-01", "B", "%Y-%m-%d").delete(9).append(pd.Index(["2020-02-26"]))),
          "one row a weekday; 1 weekday without a row, taken for no step", ["2020-02-27", "2020-02-28"], 5),
+        (rows(dated("2020-01-01 16:00", "B", "%Y-%m-%d %H:%M")), "one row a weekday",
+         ["2020-02-26 16:00:00", "2020-02-27 16:00:00"], 5),
         (rows([1_600_000_000 + 15 * i for i in range(40)]), "one row every 15 seconds",
          ["2020-09-13 12:36:40", "2020-09-13 12:36:55"], None),
         (rows([f"{1_600_000_000_000 + 997 * i * i}" for i in range(40)]), "at irregular times", None, None),
