@@ -42,6 +42,7 @@ def load(
     change: bool | None = None,
     tokens: bool | int | None = None,
     like: Series | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Dataset:
     """A data set by name, or from a file.
 
@@ -67,6 +68,7 @@ def load(
       tokens: of a .npz file, whether the integers x [cases, time] are symbols, to be read one-hot; a number says how
         many kinds there are.
       like: the series of a saved model, whose columns, scaling, window and horizon are used.
+      classes: of a .npz file, the names of a saved model's classes, by which labels are numbered.
     Raises:
       InputError: an unknown name, a missing or unreadable file, a package that is not installed, bad values.
     """
@@ -107,7 +109,7 @@ def load(
         raise InputError("--data", f"{str(name_or_path)!r}, which is not a file here", POSSIBLE)
     if ending == ".npz":
         kinds = None if not tokens else 0 if tokens is True else int(tokens)
-        return read_archive(path, int(seed), kinds, missing == "mask")
+        return read_archive(path, int(seed), kinds, missing == "mask", classes)
     if ending == ".txt":
         return book(path)
     missing = missing or ("refuse" if like is None else like.missing)
