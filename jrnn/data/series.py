@@ -67,7 +67,7 @@ def forecast_windows(
       usual: the period that this frequency has by custom (24 for hours), for the seasonal naive forecast alone, where
         none is measured.
       every: how often there is a row, as `Rhythm.every`.
-      like: the series of a saved model: its scaling, window and horizon take the place of those found here.
+      like: the series of a saved model: its scaling, window, horizon, lag and warm-up replace those found here.
       filled: bool [steps, C], the values that were interpolated. Each knows the next one, so it is not asked for, and
         nothing is asked at its step.
     Returns:
@@ -84,8 +84,10 @@ def forecast_windows(
     least = SHORTEST if window is None else max(SHORTEST, 2 * (window + horizon) - 1)
     if steps < least:
         raise InputError("--data", f"{name} with {steps} steps", f"at least {least} steps (rows of numbers)")
-    # One estimate for both the window and the lag, on steps that are training data: 60 % are, whatever the window.
-    known = int(0.6 * steps) if window is None else chronological_starts(steps, window, MOST_WINDOWS, horizon)[2]
+    # One estimate for both the window and the lag, on steps that are training data with the widest window.
+    widest = min(steps // 3, LONGEST_WINDOW, max(1, (steps + 1) // 2 - horizon)) if window is None else window
+    known = chronological_starts(steps, widest, MOST_WINDOWS, min(horizon, (steps + 1) // 2 - widest))[2]
+    known = known if window is not None else min(known, int(0.6 * steps))
     period, clause = typical_period(_interpolated(values[:known, at])[None])
     size = window_length(steps, period) if window is None else window
     if steps < 2 * (size + horizon) - 1:
@@ -97,14 +99,17 @@ def forecast_windows(
     if like is None:
         like = _described(name, values, boundary, names, targets, size, horizon, change)
         like = replace(like, missing=missing, period=period if period is not None else usual, every=every)
+    if like.lag is None:
+        lag, reason = lag_of_period(period, clause, size)
+        like = replace(like, lag=lag, lag_reason=reason, warmup=0 if period is None else min(period, size // 2))
+    assert like.lag is not None
+    warmup = like.warmup
     filled = np.zeros(values.shape, bool) if filled is None else filled
     informed = filled.any(axis=1)
     inputs, asked = like.scaled(values), np.where(filled[:, like.target_columns], np.nan, like.scaled_targets(values))
     index = np.concatenate([train, test])[:, None] + np.arange(size)
     x, y = inputs[index], like.asked(asked, index)
     y[informed[index]] = np.nan
-    lag, reason = lag_of_period(period, clause, size)
-    warmup = 0 if period is None else min(period, size // 2)
     cases = np.arange(len(index))
     parts = cases[: len(train)], cases[len(train) :]
     scored = test[:, None] + np.arange(warmup, size)
@@ -113,7 +118,7 @@ def forecast_windows(
     naive = naive_forecasts(asked, scored[~informed[scored]], horizon, like.period)
     gaps = bool(np.isnan(y).any())
     return Dataset(
-        name, x, y, None, "regress_each", outputs, *parts, lag, reason, source, warmup,
+        name, x, y, None, "regress_each", outputs, *parts, like.lag, like.lag_reason, source, warmup,
         missing=gaps, naive=naive, series=like,
     )  # fmt: skip
 
