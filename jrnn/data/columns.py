@@ -15,7 +15,21 @@ from jrnn.data.tables import Table, read_table
 from jrnn.types import InputError
 
 CLOCKS = ("", "index", "time", "date", "datetime", "timestamp", "ts", "unix", "epoch", "row", "step", "id", "no", "t")
-TIMES = ("time", "date", "stamp", "epoch", "unix", "month", "period", "when", "zeit", "datum", "fecha", "heure")
+TIMES = (
+    "time",
+    "date",
+    "stamp",
+    "epoch",
+    "unix",
+    "month",
+    "period",
+    "yyyymm",
+    "when",
+    "zeit",
+    "datum",
+    "fecha",
+    "heure",
+)
 SHOWN = 6
 
 

@@ -18,7 +18,8 @@ def dates_of(name: str, cells: Any, index: Any) -> tuple[Any, str]:
     """The dates in a column of text, aligned to `index` (NaT elsewhere), and what to say; None if it holds others.
 
     All cells must have the format of the first; offsets from UTC are taken off. Of 03/04/2020 the order of day and
-    month is the one that all cells allow; where both are possible, the one in which time always goes forward.
+    month is the one that all cells allow; where both are possible, the one in which time always goes forward, and of
+    two such orders the one with even steps.
 
     Raises:
       InputError: both are possible and nothing tells.
@@ -31,7 +32,9 @@ def dates_of(name: str, cells: Any, index: Any) -> tuple[Any, str]:
     guess = require("pandas.tseries.api").guess_datetime_format
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a day of 31 tells the order by itself
-        formats = ["ISO8601"] if ISO.fullmatch(first) else [guess(first), guess(first, dayfirst=True)]
+        year_first = re.match(r"\d{4}", first)  # then the month is next
+        formats = [guess(first), None if year_first else guess(first, dayfirst=True)]
+        formats = ["ISO8601"] if ISO.fullmatch(first) else formats
     ways = {}
     for form in filter(None, dict.fromkeys(formats)):
         read = pandas.to_datetime(cells, format=form, errors="coerce", utc=utc)
@@ -41,6 +44,9 @@ def dates_of(name: str, cells: Any, index: Any) -> tuple[Any, str]:
         return None, ""
     if len(ways) == 2:
         forward = {form: read for form, read in ways.items() if read.dropna().is_monotonic_increasing}
+        if len(forward) == 2:  # read the wrong way, months in a row are days with a leap at the end of each year
+            leaps = {form: _leap(read) for form, read in forward.items()}
+            forward = {form: read for form, read in forward.items() if 2 * leaps[form] < max(leaps.values())}
         if len(forward) != 1:
             given = f"dates such as {first!r} in {name}, which may be day or month first"
             raise InputError("--data", given, "dates as 2020-12-31")
@@ -52,6 +58,13 @@ def dates_of(name: str, cells: Any, index: Any) -> tuple[Any, str]:
     return read, "times are in UTC" if moved else words
 
 
+def _leap(read: Any) -> float:
+    """The longest step of time over the usual one."""
+    steps = read.dropna().diff().dropna().dt.total_seconds()
+    steps = steps[steps > 0]
+    return float(steps.max() / steps.median()) if len(steps) else 1.0
+
+
 def times_of_day(cells: Any, index: Any) -> Any:
     """Times such as 17:24:00 as spans since midnight, aligned to `index`; None where the column holds others."""
     if not cells.str.fullmatch(CLOCK).all():
@@ -61,8 +74,8 @@ def times_of_day(cells: Any, index: Any) -> Any:
 
 
 def dates_of_numbers(values: Any, timed: bool = True) -> Any:
-    """A pandas Series of dates, from whole numbers such as 20201231 and, if `timed`, from unix times in s, ms, us or ns
-    (1973 to 2128); None for other numbers."""
+    """A pandas Series of dates, from whole numbers such as 20201231 and, if `timed`, from those such as 202012 and unix
+    times in s, ms, us or ns (1973 to 2128); None for other numbers."""
     pandas = require("pandas")
     known = values[values == values]
     if len(known) < 2 or (known != known.round()).any():
@@ -70,8 +83,10 @@ def dates_of_numbers(values: Any, timed: bool = True) -> Any:
     for unit, low, high in EPOCHS if timed else ():
         if (known >= low).all() and (known <= high).all() and (known[1:] > known[:-1]).mean() > 0.9:
             return pandas.Series(pandas.to_datetime(values, unit=unit))
-    if (known >= 19000101).all() and (known <= 21001231).all():
-        read = pandas.to_datetime(pandas.Series(values).astype("Int64").astype(str), format="%Y%m%d", errors="coerce")
+    for form, low, high in DIGITS[: 1 + timed]:
+        if not ((known >= low) & (known <= high)).all():
+            continue
+        read = pandas.to_datetime(pandas.Series(values).astype("Int64").astype(str), format=form, errors="coerce")
         if read.notna().sum() == len(known) and read.dropna().is_monotonic_increasing:
             return read
     return None
@@ -79,3 +94,4 @@ def dates_of_numbers(values: Any, timed: bool = True) -> Any:
 
 EPOCHS = (("s", 1e8, 5e9), ("ms", 1e11, 5e12), ("us", 1e14, 5e15), ("ns", 1e17, 5e18))
 """1973 to 2128 by the unit."""
+DIGITS = (("%Y%m%d", 19000101, 21001231), ("%Y%m", 190001, 210012))
