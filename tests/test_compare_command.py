@@ -74,6 +74,26 @@ def test_runs_are_measured_on_the_lag_that_all_need(here, capsys):
     assert "lstm: digits; run: mine.npz" in said  # not on equal terms
 
 
+RUN = {"name": "a.csv", "file": "/a.csv", "cases": 1200, "steps": 9, "features": 1, "series": None, "source": "First."}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({}, ""),
+        ({"name": "b.csv"}, "r: a.csv; s: b.csv"),
+        ({"file": "/b/a.csv"}, "r: /a.csv; s: /b/a.csv"),
+        ({"cases": 30}, "r: 1,200 cases; s: 30 cases"),
+        ({"series": 3}, "the same file with other columns, another scaling, window or horizon"),
+        ({"source": "Second."}, "the same name with another description"),
+    ],
+)
+def test_data_differ_by_more_than_their_name(other, said):
+    assert comparing.differing({"r": RUN, "s": RUN | other}) == said
+    short = {name: value for name, value in RUN.items() if name not in other}  # what is not known of one tells nothing
+    assert comparing.differing({"r": short, "s": RUN | other}) == ""
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
