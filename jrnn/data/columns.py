@@ -30,6 +30,8 @@ TIMES = (
     "fecha",
     "heure",
 )
+CODES = (-99.0, -999.0, -9999.0, -99999.0)
+"""Numbers that files have for a value that is missing."""
 SHOWN = 6
 
 
@@ -56,8 +58,8 @@ def series_of(
     """The series in a .csv file.
 
     A column of dates or unix times becomes the index. A column that rises by one constant, or always rises in whole
-    numbers and has the name of a time, is left out; a calendar column (an hour, a month, a weekday) is read and not
-    forecast, unless it is named as a target. If all columns count, all are kept.
+    numbers and has the name of a time, is left out; a calendar column (an hour, a month, a weekday) and a constant
+    one are read and not forecast, unless it is named as a target. If all columns count, all are kept.
 
     Args:
       target: the columns to forecast by name, "a,b" for two; by default all that measure something.
@@ -93,6 +95,7 @@ def series_of(
     others = [table.called(i) for i in read if names[i] not in targets]
     if others:
         said.append(f"Forecast: {', '.join(targets)}. Read and not forecast: {_cut(others)}.")
+    said += [_code(table, i) for i in read if _code(table, i)]
     first = [f"{names[i]} = {values[0, j]:.6g}" for j, i in enumerate(read)]
     said.append(f"First row: {_cut(([shown(rhythm.start)] if rhythm else []) + first)}.")
     return Columns(values, [names[i] for i in read], targets, "\n".join(said), rhythm, holes)
@@ -117,9 +120,10 @@ def _roles(
     read = read or [i for i, kind in enumerate(kinds) if kind == "counter"]
     if not read:
         raise InputError("--data", f"{name}, without a column of numbers", "a column that measures something")
-    measured = [i for i in read if kinds[i] == "measured"]
-    varies = any(np.nanmax(table.values[:, i]) > np.nanmin(table.values[:, i]) for i in measured)
-    return read, wanted or [names[i] for i in (measured if varies else read)]
+    varying = [
+        i for i in read if kinds[i] == "measured" and np.nanmax(table.values[:, i]) > np.nanmin(table.values[:, i])
+    ]
+    return read, wanted or [names[i] for i in varying or read]
 
 
 def _like(name: str, names: list[str], like: Series) -> tuple[list[int], list[str]]:
@@ -182,6 +186,18 @@ def _understood(name: str, table: Table, kinds: list[str], read: list[int], date
     if calendar and len(calendar) < len(read):
         about.append(f"counting the calendar: column{'s' * (len(calendar) > 1)} {_cut(calendar)}")
     return f"{columns} of {name}, one row a step ({'; '.join(about)})."
+
+
+def _code(table: Table, column: int) -> str:
+    """A sentence on a number such as -9999, further from the others than those from each other; else ""."""
+    known = table.values[:, column][~np.isnan(table.values[:, column])]
+    low = known.min() if len(known) else 0.0
+    others = known[known != low]
+    if low not in CODES or not len(others) or others.min() - low <= np.ptp(others):
+        return ""
+    rows = len(known) - len(others)
+    where = f"{rows:,} row{'s' * (rows > 1)} of column {table.called(column)}"
+    return f"{low:.0f} in {where} is read as a value: leave the cell empty if none was measured."
 
 
 def _cut(words: list[Any]) -> str:

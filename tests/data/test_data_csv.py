@@ -36,11 +36,11 @@ def test_a_constant_column_becomes_zero(tmp_path):
     assert np.abs(data.x[:, :, 1]).max() < 1e-6 and data.lag == 5
 
 
-@pytest.mark.parametrize("row", ["7", "7,0.1"])
-def test_a_constant_table_is_refused(tmp_path, row):
+@pytest.mark.parametrize(("row", "what"), [("7", "column"), ("7,0.1", "target")])
+def test_a_constant_table_is_refused(tmp_path, row, what):
     with pytest.raises(InputError, match="^--data: got mine.csv, with no column that varies; need at least one$"):
         load(written(tmp_path, "\n".join([row] * 60)))
-    with pytest.raises(InputError, match=r"no column that varies in its first \d+ steps, the training part"):
+    with pytest.raises(InputError, match=rf"no {what} that varies in its first \d+ steps, the training part"):
         load(written(tmp_path, "\n".join([row] * 59 + [row.replace("7", "8")])))
 
 

@@ -191,6 +191,24 @@ def test_large_numbers_are_unix_times_by_their_title_alone(tmp_path, head, dated
     np.testing.assert_array_equal(again.values[:, 0], count)
 
 
+def test_a_constant_column_is_read_and_not_forecast(tmp_path):
+    (tmp_path / "a.csv").write_text("\n".join(["a,b,c", *(f"{v},3.5,{2 * v}" for v in WAVE)]))
+    found = series_of(tmp_path / "a.csv")
+    assert found.names == ["a", "b", "c"] and found.targets == ["a", "c"]
+    assert "Forecast: a, c. Read and not forecast: 2 ('b')" in found.said
+    assert series_of(tmp_path / "a.csv", "b").targets == ["b"]
+
+
+@pytest.mark.parametrize(("low", "told"), [(-9999, True), (-999.0, True), (-1.2, False), (-0.99, False)])
+def test_a_code_for_a_missing_value_is_told(tmp_path, low, told):
+    (tmp_path / "a.csv").write_text(
+        "\n".join(["a,b", *(f"{v},{low if i in (3, 9) else v}" for i, v in enumerate(WAVE))])
+    )
+    words = f"{low:.0f} in 2 rows of column 2 ('b') is read as a value: leave the cell empty if none was measured."
+    said = series_of(tmp_path / "a.csv").said
+    assert ("is read as a value" in said) == told and (not told or words in said)
+
+
 def test_new_rows_must_come_as_often_as_the_old(tmp_path):
     (tmp_path / "a.csv").write_text(rows(dated("2020-01-01", "D", "%Y-%m-%d")))
     data = load(tmp_path / "a.csv")
