@@ -78,6 +78,9 @@ def series_of(
     values, rhythm = table.values[:, read], None
     if dated is not None:
         dates = table.dates[dated] if dated in table.dates else dates_of_numbers(table.values[:, dated])
+        if dates.isna().any():
+            line = table.line(int(dates.isna().to_numpy().argmax()))
+            raise InputError("--data", f"line {line} of {name}, which has no time", "a time in every row")
         rhythm = in_rhythm(name, dates, values)
         values = rhythm.values
         if like is not None and like.every not in ("", rhythm.every):

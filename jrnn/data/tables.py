@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jrnn.data.checks import error_text
-from jrnn.data.dates import dates_of, times_of_day
+from jrnn.data.dates import MOSTLY, dates_of, times_of_day
 from jrnn.extras import require
 from jrnn.types import InputError
 
@@ -135,12 +135,16 @@ def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray,
     # Python and pandas read 1_000 as a number; in a table it is more likely a slip.
     text = (np.isnan(numbers) & ~missing) | stripped.str.contains("_", regex=False).to_numpy(bool)
     if text.any() and len(known):
-        if text.sum() == len(known):
+        if table.said and known.str.fullmatch(r"[+-]?[\d.,]+").all() and known.str.contains(",").any():
+            given = f"column {column + 1} of {name}, with commas and points in its numbers ({known.iloc[0]!r} first)"
+            raise InputError("--data", given, "one mark for decimals, and none between thousands")
+        if text.sum() >= MOSTLY * len(known):
             clock = times_of_day(known, cells.index)
-            dates, words = (None, "") if clock is not None else dates_of(name, known, cells.index)
+            place = f"column {column + 1} of {name}"
+            dates, words = (None, "") if clock is not None else dates_of(place, known, cells.index, table.line)
             if dates is not None or clock is not None:
                 return np.full(len(cells), np.nan), dates, clock, words
-            if len(cells) > 1:
+            if len(cells) > 1 and text.sum() == len(known):
                 raise _text(name, column, known.iloc[0])
         row = int(text.argmax())
         need = "numbers below an optional header line, a comma between columns and a point in decimals"

@@ -10,6 +10,10 @@ from jrnn.types import InputError
 ROWS = [f"{np.sin(2 * np.pi * step / 12):.6f},{step * step % 7}" for step in range(150)]
 
 
+DAYS = "\n".join(["day,a", *(f"2020-01-{i:02},{i * i % 7}" for i in range(1, 31))])
+ZONED = DAYS.replace(",", " 00:00+01:00,").replace("day 00:00+01:00", "day")
+
+
 def written(folder, text, encoding="utf-8"):
     path = folder / "mine.csv"
     path.write_bytes(text.encode(encoding))
@@ -75,8 +79,26 @@ def test_one_column_and_the_shortest_series(tmp_path):
         ("2020-01-01,1\nx,2\n", "got column 1 of mine.csv, which is text throughout ('2020-01-01' first)"),
         ("12:30,1\n12:45,2\n", "got column 1 of mine.csv, which is text throughout ('12:30' first)"),
         (
+            DAYS.replace("2020-01-07", "2020-13-07"),
+            "'2020-13-07' in line 8, column 1 of mine.csv, which holds dates; need a",
+        ),
+        (
+            DAYS.replace("2020-01-07", "7"),
+            "got '7' in line 8, column 1 of mine.csv, which holds dates; need a date such as",
+        ),
+        (DAYS.replace("2020-01-07", ""), "got line 8 of mine.csv, which has no time; need a time in every row"),
+        (
+            ZONED.replace("2020-01-07 00:00+01:00", "2020-01-07 00:00"),
+            "'2020-01-07 00:00' in line 8, column 1 of mine.c",
+        ),
+        (
+            "a;b\n1,5;2\n2.345,6;3\n",
+            "column 1 of mine.csv, with commas and points in its numbers ('1,5' first); need one",
+        ),
+        ("a;b\n1,5;2\n2.5;3\n", "column 1 of mine.csv, with commas and points in its numbers ('1,5' first); need one"),
+        (
             "day,a\n01/02/2020,1\n01/02/2020,2\n",
-            "dates such as '01/02/2020' in mine.csv, which may be day or month first",
+            "dates such as '01/02/2020' in column 1 of mine.csv, which may be day or month first",
         ),
     ],
 )
