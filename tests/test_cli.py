@@ -100,6 +100,7 @@ def test_resume_goes_on_with_a_generated_task(tmp_path):
         np.testing.assert_array_equal(np.asarray(one[name]), np.asarray(other[name]))
 
 
+@pytest.mark.thorough
 def test_a_forecaster_goes_the_whole_way(capsys, tmp_path, monkeypatch):
     """Train on a table with dates, a gap and a second column, read the red card, forecast new rows in their unit."""
     monkeypatch.chdir(tmp_path)

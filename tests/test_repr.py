@@ -30,6 +30,7 @@ def params():
     return CELL.init(jax.random.key(0), 2)
 
 
+@pytest.mark.thorough
 def test_instruments(params):
     flow = jrnn.gradient_flow(CELL, params, XS, loss)
     said = line(flow)

@@ -72,7 +72,9 @@ def dropout(cell: Any, *, outputs: float = 0.0, recurrent: float = 0.0, between:
       cell: a cell, a stack or `Bidirectional`.
       outputs: rate on y_t, a new mask every step (Zaremba et al. 2014).
       recurrent: rate on the hidden part of h_{t-1} as the step reads it, one mask a sequence (variational; Gal,
-        Ghahramani 2016); an LSTM's c is left alone. On a stack: on every layer.
+        Ghahramani 2016); an LSTM's c is left alone. On a stack: on every layer. It fits LSTMs and Elman networks. Where
+        h carries itself on (a GRU's z h, leaky, linear and second-order cells) kept units are multiplied by
+        1 / (1 - rate) on that way too, at every step, and grow: use `zoneout` or `outputs` there.
       between: rate on the outputs of every layer of a stack but the last.
     Returns:
       A cell with the same parameters. Kept values are scaled by 1 / (1 - rate).

@@ -90,7 +90,8 @@ def report(
         return 1
     print_report(diagnosis)
     page = next(path for path in written if path.suffix == ".html")
-    say(f"\nThe report: {page} (figures and JSON beside it)")
+    beside = sorted(path.name for path in out.iterdir() if path != page and not path.name.startswith("."))
+    say(f"\nThe report: {page}\nBeside it: {', '.join(beside)}")
     return 0
 
 

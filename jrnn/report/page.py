@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -13,6 +12,7 @@ from jrnn.report import explained
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures import FIGURES
 from jrnn.report.figures.base import Figure
+from jrnn.report.inline_svg import inline_svg, theme_colours
 from jrnn.report.race_page import race_section
 from jrnn.report.reasons import reasons
 from jrnn.report.stylesheet import CSS
@@ -24,7 +24,6 @@ Images = Mapping[str, tuple[bytes, bytes]]
 """For each figure drawn, its SVG for a light and a dark background."""
 
 NUMBER = re.compile(r"[-+]?\d[\w.,]*(?:e[-+]\d+)? %|\d[\w.]*e[-+]\d+|[-+]\d[\w.]*")
-SIZE = re.compile(rb'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"')
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 LABELS = {
     "lag": "lag needed (steps)",
@@ -40,13 +39,15 @@ def html_page(diagnosis: Diagnosis, images: Images) -> str:
     parts = [_head(diagnosis), *_red_card(diagnosis), *race, _verdict(diagnosis), _keys(diagnosis)]
     parts += _chapters(diagnosis, images)
     parts += [_table(diagnosis), _facts(diagnosis), _words(), _foot(diagnosis)]
+    body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="description" content="{escape(diagnosis.stages[-1].flow.sentence)}">\n'
-        f"<title>{escape(diagnosis.title)} · {command_of(diagnosis)}</title>\n<style>{CSS}</style>\n</head>\n"
-        "<body>\n<main>\n" + "\n".join(parts) + "\n</main>\n</body>\n</html>\n"
+        f"<title>{escape(diagnosis.title)} · {command_of(diagnosis)}</title>\n"
+        f"<style>{CSS}{theme_colours(body)}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -136,13 +137,7 @@ def _figure(figure: Figure, diagnosis: Diagnosis, images: tuple[bytes, bytes] | 
     words = f'<div class="figure">\n<div>\n<h3>{figure.title}</h3>\n<p>{unbroken(text)}</p>\n</div>\n'
     if images is None:
         return f"{words}</div>"
-    light, dark = (f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for svg in images)
-    size = SIZE.search(images[0][:2000])
-    width, height = (round(float(side)) for side in size.groups()) if size else (346, 281)
-    return (
-        f'{words}<picture>\n<source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
-        f'<img src="{light}" alt="{escape(alternative)}" width="{width}" height="{height}">\n</picture>\n</div>'
-    )
+    return f"{words}{inline_svg(figure.name, *images, alternative)}\n</div>"
 
 
 def _table(diagnosis: Diagnosis) -> str:

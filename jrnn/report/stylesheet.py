@@ -35,10 +35,12 @@ section { margin-top: 2.75rem; }
 .keys dd { margin: .2rem 0 0; }
 .keys .big { font-size: 1.45rem; line-height: 1.25; font-weight: 650; font-variant-numeric: tabular-nums; }
 .figure { display: grid; gap: .5rem 2.5rem; }
-.figure picture, .figure img { display: block; width: 100%; height: auto; }
-.figure img { max-width: 600px; }
+.figure svg { display: block; width: 100%; height: auto; max-width: 600px; }
+.figure svg * { stroke-linejoin: round; stroke-linecap: butt; }
+.figure .dark { display: none; }
+@media (prefers-color-scheme: dark) { .figure .light { display: none; } .figure .dark { display: revert; } }
 @media (min-width: 900px) { .figure { grid-template-columns: minmax(0, 5fr) minmax(0, 7fr); align-items: start; }
-  .figure img { max-width: none; } .keys { grid-template-columns: repeat(4, 1fr); } }
+  .figure svg { max-width: none; } .keys { grid-template-columns: repeat(4, 1fr); } }
 @media (max-width: 480px) { .keys { grid-template-columns: 1fr 1fr; } body { padding: 1.25rem 1rem 2.5rem; }
   .verdict { padding: .9rem 1rem; } .keys div { padding: .65rem .75rem; } .keys .big { font-size: 1.2rem; } }
 .n { white-space: nowrap; }

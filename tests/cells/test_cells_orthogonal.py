@@ -122,6 +122,7 @@ def test_modrelu():
     assert why.chosen == "reference" and set(why.refused.values()) == {"modReLU runs by the scan alone"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", MAPS)
 def test_nothing_is_lost_over_a_thousand_steps(name):
     """Without offset and inputs: every singular value of the product of 1,000 Jacobians is 1, in float32."""

@@ -90,6 +90,7 @@ def test_starts():
         assert cell.bound == bound and 0 <= u.min() < 0.01 and bound - 0.01 < u.max() <= bound
 
 
+@pytest.mark.thorough
 def test_growth_of_the_antisymmetric_cell():
     """`growth` is the spectral radius of the step at rest, by NumPy; the default start is stable for every size."""
     cell = jrnn.antisymmetric(6, epsilon=0.3, gamma=0.2)
@@ -152,6 +153,7 @@ def test_unrolled_as_by_a_plain_loop(name):
     brute_force.compare(cell, params, brute_force.inputs(name, 4, (3,)), steps=4, batch=(3,), **when)
 
 
+@pytest.mark.thorough
 def test_instruments_and_streaming_on_all_of_them():
     """One stack: the parts of the gradient sum to it, and stepping is unrolling."""
     cell = jrnn.stack(*MAKE.values())

@@ -271,6 +271,7 @@ def test_a_whole_optimizer_of_hyperparameters():
     np.testing.assert_allclose(made["w"], [-0.6, -0.8], rtol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_a_traced_norm_under_jit_vmap_and_grad(dtype):
     grads = gradients(dtype)

@@ -112,6 +112,7 @@ def test_every_lag_by_explicit_jacobians(name):
         close(proof.per_step_lag_norms, norms(by_loops(cell, params, LENGTHS, float(proof.step_max_norm))[1]))
 
 
+@pytest.mark.thorough
 def test_a_doubling_map_in_closed_form():
     # h_t = 2 h_{t-1} + b, L = h_T: lag tau gives dL/db 2^tau; clipped to 1 at every step, each lag gives 1
     cell, T = jrnn.linear(1), 20
@@ -179,6 +180,7 @@ def test_sampled_outputs_keep_their_profile_too():
     close(proof.clipped_lag_norms, proof.coefficient * proof.lag_norms)
 
 
+@pytest.mark.thorough
 def test_a_gradient_of_zero():
     cell = jrnn.elman(3, "relu", bias=lambda key, shape, dtype: jnp.full(shape, -9.0, dtype))
     params = cell.init(jax.random.key(0), FEATURES)
@@ -188,6 +190,7 @@ def test_a_gradient_of_zero():
     assert all(np.isfinite(field).all() for field in proof)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "options",
     [{"reverse": True}, {"truncate": 2, "remat": "sqrt", "resets": np.eye(STEPS, BATCH, dtype=bool)}],
@@ -245,6 +248,7 @@ def test_forwards_nothing_changes():
     assert restored(described(wrapped)) == wrapped  # it can be saved
 
 
+@pytest.mark.thorough
 def test_the_gradient_as_vmap_remat_and_differences_see_it():
     cell = clip_state_gradient(CELLS["lstm"], 1.0)
     params = parameters(cell)

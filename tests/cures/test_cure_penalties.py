@@ -111,6 +111,7 @@ def test_gradients_by_finite_differences(name):
     assert np.abs(along).min() > 1e-3
 
 
+@pytest.mark.thorough
 def test_through_fit():
     data = {"x": RNG.normal(size=(4, 5, 2)), "y": np.arange(4) % 2, "lengths": np.array([5, 0, 3, 1])}
     penalties = [omega(), activation_penalty(), temporal_activation_penalty(), norm_stabilizer()]

@@ -67,6 +67,7 @@ def test_real_time_recurrent_learning_is_backpropagation_through_time(name):
     close(total, gradient(cell, params, xs, start, g))
 
 
+@pytest.mark.thorough
 def test_a_sliding_window_hears_the_lags_below_its_length():
     # (13) k1 = 1, k2 = k, weights frozen: the last k steps of every output = sum of G_tau over tau < k
     cell, params, xs, start, g = setup("lstm")

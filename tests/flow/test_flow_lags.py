@@ -249,6 +249,7 @@ def test_gates_are_of_jrnns_own_cells():
     assert flow_of(mine, parameters("foreign")).lag_norms_by_gate == {}
 
 
+@pytest.mark.thorough
 def test_long_runs_in_blocks_of_lags():
     cell, params = CELLS["lstm"], parameters("lstm")
     xs = np.random.default_rng(5).normal(size=(150, FEATURES))

@@ -194,6 +194,7 @@ def test_weights_with_their_head_are_diagnosed_by_the_task(here, shown):
     np.testing.assert_allclose(stage.scores["loss"], -np.mean(log_p), rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_weights_without_a_head_are_pulled_in_random_directions(here, shown, capsys):
     """What arrives is ||(dy_T/dh_k)^T v|| for a normal v: compared by Jacobians, the median over sequences."""
     found = diagnosis(shown, "--model", "one.npz", "--data", "ends.npz")
@@ -246,6 +247,7 @@ def test_a_bidirectional_layer_backward_reads_the_sequences_turned_round(here):
         np.testing.assert_array_equal(turned.y[i, :length], data.y[i, :length][::-1])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["tagger", "backward", "ends"])
 def test_the_rnn_in_a_flax_model_has_the_models_own_gradient(here, name):
     """dL/dparams of the RNN by way of the tap, and by Flax's own differentiation."""

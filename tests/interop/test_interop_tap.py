@@ -149,6 +149,7 @@ def test_jrnns_linen_modules_are_found_by_name():
             call()
 
 
+@pytest.mark.thorough
 def test_linen_an_rnn_inside_transformations():
     """As without them: jax.jit that was traced before, jax.checkpoint, nn.remat; elsewhere the way round is named."""
     model = Whole()

@@ -82,6 +82,7 @@ class Stop(Exception):
     """The user's own."""
 
 
+@pytest.mark.thorough
 def test_an_arm_that_fails_late_keeps_what_was_seen(monkeypatch):
     """In the second rung, or in the final."""
     from jrnn.prescribing import race

@@ -68,6 +68,7 @@ def test_a_seed_of_the_race_is_a_run_of_fit():
         assert np.isclose(loss, found.losses["choice"][-1, row], rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_job_goes_on_where_another_ended():
     data, plan = marked_bit(), Plan(Objective("classify", 2), optax.adam, 1.0)
     whole = run_job(job_of(jrnn.gru(5), (), plan, data, (0, 1), 6))

@@ -31,7 +31,7 @@ MEASURED = ["unrolled", "lag_profile", "credit_map", "heard_lags", "window_bands
 @pytest.fixture
 def instant(monkeypatch):
     """Draws nothing: for tests that look at files, not at pictures."""
-    monkeypatch.setattr("jrnn.report.writing._render", lambda *_: (b"drawn",) * 3)
+    monkeypatch.setattr("jrnn.report.writing._render", lambda *_: (b"<svg/>",) * 3)
 
 
 def plain(html):
@@ -75,7 +75,11 @@ def test_page_shows_the_verdict_and_every_number(make):
     parser = Balanced()
     parser.feed(html)
     assert not parser.open
-    assert html.count("<h1>") == 1 and '<html lang="en">' in html and html.count("<img") == html.count('alt="')
+    assert (
+        html.count("<h1>") == 1
+        and '<html lang="en">' in html
+        and html.count("<svg") == html.count('role="img" aria-label="')
+    )
 
 
 def test_a_red_card_comes_before_every_verdict():
@@ -146,10 +150,13 @@ def test_files_written_ask_for_nothing_else(tmp_path):
     for path in paths[2:]:
         assert path.read_bytes().startswith(b"\x89PNG")
     html = paths[0].read_text()
-    assert not re.search(r"https?:|<script|<link|@import|url\(", html)
-    for reference in re.findall(r'(?:src|srcset|href)="([^"]*)"', html):
-        assert reference.startswith("data:image/svg+xml;base64,")
-    assert html.count("<picture>") == len(figures) == 9 and html.count("prefers-color-scheme: dark") >= 5
+    assert not re.search(r"https?:|<script|<link|@import", html)
+    names = re.findall(r'\bid="([^"]*)"', html)
+    assert len(set(names)) == len(names) > 100
+    for reference in re.findall(r'(?:src|srcset|href)="([^"]*)"', html) + re.findall(r"url\(([^)]*)\)", html):
+        assert reference.startswith("data:image/png;base64,") or reference[0] == "#" and reference[1:] in names
+    assert html.count("<svg") == len(figures) == 9 and "prefers-color-scheme: dark" in html
+    assert paths[0].stat().st_size < 800_000
 
 
 def test_saved_model_has_no_training_figures(tmp_path, instant):

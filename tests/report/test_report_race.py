@@ -28,7 +28,7 @@ def test_page_and_terminal_say_what_was_found():
         FIGURE.title,
     ):
         assert escape(words) in page
-    assert page.count("<img") == 1 and "the needed" not in page
+    assert page.count("<svg") == 1 and "the needed" not in page
     stream = io.StringIO()
     print_report(value, Console(file=stream, width=160))
     for words in (found.sentence, found.data_lags.sentence, "failed: LinAlgError: <no QR>"):

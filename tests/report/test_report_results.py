@@ -206,6 +206,7 @@ def test_a_bad_option_is_named(name, value):
         plot("lag_profile")(SUMMARY, **{name: value})
 
 
+@pytest.mark.thorough
 def test_a_whole_way_from_a_network():
     """The real results: of a network, of one sequence without a batch axis."""
     cell = jrnn.elman(3)

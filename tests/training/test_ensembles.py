@@ -61,6 +61,7 @@ def test_instruments_run_over_an_ensemble(ensemble):
     close(every[1], jrnn.lyapunov_spectrum(CELL, together.member(1).params, xs).exponents)
 
 
+@pytest.mark.thorough
 def test_members_have_folders_and_are_resumed_to_the_bit(ensemble, tmp_path):
     whole, _ = ensemble
     out = tmp_path / "run"

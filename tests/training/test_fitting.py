@@ -185,6 +185,7 @@ def test_optimizers_are_told_apart_by_what_they_do(tmp_path):
     assert fit(**same, steps=2, optimizer=optax.sgd(0.1)).step == 2
 
 
+@pytest.mark.thorough
 def test_a_folder_that_holds_a_run_is_not_overwritten(run, tmp_path):
     with pytest.raises(InputError, match=r"out: got .*need resume=True \(--resume\) to continue it, or another folder"):
         fit(CELL, CLASSIFY, cases(), steps=4, out=run)
@@ -247,6 +248,7 @@ def test_bad_batches_are_skipped_and_counted_and_too_many_stop_the_run(tmp_path)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 8
 
 
+@pytest.mark.thorough
 def test_an_exploding_network_is_named_with_its_time_step():
     """relu(4 h) grows fourfold a step: float32 overflows at 4^64, whatever clipping does."""
     cell = jrnn.elman(2, "relu", w_in="identity", w_rec=jrnn.initializers.identity(4.0), dtype="float32")

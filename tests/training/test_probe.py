@@ -144,6 +144,7 @@ def test_it_sees_through_transformations_and_into_scans_by_hand():
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13, err_msg=found[0])
 
 
+@pytest.mark.thorough
 def test_arrivals_of_a_scan_by_hand():
     """Without resets they are those of `unroll`; the outputs read h after the tap, as the cell's do."""
     cell = jrnn.lstm(H)
@@ -196,6 +197,7 @@ def test_it_is_compiled_once_and_measures_lags_every_so_often():
     assert rows[0]["clip_rate"] == 0 and rows[-1]["clip_rate"] == sum(row["grad_norm"] >= 0.5 for row in rows[:-1]) / 6
 
 
+@pytest.mark.thorough
 def test_a_loss_with_derivatives_in_it():
     """A penalty on dL/dx, backwards and forwards: the gradient is right, and the one run is seen."""
     cell = jrnn.layer_norm(jrnn.gru(2), on="hidden")  # a scan, which is not taken for one by hand
@@ -218,6 +220,7 @@ def test_a_loss_with_derivatives_in_it():
         assert "delta_early" in metrics and not any("/" in name for name in metrics)
 
 
+@pytest.mark.thorough
 def test_a_batch_split_over_devices():
     """On a mesh of Explicit axes the figures are those of one device."""
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))

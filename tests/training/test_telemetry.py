@@ -179,6 +179,7 @@ def test_reverse_and_both_directions_are_read_in_their_own_order():
     )
 
 
+@pytest.mark.thorough
 def test_all_leaves_of_the_state_count():
     h, c = (made_up(np.full((4, 2), size), width=width) for size, width in ((3.0, 2), (4.0, 5)))
     found = delta_metrics(jrnn.lstm(2), jrnn.cells.LSTMState(h, c), jnp.ones((4, 2), bool))
@@ -250,6 +251,7 @@ def test_growth_of_a_tanh_network_against_explicit_jacobians(reverse, key):
     np.testing.assert_allclose(again, found, rtol=1e-13)
 
 
+@pytest.mark.thorough
 def test_a_reset_begins_again_with_the_cells_own_state_and_the_first_tangent(key):
     cell = jrnn.learnable_initial_state(CELL)
     params, xs = cell.init(key, 3), jax.random.normal(key, (7, 2, 3))

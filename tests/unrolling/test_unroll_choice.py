@@ -140,6 +140,7 @@ def test_a_mesh_of_explicit_axes():
         assert ran(LSTM, params, merged) == {"reference"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cell", [LSTM, ELMAN])
 def test_the_way_to_the_kernel_is_short(cell, monkeypatch):
     """From `unroll` to the primitive's call no more than 8 functions of jrnn's."""

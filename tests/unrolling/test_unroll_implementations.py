@@ -119,6 +119,7 @@ def test_gated_cells_in_segments_of_their_own():
     assert_same(CELLS["lru"], OPTIONS["remat sqrt"], initial=True, names=[*IMPLEMENTATIONS, "associative"])
 
 
+@pytest.mark.thorough
 @needs_kernel
 def test_gated_cells_run_in_pieces_of_the_cache(monkeypatch):
     """Long sequences, whatever was asked for: 13 steps by 3."""

@@ -67,9 +67,13 @@ class MetricLog:
                 self.board.close()
 
 
+LINE_EVERY = 5.0  # seconds between lines
+
+
 class Bar:
     """rich's progress bar with loss, accuracy, gradient norm (before clipping), clip rate (of the whole run) and steps
-    per second; in 80 columns the bar itself gives way."""
+    per second; in 80 columns the bar itself gives way. Into a pipe or a file it writes a line every 5 seconds, with the
+    time left."""
 
     def __init__(self, start: int, steps: int, history: Sequence[Row] = ()):
         rich = require("rich.progress")
@@ -82,9 +86,10 @@ class Bar:
         self.progress = rich.Progress(*columns)
         text = "compiling" if start < steps else "nothing left to do"
         self.task = self.progress.add_task("training", total=steps, completed=start, text=text)
-        self.made = self.clipped = 0
+        self.steps, self.made, self.clipped = steps, 0, 0
         self.count(history)
-        self.since = time.perf_counter()
+        self.since = self.told = time.perf_counter()
+        self.first: tuple[float, int] | None = None
         self.progress.start()
 
     def advance(self, rows: list[Row]) -> None:
@@ -98,7 +103,21 @@ class Bar:
             f"clipped {self.clipped / max(self.made, 1):.0%}",
             f"{speed:.0f}/s",
         ]
-        self.progress.update(self.task, completed=int(last["step"]) + 1, text="  ".join(parts))
+        done = int(last["step"]) + 1
+        self.progress.update(self.task, completed=done, text="  ".join(parts))
+        if not self.progress.console.is_terminal and now - self.told >= LINE_EVERY:
+            self.told = now
+            self.progress.console.print(
+                f"{done}/{self.steps}  {'  '.join([*parts, self.left(now, done)])}", soft_wrap=True
+            )
+        self.first = self.first or (now, done)
+
+    def left(self, now: float, done: int) -> str:
+        """The time that the rest takes at the speed since the first rows, which compiling delayed."""
+        if self.first is None or done == self.first[1]:
+            return "time left: not known yet"
+        seconds = (self.steps - done) * (now - self.first[0]) / (done - self.first[1])
+        return f"{seconds:.0f} s left" if seconds < 90 else f"{seconds / 60:.0f} min left"
 
     def count(self, rows: Sequence[Row]) -> None:
         """Adds to the clip rate."""
