@@ -91,7 +91,7 @@ def series_of(
     if rhythm is not None:
         said.append(f"Times in column {table.called(dated or 0)}: {'; '.join(rhythm.said)}.")
     said += [filled] * bool(filled)
-    gaps = np.isnan(values).any(axis=0)
+    gaps = np.asarray(np.isnan(values).any(axis=0))
     unmarked = [] if like is None else [one for one, gap in zip(like.inputs, gaps) if gap and one not in like.masked]
     if unmarked:
         said.append(f"No mark, only the last known value, is read of {_cut(unmarked)}: without gaps in training.")

@@ -105,7 +105,7 @@ def forecast_windows(
     assert like.lag is not None
     warmup = like.warmup
     filled = np.zeros(values.shape, bool) if filled is None else filled
-    informed = filled.any(axis=1)
+    informed = np.asarray(filled.any(axis=1))
     inputs, asked = like.scaled(values), np.where(filled[:, like.target_columns], np.nan, like.scaled_targets(values))
     index = np.concatenate([train, test])[:, None] + np.arange(size)
     x, y = inputs[index], like.asked(asked, index)
