@@ -65,7 +65,7 @@ def test_what_is_said_of_new_rows(capsys):
     few, gap = LEVEL[:5], [*LEVEL[:3], "", *LEVEL[4:]]
     for values, said, short in (
         (few, "The file has 5 rows, fewer than a period of 7", True),
-        (gap, "No mark, on", False),
+        (gap, "The network has no mark for missing values of a: it", False),
     ):
         with open("new.csv", "w") as file:
             file.write(table(values))

@@ -94,7 +94,7 @@ def series_of(
     gaps = np.asarray(np.isnan(values).any(axis=0))
     unmarked = [] if like is None else [one for one, gap in zip(like.inputs, gaps) if gap and one not in like.masked]
     if unmarked:
-        said.append(f"No mark, only the last known value, is read of {_cut(unmarked)}: without gaps in training.")
+        said.append(f"The network has no mark for missing values of {_cut(unmarked)}: it reads the last known one.")
     others = [table.called(i) for i in read if names[i] not in targets]
     if others:
         said.append(f"Forecast: {', '.join(targets)}. Read and not forecast: {_cut(others)}.")
