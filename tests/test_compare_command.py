@@ -1,6 +1,7 @@
 """`jrnn compare`: reports as they are, saved runs measured, and a clear line for everything else."""
 
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import jrnn
 from jrnn.cli import main
 from jrnn.commands import comparing
+from jrnn.commands.saved_runs import open_run
 from jrnn.report import to_json
 from jrnn.report.json_import import read_report
 from jrnn.training import Objective, save
@@ -72,6 +74,42 @@ def test_runs_are_measured_on_the_lag_that_all_need(here, capsys):
     said = capsys.readouterr().out
     assert here == [("run", 3, "mine.npz", 20)] and "arrives at lag 20" in said
     assert "lstm: digits; run: mine.npz" in said  # not on equal terms
+
+
+def test_new_data_have_the_models_classes(here):
+    """Of a model of "a" and "b", "b" alone is class 1, and "c" none."""
+    found = open_run(Namespace(model="run", data=None, missing=None, command="compare"))
+    known = found.known | {"classes": ["a", "b"]}
+    save("named", found.saved.cell, found.saved.params, loss_params=found.saved.loss_params,
+         objective=found.objective, metadata=known)  # fmt: skip
+    asked = Namespace(model="named", data="new.npz", missing=None, command="compare")
+    np.savez("new.npz", x=np.zeros((4, 30, 1)), y=["b"] * 4)
+    assert open_run(asked).dataset.y.tolist() == [1] * 4
+    np.savez("new.npz", x=np.zeros((4, 30, 1)), y=["b", "c"] * 2)
+    with pytest.raises(
+        InputError, match="y: got the label 'c', which the model has no class for; need its labels: a, b"
+    ):
+        open_run(asked)
+
+
+RUN = {"name": "a.csv", "file": "/a.csv", "cases": 1200, "steps": 9, "features": 1, "series": None, "source": "First."}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({}, ""),
+        ({"name": "b.csv"}, "r: a.csv; s: b.csv"),
+        ({"file": "/b/a.csv"}, "r: /a.csv; s: /b/a.csv"),
+        ({"cases": 30}, "r: 1,200 cases; s: 30 cases"),
+        ({"series": 3}, "the same file with other columns, another scaling, window or horizon"),
+        ({"source": "Second."}, "the same name with another description"),
+    ],
+)
+def test_data_differ_by_more_than_their_name(other, said):
+    assert comparing.differing({"r": RUN, "s": RUN | other}) == said
+    short = {name: value for name, value in RUN.items() if name not in other}  # what is not known of one tells nothing
+    assert comparing.differing({"r": short, "s": RUN | other}) == ""
 
 
 @pytest.mark.parametrize(

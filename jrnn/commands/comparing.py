@@ -16,6 +16,7 @@ from jrnn.report.json_import import read_report
 from jrnn.report.writing import write_comparison
 from jrnn.types import InputError
 
+FACTS = ("name", "file", "cases", "steps", "features", "series", "source")
 NEEDED = "a folder of `jrnn train --out` or `jrnn diagnose --out`"
 
 
@@ -25,8 +26,8 @@ class Compared(NamedTuple):
     name: str
     lag: int
     """That its report, or its data, needs."""
-    data: str
-    """The name of its data."""
+    data: dict[str, Any]
+    """What is known of its data: name, cases, steps, features and source, as in a report; the file and the series."""
     flow: FlowSummary | None
     """What its report says at that lag."""
     run: SavedRun | None
@@ -43,14 +44,28 @@ def compare(args: Namespace) -> int:
     with computing("fewer or shorter sequences (--data) need less"):
         comparison = Comparison({each.name: flow_of(each, lag) for each in found})
     say(str(comparison))
-    sources = dict.fromkeys(each.data for each in found)
-    if len(sources) > 1:
-        told = "; ".join(f"{each.name}: {each.data}" for each in found)
-        say(f"\nThe data differ, so that the networks are not compared on equal terms: {told}.")
+    differ = differing({each.name: each.data for each in found})
+    if differ:
+        say(f"\nThe data differ, so that the networks are not compared on equal terms: {differ}.")
     if args.out is not None:
         with output_folder(args, trains=False) as out:
             say(f"\nThe figure: {write_comparison(comparison, out)}")
     return 0
+
+
+def differing(known: dict[str, dict[str, Any]]) -> str:
+    """How the data of the runs {name: what is known} differ; "" where nothing that is known of two of them does."""
+    told = {fact: {run: data[fact] for run, data in known.items() if fact in data} for fact in FACTS}
+    fact = next(
+        (fact for fact, of in told.items() if any(value != next(iter(of.values())) for value in of.values())), ""
+    )
+    if fact in ("name", "file"):
+        return "; ".join(f"{run}: {value}" for run, value in told[fact].items())
+    if fact in ("cases", "steps", "features"):
+        return "; ".join(f"{run}: {value:,} {fact}" for run, value in told[fact].items())
+    if fact == "series":
+        return "the same file with other columns, another scaling, window or horizon"
+    return "the same name with another description" if fact else ""
 
 
 def names_of(runs: list[str]) -> list[str]:
@@ -82,14 +97,18 @@ def opened(name: str, path: str, args: Namespace) -> Compared:
             raise InputError("RUN", f"{path!r}, a report without stages", NEEDED)
         flow = stages[-1].flow
         if args.lag in (None, flow.lag):
-            return Compared(name, flow.lag, str(about.get("name")), flow, None)
+            return Compared(name, flow.lag, {"name": "None"} | about, flow, None)
     if not any((Path(path) / each).exists() for each in ("model", "checkpoints")):
         if report.exists():
             given = f"{path!r}, a report without the network that it is of"
             raise InputError("RUN", given, "none of --lag and --data, or a folder that holds the network, too")
         raise InputError("RUN", f"{path!r}, a folder without a run or a report", NEEDED)
     run = open_run(Namespace(model=path, data=args.data, missing=None, command="compare"))
-    return Compared(name, checked_lag(args.lag, run.dataset), run.dataset.name, None, run)
+    dataset = run.dataset
+    cases, steps, features = dataset.x.shape
+    data = {"name": dataset.name, "cases": cases, "steps": steps, "features": features, "source": dataset.source}
+    data |= {"file": args.data or run.known.get("data"), "series": dataset.series}
+    return Compared(name, checked_lag(args.lag, dataset), data, None, run)
 
 
 def common_lag(lag: int | None, found: list[Compared]) -> int:

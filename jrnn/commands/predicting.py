@@ -35,6 +35,8 @@ def predict(args: Namespace) -> int:
     source = Path(str(args.data or known.get("data", "")))
     if not source.is_file():
         raise InputError("--data", repr(str(source)), "a .csv or .npz file with the columns of the model's data")
+    if out.exists() and out.samefile(source):
+        raise InputError("--out", f"{str(out)!r}, the file of --data", "another file, as the forecast would replace it")
     if "series" in known:
         rows, about = after_the_last_row(args, saved, source)
     elif source.suffix.lower() == ".npz":
@@ -54,8 +56,13 @@ def after_the_last_row(args: Namespace, saved: Any, source: Path) -> tuple[list[
     found = series_of(source, None, args.missing or series.missing, series)
     say(found.said)
     x = series.scaled(found.values)[-series.history :]
-    if series.period is not None and len(x) < series.period:
-        say(f"The file has {len(x)} rows, fewer than a period of {series.period} steps: forecasts will be poor.")
+    rows = len(found.values)
+    if series.period is not None and rows < series.period:
+        say(f"The file has {rows} rows, fewer than a period of {series.period} steps: forecasts will be poor.")
+    if found.filled[-1].any() or np.isnan(found.values[-1]).any():
+        say(
+            "The last row lacks a value: the forecast is made from older ones, and is less sure than its interval says."
+        )
     forecast = saved.predict(x, level=args.level, scaled=True)
     steps = range(1, series.horizon + 1)
     when = [str(h) for h in steps] if found.rhythm is None else found.rhythm.following(series.horizon)
@@ -64,8 +71,8 @@ def after_the_last_row(args: Namespace, saved: Any, source: Path) -> tuple[list[
     last = Forecast(*ends, args.level)  # type: ignore[arg-type]
     if last.low is not None and last.high is not None and ((last.values < last.low) | (last.values > last.high)).any():
         say("On held-out data the network was wrong to one side: a forecast lies outside its interval. Trust that.")
-    rows = table("step" if found.rhythm is None else "time", when, last, series.targets)
-    return rows, f"{listed(series.targets)} after the last row{bands(saved, args.level)}"
+    lines = table("step" if found.rhythm is None else "time", when, last, series.targets)
+    return lines, f"{listed(series.targets)} after the last row{bands(saved, args.level)}"
 
 
 def of_each_sequence(args: Namespace, saved: Any, source: Path) -> tuple[list[list[str]], str]:
@@ -108,8 +115,9 @@ def bands(saved: Any, level: float) -> str:
     kept = saved.metadata.get("intervals")
     if not kept:
         return "."
+    several = ", where windows overlap and most steps count several times" if "series" in saved.metadata else ""
     return (
-        f"; low and high hold {percentage(level)} of the {kept['residuals']:,} errors on held-out data, "
+        f"; low and high hold {percentage(level)} of the {kept['residuals']:,} errors on held-out data{several}, "
         "in each column and step ahead by itself."
     )
 

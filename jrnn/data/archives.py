@@ -1,5 +1,6 @@
 """A user's own sequences from a .npz file; the task follows from the type and shape of `y`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,9 @@ class Targets(NamedTuple):
     classes: tuple[str, ...] = ()
 
 
-def read_archive(path: Path, seed: int, tokens: int | None = None, missing: bool = False) -> Dataset:
+def read_archive(
+    path: Path, seed: int, tokens: int | None = None, missing: bool = False, classes: Sequence[str] | None = None
+) -> Dataset:
     """A .npz file with x [cases, time, features] or [cases, time], y, and optionally lengths [cases].
 
     The task: y integers or texts [cases] or [cases, 1] -> classify; those [cases, T] -> classify_each; 0 and 1
@@ -43,6 +46,7 @@ def read_archive(path: Path, seed: int, tokens: int | None = None, missing: bool
     Args:
       tokens: whether x are symbols: 0 for as many as there are, else how many; None for numbers.
       missing: whether NaN, and -100 among classes, is a target that is not known.
+      classes: the names of a saved model's classes, by which labels are numbered.
     Raises:
       InputError: an unreadable file, arrays that are missing (with those found) or do not fit.
     """
@@ -53,7 +57,7 @@ def read_archive(path: Path, seed: int, tokens: int | None = None, missing: bool
         raise InputError("--data", given_names, f"the array {' and '.join(lacking)} too (x and y, lengths if you like)")
     given, x, lengths = _inputs(arrays, tokens)
     cases, size, _ = x.shape
-    found = _task_of(to_array("y", arrays["y"]), cases, size, lengths, missing)
+    found = _task_of(to_array("y", arrays["y"]), cases, size, lengths, missing, classes)
     parts = random_split(cases, seed, found.y if found.task == "classify" else None)
     # Checked before the lag is measured, which takes finite numbers for granted.
     draft = Dataset(
@@ -81,17 +85,24 @@ def _inputs(arrays: dict[str, np.ndarray], tokens: int | None) -> tuple[np.ndarr
     return given, x if tokens is None else one_hot(given, tokens or None, lengths), lengths
 
 
-def _task_of(y: np.ndarray, cases: int, steps: int, lengths: np.ndarray | None, missing: bool) -> Targets:
+def _task_of(
+    y: np.ndarray,
+    cases: int,
+    steps: int,
+    lengths: np.ndarray | None,
+    missing: bool,
+    classes: Sequence[str] | None = None,
+) -> Targets:
     wrong = InputError("y", describe(y), f"for {cases} cases of {steps} steps: {FORMS}")
     if 0 in y.shape or y.shape[:1] != (cases,):
         raise wrong
     valid = np.arange(steps) < (np.full(cases, steps) if lengths is None else lengths)[:, None]
     if y.dtype.kind in "iubSU":
         if y.shape in ((cases,), (cases, 1)) and y.shape != (cases, steps):
-            found = as_classes(y.reshape(cases), np.ones(cases, bool), missing)
+            found = as_classes(y.reshape(cases), np.ones(cases, bool), missing, classes)
             return Targets("classify", found.y, len(found.names), found.said, found.missing, found.names)
         if y.shape == (cases, steps):
-            found = as_classes(y, valid, missing)
+            found = as_classes(y, valid, missing, classes)
             return Targets("classify_each", found.y, len(found.names), found.said, found.missing, found.names)
         each = y.ndim == 3 and y.shape[1] == steps
         seen = y[valid] if each else y

@@ -15,6 +15,23 @@ from jrnn.data.tables import Table, read_table
 from jrnn.types import InputError
 
 CLOCKS = ("", "index", "time", "date", "datetime", "timestamp", "ts", "unix", "epoch", "row", "step", "id", "no", "t")
+TIMES = (
+    "time",
+    "date",
+    "stamp",
+    "epoch",
+    "unix",
+    "month",
+    "period",
+    "yyyymm",
+    "when",
+    "zeit",
+    "datum",
+    "fecha",
+    "heure",
+)
+CODES = (-99.0, -999.0, -9999.0, -99999.0)
+"""Numbers that files have for a value that is missing."""
 SHOWN = 6
 
 
@@ -31,6 +48,8 @@ class Columns(NamedTuple):
     """What was understood, a sentence a line."""
     rhythm: Rhythm | None
     """The times; None where the file has none."""
+    filled: np.ndarray
+    """bool [steps, C]: the values that were interpolated."""
 
 
 def series_of(
@@ -39,8 +58,8 @@ def series_of(
     """The series in a .csv file.
 
     A column of dates or unix times becomes the index. A column that rises by one constant, or always rises in whole
-    numbers and has the name of a time, is left out; a calendar column (an hour, a month, a weekday) is read and not
-    forecast, unless it is named as a target. If all columns count, all are kept.
+    numbers and has the name of a time, is left out; a calendar column (an hour, a month, a weekday) and a constant
+    one are read and not forecast, unless it is named as a target. If all columns count, all are kept.
 
     Args:
       target: the columns to forecast by name, "a,b" for two; by default all that measure something.
@@ -52,27 +71,37 @@ def series_of(
     table, name = read_table(path), path.name
     names = _names(table)
     wanted = _targets(name, names, target)
-    kinds = [_kind(table, i, names[i] in wanted) for i in range(len(names))]
+    kept = wanted if like is None else like.inputs
+    kinds = [_kind(table, i, names[i] in kept) for i in range(len(names))]
     read, targets = _roles(table, name, names, kinds, wanted) if like is None else _like(name, names, like)
     dated = next((i for i, kind in enumerate(kinds) if kind == "date"), None)
     values, rhythm = table.values[:, read], None
     if dated is not None:
         dates = table.dates[dated] if dated in table.dates else dates_of_numbers(table.values[:, dated])
+        if dates.isna().any():
+            line = table.line(int(dates.isna().to_numpy().argmax()))
+            raise InputError("--data", f"line {line} of {name}, which has no time", "a time in every row")
         rhythm = in_rhythm(name, dates, values)
         values = rhythm.values
         if like is not None and like.every not in ("", rhythm.every):
             raise InputError("--data", f"{name} with one row {rhythm.every}", f"one row {like.every}, as in training")
+    holes = np.isnan(values) & (missing == "interpolate")
     values, filled = without_gaps(table, name, read, values, rhythm, missing)
     said = [_understood(name, table, kinds, read, dated)]
     if rhythm is not None:
         said.append(f"Times in column {table.called(dated or 0)}: {'; '.join(rhythm.said)}.")
     said += [filled] * bool(filled)
+    gaps = np.asarray(np.isnan(values).any(axis=0))
+    unmarked = [] if like is None else [one for one, gap in zip(like.inputs, gaps) if gap and one not in like.masked]
+    if unmarked:
+        said.append(f"The network has no mark for missing values of {_cut(unmarked)}: it reads the last known one.")
     others = [table.called(i) for i in read if names[i] not in targets]
     if others:
         said.append(f"Forecast: {', '.join(targets)}. Read and not forecast: {_cut(others)}.")
+    said += [_code(table, i) for i in read if _code(table, i)]
     first = [f"{names[i]} = {values[0, j]:.6g}" for j, i in enumerate(read)]
     said.append(f"First row: {_cut(([shown(rhythm.start)] if rhythm else []) + first)}.")
-    return Columns(values, [names[i] for i in read], targets, "\n".join(said), rhythm)
+    return Columns(values, [names[i] for i in read], targets, "\n".join(said), rhythm, holes)
 
 
 def _names(table: Table) -> list[str]:
@@ -94,9 +123,10 @@ def _roles(
     read = read or [i for i, kind in enumerate(kinds) if kind == "counter"]
     if not read:
         raise InputError("--data", f"{name}, without a column of numbers", "a column that measures something")
-    measured = [i for i in read if kinds[i] == "measured"]
-    varies = any(np.nanmax(table.values[:, i]) > np.nanmin(table.values[:, i]) for i in measured)
-    return read, wanted or [names[i] for i in (measured if varies else read)]
+    varying = [
+        i for i in read if kinds[i] == "measured" and np.nanmax(table.values[:, i]) > np.nanmin(table.values[:, i])
+    ]
+    return read, wanted or [names[i] for i in varying or read]
 
 
 def _like(name: str, names: list[str], like: Series) -> tuple[list[int], list[str]]:
@@ -118,17 +148,20 @@ def _targets(name: str, names: list[str], target: str | Sequence[str] | None) ->
 
 
 def _kind(table: Table, column: int, wanted: bool) -> str:
-    """empty | date | counter | calendar | measured; numbers that are wanted as a target are no dates."""
+    """empty | date | counter | calendar | measured; a `wanted` column of numbers holds no dates. A meter counts in
+    the numbers of unix times, which are therefore believed only where the title is that of a time, or in the first
+    column of a file without titles."""
     if column in table.dates:
         return "date"
     known = table.values[:, column][~np.isnan(table.values[:, column])]
     if not len(known):
         return "empty"
-    if not wanted and dates_of_numbers(table.values[:, column]) is not None:
+    title = None if table.names is None else table.names[column].strip().strip("_").lower()
+    timed = column == 0 if title is None else title in CLOCKS or any(word in title for word in TIMES)
+    if not wanted and dates_of_numbers(table.values[:, column], timed) is not None:
         return "date"
     if counts_rows(known):
         return "counter"
-    title = None if table.names is None else table.names[column].strip().strip("_").lower()
     rises = bool((np.diff(known) > 0).all() and (known == np.floor(known)).all())
     if rises and title is not None and (title in CLOCKS or title.startswith("unnamed")):
         return "counter"
@@ -156,6 +189,18 @@ def _understood(name: str, table: Table, kinds: list[str], read: list[int], date
     if calendar and len(calendar) < len(read):
         about.append(f"counting the calendar: column{'s' * (len(calendar) > 1)} {_cut(calendar)}")
     return f"{columns} of {name}, one row a step ({'; '.join(about)})."
+
+
+def _code(table: Table, column: int) -> str:
+    """A sentence on a number such as -9999, further from the others than those from each other; else ""."""
+    known = table.values[:, column][~np.isnan(table.values[:, column])]
+    low = known.min() if len(known) else 0.0
+    others = known[known != low]
+    if low not in CODES or not len(others) or others.min() - low <= np.ptp(others):
+        return ""
+    rows = len(known) - len(others)
+    where = f"{rows:,} row{'s' * (rows > 1)} of column {table.called(column)}"
+    return f"{low:.0f} in {where} is read as a value: leave the cell empty if none was measured."
 
 
 def _cut(words: list[Any]) -> str:

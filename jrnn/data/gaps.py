@@ -16,8 +16,8 @@ def without_gaps(
 ) -> tuple[np.ndarray, str]:
     """The values [steps, C] with their gaps filled, or left where they are masked, and a sentence on it.
 
-    `interpolate` draws a line between the neighbours and repeats the first and last known value; so a filled value in
-    the held-out part knows the value after it.
+    `interpolate` draws a line between the neighbours and repeats the first and last known value. A filled value knows
+    the value after it, so it is neither scored nor forecast from (`forecast_windows`).
 
     Raises:
       InputError: there are gaps, and they are refused.
@@ -48,4 +48,4 @@ def without_gaps(
         return values, f"Masked: {what}."
     pandas = require("pandas")
     filled = pandas.DataFrame(values).interpolate(limit_direction="both").to_numpy()
-    return filled, f"Interpolated: {what}."
+    return filled, f"Interpolated: {what}; not scored there."

@@ -1,5 +1,6 @@
 """Labels as they stand in a file, as the classes 0 to K - 1; integers as symbols, one-hot."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,9 @@ class Classes(NamedTuple):
     """Whether some are missing."""
 
 
-def as_classes(labels: np.ndarray, valid: np.ndarray, missing: bool = False) -> Classes:
+def as_classes(
+    labels: np.ndarray, valid: np.ndarray, missing: bool = False, known: Sequence[str] | None = None
+) -> Classes:
     """Labels as classes: 1..4 become 0..3, gaps are closed, -1 and 1 are two classes, texts are numbered in order.
 
     Other negative labels are refused: mostly they mark what is to be ignored.
@@ -33,8 +36,9 @@ def as_classes(labels: np.ndarray, valid: np.ndarray, missing: bool = False) -> 
     Args:
       labels: integers, bool or text [cases] or [cases, T]; valid: bool of that shape; what is not valid becomes 0.
       missing: whether -100 stands for a label that is not known.
+      known: the names of a model's classes, by which labels are then numbered; some of them may not occur.
     Raises:
-      InputError: a single label, a negative one, or one of `MOST_CLASSES` and more.
+      InputError: a single label, a negative one, one of `MOST_CLASSES` and more, or one that is not among `known`.
     """
     text = labels.dtype.kind in "SU"
     if labels.dtype.kind == "S":
@@ -43,6 +47,8 @@ def as_classes(labels: np.ndarray, valid: np.ndarray, missing: bool = False) -> 
     used = np.unique(labels[valid & ~unknown])
     if not len(used):
         raise InputError("y", "no label that is known", "labels of at least two classes")
+    if known:
+        return _numbered(labels, valid, unknown, used, list(known))
     if len(used) == 1:
         raise InputError("y", f"the label {labelled(used[0])} only", "labels of at least two classes")
     if len(used) > MOST_CLASSES or (not text and int(used[-1]) >= MOST_CLASSES):
@@ -57,13 +63,33 @@ def as_classes(labels: np.ndarray, valid: np.ndarray, missing: bool = False) -> 
         raise InputError("y", f"label {labels[tuple(place)]} at {where}", needed)
     classes = np.where(valid, np.searchsorted(used, labels), 0)
     classes = np.where(unknown, UNKNOWN, classes)
-    names = tuple(str(int(label)) if labels.dtype.kind == "b" else str(label) for label in used)
+    names = tuple(map(_name, used))
     plain = not text and (labels.dtype.kind == "b" or (int(used[0]) == 0 and int(used[-1]) == len(used) - 1))
     shown = [labelled(label) for label in used]
     listed = ", ".join(shown if len(shown) <= 8 else [*shown[:3], "...", shown[-1]])
     said = [] if plain else [f"the labels {listed} as classes 0 to {len(used) - 1}"]
     said += [f"{int(unknown.sum()):,} missing labels"] * bool(unknown.any())
     return Classes(classes, names, "; ".join(said), bool(unknown.any()))
+
+
+def _numbered(
+    labels: np.ndarray, valid: np.ndarray, unknown: np.ndarray, used: np.ndarray, known: list[str]
+) -> Classes:
+    """Labels by a model's classes."""
+    names = list(map(_name, used))
+    foreign = next((name for name in names if name not in known), None)
+    if foreign is not None:
+        given = f"the label {foreign!r}, which the model has no class for"
+        raise InputError("y", given, f"its labels: {', '.join(known[:20])}{', ...' * (len(known) > 20)}")
+    places = np.array([known.index(name) for name in names])
+    place = np.minimum(np.searchsorted(used, labels), len(used) - 1)  # of what is not valid, anything
+    y = np.where(unknown, UNKNOWN, np.where(valid, places[place], 0))
+    said = [f"{int(unknown.sum()):,} missing labels"] * bool(unknown.any())
+    return Classes(y, tuple(known), "; ".join(["numbered as in training", *said]), bool(unknown.any()))
+
+
+def _name(label: np.generic) -> str:
+    return str(int(label)) if label.dtype.kind == "b" else str(label)
 
 
 def labelled(label: object) -> str:

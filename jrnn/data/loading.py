@@ -42,6 +42,7 @@ def load(
     change: bool | None = None,
     tokens: bool | int | None = None,
     like: Series | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Dataset:
     """A data set by name, or from a file.
 
@@ -59,13 +60,15 @@ def load(
       history: of a .csv file, how many steps the network reads before its last forecast, the window T (default: four
         periods, or 64).
       missing: of a .csv file, what is done about missing values and rows: refuse (default), interpolate (a line between
-        the neighbours), or mask (the network reads the last known value and a mark; a missing target is not scored). Of
+        the neighbours; the network reads it, but neither it nor a forecast made there is scored, as it knows the next
+        value), or mask (the network reads the last known value and a mark; a missing target is not scored). Of
         a .npz file mask alone: NaN in y, and -100 among classes, is not scored.
       change: of a .csv file, whether the targets are read and forecast as changes from the last value, for series that
         drift: an answer of 0 is then persistence.
       tokens: of a .npz file, whether the integers x [cases, time] are symbols, to be read one-hot; a number says how
         many kinds there are.
       like: the series of a saved model, whose columns, scaling, window and horizon are used.
+      classes: of a .npz file, the names of a saved model's classes, by which labels are numbered.
     Raises:
       InputError: an unknown name, a missing or unreadable file, a package that is not installed, bad values.
     """
@@ -106,7 +109,7 @@ def load(
         raise InputError("--data", f"{str(name_or_path)!r}, which is not a file here", POSSIBLE)
     if ending == ".npz":
         kinds = None if not tokens else 0 if tokens is True else int(tokens)
-        return read_archive(path, int(seed), kinds, missing == "mask")
+        return read_archive(path, int(seed), kinds, missing == "mask", classes)
     if ending == ".txt":
         return book(path)
     missing = missing or ("refuse" if like is None else like.missing)
@@ -114,7 +117,7 @@ def load(
     ahead = 1 if horizon is None else int(horizon)
     data = forecast_windows(
         path.name, found.values, found.said, history, names=found.names, targets=found.targets, horizon=ahead,
-        missing=missing, change=bool(change), like=like,
+        missing=missing, change=bool(change), like=like, filled=found.filled,
         usual=found.rhythm.usual if found.rhythm else None, every=found.rhythm.every if found.rhythm else "",
     )  # fmt: skip
     return replace(data, source=f"{data.source}\n{_windows(data)}")
@@ -126,6 +129,7 @@ def _windows(data: Dataset) -> str:
     ahead = data.series.horizon
     steps = "the next step is" if ahead == 1 else f"the next {ahead:,} steps at once are"
     level = " as changes from the last value" if data.series.change else ""
-    scored = f", scored from step {data.warmup} on, when a period has been read" if data.warmup else ""
+    read = "a period" if data.warmup == data.lag else "half the window"
+    scored = f", scored from step {data.warmup} on, when {read} has been read" if data.warmup else ""
     found = f"{data.lag_reason[0].upper()}{data.lag_reason[1:]}."
     return f"{found}\nAt each step of windows of {data.x.shape[1]:,} steps, {steps} asked{level}{scored}."

@@ -42,16 +42,13 @@ def in_rhythm(name: str, times: Any, values: np.ndarray) -> Rhythm:
     is one step.
 
     Args:
-      times: a pandas Series of dates, one a row.
+      times: a pandas Series of dates, one a row, none of them missing.
     Raises:
-      InputError: a row without a time, more than a tenth of the rows at the time of another (several series in one
+      InputError: more than a tenth of the rows at the time of another (several series in one
         table), or gaps that are longer than the series.
     """
     pandas = require("pandas")
     said = []
-    if times.isna().any():
-        row = int(times.isna().to_numpy().argmax())
-        raise InputError("--data", f"row {row + 1} of {name}, which has no time", "a time in every row")
     if not times.is_monotonic_increasing:
         order = np.argsort(times.to_numpy(), kind="stable")
         said.append("rows were put in the order of time")
@@ -110,7 +107,13 @@ def _slots(index: Any) -> tuple[np.ndarray, str, int | None, Callable[[int], Ite
     if weekdays:
         days = index.to_numpy().astype("datetime64[D]")
         lacking = int(np.busday_count(days[0], days[-1])) + 1 - len(index)
-        return rows, "a weekday", 5, lambda n: pandas.bdate_range(index[-1], periods=n + 1)[1:], lacking
+        return (
+            rows,
+            "a weekday",
+            5,
+            lambda n: pandas.bdate_range(index[-1], periods=n + 1, normalize=False)[1:],
+            lacking,
+        )
     whole = np.maximum(np.round(spans / usual), 1)
     span = pandas.Timedelta(seconds=usual)
     following = lambda n: (index[-1] + span * i for i in range(1, n + 1))  # noqa: E731

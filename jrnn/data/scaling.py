@@ -48,6 +48,13 @@ class Series:
     change_spread: tuple[float, ...] = ()
     """With `change`: of each target the root mean square of v_{t+h} - v_t over the training part and all h."""
 
+    lag: int | None = None
+    """The lag that the data were found to need when the model was made, in steps; new data are asked for the same."""
+    lag_reason: str = ""
+    """Where the lag comes from, in a sentence."""
+    warmup: int = 0
+    """The first so many steps of a window are not scored."""
+
     @property
     def target_columns(self) -> list[int]:
         """Where the targets are among the inputs."""

@@ -48,13 +48,14 @@ def forecast_windows(
     usual: int | None = None,
     every: str = "",
     like: Series | None = None,
+    filled: np.ndarray | None = None,
 ) -> Dataset:
     """Windows of a series, each asking at every step for the targets at the next `horizon` steps.
 
     All columns are standardised with the mean and standard deviation of the part before the boundary of the split
     (a constant column becomes 0). The last 20 % of the windows are held out; windows across the boundary are left
-    out, so no value asked for in the test part is seen in training. Where a window holds two periods or more, the
-    first period of each is not scored: no forecast of it can know the season.
+    out, so no value asked for in the test part is seen in training. The first period of each window, at most its
+    first half, is not scored: no forecast of it can know the season.
 
     Args:
       values: [steps, C], finite, or NaN where a value is missing and `missing` is "mask"; window: T, or None for
@@ -66,11 +67,13 @@ def forecast_windows(
       usual: the period that this frequency has by custom (24 for hours), for the seasonal naive forecast alone, where
         none is measured.
       every: how often there is a row, as `Rhythm.every`.
-      like: the series of a saved model: its scaling, window and horizon take the place of those found here.
+      like: the series of a saved model: its scaling, window, horizon, lag and warm-up replace those found here.
+      filled: bool [steps, C], the values that were interpolated. Each knows the next one, so it is not asked for, and
+        nothing is asked at its step.
     Returns:
       A `regress_each` data set with x [cases, T, F] and y [cases, T, H K], K targets for h = 1, then for h = 2, ...
     Raises:
-      InputError: fewer steps than needed, or no column that varies before the boundary.
+      InputError: fewer steps than needed, no column that varies before the boundary, or no step without a filled value.
     """
     steps, columns = values.shape
     names = [f"column {i + 1}" for i in range(columns)] if names is None else list(names)
@@ -81,8 +84,10 @@ def forecast_windows(
     least = SHORTEST if window is None else max(SHORTEST, 2 * (window + horizon) - 1)
     if steps < least:
         raise InputError("--data", f"{name} with {steps} steps", f"at least {least} steps (rows of numbers)")
-    # One estimate for both the window and the lag, on steps that are training data: 60 % are, whatever the window.
-    known = int(0.6 * steps) if window is None else chronological_starts(steps, window, MOST_WINDOWS, horizon)[2]
+    # One estimate for both the window and the lag, on steps that are training data with the widest window.
+    widest = min(steps // 3, LONGEST_WINDOW, max(1, (steps + 1) // 2 - horizon)) if window is None else window
+    known = chronological_starts(steps, widest, MOST_WINDOWS, min(horizon, (steps + 1) // 2 - widest))[2]
+    known = known if window is not None else min(known, int(0.6 * steps))
     period, clause = typical_period(_interpolated(values[:known, at])[None])
     size = window_length(steps, period) if window is None else window
     if steps < 2 * (size + horizon) - 1:
@@ -94,17 +99,26 @@ def forecast_windows(
     if like is None:
         like = _described(name, values, boundary, names, targets, size, horizon, change)
         like = replace(like, missing=missing, period=period if period is not None else usual, every=every)
-    inputs, asked = like.scaled(values), like.scaled_targets(values)
+    if like.lag is None:
+        lag, reason = lag_of_period(period, clause, size)
+        like = replace(like, lag=lag, lag_reason=reason, warmup=0 if period is None else min(period, size // 2))
+    assert like.lag is not None
+    warmup = like.warmup
+    filled = np.zeros(values.shape, bool) if filled is None else filled
+    informed = np.asarray(filled.any(axis=1))
+    inputs, asked = like.scaled(values), np.where(filled[:, like.target_columns], np.nan, like.scaled_targets(values))
     index = np.concatenate([train, test])[:, None] + np.arange(size)
     x, y = inputs[index], like.asked(asked, index)
-    lag, reason = lag_of_period(period, clause, size)
-    warmup = period if period is not None and 2 * period <= size else 0
+    y[informed[index]] = np.nan
     cases = np.arange(len(index))
     parts = cases[: len(train)], cases[len(train) :]
-    naive = naive_forecasts(asked, test[:, None] + np.arange(warmup, size), horizon, like.period)
+    scored = test[:, None] + np.arange(warmup, size)
+    if informed.any() and any(np.isnan(y[part, warmup:]).all() for part in parts):
+        raise InputError("--missing", "interpolate, which fills a value at almost every step", "mask")
+    naive = naive_forecasts(asked, scored[~informed[scored]], horizon, like.period)
     gaps = bool(np.isnan(y).any())
     return Dataset(
-        name, x, y, None, "regress_each", outputs, *parts, lag, reason, source, warmup,
+        name, x, y, None, "regress_each", outputs, *parts, like.lag, like.lag_reason, source, warmup,
         missing=gaps, naive=naive, series=like,
     )  # fmt: skip
 

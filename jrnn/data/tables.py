@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jrnn.data.checks import error_text
-from jrnn.data.dates import dates_of, times_of_day
+from jrnn.data.dates import MOSTLY, dates_of, times_of_day
 from jrnn.extras import require
 from jrnn.types import InputError
 
@@ -118,6 +118,11 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray, Any, Any, str]:
     """(numbers, dates or None, times of day or None, what to say) of one column of text."""
     pandas = require("pandas")
+    for mark in ",." if table.said else "":
+        example = _thousands(cells.str.strip(), mark)
+        if example:
+            given = f"column {column + 1} of {name}, where the mark in {example!r} may stand between thousands"
+            raise InputError("--data", given, "numbers without marks between thousands, or decimals in every row")
     numbers = pandas.to_numeric(cells, errors="coerce").to_numpy(float)
     if (np.abs(numbers) <= LARGEST).all():  # almost every column; what is wrong with another is told below
         return numbers, None, None, ""
@@ -130,12 +135,16 @@ def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray,
     # Python and pandas read 1_000 as a number; in a table it is more likely a slip.
     text = (np.isnan(numbers) & ~missing) | stripped.str.contains("_", regex=False).to_numpy(bool)
     if text.any() and len(known):
-        if text.sum() == len(known):
+        if table.said and known.str.fullmatch(r"[+-]?[\d.,]+").all() and known.str.contains(",").any():
+            given = f"column {column + 1} of {name}, with commas and points in its numbers ({known.iloc[0]!r} first)"
+            raise InputError("--data", given, "one mark for decimals, and none between thousands")
+        if text.sum() >= MOSTLY * len(known):
             clock = times_of_day(known, cells.index)
-            dates, words = (None, "") if clock is not None else dates_of(name, known, cells.index)
+            place = f"column {column + 1} of {name}"
+            dates, words = (None, "") if clock is not None else dates_of(place, known, cells.index, table.line)
             if dates is not None or clock is not None:
                 return np.full(len(cells), np.nan), dates, clock, words
-            if len(cells) > 1:
+            if len(cells) > 1 and text.sum() == len(known):
                 raise _text(name, column, known.iloc[0])
         row = int(text.argmax())
         need = "numbers below an optional header line, a comma between columns and a point in decimals"
@@ -147,6 +156,15 @@ def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray,
         given = f"{stripped[row][:60]} in line {table.line(row)}, column {column + 1} of {name}"
         raise InputError("--data", given, "finite numbers of at most 3.4e38")
     return numbers, None, None, words
+
+
+def _thousands(cells: Any, mark: str) -> str:
+    """The first of numbers such as 3,289 and 12,345 beside 987, "" where another cell tells decimals."""
+    marked = cells[cells.str.contains(mark, regex=False)]
+    whole = cells[cells.str.fullmatch(r"[+-]?\d+")]
+    if marked.empty or whole.empty or not marked.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{mark}\d{{3}})+").all():
+        return ""
+    return marked.iloc[0] if whole.str.fullmatch(r"[+-]?\d{1,3}").all() else ""
 
 
 def _text(name: str, column: int, cell: str) -> InputError:

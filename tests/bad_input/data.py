@@ -215,7 +215,7 @@ ROWS = [
     csv("several series stacked", "\n".join(f"2020-01-0{i % 3 + 1},{i}.5" for i in range(30)), "the time of another"),
     csv("gaps longer than the series", dated([*range(9), *range(99, 109)]), "90 rows are missing"),
     csv("a gap", dated([*range(9), *range(10, 30)]), "1 missing row (after 2020-01-01 08:00:00)", "--missing"),
-    csv("a row without a time", dated([0, 1]) + "\n,5", "row 3", "a time in every row"),
+    csv("a row without a time", dated([0, 1]) + "\n,5", "line 3", "a time in every row"),
     csv("rows of different widths", "1,2\n3,4,5\n", "3 cells in line 2"),
     csv("an empty line", "1,2\n\n3,4\n", "line 2"),
     csv("an empty cell", "1,2\n3,\n", "the first in line 2, column 2", "--missing interpolate"),

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from jrnn.data import load
+from jrnn.data.tables import read_table
 from jrnn.types import InputError
 
 ROWS = [f"{np.sin(2 * np.pi * step / 12):.6f},{step * step % 7}" for step in range(150)]
+
+
+DAYS = "\n".join(["day,a", *(f"2020-01-{i:02},{i * i % 7}" for i in range(1, 31))])
+ZONED = DAYS.replace(",", " 00:00+01:00,").replace("day 00:00+01:00", "day")
 
 
 def written(folder, text, encoding="utf-8"):
@@ -35,11 +40,11 @@ def test_a_constant_column_becomes_zero(tmp_path):
     assert np.abs(data.x[:, :, 1]).max() < 1e-6 and data.lag == 5
 
 
-@pytest.mark.parametrize("row", ["7", "7,0.1"])
-def test_a_constant_table_is_refused(tmp_path, row):
+@pytest.mark.parametrize(("row", "what"), [("7", "column"), ("7,0.1", "target")])
+def test_a_constant_table_is_refused(tmp_path, row, what):
     with pytest.raises(InputError, match="^--data: got mine.csv, with no column that varies; need at least one$"):
         load(written(tmp_path, "\n".join([row] * 60)))
-    with pytest.raises(InputError, match=r"no column that varies in its first \d+ steps, the training part"):
+    with pytest.raises(InputError, match=rf"no {what} that varies in its first \d+ steps, the training part"):
         load(written(tmp_path, "\n".join([row] * 59 + [row.replace("7", "8")])))
 
 
@@ -74,8 +79,26 @@ def test_one_column_and_the_shortest_series(tmp_path):
         ("2020-01-01,1\nx,2\n", "got column 1 of mine.csv, which is text throughout ('2020-01-01' first)"),
         ("12:30,1\n12:45,2\n", "got column 1 of mine.csv, which is text throughout ('12:30' first)"),
         (
+            DAYS.replace("2020-01-07", "2020-13-07"),
+            "'2020-13-07' in line 8, column 1 of mine.csv, which holds dates; need a",
+        ),
+        (
+            DAYS.replace("2020-01-07", "7"),
+            "got '7' in line 8, column 1 of mine.csv, which holds dates; need a date such as",
+        ),
+        (DAYS.replace("2020-01-07", ""), "got line 8 of mine.csv, which has no time; need a time in every row"),
+        (
+            ZONED.replace("2020-01-07 00:00+01:00", "2020-01-07 00:00"),
+            "'2020-01-07 00:00' in line 8, column 1 of mine.c",
+        ),
+        (
+            "a;b\n1,5;2\n2.345,6;3\n",
+            "column 1 of mine.csv, with commas and points in its numbers ('1,5' first); need one",
+        ),
+        ("a;b\n1,5;2\n2.5;3\n", "column 1 of mine.csv, with commas and points in its numbers ('1,5' first); need one"),
+        (
             "day,a\n01/02/2020,1\n01/02/2020,2\n",
-            "dates such as '01/02/2020' in mine.csv, which may be day or month first",
+            "dates such as '01/02/2020' in column 1 of mine.csv, which may be day or month first",
         ),
     ],
 )
@@ -83,6 +106,29 @@ def test_refusals(tmp_path, text, message):
     with pytest.raises(InputError) as caught:
         load(written(tmp_path, text))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("sep", ["\t", ";"])
+@pytest.mark.parametrize(
+    ("cells", "value"),
+    [
+        (["3,289", "987", "12,345"], None),
+        (["3.289", "987", ""], None),
+        (["3.289", "987", "1.234.567"], None),
+        (["3,289", "987", "2,5"], 3.289),
+        (["3.289", "987", "0.125"], 3.289),
+        (["3.289", "9870", "1.125"], 3.289),
+        (["3,289", "1,125", "9,870"], 3.289),
+    ],
+)
+def test_marks_between_thousands_are_no_decimals(tmp_path, sep, cells, value):
+    """987 beside 3,289 is no decimal of three digits; one cell that cannot be thousands tells that all are decimals."""
+    path = written(tmp_path, "\n".join([f"a{sep}b", *(f"{cell}{sep}{i}" for i, cell in enumerate(cells))]))
+    if value is None:
+        with pytest.raises(InputError, match=r"column 1 of mine.csv, where the mark in '3[,.]289' may stand between"):
+            read_table(path)
+    else:
+        assert read_table(path).values[0, 0] == value
 
 
 def test_unreadable_files(tmp_path):

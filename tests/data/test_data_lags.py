@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jrnn.data import load
 from jrnn.data.characters import next_character
 from jrnn.data.lags import information_lag, one_hot_symbols, period_lag, whole_sequence_lag
 from jrnn.data.periods import autocorrelation, dominant_period
@@ -63,6 +64,16 @@ def test_long_period_is_cut_to_the_window():
     # One whole period fits the window where four do not.
     assert 50 <= window_length(400, 50) - 1 and window_length(400, 50) <= 400 // 3
     assert forecast_windows("sine", values[0], "made").lag == 50
+
+
+@pytest.mark.parametrize(("window", "warmup"), [(25, 12), (30, 15), (47, 23), (48, 24), (60, 24)])
+def test_the_first_period_is_not_scored_or_half_a_window(tmp_path, window, warmup):
+    values = np.sin(2 * np.pi * np.arange(400) / 24)
+    (tmp_path / "a.csv").write_text("\n".join(["a", *map(str, values)]))
+    data = load(tmp_path / "a.csv", history=window)
+    assert data.warmup == warmup and data.lag == 24
+    read = "a period" if window >= 48 else "half the window"
+    assert f"scored from step {warmup} on, when {read} has been read" in data.source
 
 
 def test_period_of_many_windows_and_the_longest_of_equally_typical_ones():

@@ -42,7 +42,7 @@ def test_interpolated_hours_are_those_of_pandas(electricity):
     seen = full[: data.train[-1] + data.x.shape[1] + 1]  # one window starts at each step
     scaled = ((full - seen.mean()) / seen.std(ddof=0)).to_numpy()
     np.testing.assert_allclose(data.x[0], scaled[: data.x.shape[1]], atol=1e-5)
-    np.testing.assert_allclose(data.y[-1, -1], scaled[-1, 1:], atol=1e-5)
+    np.testing.assert_allclose(data.y[-1, -2], scaled[-2, 1:], atol=1e-5)
     for words in (
         "2023-03-01 to 2023-03-10 23:00:00, one row an hour; 4 missing rows",
         "Interpolated: 3 missing values",
@@ -52,7 +52,35 @@ def test_interpolated_hours_are_those_of_pandas(electricity):
         "At each step of windows of 48 steps, the next step is asked, scored from step 24 on",
     ):
         assert words in data.source, data.source
-    assert data.lag == 24 and data.warmup == 24 and not data.missing
+    assert data.lag == 24 and data.warmup == 24
+
+
+def test_no_filled_value_is_scored_or_forecast_from(electricity):
+    """A line to v_{t+1} tells it; a plain loop over the table says where y and persistence know nothing."""
+    path, table = electricity
+    data = load(path, missing="interpolate", target="load", horizon=2, history=30)
+    train, test, boundary = chronological_starts(240, 30, 4000, 2)
+    full = table.interpolate()
+    mean, spread = full["load"][:boundary].mean(), full["load"][:boundary].std(ddof=0)
+    gap, level = table.isna().any(axis=1).to_numpy(), ((table["load"] - mean) / spread).to_numpy()
+    errors = []
+    for case, start in enumerate([*train, *test]):
+        for t in range(start, start + 30):
+            wanted = np.full(2, np.nan) if gap[t] else level[t + 1 : t + 3]
+            np.testing.assert_allclose(data.y[case, t - start], wanted, atol=1e-5)
+            if case >= len(train) and t - start >= data.warmup:
+                errors += [(value - level[t]) ** 2 for value in wanted]
+    assert data.missing and 0 < np.isnan(errors).sum() < len(errors)
+    name, _, error = data.naive[0]
+    assert name == "persistence"
+    np.testing.assert_allclose(error, np.nanmean(errors), rtol=1e-9)
+
+
+def test_a_table_of_holes_cannot_be_interpolated(tmp_path):
+    lines = [f"{v},{'' if i % 2 else v},{v if i % 2 else ''}" for i, v in enumerate(WAVE)]
+    (tmp_path / "a.csv").write_text("\n".join(["a,b,c", *lines]))
+    with pytest.raises(InputError, match="--missing: got interpolate, which fills a value at almost every step"):
+        load(tmp_path / "a.csv", missing="interpolate")
 
 
 def test_masked_values_are_marked_and_not_asked(electricity):
@@ -112,6 +140,12 @@ def dated(start, freq, form):
         (rows(dated("2020-01-01", "D", "%d.%m.%Y")), "day, month, year", ["2020-02-10", "2020-02-11"], 7),
         (rows(dated("2020-01-01", "D", "%m/%d/%Y")), "2020-01-01 to 2020-02-09", ["2020-02-10", "2020-02-11"], 7),
         (rows(dated("2020-01-01", "D", "%Y%m%d")), "2020-01-01 to 2020-02-09", ["2020-02-10", "2020-02-11"], 7),
+        (rows(dated("2000-01-01", "MS", "%Y%m"), head="month,a"), "2000-01-01 to 2003-04-01, one row a month",
+         ["2003-05-01", "2003-06-01"], 12),
+        (rows(dated("2000-01-01", "h", "%Y/%m/%d %H:%M")), "2000-01-01 to 2000-01-02 15:00:00, one row an hour",
+         ["2000-01-02 16:00:00", "2000-01-02 17:00:00"], 24),
+        (rows(dated("2000-01-01", "MS", "%d/%m/%Y")), "day, month, year", ["2003-05-01", "2003-06-01"], 12),
+        (rows(dated("2000-01-01", "MS", "%m/%d/%Y")), "one row a month", ["2003-05-01", "2003-06-01"], 12),
         (rows(dated("2020-01-31", "ME", "%d/%m/%Y"), ";", cell=lambda v: str(v).replace(".", ",")),
          "separated by semicolons; dates are read as day, month, year; decimal commas",
          ["2023-05-31", "2023-06-30"], 12),
@@ -122,6 +156,8 @@ def dated(start, freq, form):
         (rows(dated("1980-03-31", "QE", "%Y-%m")), "one row a quarter", ["1990-03-01", "1990-06-01"], 4),
         (rows(dated("2020-01-01", "B", "%Y-%m-%d").delete(9).append(pd.Index(["2020-02-26"]))),
          "one row a weekday; 1 weekday without a row, taken for no step", ["2020-02-27", "2020-02-28"], 5),
+        (rows(dated("2020-01-01 16:00", "B", "%Y-%m-%d %H:%M")), "one row a weekday",
+         ["2020-02-26 16:00:00", "2020-02-27 16:00:00"], 5),
         (rows([1_600_000_000 + 15 * i for i in range(40)]), "one row every 15 seconds",
          ["2020-09-13 12:36:40", "2020-09-13 12:36:55"], None),
         (rows([f"{1_600_000_000_000 + 997 * i * i}" for i in range(40)]), "at irregular times", None, None),
@@ -139,6 +175,39 @@ def test_dates(tmp_path, text, said, following, usual):
     np.testing.assert_allclose(found.values[:, 0], forwards)
     assert found.rhythm.usual == usual
     assert following is None or found.rhythm.following(2) == following
+
+
+@pytest.mark.parametrize(
+    ("head", "dated"), [("population,x", False), ("x_total,x", False), ("unix_time,x", True), ("Zeit,x", True)]
+)
+def test_large_numbers_are_unix_times_by_their_title_alone(tmp_path, head, dated):
+    """A population of 1e8 and more rises in whole numbers as unix times do; what a model reads is no index."""
+    count = [3 * 10**8 + 1000 * i + i * i for i in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join([head, *(f"{n},{v}" for n, v in zip(count, WAVE))]))
+    found, title = series_of(tmp_path / "a.csv"), head.partition(",")[0]
+    assert found.targets == (["x"] if dated else [title, "x"]) and (found.rhythm is not None) == dated
+    data = load(tmp_path / "a.csv", target=title)
+    again = series_of(tmp_path / "a.csv", like=data.series)
+    assert again.rhythm is None and again.names == [title, "x"]
+    np.testing.assert_array_equal(again.values[:, 0], count)
+
+
+def test_a_constant_column_is_read_and_not_forecast(tmp_path):
+    (tmp_path / "a.csv").write_text("\n".join(["a,b,c", *(f"{v},3.5,{2 * v}" for v in WAVE)]))
+    found = series_of(tmp_path / "a.csv")
+    assert found.names == ["a", "b", "c"] and found.targets == ["a", "c"]
+    assert "Forecast: a, c. Read and not forecast: 2 ('b')" in found.said
+    assert series_of(tmp_path / "a.csv", "b").targets == ["b"]
+
+
+@pytest.mark.parametrize(("low", "told"), [(-9999, True), (-999.0, True), (-1.2, False), (-0.99, False)])
+def test_a_code_for_a_missing_value_is_told(tmp_path, low, told):
+    (tmp_path / "a.csv").write_text(
+        "\n".join(["a,b", *(f"{v},{low if i in (3, 9) else v}" for i, v in enumerate(WAVE))])
+    )
+    words = f"{low:.0f} in 2 rows of column 2 ('b') is read as a value: leave the cell empty if none was measured."
+    said = series_of(tmp_path / "a.csv").said
+    assert ("is read as a value" in said) == told and (not told or words in said)
 
 
 def test_new_rows_must_come_as_often_as_the_old(tmp_path):
@@ -178,8 +247,7 @@ def test_only_measurements_are_targets(tmp_path):
     (tmp_path / "c.csv").write_text(
         "\n".join(["when,meter,a", *(f"20200{101 + i},{10**8 + i * i},1.{i}" for i in range(28))])
     )
-    assert "(line 1 is the header; left out as dates: column 2 ('meter'))" in series_of(tmp_path / "c.csv").said
-    assert series_of(tmp_path / "c.csv", "meter").names == ["meter", "a"]
+    assert series_of(tmp_path / "c.csv").names == series_of(tmp_path / "c.csv", "meter").names == ["meter", "a"]
     (tmp_path / "a.csv").write_text("\n".join(["id,year,month,day,note,a,b", *lines]))
     found = series_of(tmp_path / "a.csv")
     assert found.names == ["month", "day", "a", "b"] and found.targets == ["a", "b"] and found.rhythm is None

@@ -88,6 +88,32 @@ def test_later_values_do_not_change_the_training_part():
     assert a.lag == b.lag
 
 
+@pytest.mark.parametrize(("window", "horizon"), [(None, 1), (None, 90), (30, 1), (30, 100)])
+def test_the_period_is_found_before_the_boundary(window, horizon):
+    """A cycle that begins at the boundary changes nothing but what is scaled after it."""
+    values = np.random.default_rng(2).normal(size=(300, 1))
+    size = forecast_windows("a", values, "", window, horizon=horizon).x.shape[1]
+    boundary = chronological_starts(300, size, 4000, horizon)[2]
+    other = values.copy()
+    other[boundary:, 0] += 50 * np.sin(np.arange(300 - boundary) * 2 * np.pi / 5)
+    a, b = (forecast_windows("a", each, "", window, horizon=horizon) for each in (values, other))
+    assert (a.x.shape, a.lag, a.lag_reason, a.warmup) == (b.x.shape, b.lag, b.lag_reason, b.warmup)
+    with pytest.raises(InputError, match="^--horizon: got 300, beside windows of|^--data: got a with 300 steps"):
+        forecast_windows("a", values, "", window, horizon=300)
+
+
+def test_a_model_is_asked_for_its_own_lag_on_new_data():
+    """The same file again, and one with another cycle: lag, reason and warm-up are those of training."""
+    time = np.arange(300.0)
+    old, new = (np.sin(2 * np.pi * time / period)[:, None] for period in (12, 7))
+    data = forecast_windows("a", old, "", horizon=3)
+    assert data.lag == data.warmup == 12
+    for values in (old, new, old[:150]):
+        again = forecast_windows("a", values, "", like=data.series)
+        assert (again.lag, again.lag_reason, again.warmup) == (data.lag, data.lag_reason, data.warmup)
+        assert again.series == data.series and again.x.shape[1] == data.x.shape[1]
+
+
 def test_many_steps_are_thinned_out():
     data = forecast_windows("made", np.random.default_rng(3).normal(size=(30_000, 1)), "made")
     assert len(data.x) <= 4000 and data.x.shape[1] == 64

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jrnn.data import load
+from jrnn.types import InputError
 
 CASES, T = 20, 6
 RNG = np.random.default_rng(0)
@@ -77,3 +78,20 @@ def test_missing_targets(tmp_path):
     assert data.missing and "missing targets are not scored" in data.source
     np.testing.assert_array_equal(data.y, numbers)
     assert not load(saved(tmp_path, x=X, y=np.nan_to_num(numbers)), missing="mask").missing
+
+
+@pytest.mark.parametrize("kind", ["text", "numbers", "flags"])
+@pytest.mark.parametrize("each", [False, True])
+def test_labels_are_numbered_as_in_training(tmp_path, kind, each):
+    """Of new labels in which the model's first class does not occur, and of one that it never saw."""
+    names = {"text": ["ant", "bee", "cat"], "numbers": [3, 5, 9], "flags": [False, True]}[kind]
+    labels = np.array(names)[1:][np.arange(12) % (len(names) - 1)]
+    labels = np.tile(labels[:, None], 4) if each else labels
+    np.savez(tmp_path / "new.npz", x=np.arange(48.0).reshape(12, 4), y=labels)
+    known = list(map(str, map(int, names) if kind == "flags" else names))
+    data = load(tmp_path / "new.npz", classes=known)
+    assert data.classes == tuple(known) and data.outputs == len(known) and "numbered as in training" in data.source
+    wanted = [names.index(label) for label in labels.ravel()]
+    np.testing.assert_array_equal(data.y, np.reshape(wanted, labels.shape))
+    with pytest.raises(InputError, match=f"y: got the label '{known[-1]}', which the model has no class for; need its"):
+        load(tmp_path / "new.npz", classes=known[:-1])

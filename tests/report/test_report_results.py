@@ -198,7 +198,9 @@ def test_a_result_without_the_numbers_is_refused(name, result, words):
         plot(name)(result)
 
 
-@pytest.mark.parametrize("name, value", [("ax", Figure()), ("lag", 2.5), ("lag", -1), ("legend", None), ("legend", 3)])
+@pytest.mark.parametrize(
+    "name, value", [("ax", Figure()), ("lag", 2.5), ("lag", -1), ("lag", 99), ("legend", None), ("legend", 3)]
+)
 def test_a_bad_option_is_named(name, value):
     with pytest.raises(InputError, match=f"^{name}: got "):
         plot("lag_profile")(SUMMARY, **{name: value})

@@ -14,6 +14,7 @@ from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure, Part
 from jrnn.report.figures.quantities import FLOW
 from jrnn.report.figures.style import FLOOR, finish, label_box, mark_lag, prepare
 from jrnn.report.figures.themes import Look
+from jrnn.types import InputError
 from jrnn.wording import percentage, steps
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def plot_lag_profile(
     Returns:
       The Axes; `.figure` is the Figure, `.figure.savefig(path)` writes it.
     Raises:
-      InputError: `measured` is none of them, or matplotlib is not installed.
+      InputError: `measured` is none of them, `lag` is longer than what was measured, or matplotlib is not installed.
     """
     return FIGURE.plot(measured, ax, lag=lag, title=title, legend=legend, dark=dark)
 
@@ -56,6 +57,9 @@ def plot_lag_profile(
 def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_lag_profile` says."""
     parts = drawn.parts
+    longest = max(len(there(part.of)) for part in parts) - 1
+    if drawn.lag is not None and drawn.lag > longest and drawn.lag not in [part.lag for part in parts]:
+        raise InputError("lag", drawn.lag, f"at most {longest}, the longest that was measured")
     ax = prepare(ax, look, "lag: steps back in time", look.ylabel("fraction of the gradient", "arrives"))
     ax.set_yscale("log", nonpositive="mask")
     notes = [_curve(ax, part, look, drawn.staged) for part in parts]
