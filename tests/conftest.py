@@ -39,7 +39,7 @@ MOST_MAPS = 20_000  # a heavy module adds as many again
 # these tests compile hundreds of small programs and run each once; the others run programs as users do
 COMPILED_ONCE = {"cells", "kernels", "unrolling", "gradients", "flow", "cures", "training", "interop", "data"}
 
-ONE_CASE_OF = 4
+ONE_CASE_OF = 6
 """A quick run takes one of so many cases of a test."""
 
 
@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def cases_to_take(test, found):
-    """Every fourth case. Which is the first turns from test to test, so that some test takes each cell, each option."""
+    """Every sixth case. Which is the first turns from test to test, so that some test takes each cell, each option."""
     found = [item for item in found if item.get_closest_marker("thorough") is None]
     first = zlib.crc32(test.encode()) % min(len(found) or 1, ONE_CASE_OF)
     return found[first::ONE_CASE_OF]

@@ -57,6 +57,7 @@ def test_instruments(params):
     assert line(grads).startswith("<Gradients: params float64[12] and 2 more; xs float64[9, 4, 2]; ")
 
 
+@pytest.mark.thorough
 def test_summary(params):
     summary = jrnn.flow.summarise(CELL, params, XS, loss, lag=3)
     assert line(summary).startswith(f"<FlowSummary: {summary.verdict} at lag 3; ")

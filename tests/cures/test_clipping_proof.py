@@ -76,6 +76,7 @@ def norms(G):
     return np.linalg.norm(G, axis=1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CELLS)
 def test_every_lag_by_explicit_jacobians(name):
     cell, max_norm, limit = CELLS[name], 0.7, 1.5

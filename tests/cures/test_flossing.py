@@ -126,6 +126,7 @@ def test_directions_that_die_are_said():
     jax.tree.map(np.testing.assert_array_equal, found, params)
 
 
+@pytest.mark.thorough
 def test_the_penalty():
     """Its value and gradient from the run's states, held; one window in `every`; through `fit`."""
     cell, penalty = jrnn.elman(3), lyapunov_penalty(0.5, k=2, target=-0.1, window=20)

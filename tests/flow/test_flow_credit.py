@@ -122,6 +122,7 @@ def test_truncated_parts_stop_at_the_cut():
     close(cut.credit[2:, 3:], whole.credit[2:, 3:])
 
 
+@pytest.mark.thorough
 def test_loss_parameters_and_empty_runs():
     cell, params = make("gru")
     xs = inputs("gru", STEPS, BATCH)

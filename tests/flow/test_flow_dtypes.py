@@ -43,6 +43,7 @@ def test_every_dtype_says_what_float64_says(name, instrument):
             np.testing.assert_allclose(got[field], exact, rtol=0, atol=within, err_msg=where)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("implementation", [None, "reference"])
 @pytest.mark.parametrize("make", [jrnn.linear, lambda units, **o: jrnn.elman(units, "identity", **o)])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -44,6 +44,7 @@ def flax_model():
     return module_of(make)
 
 
+@pytest.mark.thorough
 def test_a_fresh_process_computes_the_same(tmp_path):
     pytest.importorskip("flatbuffers", reason="serialising needs flatbuffers")
     programs = {

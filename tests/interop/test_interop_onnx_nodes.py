@@ -190,6 +190,7 @@ def test_weights_beside_the_file_and_in_constants(form, tmp_path):
             weights.load_onnx(path)
 
 
+@pytest.mark.thorough
 def test_pytorchs_own_files(tmp_path):
     """What torch.onnx writes, with a batch that stays open, by PyTorch."""
     torch = pytest.importorskip("torch")

@@ -37,6 +37,7 @@ def test_pytorch(make):
     np.testing.assert_allclose(ours, model["rnn"](torch.from_numpy(XS))[0].detach(), atol=2e-6)
 
 
+@pytest.mark.thorough
 def test_linen_and_nnx():
     """Cells anywhere in the tree; by the libraries' own step as by jrnn's."""
     carries = {

@@ -248,6 +248,7 @@ def test_inside_scan_and_checkpoint(problem):
     close(jax.grad(repeated(loss))(1.0), jax.grad(repeated(spec))(1.0), tol=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_gradients_that_nobody_asked_for(name):
     """One operand at a time: what is not asked for is not computed, what is, is right."""

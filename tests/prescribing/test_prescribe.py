@@ -121,6 +121,7 @@ def test_it_finds_what_helps_and_says_the_same_twice():
     assert timeless[0] == timeless[1] and again.sentence == found.sentence
 
 
+@pytest.mark.thorough
 def test_keep_yours():
     """Where nothing can help (the target is noise), nothing is recommended."""
     rng = np.random.default_rng(0)

@@ -279,6 +279,7 @@ def test_a_trace_for_all_steps_of_a_kind_and_what_the_loss_returns(flow_every, p
     assert (np.diff(fitted.history["loss"]) != 0).all() and (fitted.history["clip_factor"] == 1).all()
 
 
+@pytest.mark.thorough
 def test_targets_for_each_step_and_learning():
     data = cases(16, 5, each=True, lengths=False)
     data["y"] = (data["x"][..., 0] > 0).astype(int)

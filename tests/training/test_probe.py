@@ -124,6 +124,7 @@ ONCE = {
 TWICE = {"scan": in_chunks(by_unroll), "vmap": mapped(by_unroll), "vmap, by hand": mapped(by_hand)}
 
 
+@pytest.mark.thorough
 def test_it_sees_through_transformations_and_into_scans_by_hand():
     """What is mapped or repeated is pooled: with xs and 2 xs as with both in one batch."""
     params = params_of(jrnn.lstm(H), F)

@@ -7,6 +7,7 @@ import pytest
 from . import fuzz
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", range(6))
 def test_a_drawn_call_equals_the_plain_loop(number, capsys):
     assert fuzz.fuzz(1, seed=18, first=number) == 0, capsys.readouterr().out

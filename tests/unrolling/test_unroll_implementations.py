@@ -108,6 +108,7 @@ def test_cells(cell):
     assert_same(CELLS[cell], OPTIONS["everything"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cell", ["lstm", "mixed stack", "stack of stacks", "both alike", "bidirectional stack", "lru"])
 def test_a_tap_that_is_added(cell):
     assert_same(CELLS[cell], dict(lengths=LENGTHS, mask=MASK, resets=RESETS), tap=True)
