@@ -72,6 +72,7 @@ def test_diagnose_own_data(sequences, tmp_path):
     assert (tmp_path / "jrnn-report-2" / "model").exists()
 
 
+@pytest.mark.thorough
 def test_train_then_diagnose_the_model(trained, tmp_path):
     run, said = trained
     assert "held-out" in said and "jrnn diagnose --model" in said

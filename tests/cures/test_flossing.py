@@ -88,6 +88,7 @@ def test_every_derivative_of_a_gated_cell(k):
     np.testing.assert_allclose(loss, np.mean((np.mean(gains, axis=0) + 0.2) ** 2), rtol=1e-10)
 
 
+@pytest.mark.thorough
 def test_the_spectrum_of_the_result():
     """By other code: k exponents come to the target, for two keys in one program; padding is never read."""
     cell, k = jrnn.elman(20, w_rec="gaussian"), 2
@@ -103,6 +104,7 @@ def test_the_spectrum_of_the_result():
     assert np.abs(found[0]["w_rec"] - found[1]["w_rec"]).max() > 1e-3
 
 
+@pytest.mark.thorough
 def test_shapes_and_dtypes():
     """No batch, many batch axes, one step, no inputs, 16 bits (moved in 32), k above N, no update."""
     cell = jrnn.learnable_initial_state(jrnn.elman(2, dtype="bfloat16"))

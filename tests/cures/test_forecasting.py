@@ -95,6 +95,7 @@ def lorenz(params, h, x):
     return h + dt / 6 * (one + 2 * two + 2 * three + slope(h + dt * three))
 
 
+@pytest.mark.thorough
 def test_gradients_on_lorenz_63_stay_finite():
     """lambda_1 = .9056: in float32 free running overflows after 88 / .9056 / .05 = 1,943 steps; forced it does not."""
     bare = jrnn.from_functions(

@@ -84,6 +84,7 @@ def test_the_parts_are_disjoint_draws(monkeypatch):
     assert len(task("latch:4").dataset().x) == 160 and len(task("latch:99").dataset().x) == 120
 
 
+@pytest.mark.thorough
 def test_labels_by_a_plain_loop():
     for name, far in (("marked-bit:5", 5), ("delayed-xor:5", 5), ("latch:4", 4)):
         one, x, y = drawn(name, 200)

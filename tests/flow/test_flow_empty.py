@@ -49,6 +49,7 @@ def test_a_verdict_of_nothing_is_refused(steps, sequences):
         jrnn.flow.summarise(case.cell, case.params, case.xs, loss, lag=0)
 
 
+@pytest.mark.thorough
 def test_one_step_has_a_verdict_at_lag_0():
     case = a_case(CELLS["elman"], "float32", 1, 2)
     flow = jrnn.gradient_flow(case.cell, case.params, case.xs, loss)

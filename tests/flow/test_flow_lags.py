@@ -141,6 +141,7 @@ def test_every_lag_by_loops(name, options):
     assert int(flow.effective_horizon()) == np.flatnonzero(norms >= 0.95 * norms[-1])[0]
 
 
+@pytest.mark.thorough
 def test_chosen_outputs_leave_their_own_share():
     cell, params = CELLS["learnt start"], parameters("learnt start")
     options = {"resets": RESETS, "lengths": LENGTHS}

@@ -69,6 +69,7 @@ def linear(rng, cases, lag, steps, weight):
     return Samples(x, np.arange(cases), np.full(cases, steps - 1), y)
 
 
+@pytest.mark.thorough
 def test_intervals_hold_the_true_share_and_noise_is_seldom_taken_for_an_answer():
     rng, inside, wrong = np.random.default_rng(0), 0, 0
     for _ in range(60):

@@ -167,6 +167,7 @@ class LogOfNothing(Cure):
         return training._replace(penalties=(*training.penalties, log_of_nothing), optimizer=overflowing)
 
 
+@pytest.mark.thorough
 def test_in_a_penalty_and_in_what_a_cure_adds(setting):
     params, head, batch = setting
     report = first_nonfinite(CELL, REGRESS, params, head, batch, penalties=[root_of_nothing])

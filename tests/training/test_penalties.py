@@ -283,6 +283,7 @@ def test_another_weight_of_a_function_is_another_penalty(of, tmp_path):
         fit(jrnn.elman(3), CLASSIFY, cases(), steps=3, penalties=[of(0.25)], resume=True, **options)
 
 
+@pytest.mark.thorough
 def test_a_stream_adds_its_penalties_within_each_chunk(key):
     """The state carried in is held fixed for them too."""
     cell, task, rate = jrnn.elman(3), Objective("regress_each", 1), 0.1
