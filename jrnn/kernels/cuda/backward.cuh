@@ -9,7 +9,7 @@ namespace jrnn {
 
 // As `ForwardProblem`. `entered`: h or, of the LSTM, c before each step; `d_reset_h` and `d_reset_c` are float32.
 struct BackwardProblem {
-  Operand w_rec, entered, events, reverse, gates[4], g_hs, g_cs, g_last_h, g_last_c;
+  Operand w_rec, w_candidate, entered, events, reverse, gates[4], g_hs, g_cs, g_last_h, g_last_c;
   Operand dz, d_h0, d_c0, d_reset_h, d_reset_c, d_tap_h, d_tap_c;
   int steps, rows;
 };
@@ -33,18 +33,12 @@ DEVICE void backward(const BackwardProblem& p, unsigned char* shared, int thread
   const int group = place.group;
   const Word memory = shared_address(shared);
 
-  const Bits* weights = p.w_rec.of<const Bits>(group);
-  auto loader = [&](int from) {
-    return [=](int half, int k) -> Bits {  // rows: units of the state before; k: gate after gate
-      const int unit = place.unit(half), gate = from + k / P::kPadded, column = k % P::kPadded;
-      if (unit >= P::kUnits || column >= P::kUnits) return 0;
-      return weights[static_cast<long long>(unit) * (P::kGates * P::kUnits) + gate * P::kUnits + column];
-    };
-  };
   typename B::Product product;
   typename B::Candidate candidate;
-  product.load(place, memory + B::Messages::kShared, loader(0));
-  if constexpr (P::kTwice) candidate.load(place, memory + B::Messages::kShared + B::Product::kShared, loader(2));
+  product.load(place, memory + B::Messages::kShared, p.w_rec.of<const Quad>(group));
+  if constexpr (P::kTwice) {
+    candidate.load(place, memory + B::Messages::kShared + B::Product::kShared, p.w_candidate.of<const Quad>(group));
+  }
 
   auto read = [&](const Operand& array, long long t, int u, int n, int j) {
     const Bits* numbers = array.of<const Bits>(group);

@@ -8,7 +8,7 @@ namespace jrnn {
 
 // The arrays in the order in which the handler gets them (`implementations/cuda.py`), then the sizes.
 struct ForwardProblem {
-  Operand from_x, w_rec, bias_rec, h0, c0, reset_h, reset_c, events, tap_h, tap_c, reverse;
+  Operand from_x, w_rec, w_candidate, bias_rec, h0, c0, reset_h, reset_c, events, tap_h, tap_c, reverse;
   Operand hs, cs, last_h, last_c, gates[4];
   int steps, rows;
 };
@@ -35,18 +35,12 @@ DEVICE void forward(const ForwardProblem& p, unsigned char* shared, int thread, 
   const int group = place.group;
   const Word memory = shared_address(shared);
 
-  const Bits* weights = p.w_rec.of<const Bits>(group);
-  auto loader = [&](int from) {
-    return [=](int half, int k) -> Bits {  // rows: the units of a gate, then those of the next
-      const int unit = place.unit(half % P::kSpan), gate = from + half / P::kSpan;
-      if (unit >= P::kUnits || k >= P::kUnits) return 0;
-      return weights[static_cast<long long>(k) * (P::kGates * P::kUnits) + gate * P::kUnits + unit];
-    };
-  };
   typename F::Product product;
   typename F::Candidate candidate;
-  product.load(place, memory + F::Messages::kShared, loader(0));
-  if constexpr (P::kTwice) candidate.load(place, memory + F::Messages::kShared + F::Product::kShared, loader(F::kFirst));
+  product.load(place, memory + F::Messages::kShared, p.w_rec.of<const Quad>(group));
+  if constexpr (P::kTwice) {
+    candidate.load(place, memory + F::Messages::kShared + F::Product::kShared, p.w_candidate.of<const Quad>(group));
+  }
 
   // absent arrays are null; a state of one part has no c
   auto state_of = [&](const Bits* states, int u, int n, int j) {

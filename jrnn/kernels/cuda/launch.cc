@@ -136,8 +136,8 @@ ffi::Error launch(Handle stream, ffi::RemainingArgs args, ffi::RemainingRets ret
   auto* operands = reinterpret_cast<Operand*>(problem.bytes);
   size_t count = 0;
   auto add = [&](const ffi::AnyBuffer& buffer) {  // without elements: absent; an axis of 1 is shared by all groups
-    const int64_t elements = static_cast<int64_t>(buffer.element_count()), groups = buffer.dimensions()[0];
-    operands[count++] = elements ? Operand{buffer.untyped_data(), groups == 1 ? 0 : elements / groups} : Operand{};
+    const int64_t elements = buffer.element_count(), bytes = buffer.size_bytes(), groups = buffer.dimensions()[0];
+    operands[count++] = elements ? Operand{buffer.untyped_data(), groups == 1 ? 0 : bytes / groups} : Operand{};
   };
   for (size_t i = 0; i < args.size(); ++i) {
     auto buffer = args.get<ffi::AnyBuffer>(i);

@@ -53,10 +53,10 @@ struct Place {
 // An array with a leading axis of groups, which all share where the stride is 0; null if it is absent.
 struct Operand {
   void* data;
-  long long stride;  // elements
+  long long stride;  // bytes
   template <class T>
   DEVICE T* of(int group) const {
-    return data ? static_cast<T*>(data) + group * stride : nullptr;
+    return data ? reinterpret_cast<T*>(static_cast<char*>(data) + group * stride) : nullptr;
   }
 };
 

@@ -100,7 +100,7 @@ class Plan:
 
     @property
     def products_of_weights(self) -> list[tuple[int, int]]:
-        """(tiles of 16 rows, k-steps) of each product with the state."""
+        """(tiles of 16 rows, k-steps) of each product of a step."""
         steps, half = self.padded * self.size // 32, self.span // 2
         if self.direction == "forward":
             if self.kind == GRU_BEFORE:

@@ -10,7 +10,6 @@ struct Fragments {
   using S = typename P::S;
   static constexpr int kRest = STEPS <= P::kHeld ? 0 : multiple(STEPS - P::kHeld, 4), kHeld = STEPS - kRest;
   static constexpr int kShared = P::kWarps * TILES * kRest * 512;
-  static constexpr int kInWord = 4 / S::kBytes;
   // sums that do not wait for each other: an mma takes some 33 cycles
   static constexpr int kChains = larger(2, 4 / (TILES * P::kTiles));
   static_assert(kHeld >= 0 && kHeld % 2 == 0, "k-steps are read in pairs, the rest four at a time");
@@ -19,28 +18,26 @@ struct Fragments {
   Word rest;
   int lane;
 
-  // `element(row, k)`: bits of the matrix; row: 8 rows of a tile at a time, of which the lane has one.
-  template <class F>
-  DEVICE void load(const Place<P>& place, Word shared, F element) {
+  // `all`: the fragments of all warps of a cluster, in the order of `plan.fragments`.
+  DEVICE void load(const Place<P>& place, Word shared, const Quad* all) {
     lane = place.lane;
     rest = shared + place.warp * TILES * kRest * 512 + lane * 16;
-    auto word = [&](int tile, int s, int q) {  // q: first rows, second rows, both 16 bytes further
-      const int k = ((8 * s) + lane % 4 + 4 * (q >> 1)) * kInWord;
-      Word bits = element(2 * tile + (q & 1), k);
-      if constexpr (kInWord == 2) bits |= static_cast<Word>(element(2 * tile + (q & 1), k + 1)) << 16;
-      if constexpr (kInWord == 1 && P::kProducts == 1) bits = round_to_tf32(as_float(bits));
-      return bits;
-    };
+    const Quad* own = all + (place.rank * P::kWarps + place.warp) * (TILES * STEPS * 32) + lane;
     UNROLL for (int tile = 0; tile < TILES; ++tile) {
       UNROLL for (int s = 0; s < kHeld; ++s) {
-        UNROLL for (int q = 0; q < 4; ++q) held[tile][s][q] = word(tile, s, q);
+        const Quad fragment = prepared(own[(tile * STEPS + s) * 32]);
+        UNROLL for (int q = 0; q < 4; ++q) held[tile][s][q] = fragment.at[q];
       }
-      for (int s = 0; s < kRest; ++s) {
-        Quad fragment;
-        UNROLL for (int q = 0; q < 4; ++q) fragment.at[q] = word(tile, kHeld + s, q);
-        store_shared(rest + (tile * kRest + s) * 512, fragment);
+      _Pragma("unroll 4") for (int s = 0; s < kRest; ++s) {
+        store_shared(rest + (tile * kRest + s) * 512, prepared(own[(tile * STEPS + kHeld + s) * 32]));
       }
     }
+  }
+  DEVICE static Quad prepared(Quad fragment) {
+    if constexpr (S::kBytes == 4 && P::kProducts == 1) {
+      UNROLL for (int q = 0; q < 4; ++q) fragment.at[q] = round_to_tf32(as_float(fragment.at[q]));
+    }
+    return fragment;
   }
 
   using Sums = float[TILES][P::kTiles][4];

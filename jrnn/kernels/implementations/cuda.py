@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.kernels.cuda import build
+from jrnn.kernels.cuda.fragments import fragments
 from jrnn.kernels.cuda.plan import GATES, STORAGE, Plan, Target, choose
 from jrnn.kernels.implementations import native
 from jrnn.kernels.implementations.base import CallFacts
@@ -33,9 +34,9 @@ PROVEN: dict[tuple[int, int], str] = {}
 only by name: what tests on a CPU cannot show is the order in which a GPU's memory is written, and a wait for ever."""
 
 # the order of the FFI's arguments and results, by their names in the .cuh files; a test compares them
-FORWARD = "from_x w_rec bias_rec h0 c0 reset_h reset_c events tap_h tap_c reverse".split()
+FORWARD = "from_x w_rec w_candidate bias_rec h0 c0 reset_h reset_c events tap_h tap_c reverse".split()
 RESULTS = "hs cs last_h last_c gates0 gates1 gates2 gates3".split()
-BACKWARD = "w_rec entered events reverse gates0 gates1 gates2 gates3 g_hs g_cs g_last_h g_last_c".split()
+BACKWARD = "w_rec w_candidate entered events reverse gates0 gates1 gates2 gates3 g_hs g_cs g_last_h g_last_c".split()
 GRADIENTS = "dz d_h0 d_c0 d_reset_h d_reset_c d_tap_h d_tap_c".split()
 
 APPROXIMATE = (None, "default", "fastest", "bfloat16", "tensorfloat32", "BF16_BF16_F32", "TF32_TF32_F32")
@@ -139,7 +140,6 @@ class Cuda:
         saves = save_gates and not gates_follow_from_states(scan, operands)
         arrays = {
             "from_x": over_groups(project, n.groups, weights, operands.xs, events.valid),
-            "w_rec": weights.w_rec,
             "bias_rec": weights.bias_rec,
             **dict(zip(("h0", "c0"), operands.start)),
             **dict(zip(("reset_h", "reset_c"), operands.reset_state or ())),
@@ -182,7 +182,6 @@ class Cuda:
 
             gates = over_groups(again, n.groups, weights, operands.xs, events.valid, entered)
         arrays = {
-            "w_rec": weights.w_rec,
             "entered": entered[-1] if recurrence.gates_saved(dtype) > 1 else None,
             **{f"gates{i}": gate for i, gate in enumerate(gates)},
             **dict(zip(("g_hs", "g_cs"), cotangents.states)),
@@ -228,7 +227,9 @@ class Cuda:
         )
         assert isinstance(plan, Plan), plan  # `refuses` has seen to it
         code = self.device.code(plan)
-        arrays = arrays | {"events": event_bytes(events), "reverse": jnp.asarray(np.asarray(scan.reverse, np.uint8))}
+        weights = map_one_direction(lambda _, w_rec: fragments(plan, w_rec), False, len(operands.weights.w_rec), (operands.weights.w_rec,))
+        arrays = arrays | dict(zip(("w_rec", "w_candidate"), weights))
+        arrays |= {"events": event_bytes(events), "reverse": jnp.asarray(np.asarray(scan.reverse, np.uint8))}
         inputs, outputs = (FORWARD, RESULTS) if direction == "forward" else (BACKWARD, GRADIENTS)
         absent = jnp.zeros((1, 0), operands.dtype)
         given = aligned([absent if arrays.get(each) is None else arrays[each] for each in inputs])
