@@ -1,1 +1,1 @@
-"""The device kernels for NVIDIA GPUs: their sources (.cuh), the sizes they are compiled with, the compiler, the launch."""
+"""The kernels for NVIDIA GPUs: their sources (.cuh), the sizes they are compiled with, the compiler, the launch."""

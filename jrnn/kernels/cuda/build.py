@@ -79,7 +79,8 @@ class Nvrtc:
 def places() -> list[Path | str]:
     """Where NVRTC may be: in the packages, newest first, then wherever the loader looks."""
     found = [path for base in sys.path for path in Path(base).glob("nvidia/*/lib/libnvrtc.so.*")]
-    return [*sorted(found, key=lambda path: path.name, reverse=True), "libnvrtc.so.13", "libnvrtc.so.12"]
+    newest: list[Path | str] = sorted(found, key=str, reverse=True)
+    return [*newest, "libnvrtc.so.13", "libnvrtc.so.12"]
 
 
 @cache
@@ -175,8 +176,3 @@ def whole(content: bytes) -> bytes:
     if hashlib.sha256(made).digest() != content[:32]:
         raise ValueError("not what was written")
     return made
-
-
-def key(plan: Plan, made: bytes) -> str:
-    """The name by which the launcher remembers what it has loaded."""
-    return f"{plan.name}-{hashlib.sha256(made).hexdigest()}"

@@ -56,14 +56,19 @@ struct Exchange {
       });
     }
     if constexpr (kRemote) {
-      constexpr int kPieces = kOwnBytes / 16, kAll = P::kRows * N * kPieces;
+      constexpr int kPieces = kOwnBytes / 16, kAll = P::kRows * N * kPieces;  // of 16 bytes
+      constexpr int kAtOnce = kAll < 32 ? 32 / kAll : 1, kLanes = 32 / kAtOnce;  // blocks that a warp writes to at once
       warp_barrier();
-      UNROLL for (int first = 0; first < P::kCluster * kAll; first += 32) {
-        const int i = first + place.lane, peer = i / kAll, row = i % kAll / (N * kPieces), piece = i % (N * kPieces);
-        if (P::kCluster * kAll % 32 && i >= P::kCluster * kAll) break;
+      UNROLL for (int first = 0; first < kAll; first += kLanes) {
+        const int i = first + place.lane % kLanes, row = i / (N * kPieces), piece = i % (N * kPieces);
+        if (i >= kAll) break;
         const int column = (piece / kPieces * P::kPadded + place.unit(0) - place.lane / 4) * S::kBytes;
-        const Word to = slots + slot * kSlot + row * kRow + column + piece % kPieces * 16;
-        store_remote(address_at(to, peer), load_quad(stage + i % kAll * 16), address_at(barriers + 8 * slot, peer));
+        const Word offset = slot * kSlot + row * kRow + column + piece % kPieces * 16;
+        const Quad value = load_quad(stage + i * 16);
+        _Pragma("unroll 4") for (int peer = place.lane / kLanes; peer < P::kCluster; peer += kAtOnce) {
+          const Word there = address_at(slots, peer);
+          store_remote(there + offset, value, there + (barriers - slots) + 8 * slot);
+        }
       }
       warp_barrier();  // before the stage is written again
     }

@@ -31,5 +31,7 @@ def arranged(plan: Plan, gates: Array) -> Array:
     else:
         matrix = gates.reshape(*rows, count * padded)
     # rows: warps, tiles, two halves of 8; columns: k-steps, two halves of 4 words, numbers in a word
-    split = matrix.reshape(plan.cluster * plan.warps, -1, 2, 8, matrix.shape[-1] * plan.size // 32, 2, 4, 4 // plan.size)
+    split = matrix.reshape(
+        plan.cluster * plan.warps, -1, 2, 8, matrix.shape[-1] * plan.size // 32, 2, 4, 4 // plan.size
+    )
     return split.transpose(0, 1, 4, 3, 6, 5, 2, 7).reshape(-1)

@@ -32,7 +32,7 @@ GATES = (1, 1, 1, 4, 3, 3)
 """By the recurrence's number in `native/problem.h`."""
 LSTM, GRU_BEFORE = 3, 5
 
-FRAGMENTS = {("forward", 1): 128, ("forward", 2): 128, ("backward", 1): 96, ("backward", 2): 64}
+FRAGMENTS = {("forward", 1): 144, ("forward", 2): 112, ("backward", 1): 96, ("backward", 2): 32}
 """Registers of a thread that may hold weights, of 255, by direction and tiles; the others are for sums and gates."""
 FRAGMENTS_OF_MANY = 32
 """The same where a block has more than 8 warps, of 128."""
@@ -125,8 +125,8 @@ class Plan:
     def cycles(self) -> float:
         """Of a step, estimated, to compare plans with: none of the figures was measured.
 
-        The longest of three: reading weights and messages from shared memory (128 bytes a cycle); the tensor cores' work
-        (6.5 cycles a fragment, four cores); the sums that wait for each other (33 cycles each). Then what an exchange
+        The longest of three: reading weights and messages from shared memory (128 bytes a cycle); the work of the four
+        tensor cores (6.5 cycles a fragment); the sums that wait for each other (33 cycles each). Then what an exchange
         and the gates take.
         """
         shares = -(-self.warps // 4)  # warps of one scheduler
@@ -167,8 +167,8 @@ def choose(
 ) -> Plan | str:
     """The plan whose steps are estimated to be the shortest, or why there is none.
 
-    Arguments are as in `Plan`; `tiles_of_8`: into how many tiles of 8 sequences a call can be cut. What fits is the same
-    for all numbers of them; where all clusters cannot run at once, those of 16 sequences or of fewer blocks may win.
+    Arguments are as in `Plan`; `tiles_of_8`: into how many tiles of 8 sequences a call can be cut. What fits is the
+    same for all numbers of them; where all clusters cannot run at once, larger tiles or fewer blocks may win.
     """
     if target.capability not in SHARED:
         return f"it knows no GPU of compute capability {target}"
@@ -203,4 +203,5 @@ def filled(plan: Plan) -> Plan:
     """The plan with as many k-steps in registers as there is room for."""
     steps, tiles = max(n for _, n in plan.products_of_weights), sum(n for n, _ in plan.products_of_weights)
     room = FRAGMENTS[plan.direction, plan.tiles] if plan.warps <= 8 else FRAGMENTS_OF_MANY
+    room -= 24 if plan.dtype == "float32" and room > 32 else 0  # for the parts of numbers
     return replace(plan, held=min(steps, max(2, room // (4 * tiles) // 2 * 2)))

@@ -41,7 +41,8 @@ def compile(source, *flags, sources=build.PLACE):
         with tempfile.TemporaryDirectory(dir=folder()) as room:
             file, made = Path(room) / "kernel.cc", Path(room) / "kernel.so"
             file.write_text(source)
-            command = [COMPILER, *FLAGS, "-I", str(HERE), "-I", str(sources), *flags, str(file), "-o", str(made), "-ldl"]
+            includes = ["-I", str(HERE), "-I", str(sources)]
+            command = [COMPILER, *FLAGS, *includes, *flags, str(file), "-o", str(made), "-ldl"]
             done = subprocess.run(command, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr[:3000]
             os.replace(made, library)
