@@ -1,7 +1,7 @@
 """The kernels for GPUs, run by an emulator on a CPU: values and gradients against the spec, under random schedules."""
 
 import shutil
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -87,20 +87,22 @@ def test_float32_by_one_product_where_the_setting_allows_it():
         close(found, wanted, tol=2e-6)
 
 
-def of_states(implementation, seed, kind):
-    """(all states, dL/dxs) with clusters of four blocks, threads in an order drawn from `seed`."""
+@cache
+def program(implementation, kind):
+    """A function that finds (all states, dL/dxs) with the implementation."""
     case = Case(kind, 1, 6, 11, 2, 70, "lengths resets")
     operands, events = make(case, jnp.bfloat16)
 
     def run(operands):
         return forward(case.scan, operands, events, implementation).states[0].astype(jnp.float32)
 
-    @jax.jit
-    def both(operands):
-        return run(operands), jax.grad(lambda o: jnp.sum(jnp.sin(run(o))))(operands).xs
+    return jax.jit(lambda: (run(operands), jax.grad(lambda o: jnp.sum(jnp.sin(run(o))))(operands).xs))
 
+
+def of_states(implementation, seed, kind):
+    """What `program` finds, threads in an order drawn from `seed`."""
     emulator.begin(seed)
-    return jax.tree.map(lambda a: np.asarray(a, np.float32), both(operands))
+    return jax.tree.map(lambda a: np.asarray(a, np.float32), program(implementation, kind)())
 
 
 def test_the_order_of_threads_and_stores_changes_no_bit():

@@ -46,7 +46,7 @@ def launch(
     w_rec, dtype = operands.weights.w_rec, operands.dtype
     weights = map_one_direction(lambda _, w: fragments(plan, w), False, w_rec.shape[0], (w_rec,))
     arrays = arrays | dict(zip(("w_rec", "w_candidate"), weights))
-    arrays |= {"events": event_bytes(events), "reverse": jnp.asarray(np.asarray(scan.reverse, np.uint8))}
+    arrays |= {"events": event_bytes(events), "reverse": directions(scan)}
     absent = jnp.zeros((1, 0), dtype)
     names, results = ARGUMENTS[plan.direction], RESULTS[plan.direction]
     given = aligned([absent if arrays.get(name) is None else arrays[name] for name in names])
@@ -60,6 +60,16 @@ def launch(
         sizes=np.asarray((plan.threads, plan.cluster, 8 * plan.tiles, plan.shared), np.int64),
     )
     return {name: array for name, array in zip(results, found, strict=True) if name in types}
+
+
+def directions(scan: Scan) -> Array:
+    """Whether each group reads from the end, [E] of uint8; made of numbers, as no array may be a constant here.
+
+    (`custom_partitioning` takes no function with constants.)
+    """
+    if len(set(scan.reverse)) == 1:
+        return jnp.full(len(scan.reverse), scan.reverse[0], jnp.uint8)
+    return jnp.stack([jnp.full((), reverse, jnp.uint8) for reverse in scan.reverse])
 
 
 def event_bytes(events: Events) -> Array | None:
