@@ -108,7 +108,7 @@ def of_states(implementation, seed, kind):
 def test_the_order_of_threads_and_stores_changes_no_bit():
     implementation = emulator.EmulatedCuda(cluster=4)
     first = of_states(implementation, 0, "gru_reset_before")
-    for seed in range(1, 6):
+    for seed in range(1, 4):
         jax.tree.map(np.testing.assert_array_equal, of_states(implementation, seed, "gru_reset_before"), first)
 
 

@@ -26,7 +26,8 @@ KERNELS = [
     (TANH, "bfloat16", 1, 256, AMPERE, 1),
 ]
 MOST_SPILLED = 64
-"""Bytes of a thread that may go to memory: float32 needs registers for the parts of its numbers; 0 in bfloat16."""
+"""Bytes of a thread that may go to memory: float32 needs registers for the parts of its numbers, and 16 sequences twice
+those of 8; 0 elsewhere."""
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
@@ -42,7 +43,7 @@ def test_a_kernel_compiles(kind, dtype, products, units, target, tiles, directio
     (registers,) = re.findall(r"Used (\d+) registers", said)
     (stored, loaded) = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", said)[0]
     assert int(registers) * plan.threads <= 65536, said
-    bound = MOST_SPILLED if dtype == "float32" else 0
+    bound = MOST_SPILLED if dtype == "float32" or plan.tiles > 1 else 0
     assert max(int(stored), int(loaded)) <= bound, (plan, said)
 
 
