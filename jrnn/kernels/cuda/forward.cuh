@@ -8,7 +8,7 @@ namespace jrnn {
 
 // The arrays in the order in which the handler gets them (`implementations/cuda.py`), then the sizes.
 struct ForwardProblem {
-  Operand from_x, w_rec, w_candidate, bias_rec, h0, c0, reset_h, reset_c, events, tap_h, tap_c, reverse;
+  Operand from_x, w_rec, w_candidate, bias, bias_rec, h0, c0, reset_h, reset_c, events, tap_h, tap_c, reverse;
   Operand hs, cs, last_h, last_c, gates[4];
   int steps, rows;
 };
@@ -49,9 +49,14 @@ DEVICE void forward(const ForwardProblem& p, unsigned char* shared, int thread, 
   const Bits *reset_h = p.reset_h.of<const Bits>(group), *reset_c = p.reset_c.of<const Bits>(group);
   float h[1][P::kSpan][P::kTiles][2];
   Own<P> c;
-  float bias_rec[P::kSpan];
+  float bias[P::kSpan][P::kGates], bias_rec[P::kSpan];
   UNROLL for (int u = 0; u < P::kSpan; ++u) {
-    bias_rec[u] = p.bias_rec.data && place.has_unit(u) ? S::read(p.bias_rec.of<const Bits>(group)[place.unit(u)]) : 0.f;
+    auto read = [&](const Operand& array, int g) {
+      const Bits* numbers = array.of<const Bits>(group);
+      return numbers && place.has_unit(u) ? S::read(numbers[g * P::kUnits + place.unit(u)]) : 0.f;
+    };
+    UNROLL for (int g = 0; g < P::kGates; ++g) bias[u][g] = read(p.bias, g);
+    bias_rec[u] = read(p.bias_rec, 0);
   }
   const bool from_end = p.reverse.of<const unsigned char>(group)[0];
   auto time = [&](int s) -> long long { return from_end ? p.steps - 1 - s : s; };
@@ -61,10 +66,10 @@ DEVICE void forward(const ForwardProblem& p, unsigned char* shared, int thread, 
   auto fetch = [&](int s) {
     each<P>([&](int u, int n, int j) {
       const float* here = inputs + place.of(time(s), u, n, j, P::kGates * P::kUnits);
+      const float* later = inputs + place.of(time(s + 3), u, n, j, P::kGates * P::kUnits);
       UNROLL for (int g = 0; g < P::kGates; ++g) {
         x[u][n][j][g] = place.has(u, n, j) && s < p.steps ? here[g * P::kUnits] : 0.f;
-        // in the second level of the cache three steps later
-        if (place.has(u, n, j) && s + 3 < p.steps) prefetch(inputs + place.of(time(s + 3), u, n, j, P::kGates * P::kUnits) + g * P::kUnits);
+        if (place.has(u, n, j) && s + 3 < p.steps) prefetch(later + g * P::kUnits);  // into the second cache
       }
     });
   };
@@ -90,9 +95,9 @@ DEVICE void forward(const ForwardProblem& p, unsigned char* shared, int thread, 
     if constexpr (P::kTwice) {
       float gated[1][P::kSpan][P::kTiles][2];
       each<P>([&](int u, int n, int j) {
-        const float reset = sigmoid(x[u][n][j][0] + sum_of(sums, u, n, j));
+        const float reset = sigmoid(x[u][n][j][0] + bias[u][0] + sum_of(sums, u, n, j));
         gates[u][n][j][0] = reset;
-        gates[u][n][j][1] = sigmoid(x[u][n][j][1] + sum_of(sums, P::kSpan + u, n, j));
+        gates[u][n][j][1] = sigmoid(x[u][n][j][1] + bias[u][1] + sum_of(sums, P::kSpan + u, n, j));
         gated[0][u][n][j] = place.has_unit(u) ? reset * h[0][u][n][j] : 0.f;
       });
       messages.send(gated);
@@ -100,11 +105,12 @@ DEVICE void forward(const ForwardProblem& p, unsigned char* shared, int thread, 
     }
     float entering[1][P::kSpan][P::kTiles][2];
     each<P>([&](int u, int n, int j) {
-      float from_h[P::kGates];
+      float from_x[P::kGates], from_h[P::kGates];
+      UNROLL for (int g = 0; g < P::kGates; ++g) from_x[g] = x[u][n][j][g] + bias[u][g];
       UNROLL for (int g = 0; g < F::kFirst; ++g) from_h[g] = sum_of(sums, g * P::kSpan + u, n, j);
       if constexpr (P::kTwice) from_h[2] = sum_of(of_candidate, u, n, j);
       const State before{h[0][u][n][j], c[u][n][j]};
-      State after = activate<P>(x[u][n][j], from_h, bias_rec[u], before, gates[u][n][j]);
+      State after = activate<P>(from_x, from_h, bias_rec[u], before, gates[u][n][j]);
       // rounded as it is stored; held where the step did not happen; a unit or sequence that is not there stays 0
       const bool happens = now.at[n][j] & kHappens && place.has_unit(u);
       after.h = happens ? S::round(after.h) : before.h;

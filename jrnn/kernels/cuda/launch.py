@@ -17,7 +17,7 @@ from jrnn.kernels.sharding import aligned, array_like
 from jrnn.types import Array
 
 ARGUMENTS = {
-    "forward": "from_x w_rec w_candidate bias_rec h0 c0 reset_h reset_c events tap_h tap_c reverse".split(),
+    "forward": "from_x w_rec w_candidate bias bias_rec h0 c0 reset_h reset_c events tap_h tap_c reverse".split(),
     "backward": (
         "w_rec w_candidate entered events reverse gates0 gates1 gates2 gates3 g_hs g_cs g_last_h g_last_c".split()
     ),

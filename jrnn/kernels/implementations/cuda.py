@@ -1,6 +1,6 @@
 """The kernels for NVIDIA GPUs: a launch runs the whole sequence (`kernels/cuda/`), through XLA's FFI.
 
-Before it XLA takes x W_in + b of all steps in one product; after the backward pass, which leaves dz of every step, the
+Before it XLA takes x W_in of all steps in one product; after the backward pass, which leaves dz of every step, the
 gradients of the weights and of the inputs are one product each. A kernel is compiled when a program that holds it is.
 """
 
@@ -23,7 +23,7 @@ from jrnn.kernels.implementations.step_arrays import entering_states, masked_inp
 from jrnn.kernels.implementations.xla import gates_follow_from_states
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan, Sizes, sizes
 from jrnn.kernels.recurrences import Recurrence
-from jrnn.kernels.recurrences.dense import Dense, from_inputs
+from jrnn.kernels.recurrences.dense import Dense, matmul
 from jrnn.types import Array
 
 PROVEN: dict[tuple[int, int], str] = {}
@@ -91,11 +91,12 @@ class Cuda:
         """It saves the gates in float32, an array [E, T, B, H] each."""
         n, dtype, weights = sizes(scan, operands), operands.dtype, operands.weights
 
-        def project(weights: Any, xs: Array, valid: Array | None) -> Array:
-            return from_inputs(weights, masked_inputs(operands._replace(xs=xs), Events(valid=valid)))
+        def project(w_in: Array, xs: Array, valid: Array | None) -> Array:
+            return matmul(masked_inputs(operands._replace(xs=xs), Events(valid=valid)), w_in)
 
         arrays = {
-            "from_x": over_groups(project, n.groups, weights, operands.xs, events.valid),
+            "from_x": over_groups(project, n.groups, weights.w_in, operands.xs, events.valid),
+            "bias": weights.bias,
             "bias_rec": weights.bias_rec,
             **dict(zip(("h0", "c0"), operands.start)),
             **dict(zip(("reset_h", "reset_c"), operands.reset_state or ())),
