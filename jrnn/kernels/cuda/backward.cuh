@@ -7,7 +7,7 @@
 
 namespace jrnn {
 
-// As `ForwardProblem`. `entered`: h or, of the LSTM, c before each step; `d_reset_h` and `d_reset_c` are float32.
+// As `ForwardProblem`. `dz` has a block a gate and, of the GRU, one for the candidate's product with h. `entered`: h or, of the LSTM, c before each step; `d_reset_h` and `d_reset_c` are float32.
 struct BackwardProblem {
   Operand w_rec, w_candidate, entered, events, reverse, gates[4], g_hs, g_cs, g_last_h, g_last_c;
   Operand dz, d_h0, d_c0, d_reset_h, d_reset_c, d_tap_h, d_tap_c;
@@ -134,8 +134,9 @@ DEVICE void backward(const BackwardProblem& p, unsigned char* shared, int thread
     }
     each<P>([&](int u, int n, int j) {
       if (!place.has(u, n, j)) return;
-      const long long here = place.of(time(s), u, n, j, P::kGates * P::kUnits);
-      UNROLL for (int q = 0; q < P::kGates; ++q) p.dz.of<Bits>(group)[here + q * P::kUnits] = S::write(dz[q][u][n][j]);
+      Bits* here = p.dz.of<Bits>(group) + place.of(time(s), u, n, j, P::kBlocks * P::kUnits);
+      UNROLL for (int q = 0; q < P::kGates; ++q) here[q * P::kUnits] = S::write(dz[q][u][n][j]);
+      if constexpr (P::kKind == kGru) here[P::kGates * P::kUnits] = S::write(to_h[2][u][n][j]);
     });
     product.template multiply<B::Messages::kRow>(messages.receive(), sums);
     each<P>([&](int u, int n, int j) {

@@ -16,6 +16,7 @@ struct Plan {
                        kSpan = SPAN, kHeld = HELD;
   static constexpr int kGates = KIND == kLstm ? 4 : KIND == kGru || KIND == kGruBefore ? 3 : 1;
   static constexpr int kSaved = KIND == kLstm || KIND == kGru ? 4 : KIND == kGruBefore ? 3 : 1;
+  static constexpr int kBlocks = KIND == kGru ? 4 : kGates;  // of dz
   static constexpr bool kCell = KIND == kLstm;          // whether the state has a c
   static constexpr bool kTwice = KIND == kGruBefore;    // whether a step has two products, one after the other
   static constexpr int kRows = 8 * TILES;

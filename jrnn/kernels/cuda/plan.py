@@ -30,7 +30,9 @@ LARGE_CLUSTERS = ((9, 0), (10, 0), (10, 3))
 
 GATES = (1, 1, 1, 4, 3, 3)
 """By the recurrence's number in `native/problem.h`."""
-LSTM, GRU_BEFORE = 3, 5
+BLOCKS = (1, 1, 1, 4, 4, 3)
+"""Those of dz that a backward pass leaves: a gate's each, and of the GRU what meets its candidate's product with h."""
+LSTM, GRU, GRU_BEFORE = 3, 4, 5
 
 FRAGMENTS = {("forward", 1): 144, ("forward", 2): 112, ("backward", 1): 96, ("backward", 2): 32}
 """Registers of a thread that may hold weights, of 255, by direction and tiles; the others are for sums and gates."""

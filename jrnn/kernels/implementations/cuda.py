@@ -16,14 +16,14 @@ import jax.numpy as jnp
 
 from jrnn.kernels.cuda.gpu import Gpu
 from jrnn.kernels.cuda.launch import launch
-from jrnn.kernels.cuda.plan import GATES, STORAGE, Plan, choose
+from jrnn.kernels.cuda.plan import BLOCKS, GATES, GRU_BEFORE, STORAGE, Plan, choose
 from jrnn.kernels.implementations.base import CallFacts
 from jrnn.kernels.implementations.groups import map_groups, map_one_direction
 from jrnn.kernels.implementations.step_arrays import entering_states, masked_inputs, operand_gradients
 from jrnn.kernels.implementations.xla import gates_follow_from_states
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan, Sizes, sizes
 from jrnn.kernels.recurrences import Recurrence
-from jrnn.kernels.recurrences.dense import Dense, matmul
+from jrnn.kernels.recurrences.dense import Dense, matmul, product_sum, total
 from jrnn.types import Array
 
 PROVEN: dict[tuple[int, int], str] = {}
@@ -149,17 +149,22 @@ class Cuda:
             **dict(zip(("g_last_h", "g_last_c"), cotangents.last)),
         }
         states, last = (n.groups, n.steps, n.rows, n.units), (n.groups, n.rows, n.units)
-        types = {"dz": ((*states[:3], GATES[recurrence.native] * n.units), dtype)}
+        types = {"dz": ((*states[:3], BLOCKS[recurrence.native] * n.units), dtype)}
         for field, shape, of in (("start", last, dtype), ("reset_state", last, jnp.float32), ("tap", states, dtype)):
             if any(getattr(needs_gradient, field) or ()):
                 types |= {name: (shape, of) for name in names(field, operands)}
         plan = self.plan_of("backward", scan, n, dtype)
         results = launch(self.device, plan, scan, operands, events, arrays, types)
 
+        wide = GATES[recurrence.native] * n.units
+
         def products(weights: Any, xs: Array, valid: Array | None, entered: tuple, dz: Array, more: Array) -> Any:
             xs = masked_inputs(operands._replace(xs=xs), Events(valid=valid))
-            found = recurrence.gradients(needs_gradient.weights, weights, xs, entered, dz, more)
-            return found, recurrence.input_gradient(weights, dz) if needs_gradient.xs else None
+            if recurrence.native == GRU_BEFORE:  # its candidate's product is not with h
+                found = recurrence.gradients(needs_gradient.weights, weights, xs, entered, dz, more)
+            else:
+                found = weight_gradients(recurrence.native, xs, entered[0], dz)
+            return found, recurrence.input_gradient(weights, dz[..., :wide]) if needs_gradient.xs else None
 
         of_weights, of_xs = over_groups(
             products, n.groups, weights, operands.xs, events.valid, entered, results["dz"], gates[0]
@@ -173,6 +178,22 @@ class Cuda:
 def has(recurrence: Recurrence) -> bool:
     """Whether there is a kernel for it: one of the kinds in `plan.cuh`, without further weights."""
     return recurrence.weights is Dense and recurrence.native in range(len(GATES))
+
+
+def weight_gradients(kind: int, xs: Array, h: Array, dz: Array) -> Dense:
+    """The gradients of all weights from dz [T, B, blocks H], as one product: (x, h, 1)^T dz.
+
+    Of the GRU the blocks are dz of r, z and n, then that of what r multiplies, h W_n + bias_rec.
+    """
+    features, units = xs.shape[-1], h.shape[-1]
+    wide, both = GATES[kind] * units, jnp.concatenate([xs, h, jnp.ones((*h.shape[:2], 1), h.dtype)], axis=-1)
+    found = product_sum(both, dz)
+    of_in, of_rec = found[:features], found[features:-1]
+    of_bias = found[-1] if dz.dtype == jnp.bfloat16 else total(dz)  # in float32 TF32 would round it
+    if BLOCKS[kind] == GATES[kind]:
+        return Dense(of_in, of_rec, of_bias)
+    of_rec = jnp.concatenate([of_rec[:, : 2 * units], of_rec[:, wide:]], axis=-1)
+    return Dense(of_in[:, :wide], of_rec, of_bias[:wide], of_bias[wide:])
 
 
 def over_groups(function: Callable, groups: int, *args: Any) -> Any:
