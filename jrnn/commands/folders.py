@@ -6,7 +6,7 @@ import os
 import shutil
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -48,6 +48,19 @@ def output_folder(args: Namespace, *, trains: bool) -> Iterator[Path]:
             for parent in created[1:]:
                 if os.path.isdir(parent) and not os.listdir(parent):
                     os.rmdir(parent)
+
+
+def write_whole(out: Path, text: str) -> None:
+    """A file with this text, whole or not at all."""
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="")
+        os.replace(part, out)
+    except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):
+            part.unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or error
+        raise InputError("--out", f"{str(out)!r} ({why})", "a file that can be written") from error
 
 
 def files_in(folder: Path) -> Iterator[str]:

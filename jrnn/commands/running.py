@@ -24,7 +24,7 @@ from jrnn.cures.catalogue import cures_of
 from jrnn.report.red_card import red_card
 from jrnn.training import Fitted, Objective, baselines, evaluate, fit, save
 from jrnn.training.batches import source_of, time_major
-from jrnn.training.predicting import held_out_intervals
+from jrnn.training.intervals import held_out_intervals
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.weights import cured_weights, initial_weights
 from jrnn.types import InputError, Params
@@ -62,6 +62,8 @@ def train(args: Namespace) -> int:
     say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {folder}")
     if dataset.series is not None:
         say(f"Forecast what follows: jrnn predict --model {folder} --data NEW.csv")
+    if dataset.alphabet:
+        say(f"Go on with a text: jrnn predict --model {folder} --data PROMPT.txt")
     return 0
 
 
@@ -149,6 +151,7 @@ def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
         facts |= {"series": dataset.series.as_json(), "scaling": dataset.series.scaling}
     facts |= {"tokens": dataset.x.shape[2]} if args.tokens else {}
     facts |= {"classes": list(dataset.classes)} if dataset.classes else {}
+    facts |= {"alphabet": dataset.alphabet} if dataset.alphabet else {}
     facts |= {"missing": "mask"} if dataset.missing and dataset.series is None else {}
     clip = None if np.isinf(args.max_norm) else args.max_norm
     cures = {"cures": spelled(chosen_cures(args))} if args.cure and args.command != "prescribe" else {}

@@ -13,7 +13,8 @@ from jrnn.extras import require
 from jrnn.types import InputError
 
 LARGEST = float(np.finfo(np.float32).max)
-MISSING = ("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "?", "-", "--")
+ABSENT = ("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "?", "-", "--")
+"""Cells without a value, in small letters."""
 WHOLE = re.compile(r"\s*[+-]?\d+\s*")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 
@@ -127,7 +128,7 @@ def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray,
     if (np.abs(numbers) <= LARGEST).all():  # almost every column; what is wrong with another is told below
         return numbers, None, None, ""
     stripped = cells.str.strip()
-    missing = stripped.str.lower().isin(MISSING).to_numpy()
+    missing = stripped.str.lower().isin(ABSENT).to_numpy()
     known, words = stripped[~missing], ""
     if table.said and known.str.fullmatch(r"[+-]?\d*,?\d+").all() and known.str.contains(",").any():
         stripped, words = stripped.str.replace(",", "."), "decimal commas"
