@@ -56,8 +56,8 @@ def test_missing_last_values_are_told_and_widen(capsys, missing):
     widths = []
     for gap, told in (
         (0, "by itself."),
-        (1, "wider as the last value is missing"),
-        (3, "the last 3 values are missing"),
+        (1, "as the last value is missing"),
+        (3, "as the last 3 values are missing"),
     ):
         with open("new.csv", "w") as file:
             file.write(table([*LEVEL[: len(LEVEL) - gap], *[""] * gap]))

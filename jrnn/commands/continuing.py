@@ -42,9 +42,8 @@ def continue_text(args: Namespace, saved: Any, source: Path, out: Path) -> None:
     if len(read) < len(prompt):
         say(f"Of {len(prompt):,} characters the last {READ:,} are read.")
     if foreign:
-        say(
-            f"{foreign:,} of them {'was' if foreign == 1 else 'were'} rare or absent in training: such read as one symbol."
-        )
+        were = "was" if foreign == 1 else "were"
+        say(f"{foreign:,} of them {were} rare or absent in training: such read as one symbol.")
     text = saved.generate(prompt, **how)
     write_whole(out, text)
     say(f"{'...' * (len(prompt) > BEFORE)}{prompt[-BEFORE:]}\n----\n{text[:SHOWN]}{'...' * (len(text) > SHOWN)}\n----")

@@ -15,7 +15,7 @@ WINDOWS = 256
 
 
 def residual_intervals(residuals: np.ndarray) -> dict[str, Any]:
-    """What is added to a forecast for the ends of its interval, {"low": {level: one an output}, "high", "residuals": n}.
+    """What is added to a forecast for the ends of its interval: {"low": {level: one an output}, "high": ...}, and n.
 
     Of n residuals y - forecast of an output, sorted, those of rank floor((n + 1) a) and ceil((n + 1) (1 - a)), with
     a = (1 - level) / 2 (the first and last where there is none such): if later residuals are exchangeable with these,

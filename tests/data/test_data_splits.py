@@ -31,7 +31,7 @@ def test_random_split_takes_a_fifth_of_each_class():
 
 
 def test_the_split_of_a_saved_model_is_the_same_for_ever():
-    """`jrnn diagnose --model` makes it again from the seed: under another rule it would be judged on what it has seen."""
+    """`jrnn diagnose --model` makes it again from the seed: another rule would hold out what it was trained on."""
     for labels, train, test in (
         (np.repeat([0, 1, 2], 4), [4, 9, 6, 10, 7, 2, 0, 8, 1, 11], [5, 3]),
         (None, [1, 9, 3, 2, 8, 0, 4, 5, 6, 11], [7, 10]),
