@@ -92,7 +92,9 @@ def new_folder() -> Path:
 
 def last_run() -> Path:
     """The run that --resume without --out goes on with: the highest number that has checkpoints."""
-    runs = [path.parent for path in Path().glob(f"{STEM}*/checkpoints") if number_of(path.parent) and path.is_dir()]
+    within = {f"{STEM}*/checkpoints": 0, f"{STEM}*/seed-*/checkpoints": 1}
+    found = [path.parents[up] for pattern, up in within.items() for path in Path().glob(pattern) if path.is_dir()]
+    runs = [folder for folder in found if number_of(folder)]
     if not runs:
         raise InputError("--resume", f"no run in {STEM}*", "--out DIR, the folder of the run to go on with")
     return max(runs, key=number_of)

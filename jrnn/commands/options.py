@@ -61,6 +61,7 @@ examples:
   jrnn train --cell gru --data sunspots --out sun --resume    go on after Ctrl-C or a crash
   jrnn train --cell gru --data power.csv --target load --horizon 24 --change --out day
   jrnn train --cell gru --data mine.npz --cure chrono:200   gates that start open for 200 steps
+  jrnn train --cell gru --data mine.npz --seeds 5           is it the network, or the seed?
 """,
     "predict": """\
 examples:
@@ -191,6 +192,8 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
     if not races:
         text = "optimizer updates (default: 8000; fewer where sequences are longer than 64)"
         one.add_argument("--steps", type=whole, metavar="N", help=text)
+        text = "train from so many seeds, --seed and those after it, in one program, and tell how far they differ"
+        one.add_argument("--seeds", type=whole, metavar="N", help=text)
     one.add_argument(
         "--max-norm", type=real, metavar="X", help="clip the gradient's global norm at X, inf for never (default: 1)"
     )

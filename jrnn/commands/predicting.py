@@ -15,6 +15,7 @@ import numpy as np
 from jrnn.commands.continuing import DEFAULTS, continue_text, is_text
 from jrnn.commands.folders import write_whole
 from jrnn.commands.output import say
+from jrnn.commands.over_seeds import say_member
 from jrnn.data import Series
 from jrnn.data.archives import inputs_of
 from jrnn.data.columns import series_of
@@ -33,6 +34,7 @@ def predict(args: Namespace) -> int:
     saved = load(args.model)
     known = {**saved.metadata.get("config", {}), **saved.metadata}
     saved = saved._replace(metadata=known)
+    say_member(known, args.model)
     text = is_text(known) and Path(str(args.data)).suffix.lower() != ".npz"
     out = Path(("continuation.txt" if text else "forecast.csv") if args.out is None else args.out)
     source = Path(str(args.data or known.get("data", "")))

@@ -41,13 +41,13 @@ def dates_of_periods(place: str, cells: Any, line: Line) -> tuple[Any, str]:
         found = cells.where(cells.str.fullmatch(pattern)).str.extract(pattern)
         part = pandas.to_numeric(found["part"])
         bad = ~part.between(1, most)
-        if not bad.any() and word == "week":
+        if word == "week":
             weeks = found["year"] + "-" + found["part"] + "-" + found["day"].fillna("1")
             read = pandas.to_datetime(weeks, format="%G-%V-%u", errors="coerce")
-            bad = read.isna()
-        elif not bad.any():
-            month = (part - 1) * (12 // most) + 1
-            read = pandas.to_datetime(found["year"] + "-" + month.astype(int).astype(str), format="%Y-%m")
+        else:
+            month = ((part - 1) * (12 // most) + 1).where(~bad, 1).astype(int).astype(str)
+            read = pandas.to_datetime(found["year"] + "-" + month, format="%Y-%m", errors="coerce")
+        bad |= read.isna()
         if bad.any():
             raise refused(place, cells, bad, line, f"a {word} that there is, as {cells.iloc[0]!r}, in every row")
         return read, said
