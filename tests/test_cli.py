@@ -296,6 +296,8 @@ def test_several_seeds(sequences, capsys, tmp_path, monkeypatch):
     assert main(["predict", "--model", "run", "--data", str(sequences)]) == 0
     others = ", ".join(f"run/seed-{seed}" for seed in (4, 5, 6) if seed != typical)
     assert f"held-out loss is the median, seed {typical}; the others: {others}." in capsys.readouterr().out
+    words = refused(capsys, "train", "--data", sequences, *TINY, "--seed", "4", "--out", "run", "--resume")
+    assert "--seeds: got none, and run holds the runs of 3 seeds; need --seeds N" in words
     words = refused(capsys, "train", "--data", sequences, *TINY, "--seeds", "1", "--out", "new")
     assert "--seeds: got 1; need a whole number from 2 to 100" in words
     words = refused(capsys, "diagnose", "--model", "run", "--seeds", "2")

@@ -41,6 +41,8 @@ def output_folder(args: Namespace, *, trains: bool) -> Iterator[Path]:
         if trains and not args.resume and steps_in(folder / "checkpoints"):
             given = f"{folder}, which holds the checkpoints of a run"
             raise InputError("--out", given, "--resume to continue it, or another folder")
+        if trains:
+            check_seeds(args, folder)
         yield folder
     finally:
         if created and not any(os.lstat(file).st_size for file in files_in(created[0])):
@@ -61,6 +63,17 @@ def write_whole(out: Path, text: str) -> None:
             part.unlink(missing_ok=True)
         why = getattr(error, "strerror", None) or error
         raise InputError("--out", f"{str(out)!r} ({why})", "a file that can be written") from error
+
+
+def check_seeds(args: Namespace, folder: Path) -> None:
+    """InputError where several seeds would be trained in the folder of one run, or one run in that of several."""
+    several = [path.parent.name for path in folder.glob("seed-*/checkpoints") if steps_in(path)]
+    if several and args.seeds is None:
+        given = f"none, and {folder} holds the runs of {len(several)} seeds"
+        raise InputError("--seeds", given, "--seeds N, to go on with them; or another --out")
+    if args.seeds is not None and steps_in(folder / "checkpoints"):
+        given = f"{args.seeds}, and {folder} holds the run of one seed"
+        raise InputError("--seeds", given, "another --out, or no --seeds to go on with that run")
 
 
 def files_in(folder: Path) -> Iterator[str]:

@@ -114,11 +114,11 @@ class Diagnosis:
     """What to try next, in sentences; empty for nothing."""
     next_command: str = ""
     """The command that tries it."""
-    over_seeds: OverSeeds | None = None
-    """What other seeds gave; None where there was one."""
     baselines: tuple[Baseline, ...] = ()
     """Answers that need no network, with their scores on the same held-out data; the last stage is compared with
     them."""
+    over_seeds: OverSeeds | None = None
+    """What other seeds gave; None where there was one."""
 
     @property
     def red_card(self) -> str:
