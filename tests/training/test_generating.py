@@ -48,13 +48,14 @@ def test_the_shares_of_what_is_drawn(saved, temperature):
     z = np.array([9.0, 0.0, 1.0, -1.0, 0.5, 0.2, -0.3])
     z = np.append(z, np.linspace(0, 1, KINDS - len(z)))
     head = {"w": jnp.zeros((5, KINDS)), "bias": jnp.asarray(z, jnp.float32)}
-    text = saved._replace(loss_params=head).generate("a", steps=4000, temperature=temperature, seed=3)
+    constant = saved._replace(loss_params=head)
+    text = constant.generate("a", steps=2000, temperature=temperature, seed=3)
     p = np.exp(z[1:] / temperature)
     p /= p.sum()
-    share = np.array([text.count(character) for character in ALPHABET]) / 4000
-    np.testing.assert_allclose(share, p, atol=4 * np.sqrt(0.25 / 4000))
-    assert text == saved._replace(loss_params=head).generate("a", steps=4000, temperature=temperature, seed=3)
-    assert text != saved._replace(loss_params=head).generate("a", steps=4000, temperature=temperature, seed=4)
+    share = np.array([text.count(character) for character in ALPHABET]) / 2000
+    np.testing.assert_allclose(share, p, atol=4 * np.sqrt(0.25 / 2000))
+    assert text[:50] == constant.generate("a", steps=50, temperature=temperature, seed=3)
+    assert text[:50] != constant.generate("a", steps=50, temperature=temperature, seed=4)
 
 
 def test_what_cannot_be_generated(saved):
