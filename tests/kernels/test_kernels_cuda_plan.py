@@ -71,7 +71,7 @@ def test_the_order_of_arrays(direction):
 
 
 def test_the_numbers_of_recurrences_and_gates():
-    """`plan.cuh` numbers them as `native/problem.h` does."""
+    """`plan.cuh` numbers them as `recurrences/` does."""
     text = (build.PLACE / "plan.cuh").read_text(encoding="utf-8")
     (body,) = re.findall(r"enum Kind {(.*?)}", text)
     theirs = {name.lower(): int(number) for name, number in re.findall(r"k(\w+) = (\d+)", body)}

@@ -4,7 +4,7 @@
 
 namespace jrnn {
 
-// The numbers of `native/problem.h`.
+// The recurrences, by the numbers in the files of `recurrences/`.
 enum Kind { kTanh = 0, kRelu = 1, kIdentity = 2, kLstm = 3, kGru = 4, kGruBefore = 5 };
 
 // A cluster of `CLUSTER` blocks runs 8 `TILES` sequences; each warp owns 8 `SPAN` units with all their gates. Of its

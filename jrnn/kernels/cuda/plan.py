@@ -29,7 +29,7 @@ LARGE_CLUSTERS = ((9, 0), (10, 0), (10, 3))
 """Where a cluster may have 16 blocks, if the program asks for it."""
 
 GATES = (1, 1, 1, 4, 3, 3)
-"""By the recurrence's number in `native/problem.h`."""
+"""By the recurrence's number, its `native`."""
 BLOCKS = (1, 1, 1, 4, 4, 3)
 """Those of dz that a backward pass leaves: a gate's each, and of the GRU what meets its candidate's product with h."""
 LSTM, GRU, GRU_BEFORE = 3, 4, 5
