@@ -13,7 +13,7 @@ from jrnn.kernels.implementations import reference
 from jrnn.kernels.primitives import forward
 
 from . import emulator
-from .cases import ALL, Case, close, cotangents_like, make, pulled
+from .cases import ALL, Case, close, cotangents_like, fields, make, pulled, replaced
 
 pytestmark = pytest.mark.skipif(emulator.WHY is not None, reason=str(emulator.WHY))
 
@@ -85,6 +85,34 @@ def test_float32_by_one_product_where_the_setting_allows_it():
     close(found, wanted, tol=2e-3)
     with pytest.raises(AssertionError):
         close(found, wanted, tol=2e-6)
+
+
+@pytest.mark.parametrize("kind, place", [("lstm", "xs"), ("gru", "w_rec"), ("relu", "start"), ("gru", "cotangent")])
+def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place):
+    """Padded units and other sequences stay finite."""
+    case = Case(kind, 1, 5, 3, 3, 21)  # on padding the spec lets 0 * NaN in, the kernel does not
+    operands, events = make(case, jnp.bfloat16)
+    spec, implementation = partial(reference.run, case.scan), emulator.EmulatedCuda(cluster=2)
+    cotangents = cotangents_like(jax.eval_shape(spec, operands, events))
+    if place == "cotangent":
+        cotangents[0] = cotangents[0].at[0, 2, 1, 3].set(np.nan)
+    else:
+        array = fields(operands)[place]
+        planted = (
+            (array[0].at[0, 1, 3].set(np.inf), *array[1:])
+            if place == "start"
+            else array.at[(0,) * array.ndim].set(np.inf)
+        )
+        operands = replaced(operands, **{place: planted})
+
+    def places(run):
+        found = jax.jit(lambda o, e, c: (run(o, e), jax.grad(pulled(run, c))(o, e)))(operands, events, cotangents)
+        return [np.isfinite(np.asarray(a, np.float32)) for a in jax.tree.leaves(found)]
+
+    found, wanted = places(lambda o, e: forward(case.scan, o, e, implementation)._replace(gates=None)), places(spec)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not all(a.all() for a in found)
 
 
 @cache

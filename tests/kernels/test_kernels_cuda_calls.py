@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jrnn
@@ -119,6 +120,20 @@ def test_each_device_takes_its_own_sequences():
     ]
     assert "all-gather" not in run.lower(*placed).compile().as_text()
     near(run(*placed), run(params, xs))
+
+
+def test_a_program_with_it_is_exported_only_if_the_user_says_so():
+    """As with the compiled kernel; then for any number of sequences, too."""
+    cell = jrnn.elman(20, dtype="bfloat16")
+    params, xs = setting(cell)
+    run = jax.jit(lambda params, xs: jrnn.unroll(cell, params, xs, implementation="cuda").outputs)
+    with pytest.raises(ValueError, match="no compatibility guarantees"):
+        export.export(run)(params, xs)
+    (batch,) = export.symbolic_shape("batch")
+    shape = jax.ShapeDtypeStruct((6, batch, 3), jnp.bfloat16)
+    allowed = export.DisabledSafetyCheck.custom_call(emulator.Emulated.call)
+    exported = export.export(run, disabled_checks=[allowed])(params, shape)
+    np.testing.assert_array_equal(exported.call(params, xs), run(params, xs))
 
 
 def run(case, **sizes):

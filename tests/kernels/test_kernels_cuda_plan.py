@@ -1,6 +1,7 @@
 """The sizes of the kernels for GPUs, and the places where Python and C++ must agree."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from jrnn.kernels import RECURRENCES
 from jrnn.kernels.cuda import build, launch
 from jrnn.kernels.cuda.fragments import fragments
+from jrnn.kernels.cuda.gpu import Gpu
 from jrnn.kernels.cuda.plan import GATES, SHARED, Plan, Target, choose
+from jrnn.kernels.implementations import native
 from jrnn.kernels.implementations.cuda import has
 
 HOPPER, AMPERE = Target((9, 0)), Target((8, 0))
@@ -57,6 +60,28 @@ def test_many_sequences_take_larger_tiles_or_smaller_clusters():
     few, many = (choose("forward", KINDS["lstm"], "bfloat16", 1, 256, HOPPER, tiles) for tiles in (2, 60))
     at_once = HOPPER.processors // many.cluster * many.tiles
     assert few.tiles == 1 and at_once > HOPPER.processors // few.cluster
+
+
+@pytest.mark.parametrize(
+    "device, wanted",
+    [
+        ({"compute_capability": "9.0", "core_count": 114}, Target((9, 0), 114)),
+        ({"compute_capability": "12.0"}, Target((12, 0), 132)),
+        ({"compute_capability": "gfx90a"}, "NVIDIA GPUs, and this is some device"),
+        ({}, "NVIDIA GPUs, and this is some device"),
+    ],
+)
+def test_the_gpu_that_jax_runs_on(monkeypatch, device, wanted):
+    monkeypatch.setattr("jax.local_devices", lambda: [SimpleNamespace(device_kind="some device", **device)])
+    Gpu.target.cache_clear()
+    found = Gpu.target()
+    Gpu.target.cache_clear()
+    assert found == wanted if isinstance(wanted, Target) else wanted in found
+
+
+@pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
+def test_the_launcher_is_in_the_library():
+    assert hasattr(native.library(), "jrnn_cuda") and hasattr(native.library(), "jrnn_cuda_missing")
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])

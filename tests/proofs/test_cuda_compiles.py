@@ -47,6 +47,12 @@ def test_a_kernel_compiles(kind, dtype, products, units, target, tiles, directio
     assert max(int(stored), int(loaded)) <= bound, (plan, said)
 
 
+def test_a_kernel_that_gives_up_waiting_compiles():
+    plan = choose("forward", LSTM, "bfloat16", 1, 256, HOPPER)
+    options = "--gpu-architecture=sm_90a", "--std=c++17", "-DJRNN_BOUNDED_WAIT=1000"
+    assert build.compiler().compile(plan.source, build.headers(), *options)[0][:4] == b"\x7fELF"
+
+
 def test_what_the_compiler_is_told_must_be_true():
     """The test of the test: a plan that is wrong about its memory does not compile."""
     plan = choose("forward", TANH, "bfloat16", 1, 64, HOPPER)

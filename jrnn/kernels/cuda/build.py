@@ -3,6 +3,8 @@
 A kernel takes a second or two; it is kept in `~/.cache/jrnn/kernels` (or in the folder that `JRNN_CACHE` names; with
 `JRNN_CACHE=off` nowhere) under a name that says which sources, plan, architecture and compiler made it. A folder that
 cannot be written keeps nothing, with a warning. Several processes may compile at once: each file appears whole.
+
+For those who look for a fault: with `JRNN_CUDA_WAIT=N` a kernel gives up, with an error, after N tries of a wait.
 """
 
 from __future__ import annotations
@@ -128,7 +130,9 @@ def code(plan: Plan, target: Target) -> bytes:
     found = compiler()
     if isinstance(found, str):
         raise RuntimeError(found)
-    options = f"--gpu-architecture=sm_{number(target)}", "--std=c++17"
+    options = [f"--gpu-architecture=sm_{number(target)}", "--std=c++17"]
+    if bound := os.environ.get("JRNN_CUDA_WAIT"):
+        options.append(f"-DJRNN_BOUNDED_WAIT={int(bound)}")
     key = repr((plan.source, sorted(headers().items()), options, found.version))
     place = folder()
     kept = place and place / f"{plan.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.cubin"

@@ -28,7 +28,7 @@ class Gpu:
             major, minor = map(int, device.compute_capability.split("."))
         except (AttributeError, ValueError):  # AMD's have names here
             return f"it runs on NVIDIA GPUs, and this is {device.device_kind}"
-        return Target((major, minor), int(device.core_count))
+        return Target((major, minor), int(getattr(device, "core_count", Target._field_defaults["processors"])))
 
     @staticmethod
     @cache
@@ -37,6 +37,8 @@ class Gpu:
         library = native.library()
         if isinstance(library, str):
             return library
+        if not hasattr(library, "jrnn_cuda_missing"):
+            return "the launcher was not built: install jrnn again"
         library.jrnn_cuda_missing.restype = ctypes.c_char_p
         why = library.jrnn_cuda_missing().decode()
         if why:

@@ -34,7 +34,7 @@ BLOCKS = (1, 1, 1, 4, 4, 3)
 """Those of dz that a backward pass leaves: a gate's each, and of the GRU what meets its candidate's product with h."""
 LSTM, GRU, GRU_BEFORE = 3, 4, 5
 
-FRAGMENTS = {("forward", 1): 136, ("forward", 2): 112, ("backward", 1): 96, ("backward", 2): 32}
+FRAGMENTS = {("forward", 1): 136, ("forward", 2): 64, ("backward", 1): 96, ("backward", 2): 32}
 """Registers of a thread that may hold weights, of 255, by direction and tiles; the others are for sums and gates."""
 FRAGMENTS_OF_MANY = 32
 """The same where a block has more than 8 warps, of 128."""
@@ -136,7 +136,7 @@ class Plan:
         for tiles, steps in self.products_of_weights:
             reads = self.warps * (tiles * self.rest(steps) * 512 + steps * 256 * self.tiles) / 128
             work = shares * tiles * steps * self.tiles * self.products * 6.5
-            chains = max(2, 4 // (tiles * self.tiles))
+            chains = -(-4 // (tiles * self.tiles))
             total += max(reads, work, steps * self.products * 33 / chains)
             total += 300 + 16 * self.cluster if self.cluster > 1 else 40
         return total + 60 * GATES[self.kind] * self.span * self.tiles * shares

@@ -11,7 +11,7 @@ struct Fragments {
   static constexpr int kRest = STEPS <= P::kHeld ? 0 : multiple(STEPS - P::kHeld, 4), kHeld = STEPS - kRest;
   static constexpr int kShared = P::kWarps * TILES * kRest * 512;
   // sums that do not wait for each other: an mma takes some 33 cycles
-  static constexpr int kChains = larger(2, 4 / (TILES * P::kTiles));
+  static constexpr int kChains = multiple(4, TILES * P::kTiles) / (TILES * P::kTiles);
   static_assert(kHeld >= 0 && kHeld % 2 == 0, "k-steps are read in pairs, the rest four at a time");
 
   Word held[TILES][larger(kHeld, 1)][4];

@@ -95,7 +95,7 @@ class Cuda:
             return matmul(masked_inputs(operands._replace(xs=xs), Events(valid=valid)), w_in)
 
         arrays = {
-            "from_x": over_groups(project, n.groups, weights.w_in, operands.xs, events.valid),
+            "from_x": over_groups(project, weights.w_in, operands.xs, events.valid),
             "bias": weights.bias,
             "bias_rec": weights.bias_rec,
             **dict(zip(("h0", "c0"), operands.start)),
@@ -141,7 +141,7 @@ class Cuda:
 
         gates: Any = saved.states[:1] if gates_follow_from_states(scan, operands) else saved.gates
         if gates is None:  # for all steps at once
-            gates = over_groups(gates_again, n.groups, weights, operands.xs, events.valid, entered)
+            gates = over_groups(gates_again, weights, operands.xs, events.valid, entered)
         arrays = {
             "entered": entered[-1] if len(gates) > 1 else None,
             **{f"gates{i}": gate for i, gate in enumerate(gates)},
@@ -166,9 +166,7 @@ class Cuda:
                 found = weight_gradients(recurrence.native, xs, entered[0], dz)
             return found, recurrence.input_gradient(weights, dz[..., :wide]) if needs_gradient.xs else None
 
-        of_weights, of_xs = over_groups(
-            products, n.groups, weights, operands.xs, events.valid, entered, results["dz"], gates[0]
-        )
+        of_weights, of_xs = over_groups(products, weights, operands.xs, events.valid, entered, results["dz"], gates[0])
         starts, reset_states, taps = (
             tuple(results.get(name) for name in names(field, operands)) for field in ("start", "reset_state", "tap")
         )
@@ -196,8 +194,9 @@ def weight_gradients(kind: int, xs: Array, h: Array, dz: Array) -> Dense:
     return Dense(of_in[:, :wide], of_rec, of_bias[:wide], of_bias[wide:])
 
 
-def over_groups(function: Callable, groups: int, *args: Any) -> Any:
-    """The function of every group, whatever its direction."""
+def over_groups(function: Callable, *args: Any) -> Any:
+    """The function of every group, whatever its direction; of one group where all share all arrays."""
+    groups = max(array.shape[0] for array in jax.tree.leaves(args))
     return map_one_direction(lambda _, *own: function(*own), False, groups, args)
 
 
