@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jrnn
 from jrnn.kernels import IMPLEMENTATIONS, RECURRENCES
@@ -120,6 +120,28 @@ def test_each_device_takes_its_own_sequences():
     ]
     assert "all-gather" not in run.lower(*placed).compile().as_text()
     near(run(*placed), run(params, xs))
+
+
+@pytest.mark.thorough
+def test_inside_of_shard_map():
+    """Both directions in one call; the gradients of the weights are summed over the devices."""
+    cell = jrnn.Bidirectional(jrnn.gru(20, dtype="bfloat16"))
+    params, xs = setting(cell, sequences=6)
+    lengths = jnp.asarray([6, 0, 3, 5, 6, 1])
+
+    def loss(params, xs, lengths):
+        found = jrnn.unroll(cell, params, xs, lengths=lengths, implementation="cuda").outputs
+        return jnp.sum(jnp.sin(found.astype(jnp.float32)))
+
+    where = PartitionSpec(), PartitionSpec(None, "batch"), PartitionSpec("batch")
+    mapped = jax.shard_map(
+        lambda *given: jax.lax.psum(loss(*given), "batch"),
+        mesh=Mesh(np.asarray(jax.devices()[:2]), ("batch",)),
+        in_specs=where,
+        out_specs=PartitionSpec(),
+    )
+    one, other = (jax.jit(jax.grad(f, argnums=(0, 1)))(params, xs, lengths) for f in (mapped, loss))
+    near(one, other)
 
 
 def test_a_program_with_it_is_exported_only_if_the_user_says_so():
