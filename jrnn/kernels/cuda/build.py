@@ -23,7 +23,7 @@ from jrnn.kernels.cuda.plan import Plan, Target
 
 PLACE = Path(__file__).parent
 OLDEST = (12, 0)
-"""NVRTC before it knows no C++17 by default, and no cluster."""
+"""Older ones know no GPU with clusters, or no C++17."""
 NEEDED = "nvidia-cuda-nvrtc, which jax[cuda12] and jax[cuda13] bring"
 
 

@@ -6,7 +6,7 @@
 
 namespace jrnn {
 
-// The arrays in the order in which the handler gets them (`implementations/cuda.py`), then the sizes.
+// The arrays in the order in which the handler gets them (`launch.py`), then the sizes.
 struct ForwardProblem {
   Operand from_x, w_rec, w_candidate, bias, bias_rec, h0, c0, reset_h, reset_c, events, tap_h, tap_c, reverse;
   Operand hs, cs, last_h, last_c, gates[4];
@@ -15,9 +15,6 @@ struct ForwardProblem {
 
 template <class P>
 struct Forward {
-  using S = typename P::S;
-  using Bits = typename S::Bits;
-  using Numbers = Own<P>;
   static constexpr int kFirst = P::kTwice ? 2 : P::kGates;  // gates whose product is with h
   using Messages = Exchange<P, P::kPadded, 1>;
   using Product = Fragments<P, kFirst * P::kSpan / 2, P::kSteps>;

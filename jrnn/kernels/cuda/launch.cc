@@ -86,7 +86,7 @@ struct alignas(16) Problem {  // the arrays that are there, and after them the s
   unsigned char bytes[kMost * sizeof(Operand) + 2 * sizeof(int)];
 };
 
-// A kernel's sizes, in the order of `implementations/cuda.py`.
+// A kernel's sizes, in the order of `launch.py`.
 enum Size { kThreads, kCluster, kRows, kShared, kSizes };
 
 
