@@ -118,7 +118,7 @@ def next_step(args: Namespace, cell: Any, stage: Stage, out: Path) -> dict[str, 
 
 def require_extras(args: Namespace, figures: bool) -> None:
     """InputError before anything is computed where a package is missing that the command needs at its end."""
-    packages = ["orbax", "rich", *["matplotlib"] * figures, *["tensorboardX"] * args.tensorboard]
+    packages = ["orbax", "rich", *["matplotlib", "jinja2"] * figures, *["tensorboardX"] * args.tensorboard]
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise missing(package)

@@ -2,16 +2,16 @@
 
 import io
 import json
-from html import escape
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from rich.console import Console
 
 from jrnn.report import plot_data_lags, plot_race, print_report, to_json
 from jrnn.report.figures import figures_of
 from jrnn.report.figures.data_lags import FIGURE
-from jrnn.report.page import html_page
+from jrnn.report.page import Picture, html_page
 from jrnn.types import InputError
 from tests.report import samples
 
@@ -19,7 +19,7 @@ from tests.report import samples
 def test_page_and_terminal_say_what_was_found():
     value = samples.raced()
     found = value.prescription
-    page = html_page(value, {"data_lags": (b"<svg/>", b"<svg/>")})
+    page = html_page(value, {"data_lags": Picture(b"<svg/>", b"<svg/>")})
     for words in (
         found.sentence,
         found.evidence,

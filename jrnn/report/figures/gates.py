@@ -11,9 +11,10 @@ from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure
 from jrnn.report.figures.lag_gradients import ended, heard, log_axis
 from jrnn.report.figures.quantities import GATES
+from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import finish, furnish, legend, mark_lag, prepare, split
 from jrnn.report.figures.themes import Look
-from jrnn.wording import number
+from jrnn.wording import number, percentage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +83,8 @@ def _curves(ax: Axes, curves: dict[str, np.ndarray], kind: str, look: Look) -> N
     for i, (name, curve) in enumerate(curves.items()):
         style = {"color": look.lines[i % len(look.lines)], "linestyle": DASHES[i % len(DASHES)]}
         label = f"{kind} {name}" if look.roomy else name
-        ax.plot(ended(curve, low), linewidth=1.8 * look.line, label=label, gid=f"{kind} {name}", **style)
+        line: Any = ax.plot(ended(curve, low), linewidth=1.8 * look.line, label=label, gid=f"{kind} {name}", **style)[0]
+        line.measured = curve
 
 
 def caption(diagnosis: Diagnosis) -> Caption:
@@ -110,4 +112,11 @@ FIGURE = Figure(
     needed="one of a gated cell (LSTM, GRU)",
     one=True,
     height=5.6 / 3.9,
+    readout=Readout(
+        at_lag,
+        (
+            Curve("gate", number, "gate {}"),
+            Curve("by way of", percentage, "by way of {}"),
+        ),
+    ),
 )

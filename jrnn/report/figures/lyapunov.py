@@ -14,6 +14,7 @@ from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import WHY, Caption, Drawn, Figure, Part
 from jrnn.report.figures.quantities import SPECTRUM
+from jrnn.report.figures.readout import Curve, Readout
 from jrnn.report.figures.style import finish, furnish, legend, prepare, split, write_note
 from jrnn.report.figures.themes import Look
 from jrnn.wording import nats, steps
@@ -186,7 +187,7 @@ def _note(spectra: list[MeasuredSpectrum], lowest: float) -> str:
     lines = [f"−∞: {dead} direction{'s die' if dead > 1 else ' dies'} at once"] if dead else []
     missing = spectra[-1].size - len(spectra[-1].exponents)
     lines += [f"{missing} smaller ones were not measured"] if missing else []
-    lines += [f"down to {lowest:.1f} nats, not shown"] if lowest < DEEP else []
+    lines += [f"down to {nats(lowest)}, not shown"] if lowest < DEEP else []
     return "\n".join(lines)
 
 
@@ -213,7 +214,7 @@ def caption(diagnosis: Diagnosis) -> Caption:
     if found is not None and found.warnings:
         shown += f"Do not trust the last digits ({'; '.join(found.warnings)})."
     alt = "; ".join(
-        f"{s.name}: largest {s.flow.spectrum.exponents[0]:+.3f} ± {s.flow.spectrum.standard_errors[0]:.3f}"
+        f"{s.name}: largest {nats(s.flow.spectrum.exponents[0], s.flow.spectrum.standard_errors[0])}"
         for s in diagnosis.stages
         if s.flow.spectrum is not None
     )
@@ -230,4 +231,5 @@ FIGURE = Figure(
     caption,
     lacking="one without a spectrum",
     needed="a spectrum that was measured (a summary with `why=True`)",
+    readout=Readout("i / N = {:.3g}".format, (Curve("exponents", nats),)),
 )

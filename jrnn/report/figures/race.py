@@ -10,6 +10,7 @@ from jrnn.prescribing.candidates import AS_IT_IS
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures import quantities
 from jrnn.report.figures.base import RACE, Caption, Drawn, Figure
+from jrnn.report.figures.readout import Curve, Readout, at_update
 from jrnn.report.figures.style import DASHED, finish, prepare, spans_decades
 from jrnn.report.figures.themes import Look
 from jrnn.wording import number
@@ -97,4 +98,5 @@ FIGURE = Figure(
     one=True,
     lacking="one without a prescription",
     needed="one that comes from `jrnn prescribe`",
+    readout=Readout(at_update, (Curve("", number),)),
 )

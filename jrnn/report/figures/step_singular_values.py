@@ -10,6 +10,7 @@ from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import WHY, Caption, Drawn, Figure
 from jrnn.report.figures.quantities import SINGULAR_VALUES
+from jrnn.report.figures.readout import Curve, Readout
 from jrnn.report.figures.style import finish, prepare, spans_decades
 from jrnn.report.figures.themes import Look
 from jrnn.wording import number
@@ -96,4 +97,5 @@ FIGURE = Figure(
     caption,
     lacking="one whose step has no forward derivatives",
     needed="one without a jax.custom_vjp",
+    readout=Readout("direction {:.0f}".format, (Curve("singular values", number),)),
 )

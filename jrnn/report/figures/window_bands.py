@@ -12,9 +12,10 @@ from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import WHY, Caption, Drawn, Figure, Part
 from jrnn.report.figures.quantities import WINDOWS
+from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import finish, mark_lag, prepare, write_note
 from jrnn.report.figures.themes import Look
-from jrnn.wording import part_of, steps
+from jrnn.wording import kept, part_of, steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,11 +91,13 @@ def _lines(ax: Axes, part: Part, look: Look) -> np.ndarray:
     ax.fill_between(lags, np.maximum(low, floor), np.maximum(high, floor), color=part.color, alpha=0.2, linewidth=0)
     if middle is not None:
         thin = {name: part.style[name] for name in ("color", "linestyle")}
-        ax.plot(lags, np.maximum(middle, floor), linewidth=look.line, gid=part.gid("median"), **thin)
+        line: Any = ax.plot(lags, np.maximum(middle, floor), linewidth=look.line, gid=part.gid("median"), **thin)[0]
+        line.measured = middle
     label = look.words(part.name, "the largest, i = 1")
     style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style
     strong: dict[str, Any] = {"linewidth": 2.2 * look.line, "label": label, "gid": part.gid("largest")}
-    ax.plot(lags, np.maximum(windows.largest, floor), **strong, **style)
+    line = ax.plot(lags, np.maximum(windows.largest, floor), **strong, **style)[0]
+    line.measured = windows.largest
     return np.concatenate([np.ravel(values) for values in (low, high, windows.largest)])
 
 
@@ -147,4 +150,11 @@ FIGURE = Figure(
     caption,
     lacking="one without windows",
     needed="windows that were measured (a summary with `why=True`)",
+    readout=Readout(
+        at_lag,
+        (
+            Curve("largest", kept, "{}, the largest"),
+            Curve("median", kept, "{}, the median"),
+        ),
+    ),
 )

@@ -1,0 +1,96 @@
+"""What the page shows where a reader points: the numbers that were measured, at the place where they are drawn."""
+
+import json
+import re
+from base64 import b64decode
+from hashlib import sha256
+from html import unescape
+
+import matplotlib.style
+import numpy as np
+import pytest
+
+from jrnn.report.figures import FIGURES, figures_of
+from jrnn.report.figures.readout import MOST
+from jrnn.report.page import html_page
+from jrnn.report.writing import STYLE, _render
+from jrnn.wording import percentage
+from tests.report import results, samples
+
+READ = {figure.name for figure in FIGURES} - {"unrolled", "credit_map"}
+
+
+def figure(name):
+    return next(each for each in FIGURES if each.name == name)
+
+
+def curve_in(svg, gid):
+    """[n, 2]: the corners of a line in the SVG."""
+    path = re.search(rf'<g id="{gid}">\s*<path d="([^"]*)"', svg.decode())[1]
+    return np.array(re.findall(r"[ML] ([\d.]+) ([\d.]+)", path), float)
+
+
+def test_the_numbers_stand_where_the_curves_are():
+    value = samples.gated()
+    picture = _render(value, figure("lag_profile"))
+    (panel,) = picture.panels
+    assert panel["places"] == [f"lag {lag}" for lag in range(30)]
+    assert [curve["name"] for curve in panel["curves"]] == ["before training", "after training"]
+    for curve, stage in zip(panel["curves"], value.stages, strict=True):
+        assert curve["says"] == [percentage(each) for each in stage.flow.arriving]
+        drawn = curve_in(picture.light, f"arriving {stage.name}")
+        np.testing.assert_allclose(np.column_stack([panel["at"], curve["y"]]), drawn, atol=0.06)
+        assert re.fullmatch(r"var\(--[0-9a-f]{6}-[0-9a-f]{6}\)", curve["colour"])
+    left, right, top, bottom = panel["box"]
+    assert left == panel["at"][0] and right == panel["at"][-1] and top < min(panel["curves"][1]["y"]) < bottom
+
+
+def test_axes_that_share_a_place_are_read_together_and_long_runs_in_part():
+    updates = 3001
+    columns = samples.history(updates)
+    (panel,) = _render(samples.diagnosis(history=columns), figure("training")).panels
+    assert len(panel["at"]) == MOST == len(panel["curves"][1]["y"])
+    assert [curve["name"] for curve in panel["curves"]] == ["loss", "accuracy"]
+    assert panel["places"][0] == "update 1" and panel["places"][-1] == "update 3,001"
+    assert panel["curves"][1]["says"][MOST // 2] == "45.1 %"
+
+
+def test_values_that_are_not_there_say_nothing():
+    (panel,) = _render(samples.broken(), figure("lag_profile")).panels
+    (curve,) = panel["curves"]
+    assert curve["says"] == ["100 %", "100,000 times", "not finite", "not finite"] and curve["y"][3] is None
+    before = _render(samples.vanished(), figure("lag_profile")).panels[0]["curves"][0]
+    assert before["says"][-1] == "0 %" and before["y"][-1] is None  # below the edge of the axis
+    two = _render(samples.diagnosis(), figure("clipping")).panels[0]["curves"]
+    assert [curve["name"] for curve in two] == ["not clipped", "clipped"]
+    assert all((a is None) != (b is None) for a, b in zip(*(curve["says"] for curve in two), strict=True))
+
+
+def test_a_page_runs_its_own_script_and_no_other():
+    """The policy names it by its hash; names of a user's own cannot end the numbers."""
+    bad = "</script><script>alert(1)</script>"
+    value = samples.diagnosis(stages=(samples.Stage(bad, 0, {}, samples.flow(-0.2)),))
+    html = html_page(value, {"lag_profile": _render(value, figure("lag_profile"))})
+    assert html.count("</script>") == html.count("<script") == 2
+    script = re.search(r"<script>(.*?)</script>", html, re.S)[1]
+    (policy,) = re.findall(r"sha256-([\w+/=]+)", unescape(html.split("<style>")[0]))
+    assert b64decode(policy) == sha256(script.encode()).digest()
+    (panel,) = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html, re.S)[1])
+    assert panel["curves"][0]["name"] == bad
+    assert '<div class="plot">' not in html and "<svg" in html
+
+
+@pytest.mark.thorough
+def test_every_figure_with_curves_is_read():
+    found = set()
+    for value in (samples.gated(), samples.diagnosis(), samples.raced(), samples.diagnosis(history=results.history())):
+        for each in figures_of(value):
+            if each.readout is not None and each.name not in found:
+                with matplotlib.style.context(STYLE):
+                    light, dark = (each.plot(value, dark=dark, display=False).figure for dark in (False, True))
+                    light.draw_without_rendering()
+                    panels = each.readout.panels(light, dark)
+                assert panels and all(panel["curves"] for panel in panels), each.name
+                json.dumps(panels, allow_nan=False)
+                found.add(each.name)
+    assert found == READ == {each.name for each in FIGURES if each.readout is not None}
