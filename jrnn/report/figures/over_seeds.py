@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.extras import require
-from jrnn.report.figures.style import finish, prepare, spans_decades
+from jrnn.report.figures.base import arrange
+from jrnn.report.figures.style import finish, named_styles, prepare, spans_decades
 from jrnn.report.figures.themes import look_of
 from jrnn.training.fitted import Fitted
 from jrnn.types import InputError
@@ -61,9 +62,10 @@ def plot_over_seeds(
     ylabel = (of if trained else "") if ylabel is None else ylabel
     title = sentence_case(f"{ylabel or 'values'} over seeds") if title is None else title
     colours = replace(look_of(ax, dark), title=title, legend=legend)
+    if ax is not None:
+        arrange(ax)
     ax = prepare(ax, colours, xlabel, ylabel)
-    for i, (name, each) in enumerate(rows.items()):
-        color = colours.lines[i % len(colours.lines)]
+    for (name, each), style in zip(rows.items(), named_styles(len(rows), colours), strict=True):
         at = np.arange(1, each.shape[1] + 1) if x is None else np.asarray(x)
         if at.shape != each.shape[1:]:
             raise InputError("x", f"shape {at.shape}", f"{each.shape[1:]}, one for each of n")
@@ -72,11 +74,11 @@ def plot_over_seeds(
         finite = np.where(np.isfinite(each), each, np.nan)
         low[known], middle[known], high[known] = np.nanpercentile(finite[:, known], (BAND[0], 50, BAND[1]), axis=0)
         count = f"{len(each)} seed{'' if len(each) == 1 else 's'}"
-        ax.fill_between(at, low, high, color=color, alpha=0.25, linewidth=0, gid=f"band {name}".strip())
-        marker = "o" if len(at) <= 16 else None
+        ax.fill_between(at, low, high, color=style["color"], alpha=0.25, linewidth=0, gid=f"band {name}".strip())
+        few = {"marker": "o", "markersize": 4 * colours.mark} if len(at) <= 16 else {"markevery": max(len(at) // 8, 1)}
         label = f"{name} ({count})" if name else f"{count}: median, {BAND[0]}–{BAND[1]} %"
-        style = {"color": color, "linewidth": 1.8, "marker": marker, "markersize": 3.5}
-        ax.plot(at, middle, label=label, gid=f"median {name}".strip(), **style)
+        told = {"label": label, "gid": f"median {name}".strip(), "linewidth": 2 * colours.line}
+        ax.plot(at, middle, **told, **(few | style))
     if x is None:
         ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
     if spans_decades(np.concatenate([each.ravel() for each in rows.values()])):

@@ -65,7 +65,8 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         line = {"color": look.text, "linewidth": look.line, "linestyle": ":"}
         handles.append(ax.axhline(found.floor, label=look.words(found.floor_name, number(found.floor)), **line))
     if found.target is not None:
-        ax.axhline(found.target, color=look.good, linewidth=1.5 * look.line, linestyle="-.", gid="target")
+        line = {"color": look.good, "linewidth": 1.5 * look.line, "linestyle": "-.", "gid": "target"}
+        handles.append(ax.axhline(found.target, label=look.words("target", number(found.target)), **line))
     everything = np.concatenate([losses.ravel() for _, losses in found.curves.values()])
     if spans_decades(everything):
         ax.set_yscale("log")

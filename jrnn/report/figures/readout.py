@@ -31,7 +31,7 @@ class Readout:
     """What is read in a figure."""
 
     place: Callable[[float], str]
-    """Words a place on the horizontal axis."""
+    """Words a place on the horizontal axis, unless the line has words of its own, `line.place`."""
     curves: tuple[Curve, ...]
 
     def panels(self, light: Any, dark: Any) -> list[dict[str, Any]]:
@@ -73,8 +73,9 @@ class Readout:
                     "says": [curve.words(each[1]) if each else None for each in there],
                 }
             )
+        place = getattr(drawn[0][1], "place", self.place)
         along = drawn[0][1].axes.transData.transform(np.column_stack([every, np.ones(len(every))]))[:, 0]
-        return {"at": along.round(1).tolist(), "places": [self.place(float(x)) for x in every], "curves": curves}
+        return {"at": along.round(1).tolist(), "places": [place(float(x)) for x in every], "curves": curves}
 
 
 def at_lag(lag: float) -> str:

@@ -59,7 +59,9 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         low, middle, high = (np.maximum(np.where(np.isfinite(row), row, np.nan), floor) for row in part.of)
         i = np.arange(1, len(middle) + 1)
         ax.fill_between(i, low, high, color=part.color, alpha=0.2, linewidth=0)
-        style: dict[str, Any] = {"marker": "o"} | part.style if len(i) <= 12 else part.line(len(i))
+        style: dict[str, Any] = (
+            {"marker": "o", "markersize": 4 * look.mark} | part.style if len(i) <= 12 else part.line(len(i))
+        )
         label, gid = look.words(part.name), part.gid("singular values")
         ax.plot(i, middle, linewidth=2 * look.line, label=label, gid=gid, **style)
     if logarithmic:

@@ -6,6 +6,7 @@ Figures are made without pyplot, but in notebooks: nothing global is touched.
 from __future__ import annotations
 
 import sys
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ FLOOR = 1e-12
 """Of the largest value: what is smaller, zeros too, is drawn at the edge of a logarithmic scale."""
 DENSE = 3000
 """More points than this are stored as pixels in a vector figure, so that the file stays small."""
+WIDEST = 0.6
+"""The width of a letter, of its size, as names have that are wider than most."""
 DASHED: Any = (0, (4, 1.5))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """One more than there are colours, so that no two of 42 lines have both in common."""
@@ -91,16 +94,28 @@ def legend(ax: Axes, look: Look, handles: list[Any] | None = None, columns: int 
     shown = [handle for handle in found if not str(handle.get_label()).startswith("_")]
     if not shown or look.legend is False:
         return 0
-    longest = LETTER * look.letters * max(len(str(handle.get_label())) for handle in shown)
+    labels = [fold(str(handle.get_label()), look.width - 4.2 * look.letters, look.letters) for handle in shown]
+    lines = [line for label in labels for line in label.split("\n")]
+    longest = LETTER * look.letters * max(map(len, lines))
     columns = int(min(columns, max(look.width // (longest + 3.5 * look.letters), 1)))
     near: dict[str, Any] = {"handlelength": 1.6, "columnspacing": 1.2, "labelspacing": 0.25}
     if look.above and look.legend is True:
         place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1, "borderpad": 0.2}
-        ax.legend(handles=shown, ncols=columns, labelcolor=look.text, frameon=False, **near, **place)
-        return -(-len(shown) // columns)
+        ax.legend(handles=shown, labels=labels, ncols=columns, labelcolor=look.text, frameon=False, **near, **place)
+        return -(-len(lines) // columns)
     loc: Any = look.legend if isinstance(look.legend, str) else "best"
-    ax.legend(handles=shown, loc=loc, ncols=columns, labelcolor=look.text, **near)
+    ax.legend(handles=shown, labels=labels, loc=loc, ncols=columns, labelcolor=look.text, **near)
     return 0
+
+
+def fold(text: str, width: float, letters: float, lines: int = 2) -> str:
+    """The text in lines of at most this width, both in points, as letters are; of a text too long for so many lines the
+    end is kept, by which names tell runs apart. Formulas are left as they are."""
+    room = max(int(width / (WIDEST * letters)), 4)
+    if "$" in text or len(text) <= room:
+        return text
+    parts = wrap(text, room)
+    return "\n".join(parts if len(parts) <= lines else [*parts[: lines - 1], f"…{text[1 - room :]}"])
 
 
 def split(ax: Axes, ratios: tuple[float, ...], beside: bool = False) -> list[Axes]:

@@ -73,8 +73,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         ax.plot([drawn.lag], [np.log(VANISHED)], "_", gid="one-percent", **mark)
         mark_lag(ax, drawn.lag, look)
     _factor_axis(ax, look)
-    key = _key(look, parts[-1].of, drawn.lag) if look.roomy else []
-    return finish(ax, look, [*ax.get_legend_handles_labels()[0], *key])
+    return finish(ax, look, [*ax.get_legend_handles_labels()[0], *_key(look, parts[-1].of, drawn.lag)])
 
 
 def directions(logs: np.ndarray) -> np.ndarray:
@@ -93,7 +92,7 @@ def _lines(ax: Axes, part: Part, look: Look) -> np.ndarray:
         thin = {name: part.style[name] for name in ("color", "linestyle")}
         line: Any = ax.plot(lags, np.maximum(middle, floor), linewidth=look.line, gid=part.gid("median"), **thin)[0]
         line.measured = middle
-    label = look.words(part.name, "the largest, i = 1")
+    label = look.words(part.name or "the largest", "i = 1" if not part.name else "the largest, i = 1")
     style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style
     strong: dict[str, Any] = {"linewidth": 2.2 * look.line, "label": label, "gid": part.gid("largest")}
     line = ax.plot(lags, np.maximum(windows.largest, floor), **strong, **style)[0]
@@ -115,11 +114,14 @@ def _factor_axis(ax: Axes, look: Look) -> None:
 def _key(look: Look, windows: WindowBands, lag: int | None) -> list[Any]:
     """Legend entries for the bands and the line."""
     lines, patches = require("matplotlib.lines"), require("matplotlib.patches")
-    band = f"the largest {windows.log_singular_values.shape[2]} of {windows.size} directions"
-    band = f"80 % of the {windows.size} directions; thin: the median" if windows.complete else band
+    count = windows.log_singular_values.shape[2]
+    if windows.complete:
+        band = f"80 % of the {windows.size} directions; thin: the median" if look.roomy else "80 %; thin: the median"
+    else:
+        band = f"the largest {count}{f' of {windows.size} directions' if look.roomy else ''}"
     found = [patches.Patch(color=look.soft, alpha=0.3, label=band)]
     if lag is not None:
-        words = f"lag needed: {lag}; the mark on it: 1 %"
+        words = f"lag needed: {lag}; the mark on it: 1 %" if look.roomy else f"lag {lag}; its mark: 1 %"
         found.append(lines.Line2D([], [], color=look.good, linestyle="-.", linewidth=1.5 * look.line, label=words))
     return found
 
