@@ -80,7 +80,7 @@ def report(
         clipping_proof=proof,
         prescription=prescription,
         baselines=baselines(Objective.of(dataset), dataset) if judged else (),
-        **next_step(args, cell, stages[0], out),
+        **of_its_stage(next_step(args, cell, stages[0], out), stages),
     )
     try:
         written = write_report(diagnosis, out)
@@ -114,6 +114,14 @@ def next_step(args: Namespace, cell: Any, stage: Stage, out: Path) -> dict[str, 
         words += [word for name in given for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
         command = shlex.join(words)
     return {"advice": advice.sentence, "next_command": command}
+
+
+def of_its_stage(step: dict[str, str], stages: tuple[Stage, ...]) -> dict[str, str]:
+    """What to try, which says of which stage it speaks where the last one got another verdict."""
+    first, last = stages[0], stages[-1]
+    if not step or first.flow.verdict == last.flow.verdict:
+        return step
+    return step | {"advice": f"As the network was {first.name}: {step['advice']}"}
 
 
 def require_extras(args: Namespace, figures: bool) -> None:

@@ -101,14 +101,17 @@ def test_two_small_panels_side_by_side(names):
             assert not any(box.overlaps(title) for title in titles)
 
 
-def test_a_long_name_is_folded_and_keeps_its_end():
-    assert (
-        style.fold("elman", 100, 10) == "elman"
-        and style.fold("$\\sigma_i$ of a long, long name", 60, 10).count("\n") == 0
-    )
-    assert style.fold(LONG, 120, 10) == "bit-lstm-with-a-\nrather-long-name"
-    assert style.fold(LONG, 60, 10) == "bit-lstm-\n…long-name"
-    assert style.fold("x" * 100, 1, 10) == "xxxx\n…xxx"
+@pytest.mark.parametrize("width", [50, 90, 120, 400])
+def test_a_long_name_is_folded_and_keeps_its_end(width):
+    """Two lines at most, which fit as they are drawn; what fits, and formulas, stay as they are."""
+    figure = Figure(dpi=72)
+    for name in (LONG, "Elman with orthogonal weights, lr 0.003", "x" * 99):
+        folded = style.fold(name, width, 10)
+        first, *more = folded.split("\n")
+        assert name.startswith(first) and len(more) <= 1 and all(name.endswith(line.lstrip("…")) for line in more)
+        assert figure.text(0, 0, folded, fontsize=10).get_window_extent().width <= 1.02 * width
+        assert (folded == name) == (figure.text(0, 0, name, fontsize=10).get_window_extent().width <= width)
+    assert style.fold("$\\sigma_i$ of a long, long name", width, 10) == "$\\sigma_i$ of a long, long name"
 
 
 def test_lines_of_small_axes_are_told():

@@ -20,6 +20,7 @@ from jrnn.report.figures.style import DARK
 from jrnn.report.page import Picture, html_page
 from jrnn.report.reasons import reasons
 from jrnn.report.table import table_rows
+from jrnn.report.templating import unbroken
 from jrnn.report.writing import STYLE, _render
 from jrnn.types import InputError
 from tests.report import samples
@@ -70,7 +71,7 @@ def test_page_shows_the_verdict_and_every_number(make):
     for row in table_rows(value):
         assert row.label in text
         for cell in row.values:
-            assert f"<td>{escape(cell)}</td>" in html
+            assert f"<td>{unbroken(cell)}</td>" in html
     assert value.command in text and "jax 0.10.2" in text
     assert ("moves no information between lags" in text) == bool(value.history)
     parser = Balanced()
@@ -184,6 +185,7 @@ def test_light_and_dark_lie_on_each_other(name):
     with matplotlib.style.context(STYLE):
         alone = shown.plot(value, dark=True).figure
         alone.draw_without_rendering()
+        assert {matplotlib.colors.to_hex(ax.get_facecolor()) for ax in alone.axes} == {DARK.background}
         places = [ax.get_position().bounds for ax in alone.axes]
         figure = shown.plot(value, dark=False).figure
         figure.draw_without_rendering()

@@ -109,7 +109,7 @@ class Verdict:
         grows = f"{nats(self.growth)} per step"
         if self.lost_on_entering:
             arrives += f"; the first step alone leaves {percentage(self.entry)}"
-            left = part_of(self.of_entered, f"these {percentage(self.entry)}")
+            left = part_of(self.of_entered, "what entered")
             after = f"after it the gradient {halving(self.growth)} ({grows}), so {left} arrives"
             if self.kind in ("healthy", "vanishing"):
                 return f"{head}, {arrives}; {after}."

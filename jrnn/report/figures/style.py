@@ -13,8 +13,8 @@ import numpy as np
 
 from jrnn.extras import require
 from jrnn.report.figures.themes import DARK as DARK
-from jrnn.report.figures.themes import LETTER, SIZE, Look, Theme
 from jrnn.report.figures.themes import LIGHT as LIGHT
+from jrnn.report.figures.themes import SIZE, Look, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +23,6 @@ FLOOR = 1e-12
 """Of the largest value: what is smaller, zeros too, is drawn at the edge of a logarithmic scale."""
 DENSE = 3000
 """More points than this are stored as pixels in a vector figure, so that the file stays small."""
-WIDEST = 0.6
-"""The width of a letter, of its size, as names have that are wider than most."""
 DASHED: Any = (0, (4, 1.5))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """One more than there are colours, so that no two of 42 lines have both in common."""
@@ -63,15 +61,16 @@ def furnish(ax: Axes, colours: Theme, xlabel: str, ylabel: str) -> None:
     ax.set_ylabel(ylabel, **color)
     color_axes(ax, colours)
     if colours.own:
-        ax.set_facecolor(colours.background)
         ax.grid(True, color=colours.grid, linewidth=0.6)
     ax.set_axisbelow(True)
 
 
 def color_axes(ax: Axes, colours: Theme) -> None:
-    """Ticks and frame in jrnn's colours, without the top and right lines; those of the user are left as they are."""
+    """Background, ticks and frame in jrnn's colours, without the top and right lines; those of the user are left as
+    they are."""
     if not colours.own:
         return
+    ax.set_facecolor(colours.background)
     ax.tick_params(which="both", colors=colours.text)
     for side, spine in ax.spines.items():
         spine.set_color(colours.text)
@@ -94,9 +93,10 @@ def legend(ax: Axes, look: Look, handles: list[Any] | None = None, columns: int 
     shown = [handle for handle in found if not str(handle.get_label()).startswith("_")]
     if not shown or look.legend is False:
         return 0
-    labels = [fold(str(handle.get_label()), look.width - 4.2 * look.letters, look.letters) for handle in shown]
+    room = look.width * (1.0 if look.above else 0.85) - 4.2 * look.letters  # the layout takes from axes of the user's
+    labels = [fold(str(handle.get_label()), room, look.letters) for handle in shown]
     lines = [line for label in labels for line in label.split("\n")]
-    longest = LETTER * look.letters * max(map(len, lines))
+    longest = max(text_width(line, look.letters) for line in lines)
     columns = int(min(columns, max(look.width // (longest + 3.5 * look.letters), 1)))
     near: dict[str, Any] = {"handlelength": 1.6, "columnspacing": 1.2, "labelspacing": 0.25}
     if look.above and look.legend is True:
@@ -108,14 +108,25 @@ def legend(ax: Axes, look: Look, handles: list[Any] | None = None, columns: int 
     return 0
 
 
+def text_width(text: str, letters: float) -> float:
+    """Points that a line of letters of this size takes."""
+    font = require("matplotlib.font_manager").FontProperties(size=letters)
+    measured = require("matplotlib.textpath").text_to_path.get_text_width_height_descent
+    return measured(text, font, ismath="$" in text)[0]
+
+
 def fold(text: str, width: float, letters: float, lines: int = 2) -> str:
     """The text in lines of at most this width, both in points, as letters are; of a text too long for so many lines the
     end is kept, by which names tell runs apart. Formulas are left as they are."""
-    room = max(int(width / (WIDEST * letters)), 4)
-    if "$" in text or len(text) <= room:
+    needed, parts = text_width(text, letters), [text]
+    if "$" in text or needed <= width:
         return text
-    parts = wrap(text, room)
-    return "\n".join(parts if len(parts) <= lines else [*parts[: lines - 1], f"…{text[1 - room :]}"])
+    for room in range(max(int(1.2 * len(text) * width / needed), 4), 3, -1):
+        parts = wrap(text, room)
+        parts = parts if len(parts) <= lines else [*parts[: lines - 1], f"…{text[1 - room :]}"]
+        if max(text_width(part, letters) for part in parts) <= width:
+            break
+    return "\n".join(parts)
 
 
 def split(ax: Axes, ratios: tuple[float, ...], beside: bool = False) -> list[Axes]:

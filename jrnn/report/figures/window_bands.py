@@ -88,15 +88,15 @@ def _lines(ax: Axes, part: Part, look: Look) -> np.ndarray:
     low, middle, high = directions(logs) if windows.complete else (logs[:, -1], None, logs[:, 0])
     floor = DEEP
     ax.fill_between(lags, np.maximum(low, floor), np.maximum(high, floor), color=part.color, alpha=0.2, linewidth=0)
-    if middle is not None:
-        thin = {name: part.style[name] for name in ("color", "linestyle")}
-        line: Any = ax.plot(lags, np.maximum(middle, floor), linewidth=look.line, gid=part.gid("median"), **thin)[0]
-        line.measured = middle
     label = look.words(part.name or "the largest", "i = 1" if not part.name else "the largest, i = 1")
     style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style
     strong: dict[str, Any] = {"linewidth": 2.2 * look.line, "label": label, "gid": part.gid("largest")}
-    line = ax.plot(lags, np.maximum(windows.largest, floor), **strong, **style)[0]
+    line: Any = ax.plot(lags, np.maximum(windows.largest, floor), **strong, **style)[0]
     line.measured = windows.largest
+    if middle is not None:
+        thin = {name: part.style[name] for name in ("color", "linestyle")}
+        line = ax.plot(lags, np.maximum(middle, floor), linewidth=look.line, gid=part.gid("median"), **thin)[0]
+        line.measured = middle
     return np.concatenate([np.ravel(values) for values in (low, high, windows.largest)])
 
 

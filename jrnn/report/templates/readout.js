@@ -44,9 +44,8 @@ function read(plot) {
       return row;
     });
     tip.replaceChildren(element("b", {}, places[place]), ...rows);
-    const after = x < (left + right) / 2;
-    tip.style.left = after ? `${(x + 10) * scale}px` : "auto";
-    tip.style.right = after ? "auto" : `calc(100% - ${(x - 10) * scale}px)`;
+    const width = tip.offsetWidth, beside = x < (left + right) / 2 ? x * scale + 12 : x * scale - 12 - width;
+    tip.style.left = `${Math.max(Math.min(beside, plot.clientWidth - width), 0)}px`;
     tip.style.top = `${top * scale}px`;
   }
 
