@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-
 from rich.console import Console
 
 from jrnn.report import plot_data_lags, plot_race, print_report, to_json
@@ -52,7 +51,7 @@ def test_the_profile_is_what_was_measured():
     np.testing.assert_array_equal(lines["explained"].get_xdata(), value.prescription.data_lags.windows - 1)
     np.testing.assert_array_equal(lines["explained"].get_ydata(), [0, 0, 0.01, 0, 0, 0, 0.004, 0.98])  # none below 0
     assert list(lines["needed-lag"].get_xdata()) == [63, 63]
-    assert "the lag needed, 63" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "lag needed: 63" in [text.get_text() for text in ax.get_legend().get_texts()]
     text, alternative = FIGURE.caption(value)
     assert value.prescription.data_lags.sentence in text and "0.4 % below lag 63, 98 % with all steps" in alternative
     ax.figure.draw_without_rendering()

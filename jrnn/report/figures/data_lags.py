@@ -49,7 +49,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     for part in drawn.parts:
         _profile(ax, part, look)
     for lag in dict.fromkeys(part.of.lag for part in drawn.parts):
-        mark_lag(ax, lag, look, f"the lag needed, {lag}")
+        mark_lag(ax, lag, look, f"lag needed: {lag}")
     ax.set_xlim(0, max(max(part.of.windows[-1] - 1 for part in drawn.parts), 1))
     ax.set_ylim(0, 1.02)
     return finish(ax, look)
@@ -93,5 +93,5 @@ FIGURE = Figure(
     caption,
     lacking="one without a lag profile of the data",
     needed="one that comes from `jrnn prescribe`",
-    readout=Readout(at_lag, (Curve("explained", percentage),)),
+    readout=Readout(at_lag, (Curve("explained", percentage, "explained {}"),)),
 )
