@@ -75,9 +75,11 @@ def plot_over_seeds(
         low[known], middle[known], high[known] = np.nanpercentile(finite[:, known], (BAND[0], 50, BAND[1]), axis=0)
         count = f"{len(each)} seed{'' if len(each) == 1 else 's'}"
         ax.fill_between(at, low, high, color=style["color"], alpha=0.25, linewidth=0, gid=f"band {name}".strip())
-        few = {"marker": "o", "markersize": 4 * colours.mark} if len(at) <= 16 else {"markevery": max(len(at) // 8, 1)}
+        few: dict[str, Any] = (
+            {"marker": "o", "markersize": 4 * colours.mark} if len(at) <= 16 else {"markevery": max(len(at) // 8, 1)}
+        )
         label = f"{name} ({count})" if name else f"{count}: median, {BAND[0]}–{BAND[1]} %"
-        told = {"label": label, "gid": f"median {name}".strip(), "linewidth": 2 * colours.line}
+        told: dict[str, Any] = {"label": label, "gid": f"median {name}".strip(), "linewidth": 2 * colours.line}
         ax.plot(at, middle, **told, **(few | style))
     if x is None:
         ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))

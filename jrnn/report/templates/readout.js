@@ -46,7 +46,8 @@ function read(plot) {
     tip.replaceChildren(element("b", {}, places[place]), ...rows);
     const width = tip.offsetWidth, beside = x < (left + right) / 2 ? x * scale + 12 : x * scale - 12 - width;
     tip.style.left = `${Math.max(Math.min(beside, plot.clientWidth - width), 0)}px`;
-    tip.style.top = `${top * scale}px`;
+    const above = 2 * width > plot.clientWidth ? tip.offsetHeight + 4 : 0;  // on a phone it would hide the curves
+    tip.style.top = `${top * scale - above}px`;
   }
 
   function point(event) {
@@ -76,7 +77,7 @@ function read(plot) {
   plot.tabIndex = 0;
   plot.addEventListener("pointermove", point);
   plot.addEventListener("pointerdown", point);
-  plot.addEventListener("pointerleave", hide);
+  plot.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") hide(); });
   plot.addEventListener("blur", hide);
   plot.addEventListener("keydown", press);
 }
