@@ -13,8 +13,11 @@ import jrnn
 from jrnn.flow import Comparison
 from jrnn.flow.curves import flow_curves
 from jrnn.prescribing import Best
+from jrnn.report import templating
+from jrnn.report.page import html_page
 from jrnn.report.small_curve import Curve
 from jrnn.training import Streamed
+from jrnn.types import InputError
 from tests.report import results, samples
 
 SUMMARY = samples.flow(-0.2, lags=8, lag=5)
@@ -109,6 +112,14 @@ def test_what_holds_no_values_has_no_card():
         results.window_spectrum()._replace(log_singular_values=np.zeros((0, 1, 2))),
     )
     assert [each._repr_html_() for each in (*of_two, *empty)] == [None] * 6
+
+
+def test_without_jinja2_there_is_no_card_and_a_page_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert SUMMARY._repr_html_() is None
+    templating._environment.cache_clear()
+    with pytest.raises(InputError, match=r'package jinja2: got not installed; need pip install "jrnn\[plots\]"'):
+        html_page(samples.saved(), {})
 
 
 def test_a_user_s_own_names_are_escaped():

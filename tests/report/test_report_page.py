@@ -142,7 +142,7 @@ def test_user_text_is_escaped():
 @pytest.mark.thorough
 def test_files_written_ask_for_nothing_else(tmp_path):
     folder = tmp_path / "a" / "b"
-    value = samples.diagnosis()
+    value = samples.diagnosis(history=samples.history(4000))
     paths = write_report(value, folder)
     figures = [*MEASURED, "clipping", "training"]
     names = ["report.html", "report.json", *(f"{name}.png" for name in figures)]

@@ -2,7 +2,9 @@
 
 import json
 import re
-from base64 import b64decode
+import shutil
+import subprocess
+from base64 import b64decode, b64encode
 from hashlib import sha256
 from html import unescape
 
@@ -17,6 +19,7 @@ from jrnn.report.writing import STYLE, _render
 from jrnn.wording import percentage
 from tests.report import results, samples
 
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 READ = {figure.name for figure in FIGURES} - {"unrolled", "credit_map"}
 
 
@@ -101,3 +104,42 @@ def test_every_figure_with_curves_is_read():
                 json.dumps(panels, allow_nan=False)
                 found.add(each.name)
     assert found == READ == {each.name for each in FIGURES if each.readout is not None}
+
+
+POINTS = """
+const plot = document.querySelector(".plot.readable"), svg = plot.querySelector("svg").getBoundingClientRect();
+const put = (name, value) => document.body.setAttribute(name, value);
+const at = {clientX: svg.left + AT_X * svg.width, clientY: svg.top + AT_Y * svg.height};
+plot.dispatchEvent(new PointerEvent("pointermove", at));
+put("data-pointed", plot.querySelector(".tip").innerText);
+plot.dispatchEvent(new KeyboardEvent("keydown", {key: "End"}));
+put("data-ended", plot.querySelector(".tip").innerText);
+put("data-marks", plot.querySelectorAll(".pointer circle").length);
+plot.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"}));
+put("data-hidden", plot.querySelector(".tip").innerText);
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium to run the page's script")
+def test_a_browser_shows_the_numbers(tmp_path):
+    """Under the page's own policy, which the test widens by its own script alone."""
+    value = samples.gated()
+    picture = _render(value, figure("lag_profile"))
+    (panel,) = picture.panels
+    width, height = (float(side) for side in re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', picture.light).groups())
+    x, y = panel["at"][7] / width, (panel["box"][2] + 5) / height
+    script = POINTS.replace("AT_X", f"{x}").replace("AT_Y", f"{y}")
+    own = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+    html = html_page(value, {"lag_profile": picture}).replace("script-src ", f"script-src {own} ")
+    (tmp_path / "page.html").write_text(html.replace("</body>", f"<script>{script}</script></body>"))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile", "--dump-dom"]
+    command = [BROWSER, *options, f"file://{tmp_path}/page.html"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    found = dict(re.findall(r'data-(\w+)="([^"]*)"', re.search(r"<body[^>]*>", done.stdout)[0]))
+    before, after = (stage.flow.arriving for stage in value.stages)
+    for name, lag in (("pointed", 7), ("ended", 29)):
+        said = [f"before training: {percentage(before[lag])}", f"after training: {percentage(after[lag])}"]
+        assert found[name].split("\n") == [f"lag {lag}", *said]
+    assert (found["marks"], found["hidden"]) == ("2", "")
+    assert re.search(r'<p class="soft hint">', done.stdout)
