@@ -14,7 +14,7 @@ import numpy as np
 from jrnn.flow import FlowSummary, Verdict
 from jrnn.report.diagnosis import Stage
 from jrnn.training.fitted import columns
-from jrnn.training.telemetry.metrics import METRICS, as_row
+from jrnn.training.telemetry.metrics import as_row
 from jrnn.types import InputError
 
 LEFT_OUT = {"windows": None, "spectrum": None, "theory": ()}
@@ -53,28 +53,29 @@ def read_history(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         if found.get("history_file") is None:
             return {name: _value(column) for name, column in found["history"].items()}
         updates = int(found["clipping"]["updates"])  # a run that went on after the report has more
-        return {name: column[:updates] for name, column in read_metrics(Path(path).parent).items()}
+        file = Path(path).parent / found["history_file"]
+        return {name: column[:updates] for name, column in read_metrics(file).items()}
     except OSError as error:
         raise InputError("report", f"{error.filename} ({error.strerror})", "a file that can be read") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError("report", f"{path} ({type(error).__name__}: {error})", NEEDED) from error
 
 
-def read_metrics(folder: Path) -> dict[str, np.ndarray]:
-    """The columns of the metrics.jsonl in a folder, without the steps.
+def read_metrics(file: Path) -> dict[str, np.ndarray]:
+    """The columns of a metrics.jsonl, without the steps.
 
     Raises:
       OSError: it cannot be read.
     """
-    rows = [as_row(line) for line in (folder / METRICS).read_bytes().splitlines()]
+    rows = [as_row(line) for line in file.read_bytes().splitlines()]
     found = columns([row for row in rows if row is not None])
     return {name: column for name, column in found.items() if name != "step"}
 
 
-def logs_hold(folder: Path, history: Mapping[str, np.ndarray]) -> bool:
-    """Whether the metrics.jsonl in a folder holds this history, number for number."""
+def logs_hold(file: Path, history: Mapping[str, np.ndarray]) -> bool:
+    """Whether a metrics.jsonl holds this history, number for number."""
     try:
-        found = read_metrics(folder)
+        found = read_metrics(file)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return False
     same = [np.array_equal(found[name], column, equal_nan=True) for name, column in history.items() if name in found]

@@ -18,6 +18,7 @@ from jrnn.report.json_export import to_json
 from jrnn.report.json_import import logs_hold
 from jrnn.report.page import Picture, html_page
 from jrnn.report.plain import PLAIN, decoded
+from jrnn.training.fitted import member_folder
 from jrnn.training.telemetry.metrics import METRICS
 from jrnn.types import InputError
 
@@ -60,9 +61,10 @@ def write_comparison(comparison: Comparison, directory: str | os.PathLike[str]) 
 def _json_text(diagnosis: Diagnosis, folder: Path) -> str:
     """The JSON with one line for each part, so that thousands of numbers do not take a line each; without the history
     that the run itself wrote into the folder."""
-    found = to_json(diagnosis)
-    if logs_hold(folder, diagnosis.history):
-        found |= {"history": {}, "history_file": METRICS}
+    found, seeds = to_json(diagnosis), diagnosis.over_seeds
+    for own in (folder, *([] if seeds is None else [member_folder(folder, seeds.typical)])):
+        if logs_hold(own / METRICS, diagnosis.history):
+            found |= {"history": {}, "history_file": (own / METRICS).relative_to(folder).as_posix()}
     parts = {key: json.dumps(value, allow_nan=False, ensure_ascii=False) for key, value in found.items()}
     lines = (f"{json.dumps(key)}: {json.dumps(json.loads(decoded(part)))}" for key, part in parts.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -56,6 +56,16 @@ def test_a_history_that_the_run_wrote_is_not_written_again(tmp_path, make):
         read_history(path)
 
 
+def test_the_history_of_one_of_several_seeds_is_in_its_folder(tmp_path):
+    value = samples.diagnosis(over_seeds=samples.SEEDS)
+    for seed in samples.SEEDS.seeds:
+        (tmp_path / f"seed-{seed}").mkdir()
+        logged(tmp_path / f"seed-{seed}", value.history if seed == samples.SEEDS.typical else samples.history(7))
+    path, found = written(tmp_path, value)
+    assert found["history"] == {} and found["history_file"] == "seed-3/metrics.jsonl"
+    same(read_history(path), value.history)
+
+
 def test_another_run_beside_it_or_none(tmp_path):
     value = samples.diagnosis()
     for history in (None, {name: column[:-1] for name, column in value.history.items()}, samples.history(max_norm=0.5)):
@@ -65,8 +75,8 @@ def test_another_run_beside_it_or_none(tmp_path):
         assert found == to_json(value) and found["history_file"] is None
         same(read_history(path), value.history)
     (tmp_path / "metrics.jsonl").write_bytes(b"\xff{}\n[]\n")
-    assert not logs_hold(tmp_path, value.history)
-    assert not logs_hold(Path("a\0b"), value.history) and not logs_hold(tmp_path, {})
+    assert not logs_hold(tmp_path / "metrics.jsonl", value.history)
+    assert not logs_hold(Path("a\0b"), value.history) and not logs_hold(tmp_path / "metrics.jsonl", {})
 
 
 def test_reports_of_before(tmp_path):

@@ -67,14 +67,9 @@ def line_color(ax, gid):
 
 LONG = "bit-lstm-with-a-rather-long-name"
 STATES = np.random.default_rng(0).normal(size=(5, 3, 2))  # [T, B, N]
-OF_THEIR_OWN = {
-    "over_seeds": lambda ax: report.plot_over_seeds({LONG: np.ones((3, 5)), "b": np.ones((2, 5))}, ax=ax),
-    "fixed_points": lambda ax: report.plot_fixed_points(results.fixed_points(), STATES, ax=ax),
-}
-SMALL = [*sorted(OTHERS), *OF_THEIR_OWN]
 
 
-@pytest.mark.parametrize("names", np.array_split(SMALL, 8), ids="+".join)
+@pytest.mark.parametrize("names", np.array_split([*sorted(OTHERS), "fixed_points"], 8), ids="+".join)
 def test_two_small_panels_side_by_side(names):
     """5 by 2 inches, 7 points: no title cut or on another, no legend on a title or outside its axes, labels whole, with
     a long name too."""
@@ -82,8 +77,8 @@ def test_two_small_panels_side_by_side(names):
     with matplotlib.rc_context({"font.size": 7}):
         figure = Figure(figsize=(5, 2))
         for name, ax in zip(names, figure.subplots(1, 2), strict=True):
-            if name in OF_THEIR_OWN:
-                OF_THEIR_OWN[name](ax)
+            if name == "fixed_points":
+                report.plot_fixed_points(results.fixed_points(), STATES, ax=ax)
             else:
                 plot(name)(OTHERS[name] if name in alone else {"elman": OTHERS[name], LONG: OTHERS[name]}, ax=ax)
         figure.draw_without_rendering()

@@ -96,7 +96,12 @@ def test_a_page_runs_its_own_script_and_no_other():
 @pytest.mark.thorough
 def test_every_figure_with_curves_is_read():
     found = set()
-    for value in (samples.gated(), samples.diagnosis(), samples.raced(), samples.diagnosis(history=results.history())):
+    for value in (
+        samples.gated(),
+        samples.diagnosis(),
+        samples.raced(),
+        samples.diagnosis(history=results.history(), over_seeds=samples.SEEDS),
+    ):
         for each in figures_of(value):
             if each.readout is not None and each.name not in found:
                 panels = read(value, each.name, laid_out=False)
