@@ -73,6 +73,7 @@ def test_values_that_are_not_there_say_nothing():
     assert curve["says"] == ["100 %", "100,000 times", "not finite", "not finite"] and curve["y"][3] is None
     before = read(samples.vanished(), "lag_profile")[0]["curves"][0]
     assert before["says"][-1] == "0 %" and before["y"][-1] is None  # below the edge of the axis
+    assert read(samples.diagnosis(history={"loss": np.full(3, np.nan)}), "training") == []
     two = read(samples.diagnosis(), "clipping")[0]["curves"]
     assert [curve["name"] for curve in two] == ["not clipped", "clipped"]
     assert all((a is None) != (b is None) for a, b in zip(*(curve["says"] for curve in two), strict=True))

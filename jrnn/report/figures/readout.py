@@ -48,7 +48,8 @@ class Readout:
                 gid = str(line.get_gid() or "") if line.get_transform() == ax.transData else ""  # else no curve
                 if curve := self.curve_of(gid):
                     found.setdefault(sides, []).append((curve, line, twin))
-        return [{"box": sides, **self._panel(own)} for sides, own in found.items()]
+        panels = [{"box": sides, **self._panel(own)} for sides, own in found.items()]
+        return [panel for panel in panels if panel["at"]]
 
     def curve_of(self, gid: str) -> Curve | None:
         """The curve that a line of this gid is, with its whole name; None if it is none."""
