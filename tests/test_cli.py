@@ -16,6 +16,7 @@ from jrnn.cli import main
 from jrnn.commands.options import parser
 from jrnn.commands.saved_runs import open_run
 from jrnn.report import Stage, read_history
+from jrnn.report.page import Picture
 from tests.report import samples
 
 RUN = [sys.executable, "-W", "error::RuntimeWarning", "-m", "jrnn.cli"]
@@ -317,7 +318,7 @@ def test_a_diagnosis_over_seeds(sequences, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("jrnn.commands.diagnosing.measure", measured)
     monkeypatch.setattr("jrnn.commands.diagnosing.prove_clipping", lambda *_: None)
-    monkeypatch.setattr("jrnn.report.writing._render", lambda *_: (b"<svg/>",) * 3)
+    monkeypatch.setattr("jrnn.report.writing._render", lambda *_: Picture(b"<svg/>", b"<svg/>"))
     assert main(["diagnose", "--data", str(sequences), *TINY, "--seeds", "2", "--out", "run"]) == 0
     said = capsys.readouterr().out
     found = json.loads((tmp_path / "run/report.json").read_text())
