@@ -29,6 +29,8 @@ class CallFacts(NamedTuple):
     """F."""
     units: int | None = None
     """H."""
+    weights: Any = None
+    """The shapes of the recurrence's arrays, without groups: its NamedTuple of `jax.ShapeDtypeStruct`."""
     on_explicit_mesh: bool = False
     """Whether the arrays' types say that devices hold parts of them (a mesh of Explicit axes)."""
 

@@ -17,9 +17,11 @@ import jax.numpy as jnp
 
 from jrnn.kernels.implementations.base import CallFacts
 from jrnn.kernels.implementations.groups import map_groups
+from jrnn.kernels.implementations.one_step import added, entering, state_after, step_back
 from jrnn.kernels.implementations.step_arrays import (
     active_tap,
     entering_states,
+    gates_follow_from_states,
     masked_inputs,
     operand_gradients,
     zero_on_padding,
@@ -27,7 +29,6 @@ from jrnn.kernels.implementations.step_arrays import (
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
 from jrnn.kernels.recurrences import Sloped
 from jrnn.kernels.sharding import aligned
-from jrnn.numerics import select
 from jrnn.types import Array, wide_dtype
 
 
@@ -76,26 +77,16 @@ def forward_group(
 
     def body(state: tuple[Array, ...], inputs: tuple) -> tuple[tuple[Array, ...], tuple]:
         x, now, tap = inputs
-        if now.resets is not None:
-            state = select(now.resets, operands.reset_state, state)
+        state = entering(state, operands.reset_state, now)
         sums = recurrence.sums(operands.weights, x, state)
-        after = recurrence.after(recurrence.gates(operands.weights, sums, state), state)
-        if now.valid is not None:
-            after = select(now.valid, after, state)
-        if tap is not None:
-            after = jax.tree.map(jnp.add, after, tap)
+        gates = recurrence.gates(operands.weights, sums, state)
+        after = state_after(recurrence, gates, state, now, tap)
         return after, (after if all_states else after[:1], sums if save_gates else None)
 
     save_gates = save_gates and not gates_follow_from_states(scan, operands)
     inputs = masked_inputs(operands, events), events, active_tap(scan, operands, events)
     last, (states, sums) = jax.lax.scan(body, operands.start, inputs, reverse=reverse)
     return RecurrenceResult(states, last, sums)
-
-
-def gates_follow_from_states(scan: Scan, operands: Operands) -> bool:
-    """Whether the states alone give the gates, so that nothing is saved; not where a tap was added to the states."""
-    recurrence: Any = scan.recurrence
-    return recurrence.gates_from_state(operands.dtype) and (operands.tap is None or scan.tap_is_zero)
 
 
 def backward_group(
@@ -122,20 +113,10 @@ def backward_group(
         if sums is None:
             sums = recurrence.sums(operands.weights, masked_inputs(operands._replace(xs=x), now), entered)
         gates = sums if from_states else recurrence.gates(operands.weights, sums, entered)
-        deltas = tuple(d if g is None else d + g.astype(d.dtype) for d, g in zip(deltas, cotangents, strict=True))
-        stepped = deltas if now.valid is None else select(now.valid, deltas, zeros(deltas))
-        dz, before, more = recurrence.slope(back, gates, entered, stepped)
-        if now.valid is not None:
-            before = tuple(jnp.where(now.valid[:, None], a, d) for a, d in zip(before, deltas, strict=True))
-        if now.resets is not None:
-            to_reset_state = select(now.resets, before, zeros(before))
-            reset_states = jax.tree.map(jnp.add, reset_states, to_reset_state)
-            before = select(now.resets, zeros(before), before)
-        if now.cuts is not None:
-            before = select(now.cuts, zeros(before), before)
-        out = dz, more
+        deltas = added(deltas, cotangents)
+        before, reset_states, *out = step_back(recurrence, back, gates, entered, deltas, reset_states, now)
         if not deferred:
-            here, xs, *slopes = jax.tree.map(lambda a: a[None], (now, x, entered, dz, more))
+            here, xs, *slopes = jax.tree.map(lambda a: a[None], (now, x, entered, *out))
             step_weights, out = weight_gradients(operands._replace(xs=xs), here, *slopes)
             weights = jax.tree.map(jnp.add, weights, step_weights)
         return (before, reset_states, weights), (out, deltas if any(needs_gradient.tap or ()) else None)
@@ -176,10 +157,6 @@ def defers(operands: Operands) -> bool:
     exact = wide_dtype(operands.dtype) == operands.dtype  # a sum of rounded parts would be worse
     few = not isinstance(rows, int) or rows < units  # in an exported program the number may be a symbol
     return few or not exact or jax.default_backend() != "cpu"
-
-
-def zeros(tree: Any) -> Any:
-    return jax.tree.map(jnp.zeros_like, tree)
 
 
 XLA = Xla()
