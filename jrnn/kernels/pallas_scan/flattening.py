@@ -16,7 +16,7 @@ class Step(NamedTuple):
     """The body of a scan."""
 
     run: Callable
-    """(whole, still, streams at one step, carry) -> (carry, ys): lists of arrays."""
+    """(whole, still, streams at one step, carry) -> (carry, ys): lists of arrays, vectors as matrices of one row."""
     whole: list[Array]
     """The weights that are read."""
     still: list[Array]
@@ -55,6 +55,7 @@ def flat_step(body: Callable, weights: Any, rows: Any, carry: Any, xs: Any, even
     def run_flat(whole: list, still: list, x: list, states: list) -> tuple[list[Array], list[Array]]:
         remaining = iter((*whole, *still, *x))
         filled = [next(remaining) if is_read else aval for aval, is_read in zip(avals, read)]
+        filled = [a[0] if a.ndim > aval.ndim else a for a, aval in zip(filled, avals)]
         states, y = run(filled, states)
         return states, jax.tree.leaves(y)
 

@@ -75,10 +75,10 @@ def streamed_scan(
 
 
 def fill_all(array: Array, units: int) -> Array:
-    """`filled` along every axis."""
+    """`filled` along every axis; a vector as a matrix of one row, since only those lie in tiles."""
     for axis in range(array.ndim):
         array = filled(array, axis, units)
-    return array
+    return array if array.ndim > 1 else array[None]
 
 
 def row_bytes(array: Any) -> int:
