@@ -1,6 +1,7 @@
 """The implementations of the array functions, one in each file. To add one: a file, and a line in `IMPLEMENTATIONS`."""
 
 from jrnn.kernels.implementations.associative import ASSOCIATIVE
+from jrnn.kernels.implementations.base import ASKED as ASKED
 from jrnn.kernels.implementations.base import CallFacts as CallFacts
 from jrnn.kernels.implementations.base import Implementation as Implementation
 from jrnn.kernels.implementations.native import NATIVE

@@ -36,6 +36,9 @@ DTYPES = ("float32", "bfloat16")
 CHECKED: dict[str, str] = {}
 """The device kinds on which the oracle checks have run, each with its date: where the kernel is taken unasked."""
 
+COARSE = (None, "default", "bfloat16", "BF16_BF16_F32")
+"""The settings under which XLA multiplies float32 on TPUs in one pass of bfloat16."""
+
 SMALLEST = 16 * 2**20
 """VMEM of the oldest TPUs, in bytes."""
 
@@ -107,6 +110,14 @@ def vmem_here() -> int:
     return tpu.get_tpu_info().vmem_capacity_bytes if jax.default_backend() == "tpu" else SMALLEST
 
 
+def precision_for(dtype: Any) -> str:
+    """That of XLA's own products under the same `jax.default_matmul_precision`: of float32 one pass in bfloat16, or all
+    of its digits where more is asked for. Mosaic has nothing in between, and of bfloat16 nothing but the exact product.
+    """
+    coarse = wide_dtype(dtype) != dtype or jax.config.jax_default_matmul_precision in COARSE
+    return "default" if coarse else "highest"
+
+
 @lru_cache(maxsize=256)
 def too_large(recurrence: Any, weights: Any, dtype: Any, rows: int, features: int, units: int, vmem: int) -> str | None:
     """Why such a call does not fit into VMEM; None if it does, forward and backward."""
@@ -150,17 +161,18 @@ def forward_group(
         return after, (after if all_states else after[:1], gates if save_gates else None)
 
     from_x = recurrence.from_inputs(operands.weights, masked_inputs(operands, events))
-    last, (states, gates) = streamed_scan(
-        body,
-        operands.weights,
-        operands.reset_state,
-        operands.start,
-        (from_x, active_tap(scan, operands, events)),
-        Events(valid=events.valid, resets=events.resets),
-        reverse=reverse,
-        target=target,
-        name=f"jrnn_{recurrence.name}_forward",
-    )
+    with jax.default_matmul_precision(precision_for(operands.dtype)):
+        last, (states, gates) = streamed_scan(
+            body,
+            operands.weights,
+            operands.reset_state,
+            operands.start,
+            (from_x, active_tap(scan, operands, events)),
+            Events(valid=events.valid, resets=events.resets),
+            reverse=reverse,
+            target=target,
+            name=f"jrnn_{recurrence.name}_forward",
+        )
     return RecurrenceResult(states, last, gates)
 
 
@@ -196,17 +208,18 @@ def backward_group(
     nothing = tuple(jnp.zeros_like(h, dtype=wide) for h in operands.start)
     ends = tuple(n if g is None else g.astype(wide) for n, g in zip(nothing, cotangents.last, strict=True))
     of_states = (*cotangents.states, *(None,) * (len(nothing) - len(cotangents.states)))
-    (starts, reset_states), (dz, more, taps) = streamed_scan(
-        body,
-        (operands.weights, recurrence.transposed(operands.weights)),
-        None,
-        (ends, () if events.resets is None else nothing),
-        (from_x, gates, entered, of_states),
-        Events(valid=events.valid, resets=events.resets, cuts=events.cuts),
-        reverse=not reverse,
-        target=target,
-        name=f"jrnn_{recurrence.name}_backward",
-    )
+    with jax.default_matmul_precision(precision_for(operands.dtype)):
+        (starts, reset_states), (dz, more, taps) = streamed_scan(
+            body,
+            (operands.weights, recurrence.transposed(operands.weights)),
+            None,
+            (ends, () if events.resets is None else nothing),
+            (from_x, gates, entered, of_states),
+            Events(valid=events.valid, resets=events.resets, cuts=events.cuts),
+            reverse=not reverse,
+            target=target,
+            name=f"jrnn_{recurrence.name}_backward",
+        )
     weights = recurrence.gradients(needs_gradient.weights, operands.weights, xs, entered, dz, more)
     of_xs = recurrence.input_gradient(operands.weights, dz) if needs_gradient.xs else None
     taps = None if taps is None else zero_on_padding(events, taps)

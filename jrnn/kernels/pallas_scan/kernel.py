@@ -9,12 +9,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from jrnn.kernels.pallas_scan.plan import Plan, Target
 from jrnn.types import Array
 
+FIRST = np.int32(0)  # where JAX has 64 bits Python's 0 has them, too, and Mosaic has not
 LIMIT = 0.9
 """The part of VMEM that the compiler may use in all."""
 
@@ -43,13 +45,13 @@ def run_kernel(
 
     def of_time(array: Any) -> Any:
         shape = (plan.block, plan.tile, array.shape[-1])
-        return pl.BlockSpec(shape, lambda rows, i: (blocks - 1 - i if reverse else i, rows, 0))
+        return pl.BlockSpec(shape, lambda rows, i: (blocks - 1 - i if reverse else i, rows, FIRST))
 
     def of_rows(array: Any) -> Any:
-        return pl.BlockSpec((plan.tile, array.shape[-1]), lambda rows, i: (rows, 0))
+        return pl.BlockSpec((plan.tile, array.shape[-1]), lambda rows, i: (rows, FIRST))
 
     def at_once(array: Any) -> Any:
-        return pl.BlockSpec(array.shape, lambda *_: (0,) * array.ndim, pipeline_mode=pl.Buffered(1))
+        return pl.BlockSpec(array.shape, lambda *_: (FIRST,) * array.ndim, pipeline_mode=pl.Buffered(1))
 
     count = len(results) - len(start)
     counts = [len(each) for each in (whole, still, streams, start, results[:count], start, start)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from jrnn.kernels.pallas_scan.tiles import rounded_up
+from jrnn.kernels.pallas_scan.tiles import SUBLANES, rounded_up
 
 MOST_ROWS = 128
 """Sequences that one step takes at once: each further tile of them shares the weights that the step has loaded."""
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     """Time steps in a block."""
 
 
-def plan_for(held: int, of_row: int, of_step: int, rows: int, steps: int, least: int, vmem: int) -> Plan:
+def plan_for(held: int, of_row: int, of_step: int, rows: int, steps: int, vmem: int) -> Plan:
     """The largest blocks that fit.
 
     Args:
@@ -47,7 +47,6 @@ def plan_for(held: int, of_row: int, of_step: int, rows: int, steps: int, least:
       of_row: bytes that a sequence takes in all: its state.
       of_step: bytes that a sequence takes at each step of a block, once; blocks are held twice, as the next one comes.
       rows, steps: B and T.
-      least: the sequences of a tile.
       vmem: bytes that there are.
     Raises:
       TooLarge: not even the smallest blocks fit; it tells the numbers.
@@ -55,12 +54,12 @@ def plan_for(held: int, of_row: int, of_step: int, rows: int, steps: int, least:
     budget, most = int(SHARE * vmem), MOST_ROWS
     while True:
         tiles = -(-max(rows, 1) // most)
-        tile = rounded_up(-(-max(rows, 1) // tiles), least)
+        tile = rounded_up(-(-max(rows, 1) // tiles), SUBLANES)
         for block in BLOCKS:
             need = held + tile * (of_row + 2 * block * of_step)
             if need <= budget:
                 return Plan(tile, tile * tiles, min(block, steps))
-        if most <= least:
+        if most <= SUBLANES:
             break
         most //= 2
     raise TooLarge(

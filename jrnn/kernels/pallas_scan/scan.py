@@ -15,7 +15,7 @@ from jrnn.kernels.operands import Events
 from jrnn.kernels.pallas_scan.flattening import flat_step
 from jrnn.kernels.pallas_scan.kernel import run_kernel
 from jrnn.kernels.pallas_scan.plan import Target, plan_for
-from jrnn.kernels.pallas_scan.tiles import LANES, cut, filled, longer, rounded_up, sublanes
+from jrnn.kernels.pallas_scan.tiles import LANES, cut, filled, longer, rounded_up
 from jrnn.kernels.sharding import aligned, array_like
 from jrnn.types import Array
 
@@ -61,7 +61,6 @@ def streamed_scan(
         of_step=sum(map(row_bytes, streams)) + sum(width * dtype.itemsize for width, dtype in outputs),
         rows=sequences,
         steps=streams[0].shape[0],
-        least=max(sublanes(a.dtype) for a in (*still, *start, *streams, *step.outputs)),
         vmem=target.vmem,
     )
     still, start = ([longer(a, 0, plan.rows) for a in arrays] for arrays in (still, start))

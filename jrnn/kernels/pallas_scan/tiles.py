@@ -1,4 +1,4 @@
-"""How arrays fill a TPU's tiles: 128 units abreast, 8 sequences (16 of 16-bit numbers) one below the other.
+"""How arrays fill a TPU's tiles: 128 units abreast, 8 sequences one below the other (of 16-bit numbers half a tile).
 
 An axis of n H numbers is n blocks of H, each filled with zeros to whole tiles, so that a kernel takes them apart where
 tiles begin. Zeros stay apart: what weights of zero multiply adds nothing, and is cut off.
@@ -6,22 +6,15 @@ tiles begin. Zeros stay apart: what weights of zero multiply adds nothing, and i
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from jrnn.types import Array
 
-LANES = 128
+LANES, SUBLANES = 128, 8
 
 
 def rounded_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
-
-
-def sublanes(dtype: Any) -> int:
-    """The sequences of one tile."""
-    return 8 * max(1, 4 // jnp.dtype(dtype).itemsize)
 
 
 def filled(array: Array, axis: int, units: int) -> Array:
