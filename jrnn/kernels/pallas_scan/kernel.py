@@ -16,6 +16,8 @@ from jax.experimental.pallas import tpu as pltpu
 from jrnn.kernels.pallas_scan.plan import Plan, Target
 from jrnn.types import Array
 
+ORDER = ("parallel", "arbitrary")
+"""Cores may share the tiles of sequences, but not the blocks of time."""
 FIRST = np.int32(0)  # where JAX has 64 bits Python's 0 has them, too, and Mosaic has not
 LIMIT = 0.9
 """The part of VMEM that the compiler may use in all."""
@@ -63,9 +65,7 @@ def run_kernel(
         out_specs=[*map(of_time, results[:count]), *map(of_rows, start)],
         out_shape=results,
         scratch_shapes=[pltpu.VMEM((plan.tile, h.shape[-1]), h.dtype) for h in start],
-        compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=int(LIMIT * target.vmem)
-        ),
+        compiler_params=pltpu.CompilerParams(dimension_semantics=ORDER, vmem_limit_bytes=int(LIMIT * target.vmem)),
         cost_estimate=pl.CostEstimate(
             flops=2 * steps * plan.rows * numbers,
             transcendentals=steps * sum(h.size for h in start),

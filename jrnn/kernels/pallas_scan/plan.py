@@ -8,7 +8,7 @@ from jrnn.kernels.pallas_scan.tiles import SUBLANES, rounded_up
 
 MOST_ROWS = 128
 """Sequences that one step takes at once: each further tile of them shares the weights that the step has loaded."""
-BLOCKS = (64, 32, 16, 8)
+BLOCKS = (64, 32, 16, 8, 4, 2)
 """Time steps that stream in together: a block costs about a third of a microsecond besides."""
 SHARE = 0.75
 """Of VMEM, for what a kernel is known to hold; the rest is for what the compiler keeps in between."""

@@ -16,7 +16,7 @@ from jrnn.kernels.pallas_scan.flattening import flat_step
 from jrnn.kernels.pallas_scan.kernel import run_kernel
 from jrnn.kernels.pallas_scan.plan import Target, plan_for
 from jrnn.kernels.pallas_scan.tiles import LANES, cut, filled, longer, rounded_up
-from jrnn.kernels.sharding import aligned, array_like
+from jrnn.kernels.sharding import aligned
 from jrnn.types import Array
 
 
@@ -67,7 +67,8 @@ def streamed_scan(
     streams = [longer(a, 1, plan.rows) for a in streams]
     shapes = [((streams[0].shape[0], plan.rows, width), dtype) for width, dtype in outputs]
     shapes += [(h.shape, h.dtype) for h in start]
-    types = [array_like(streams[0], *each) for each in shapes]
+    varies = jax.typeof(streams[0]).mat  # between which devices, inside `jax.shard_map`
+    types = [jax.ShapeDtypeStruct(*each, manual_axis_type=varies) for each in shapes]
     found = run_kernel(step.run, whole, still, streams, start, types, plan, reverse, target, name)
     found = [cut(a[..., :sequences, :], units) for a in found]
     return state_tree.unflatten(found[len(outputs) :]), step.structure.unflatten(found[: len(outputs)])

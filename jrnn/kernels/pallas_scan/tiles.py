@@ -23,8 +23,9 @@ def filled(array: Array, axis: int, units: int) -> Array:
     if wide == units:
         return array
     lead, rest = array.shape[:axis], array.shape[axis + 1 :]
-    parts = array.reshape(*lead, -1, units, *rest)
-    return longer(parts, axis + 1, wide).reshape(*lead, -1, *rest)
+    blocks = array.shape[axis] // units
+    parts = array.reshape(*lead, blocks, units, *rest)
+    return longer(parts, axis + 1, wide).reshape(*lead, blocks * wide, *rest)
 
 
 def cut(array: Array, units: int) -> Array:
@@ -32,8 +33,8 @@ def cut(array: Array, units: int) -> Array:
     wide = rounded_up(units, LANES)
     if wide == units:
         return array
-    parts = array.reshape(*array.shape[:-1], -1, wide)
-    return parts[..., :units].reshape(*array.shape[:-1], -1)
+    lead, blocks = array.shape[:-1], array.shape[-1] // wide
+    return array.reshape(*lead, blocks, wide)[..., :units].reshape(*lead, blocks * units)
 
 
 def longer(array: Array, axis: int, size: int) -> Array:
