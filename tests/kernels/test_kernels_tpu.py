@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import jrnn
 from jrnn.kernels import IMPLEMENTATIONS, RECURRENCES, primitives
-from jrnn.kernels.implementations import CallFacts, reference, tpu
+from jrnn.kernels.implementations import CallFacts, reference, tpu, tpu_passes
 from jrnn.kernels.pallas_scan import kernel as pallas_kernel
 from jrnn.kernels.pallas_scan import plan
 
@@ -199,11 +199,11 @@ def test_symbols_are_refused(emulated):
 
 
 def test_products_are_as_precise_as_those_of_xla():
-    assert tpu.precision_for(jnp.float32) == "default"
+    assert tpu_passes.precision_for(jnp.float32) == "default"
     for setting, wanted in (("bfloat16", "default"), ("high", "highest"), ("highest", "highest")):
         with jax.default_matmul_precision(setting):
-            assert tpu.precision_for(jnp.float32) == wanted
-            assert tpu.precision_for(jnp.bfloat16) == "default"  # Mosaic knows no other
+            assert tpu_passes.precision_for(jnp.float32) == wanted
+            assert tpu_passes.precision_for(jnp.bfloat16) == "default"  # Mosaic knows no other
 
 
 @pytest.mark.parametrize("asks", [True, False])

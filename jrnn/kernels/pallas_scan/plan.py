@@ -56,9 +56,10 @@ def plan_for(held: int, of_row: int, of_step: int, rows: int, steps: int, vmem: 
         tiles = -(-max(rows, 1) // most)
         tile = rounded_up(-(-max(rows, 1) // tiles), SUBLANES)
         for block in BLOCKS:
+            block = min(block, steps)
             need = held + tile * (of_row + 2 * block * of_step)
             if need <= budget:
-                return Plan(tile, tile * tiles, min(block, steps))
+                return Plan(tile, tile * tiles, block)
         if most <= SUBLANES:
             break
         most //= 2
