@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 
@@ -38,9 +38,9 @@ class Tpu:
     vmem: int | None = None
     """Bytes of VMEM that a core has; None asks the device."""
 
-    name: ClassVar[str] = "tpu"
-    by_autodiff: ClassVar[bool] = False
-    opaque_to_xla: ClassVar[bool] = True
+    name = "tpu"
+    by_autodiff = False
+    opaque_to_xla = True
 
     def refuses(self, facts: CallFacts) -> str | None:
         """It runs on TPUs, in two dtypes, what has a backward pass of its own and fits into VMEM."""
@@ -67,7 +67,7 @@ class Tpu:
     def forward(
         self, scan: Scan, operands: Operands, events: Events, all_states: bool, save_gates: bool
     ) -> RecurrenceResult:
-        """It saves the gates, [E, T, B, H] each."""
+        """It saves the gates, [E, T, B, H] each, or their sums where those are fewer."""
         from jrnn.kernels.implementations.tpu_passes import forward_group
 
         body = partial(forward_group, self.target(), scan, all_states, save_gates)
@@ -108,8 +108,8 @@ def too_large(recurrence: Any, weights: Any, dtype: Any, rows: int, features: in
     """Why such a call does not fit into VMEM; None if it does, forward and backward."""
     from jrnn.kernels.implementations.tpu_passes import backward_group, forward_group
 
-    states = tuple(jax.ShapeDtypeStruct((rows, units), dtype) for _ in recurrence.parts)
-    xs = jax.ShapeDtypeStruct((max(BLOCKS), rows, features), input_dtype(recurrence, dtype))
+    states: Any = tuple(jax.ShapeDtypeStruct((rows, units), dtype) for _ in recurrence.parts)
+    xs: Any = jax.ShapeDtypeStruct((max(BLOCKS), rows, features), input_dtype(recurrence, dtype))
     operands, scan = Operands(xs, weights, states, None, None), Scan(recurrence, (False,))
     needed = jax.tree.map(lambda _: True, operands)
     target = Target(vmem, False)

@@ -40,14 +40,16 @@ def forward_group(
 ) -> RecurrenceResult:
     """One group: arrays without the leading axis."""
     recurrence: Any = scan.recurrence
-    save_gates = save_gates and not gates_follow_from_states(scan, operands)
+    save_gates = save_gates and recurrence.gates_saved(operands.dtype) > 0
 
     def body(weights: Any, reset_state: Any, state: tuple, inputs: tuple, now: Events) -> tuple[tuple, tuple]:
         from_x, tap = inputs
         state = entering(state, reset_state, now)
-        gates = recurrence.gates(weights, recurrence.sums_from(weights, from_x, state), state)
+        sums = recurrence.sums_from(weights, from_x, state)
+        gates = recurrence.gates(weights, sums, state)
         after = state_after(recurrence, gates, state, now, tap)
-        return after, (after if all_states else after[:1], gates if save_gates else None)
+        fewer = {"sums": sums} if len(sums) < len(gates) else {"gates": gates}
+        return after, (after if all_states else after[:1], fewer if save_gates else None)
 
     from_x = recurrence.from_inputs(operands.weights, masked_inputs(operands, events))
     with jax.default_matmul_precision(precision_for(operands.dtype)):
@@ -79,15 +81,19 @@ def backward_group(
     recurrence: Any = scan.recurrence
     reset_state, wide = operands.reset_state or operands.start, wide_dtype(operands.dtype)
     entered = tuple(map(partial(entering_states, events, reverse), saved.states, operands.start, reset_state))
-    gates = saved.states[:1] if gates_follow_from_states(scan, operands) else saved.gates
+    kept = {"gates": saved.states[:1]} if gates_follow_from_states(scan, operands) else saved.gates
     xs = masked_inputs(operands, events)
-    from_x = recurrence.from_inputs(operands.weights, xs) if gates is None else None
+    if kept is None:  # what was not saved is computed again, step by step, to need no memory
+        kept = {"from_x": recurrence.from_inputs(operands.weights, xs)}
     of_tap = any(needs_gradient.tap or ())
 
     def body(weights: tuple, _: None, carry: tuple, inputs: tuple, now: Events) -> tuple[tuple, tuple]:
-        (deltas, reset_states), (own, back), (from_x, gates, entered, cotangents) = carry, weights, inputs
-        if gates is None:  # they were not saved, to need no memory
-            gates = recurrence.gates(own, recurrence.sums_from(own, from_x, entered), entered)
+        (deltas, reset_states), (own, back), (kept, entered, cotangents) = carry, weights, inputs
+        if "gates" in kept:
+            gates = kept["gates"]
+        else:
+            sums = kept["sums"] if "sums" in kept else recurrence.sums_from(own, kept["from_x"], entered)
+            gates = recurrence.gates(own, sums, entered)
         deltas = added(deltas, cotangents)
         before, reset_states, dz, more = step_back(recurrence, back, gates, entered, deltas, reset_states, now)
         return (before, reset_states), (dz, more, deltas if of_tap else None)
@@ -101,7 +107,7 @@ def backward_group(
             (operands.weights, recurrence.transposed(operands.weights)),
             None,
             (ends, () if events.resets is None else nothing),
-            (from_x, gates, entered, of_states),
+            (kept, entered, of_states),
             Events(valid=events.valid, resets=events.resets, cuts=events.cuts),
             reverse=not reverse,
             target=target,
@@ -117,5 +123,6 @@ def precision_for(dtype: Any) -> str:
     """That of XLA's own products under the same `jax.default_matmul_precision`: of float32 one pass in bfloat16, or all
     of its digits where more is asked for. Mosaic has nothing in between, and of bfloat16 nothing but the exact product.
     """
-    coarse = wide_dtype(dtype) != dtype or jax.config.jax_default_matmul_precision in COARSE
+    config: Any = jax.config
+    coarse = wide_dtype(dtype) != dtype or config.jax_default_matmul_precision in COARSE
     return "default" if coarse else "highest"

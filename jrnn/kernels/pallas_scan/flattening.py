@@ -50,16 +50,17 @@ def flat_step(body: Callable, weights: Any, rows: Any, carry: Any, xs: Any, even
     avals = [jax.ShapeDtypeStruct(a.shape[kind == 2 :], a.dtype) for a, kind in zip(given, kinds)]
     read, (_, y) = reads(run, avals, [jax.ShapeDtypeStruct(h.shape, h.dtype) for h in states])
     outputs, structure = jax.tree.flatten(y)
-    own = [[a for a, of, is_read in zip(given, kinds, read) if of == kind and is_read] for kind in range(3)]
+    pairs = [(a, kind) for a, kind, is_read in zip(given, kinds, read) if is_read]
+    whole, still, streams = ([a for a, of in pairs if of == kind] for kind in range(3))
 
     def run_flat(whole: list, still: list, x: list, states: list) -> tuple[list[Array], list[Array]]:
         remaining = iter((*whole, *still, *x))
-        filled = [next(remaining) if is_read else aval for aval, is_read in zip(avals, read)]
+        filled: list[Any] = [next(remaining) if is_read else aval for aval, is_read in zip(avals, read)]
         filled = [a[0] if a.ndim > aval.ndim else a for a, aval in zip(filled, avals)]
         states, y = run(filled, states)
         return states, jax.tree.leaves(y)
 
-    return Step(run_flat, *own, outputs, structure)
+    return Step(run_flat, whole, still, streams, outputs, structure)
 
 
 def reads(function: Callable, given: list, states: list) -> tuple[list[bool], Any]:
@@ -71,7 +72,8 @@ def reads(function: Callable, given: list, states: list) -> tuple[list[bool], An
 
 def packed(flags: list[Array]) -> Array:
     """Flags [T, B] as bits of one number each, [T, B, 1]."""
-    return sum(jnp.where(flag, jnp.int32(1 << i), jnp.int32(0)) for i, flag in enumerate(flags))[..., None]
+    bits: Any = sum(jnp.where(flag, jnp.int32(1 << i), jnp.int32(0)) for i, flag in enumerate(flags))
+    return bits[..., None]
 
 
 def unpacked(bits: Array, shape: tuple[int, ...], count: int) -> list[Array]:

@@ -51,7 +51,7 @@ def plan_for(held: int, of_row: int, of_step: int, rows: int, steps: int, vmem: 
     Raises:
       TooLarge: not even the smallest blocks fit; it tells the numbers.
     """
-    budget, most = int(SHARE * vmem), MOST_ROWS
+    budget, most, need = int(SHARE * vmem), MOST_ROWS, 0
     while True:
         tiles = -(-max(rows, 1) // most)
         tile = rounded_up(-(-max(rows, 1) // tiles), SUBLANES)
