@@ -35,7 +35,6 @@ from jrnn.kernels.recurrences import Sloped
 from jrnn.kernels.sharding import aligned
 from jrnn.types import Array, wide_dtype
 
-
 UNROLL = 4
 """Steps in a turn of the loop, where launches are counted."""
 
