@@ -23,6 +23,7 @@ from jrnn.cells._base import (
 )
 from jrnn.cells._gate_names import Gates
 from jrnn.cells._gated_states import GRUState
+from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells._refined import RefinedGRU
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, chrono_or, named
 from jrnn.kernels import Weights
@@ -57,9 +58,9 @@ class GRU(HiddenOutput):
         check_params(params, self.hidden, 3, **({"bias_rec": (self.hidden,)} if self.reset_after else {}))
         return GRUState(zeros_for(params, batch_shape, self.hidden))
 
-    def step(self, params: Params, state: GRUState, x: Any) -> GRUState:
-        from_x = from_input(params, x, state.h)
-        return GRUState(advance(from_x, state.h, params["w_rec"], self.bias_rec(params)))
+    def step(self, params: Params, state: GRUState, x: Any, reads: Reads | None = None) -> GRUState:
+        from_x, read = from_input(params, x, state.h), weights_read(state.h, reads)
+        return GRUState(advance(from_x, state.h, params["w_rec"], self.bias_rec(params), read))
 
     def kernel(self, params: Params) -> Weights:
         kind = "gru" if self.reset_after else "gru_reset_before"
