@@ -52,6 +52,8 @@ class Elman(HiddenOutput):
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
         params = gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
+        if self.w_rec_map is None and self.activation != MODRELU:
+            return params
         k_rotation, k_offset = jax.random.split(jax.random.fold_in(key, 1))
         if self.w_rec_map is not None:
             params["rotation"] = self.w_rec_map.init(k_rotation, self.hidden, params.pop("w_rec").dtype)

@@ -25,7 +25,7 @@ from jrnn.cells._gate_names import Gates
 from jrnn.cells._gated_states import GRUState
 from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells._refined import RefinedGRU
-from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, chrono_or, named
+from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, chrono_or, named, split_keys
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.dense import add_bias, matmul
 from jrnn.kernels.recurrences.gru import advance, slopes
@@ -48,7 +48,7 @@ class GRU(HiddenOutput):
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
         check_key(key)
-        key, k_rec = jax.random.split(key)
+        key, k_rec = split_keys(key, 2)
         params = gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
         if self.reset_after:
             params["bias_rec"] = bias_blocks(self.bias, k_rec, ("n",), self.hidden, params["bias"].dtype)

@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jrnn.cells._gate_names import check_roles
 from jrnn.cells._numbers import check_number, check_t_max_alone
@@ -50,7 +52,7 @@ class orthogonal:  # noqa: N801 - used as a function: orthogonal(gain) is hashab
         check_matrix(self, shape)
         if min(shape) == 0:
             return jnp.zeros(shape, dtype)
-        return jax.nn.initializers.orthogonal(self.gain)(key, shape, wide).astype(dtype)
+        return orthogonal_draw(key, self.gain, shape, wide).astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class gaussian:  # noqa: N801
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
         wide = wide_dtype(dtype)
         std = self.gain / max(shape[0], 1) ** 0.5
-        return (jax.random.normal(key, shape, wide) * jnp.asarray(std, wide)).astype(dtype)
+        return normal_draw(key, np.asarray(std, wide), shape, wide).astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class constant:  # noqa: N801
         settle(self, "value", math.isfinite, "a finite number")
 
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
-        return jnp.full(shape, self.value, dtype)
+        return jax.device_put(np.full(shape, self.value, dtype))  # `jnp.full` would compile a program
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,29 @@ def chrono_or(bias: Any, default: str | None, t_max: Any) -> Any:
     return short
 
 
+# One program each, in place of two or three where it is called eagerly, with the bits of those: the barrier keeps XLA
+# from folding two factors into one.
+
+
+@partial(jax.jit, static_argnums=1)
+def split_keys(key: Array, count: int) -> tuple[Array, ...]:
+    """`jax.random.split`, as a tuple."""
+    return tuple(jax.random.split(key, count))
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def normal_draw(key: Array, std: Array, shape: Shape, dtype: Any) -> Array:
+    """N(0, std^2). Drawn in a row, which is the same draw: XLA takes five times as long to compile it for [128, 10]."""
+    row = jax.random.normal(key, (math.prod(shape),), dtype)
+    return jax.lax.optimization_barrier(row.reshape(shape)) * std
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def orthogonal_draw(key: Array, gain: Array, shape: Shape, dtype: Any) -> Array:
+    """gain * Q, Q uniformly distributed."""
+    return jax.nn.initializers.orthogonal(gain)(key, shape, dtype)
+
+
 def named(argument: str, init: Any, table: dict[str, Any]) -> Any:
     """An initialiser by name, or the function itself; InputError if there is no such name or it is no initialiser."""
     if isinstance(init, str) and init in table:
@@ -272,14 +297,14 @@ def named(argument: str, init: Any, table: dict[str, Any]) -> Any:
 
 def weight_blocks(init: Any, key: Array, shape: Shape, gates: int, dtype: Any) -> Array:
     """[shape[0], gates * shape[1]]: one draw a gate, side by side."""
-    return jnp.concatenate([drawn(init, k, shape, dtype) for k in jax.random.split(key, gates)], axis=1)
+    return jnp.concatenate([drawn(init, k, shape, dtype) for k in split_keys(key, gates)], axis=1)
 
 
 def bias_blocks(init: Any, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
     """[gates * hidden]."""
     if hasattr(init, "for_gates"):
         return init.for_gates(key, gates, hidden, dtype)
-    return jnp.concatenate([drawn(init, k, (hidden,), dtype) for k in jax.random.split(key, len(gates))])
+    return jnp.concatenate([drawn(init, k, (hidden,), dtype) for k in split_keys(key, len(gates))])
 
 
 def drawn(init: Initializer, key: Array, shape: Shape, dtype: Any) -> Array:

@@ -67,6 +67,10 @@ STYLE = ["default", PAGE | {"svg.hashsalt": "jrnn", "svg.fonttype": "none", "fig
 """jrnn's own look, whatever the user has set; the text of an SVG is text, and 72 dots per inch are those of an SVG."""
 
 
+DOTS = 200
+"""Per inch, of a picture."""
+
+
 def _render(diagnosis: Diagnosis, figure: Figure) -> tuple[bytes, bytes, bytes]:
     """One figure as (SVG, SVG for a dark background, PNG). The same diagnosis gives the same bytes, whatever style the
     user has set. The layout takes half the time and is computed once: the dark figure differs in its colours alone."""
@@ -74,7 +78,8 @@ def _render(diagnosis: Diagnosis, figure: Figure) -> tuple[bytes, bytes, bytes]:
         light, dark = cast(
             "list[Any]", [figure.plot(diagnosis, dark=dark, display=False).figure for dark in (False, True)]
         )
-        light.draw_without_rendering()
+        if (layout := light.get_layout_engine()) is not None:
+            layout.execute(light)
         for drawn in (light, dark):
             drawn.set_layout_engine("none")
         for ax, other in zip(light.axes, dark.axes, strict=True):
@@ -83,9 +88,19 @@ def _render(diagnosis: Diagnosis, figure: Figure) -> tuple[bytes, bytes, bytes]:
 
 
 def _saved(figure: Any, kind: str) -> bytes:
-    """A figure as the bytes of a file."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
+    """A figure as the bytes of a file, drawn once: `savefig` would draw it twice, for a layout that it has."""
+    buffer, canvas, before = BytesIO(), figure.canvas, figure.dpi
+    figure.set_dpi(DOTS)
+    try:
+        if kind == "svg":
+            require("matplotlib.backends.backend_svg").FigureCanvasSVG(figure).print_svg(
+                buffer, metadata={"Date": None}
+            )
+        else:
+            require("matplotlib.backends.backend_agg").FigureCanvasAgg(figure).print_png(buffer)
+    finally:
+        figure.set_dpi(before)
+        figure.set_canvas(canvas)
     return buffer.getvalue()
 
 
