@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import initializers
+from jrnn.cells._draws import split_keys
 from jrnn.kernels.recurrences.dense import add_bias, matmul
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
@@ -128,7 +129,7 @@ def gated_params(
     check_key(key)
     size = check_input_size(input_size)
     dtype = made_dtype(dtype)
-    k_in, k_rec, k_bias = initializers.split_keys(key, 3)
+    k_in, k_rec, k_bias = split_keys(key, 3)
     return {
         "w_in": initializers.weight_blocks(w_in, k_in, (size, hidden), len(gates), dtype),
         "w_rec": initializers.weight_blocks(w_rec, k_rec, (hidden, hidden), len(gates), dtype),
@@ -147,7 +148,7 @@ def input_params(
 ) -> dict[str, Array]:
     """`gated_params` of a cell whose gates do not read the state: w_in [F, gates*H], bias [gates*H]."""
     check_key(key)
-    k_in, k_bias = initializers.split_keys(key, 2)
+    k_in, k_bias = split_keys(key, 2)
     dtype = made_dtype(dtype)
     return {
         "w_in": initializers.weight_blocks(w_in, k_in, (check_input_size(input_size), hidden), len(gates), dtype),
@@ -166,7 +167,7 @@ def diagonal_params(
 ) -> dict[str, Array]:
     """Those of a cell with one gate and a diagonal recurrence: w_in [F, H], w_rec(key, dtype) [H], bias [H]."""
     check_key(key)
-    k_in, k_rec, k_bias = initializers.split_keys(key, 3)
+    k_in, k_rec, k_bias = split_keys(key, 3)
     dtype = made_dtype(dtype)
     return {
         "w_in": initializers.weight_blocks(w_in, k_in, (check_input_size(input_size), hidden), 1, dtype),

@@ -21,11 +21,12 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
+from jrnn.cells._draws import split_keys
 from jrnn.cells._gate_names import Gates
 from jrnn.cells._gated_states import GRUState
 from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells._refined import RefinedGRU
-from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, chrono_or, named, split_keys
+from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, chrono_or, named
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.dense import add_bias, matmul
 from jrnn.kernels.recurrences.gru import advance, slopes

@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.cells._draws import normal_draw, orthogonal_draw, split_keys
 from jrnn.cells._gate_names import check_roles
 from jrnn.cells._numbers import check_number, check_t_max_alone
 from jrnn.types import Array, InputError, Shape, wide_dtype
@@ -258,29 +258,6 @@ def chrono_or(bias: Any, default: str | None, t_max: Any) -> Any:
     short = chrono(t_max)
     check_t_max_alone(t_max, "bias", bias, default, "t_max is short for bias=jrnn.initializers.chrono(t_max)")
     return short
-
-
-# One program each, in place of two or three where it is called eagerly, with the bits of those: the barrier keeps XLA
-# from folding two factors into one.
-
-
-@partial(jax.jit, static_argnums=1)
-def split_keys(key: Array, count: int) -> tuple[Array, ...]:
-    """`jax.random.split`, as a tuple."""
-    return tuple(jax.random.split(key, count))
-
-
-@partial(jax.jit, static_argnums=(2, 3))
-def normal_draw(key: Array, std: Array, shape: Shape, dtype: Any) -> Array:
-    """N(0, std^2). Drawn in a row, which is the same draw: XLA takes five times as long to compile it for [128, 10]."""
-    row = jax.random.normal(key, (math.prod(shape),), dtype)
-    return jax.lax.optimization_barrier(row.reshape(shape)) * std
-
-
-@partial(jax.jit, static_argnums=(2, 3))
-def orthogonal_draw(key: Array, gain: Array, shape: Shape, dtype: Any) -> Array:
-    """gain * Q, Q uniformly distributed."""
-    return jax.nn.initializers.orthogonal(gain)(key, shape, dtype)
 
 
 def named(argument: str, init: Any, table: dict[str, Any]) -> Any:

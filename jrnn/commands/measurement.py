@@ -138,7 +138,7 @@ def prove_clipping(
             gradients = value_and_grads(*given, **options)[1]
             half = 0.5 * global_norm((gradients.params, gradients.loss_params))
             known = (half > 0) & jnp.isfinite(half)
-            limit = jnp.where(known, jnp.minimum(max_norm, half), jnp.ones_like(half))
+            limit: Any = jnp.where(known, jnp.minimum(max_norm, half), jnp.ones_like(half))
             return known, clipping_proof(*given, max_norm=limit, **options)
 
         known, proof = measured(weights, batch)
