@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jrnn.training.batches import time_major
-from jrnn.training.objectives import UNKNOWN
+from jrnn.types import UNKNOWN
 
 
 class Baseline(NamedTuple):

@@ -34,7 +34,7 @@ class Recurrence(Protocol):
 
     @property
     def native(self) -> int | None:
-        """Its number in `native/problem.h`; None where the compiled kernel does not have it."""
+        """Its number in a file of `native/recurrences`; None where the compiled kernel does not have it."""
         ...
 
     def check(self, weights: Any) -> None:
@@ -73,6 +73,14 @@ class Sloped(Recurrence, Protocol):
 
         They are separate arrays because XLA does not vectorise code that reads parts of one array.
         """
+        ...
+
+    def from_inputs(self, weights: Any, xs: Array) -> Array:
+        """What the sums read of x [..., n H], for all steps at once: x W_in + b, in the dtype of the sums."""
+        ...
+
+    def sums_from(self, weights: Any, from_x: Array, state: States) -> tuple[Array, ...]:
+        """`sums`, from `from_inputs` of the same step: what is left for a loop whose products with x stand ahead."""
         ...
 
     def gates(self, weights: Any, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
