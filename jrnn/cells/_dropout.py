@@ -86,7 +86,7 @@ def dropout(cell: Any, *, outputs: float = 0.0, recurrent: float = 0.0, between:
     Raises:
       InputError: a rate outside [0, 1], `between` without a stack of layers, or `recurrent` around a cell without
         recurrent weights, in which a unit carries itself on alone (`linear`, `min_gru`, `min_lstm`, `rg_lru`, `lru`,
-        where `outputs` or `zoneout` drops; in a run also `indrnn`), or, in a run, one in which they cannot be told
+        where `outputs` drops, and but for `lru` `zoneout`; in a run also `indrnn`), or, in a run, one in which they cannot be told
         from what carries h.
     """
     check_cell(cell)

@@ -65,7 +65,7 @@ def no_recurrent_weights(cell: Any) -> InputError:
     given = f"a rate around {type(cell).__name__}, whose step takes h elsewhere than in matrix products"
     needed = (
         "a cell whose recurrent weights can be told from what carries h, such as jrnn.elman, lstm or gru; for this one"
-        " jrnn.zoneout, dropout(outputs=), or a mask of your own, jrnn.from_functions(noise=...)"
+        " dropout(outputs=), jrnn.zoneout if its state has an h, or a mask of your own, jrnn.from_functions(noise=...)"
     )
     return InputError("recurrent", given, needed)
 
