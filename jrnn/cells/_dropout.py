@@ -84,10 +84,10 @@ def dropout(cell: Any, *, outputs: float = 0.0, recurrent: float = 0.0, between:
     Returns:
       A cell with the same parameters. Kept values are scaled by 1 / (1 - rate).
     Raises:
-      InputError: a rate outside [0, 1], `between` without a stack of layers, or `recurrent` around a cell without
-        recurrent weights, in which a unit carries itself on alone (`linear`, `min_gru`, `min_lstm`, `rg_lru`, `lru`,
-        where `outputs` drops, and but for `lru` `zoneout`; in a run also `indrnn`), or, in a run, one in which they cannot be told
-        from what carries h.
+      InputError: a rate outside [0, 1]; `between` without a stack of layers; `recurrent` around a cell without
+        recurrent weights, in which each unit carries itself on alone (`linear`, `min_gru`, `min_lstm`, `rg_lru`, `lru`;
+        in a run `indrnn`), or, in a run, around one in which they cannot be told from what carries h. There `outputs`
+        drops, or `zoneout`, if the state has an h.
     """
     check_cell(cell)
     given = {"outputs": outputs, "recurrent": recurrent, "between": between}
