@@ -40,6 +40,9 @@ State: TypeAlias = Any  # a pytree of arrays, every leaf starting with *B
 Inputs: TypeAlias = Any  # an array or a pytree of arrays, or None for an autonomous cell
 Shape: TypeAlias = tuple[int, ...]
 
+UNKNOWN = -100
+"""The class that stands for a missing one, as in PyTorch's `ignore_index`."""
+
 
 class InputError(ValueError):
     """Bad input at a public boundary: names the argument, what was given and what is needed."""

@@ -15,6 +15,8 @@ from jrnn import data, training
 from jrnn.cli import main
 from jrnn.commands.options import parser
 from jrnn.commands.saved_runs import open_run
+from jrnn.report import Stage
+from tests.report import samples
 
 RUN = [sys.executable, "-W", "error::RuntimeWarning", "-m", "jrnn.cli"]
 TINY = ["--hidden", "6", "--steps", "4", "--batch-size", "8"]
@@ -271,3 +273,59 @@ def test_help_reads_well(capsys):
             ):
                 assert re.search(rf"^  {option}\b.*", said, re.M), option
     assert main([]) == 2
+
+
+def test_several_seeds(sequences, capsys, tmp_path, monkeypatch):
+    """Each is the run of its seed on one split; the one with the median held-out loss stands for all in --out."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--data", str(sequences), *TINY, "--seed", "4", "--seeds", "3", "--out", "run"]) == 0
+    said = capsys.readouterr().out
+    every = {seed: training.load(tmp_path / f"run/seed-{seed}") for seed in (4, 5, 6)}
+    assert {saved.metadata["seed"] for saved in every.values()} == {4}  # of the split, which is the same for all
+    held_out = data.load(str(sequences), seed=4)
+    held_out = held_out.subset(held_out.test)
+    losses = {
+        seed: training.evaluate(saved.cell, saved.params, saved.objective, saved.loss_params, held_out)["loss"]
+        for seed, saved in every.items()
+    }
+    typical = sorted(losses, key=losses.get)[1]
+    low, middle, high = (f"{value:.3g}" for value in sorted(losses.values()))
+    assert "Over 3 seeds, median (least to most): accuracy" in said and f", loss {middle} ({low} to {high})" in said
+    assert f"On held-out data, seed {typical}: accuracy" in said
+    chosen = training.load(tmp_path / "run")
+    assert chosen.metadata["member"] == typical and chosen.metadata["members"] == [4, 5, 6]
+    np.testing.assert_array_equal(chosen.params["w_rec"], every[typical].params["w_rec"])
+    assert main(["predict", "--model", "run", "--data", str(sequences)]) == 0
+    others = ", ".join(f"run/seed-{seed}" for seed in (4, 5, 6) if seed != typical)
+    assert f"held-out loss is the median, seed {typical}; the others: {others}." in capsys.readouterr().out
+    words = refused(capsys, "train", "--data", sequences, *TINY, "--seed", "4", "--out", "run", "--resume")
+    assert "--seeds: got none, and run holds the runs of 3 seeds; need --seeds N" in words
+    words = refused(capsys, "train", "--data", sequences, *TINY, "--seeds", "1", "--out", "new")
+    assert "--seeds: got 1; need a whole number from 2 to 100" in words
+    words = refused(capsys, "diagnose", "--model", "run", "--seeds", "2")
+    assert "--seeds: got 2; need no such option beside --model" in words
+
+
+@pytest.mark.thorough
+def test_a_diagnosis_over_seeds(sequences, capsys, tmp_path, monkeypatch):
+    """Which network is shown, and what is said of the others; its flow, made up, is the subject of other tests."""
+
+    def measured(name, step, cell, params, objective, head, dataset, lag):
+        scores = training.evaluate(cell, params, objective, head, dataset.subset(dataset.test))
+        return Stage(name, step, scores, samples.flow(-0.2, lags=12, lag=lag))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("jrnn.commands.diagnosing.measure", measured)
+    monkeypatch.setattr("jrnn.commands.diagnosing.prove_clipping", lambda *_: None)
+    monkeypatch.setattr("jrnn.report.writing._render", lambda *_: (b"<svg/>",) * 3)
+    assert main(["diagnose", "--data", str(sequences), *TINY, "--seeds", "2", "--out", "run"]) == 0
+    said = capsys.readouterr().out
+    found = json.loads((tmp_path / "run/report.json").read_text())
+    every = found["over_seeds"]
+    assert every["seeds"] == [0, 1] and every["typical"] == found["model"]["seed"] and "losses" not in every
+    shown = every["scores"][every["typical"]]
+    before, after = (stage["scores"] for stage in found["stages"])
+    assert after == pytest.approx(shown) and before != after
+    assert shown["loss"] == min(each["loss"] for each in every["scores"])  # of two the lower
+    assert "loss over 2 seeds" in said and (tmp_path / "run/over_seeds.png").is_file()
+    assert "The same training from 2 seeds" in (tmp_path / "run/report.html").read_text()

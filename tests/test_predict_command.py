@@ -8,7 +8,8 @@ import jrnn
 from jrnn.cli import main
 from jrnn.data import load
 from jrnn.training import Objective, save
-from jrnn.training.predicting import held_out_intervals
+from jrnn.training import load as load_model
+from jrnn.training.intervals import held_out_intervals
 
 LEVEL = np.round(100 + np.cumsum(np.random.default_rng(0).normal(size=60)), 3)
 
@@ -49,13 +50,27 @@ def test_the_data_are_not_written_over(capsys, arguments):
     assert main(["predict", "--model", "run", *arguments, "--out", "new.csv"]) == 0
 
 
-def test_a_last_row_without_a_value_is_told(capsys):
-    saved(table(LEVEL), missing="interpolate")
-    for last, told in ((LEVEL[-1], False), ("", True)):
+@pytest.mark.parametrize("missing", ["interpolate", "mask"])
+def test_missing_last_values_are_told_and_widen(capsys, missing):
+    saved(table(LEVEL), missing=missing)
+    widths = []
+    for gap, told in (
+        (0, "by itself."),
+        (1, "as the last value is missing"),
+        (3, "as the last 3 values are missing"),
+    ):
         with open("new.csv", "w") as file:
-            file.write(table([*LEVEL[:-1], last]))
-        assert main(["predict", "--model", "run", "--data", "new.csv"]) == 0
-        assert ("The last row lacks a value" in capsys.readouterr().out) == told
+            file.write(table([*LEVEL[: len(LEVEL) - gap], *[""] * gap]))
+        assert main(["predict", "--model", "run", "--data", "new.csv", "--missing", missing]) == 0
+        assert told in capsys.readouterr().out
+        row = np.genfromtxt("forecast.csv", delimiter=",", skip_header=1)
+        np.testing.assert_allclose(row[1], LEVEL[-1 - gap], rtol=1e-6)  # the network answers the last known value
+        widths.append(row[3] - row[2])
+    assert widths[0] < widths[1] < widths[2]
+    with open("new.csv", "w") as file:
+        file.write(table([""] * 30))
+    assert main(["predict", "--model", "run", "--data", "new.csv", "--missing", missing]) == 2
+    assert "without a value of 'a'" in capsys.readouterr().err
 
 
 def test_what_is_said_of_new_rows(capsys):
@@ -72,3 +87,33 @@ def test_what_is_said_of_new_rows(capsys):
         assert main(["predict", "--model", "run", "--data", "new.csv", "--missing", "mask"]) == 0
         told = capsys.readouterr().out
         assert said in told and ("The file has" in told) == short and "windows overlap and most steps" in told
+
+
+def test_a_text_goes_on(capsys, tmp_path):
+    """A network of a book, by the command line alone: the characters are kept with it."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "book.txt").write_text("".join(rng.choice(["to be ", "or not ", "é\n"], 700)), encoding="utf-8")
+    (tmp_path / "prompt.txt").write_text("or Q\n")
+    sizes = ["--hidden", "4", "--steps", "2", "--batch-size", "4"]
+    assert main(["train", "--data", "book.txt", "--out", "run", *sizes]) == 0
+    (tmp_path / "book.txt").unlink()
+    said = capsys.readouterr().out
+    assert "Go on with a text: jrnn predict --model run --data PROMPT.txt" in said
+    how = ["--steps", "30", "--temperature", "0.5", "--seed", "4"]
+    assert main(["predict", "--model", "run", "--data", "prompt.txt", *how]) == 0
+    said = capsys.readouterr().out
+    assert "1 of them was rare or absent in training" in said and "Written: continuation.txt (30 characters)" in said
+    text = (tmp_path / "continuation.txt").read_text(encoding="utf-8")
+    assert text == load_model("run").generate("or Q", steps=30, temperature=0.5, seed=4) and set(text) <= set(
+        "\n benorté"
+    )
+    for arguments, words in (
+        (["--data", "prompt.txt", "--missing", "mask"], "--missing: got mask; need a model of a .csv"),
+        (["--data", "prompt.txt", "--temperature", "-1"], "--temperature: got -1.0; need a number of at least 0"),
+        ([], "need a text to go on with"),
+    ):
+        assert main(["predict", "--model", "run", *arguments]) == 2
+        assert words in capsys.readouterr().err
+    saved(table(LEVEL))
+    assert main(["predict", "--model", "run", "--data", "old.csv", "--seed", "3"]) == 2
+    assert "--seed: got 3; need a model that was trained on a text" in capsys.readouterr().err

@@ -13,9 +13,11 @@ from jrnn.commands.folders import output_folder
 from jrnn.commands.measurement import Probe, held_out_sample, measure, measure_inside, prove_clipping
 from jrnn.commands.memory import computing
 from jrnn.commands.output import checked_lag, report, require_extras, say
+from jrnn.commands.over_seeds import say_member, say_scores
 from jrnn.commands.running import LESS, build, chosen_cures, first_weights, load_data, settings, train_model
 from jrnn.commands.saved_runs import open_run, refuse_beside_model
 from jrnn.commands.series_options import series_options
+from jrnn.report import Stage
 from jrnn.training import Objective
 from jrnn.types import InputError
 
@@ -46,17 +48,31 @@ def diagnose(args: Namespace, network_of: Callable[..., Any]) -> int:
     cell, objective = build(args, dataset), Objective.of(dataset)
     with output_folder(args, trains=True) as out, computing(LESS):
         say(f"{dataset.source}\nWriting to {out}.")
-        cured, weights = first_weights(cell, objective, dataset, args, chosen_cures(args))
-        before = measure("before training", 0, cured, weights["cell"], objective, weights["loss"], dataset, lag)
-        fitted = train_model(args, cell, objective, dataset, out)
+        before = None if args.seeds else untrained(args, args.seed, cell, objective, dataset, lag)
+        fitted, every = train_model(args, cell, objective, dataset, out)
         if fitted.interrupted:
             return 130
+        cured, known = fitted.cell, settings(args, dataset) | {"steps": fitted.step}
+        if every is not None:
+            say_scores(every)
+            known |= {"seed": every.typical}
+        # which of several is shown is known when all are trained
+        before = before or untrained(args, known["seed"], cell, objective, dataset, lag)
         after = measure(
             "after training", fitted.step, cured, fitted.params, objective, fitted.loss_params, dataset, lag
         )
-        known = settings(args, dataset) | {"steps": fitted.step}
         proof = prove_clipping(cured, fitted.params, objective, fitted.loss_params, dataset, args.max_norm)
-        return report(args, out, cured, fitted.params, dataset, lag, (before, after), known, fitted.history, proof)
+        stages = (before, after)
+        return report(
+            args, out, cured, fitted.params, dataset, lag, stages, known, fitted.history, proof, over_seeds=every
+        )
+
+
+def untrained(args: Namespace, seed: int, cell: Any, objective: Objective, dataset: data.Dataset, lag: int) -> Stage:
+    """The network that training from this seed begins with."""
+    begun = Namespace(**{**vars(args), "seed": seed})
+    cured, weights = first_weights(cell, objective, dataset, begun, chosen_cures(args))
+    return measure("before training", 0, cured, weights["cell"], objective, weights["loss"], dataset, lag)
 
 
 def diagnose_saved(args: Namespace) -> int:
@@ -66,6 +82,7 @@ def diagnose_saved(args: Namespace) -> int:
     saved, known, dataset, objective = open_run(args)
     lag = checked_lag(args.lag, dataset)
     step = int(known.get("step", known.get("steps", 0)))
+    say_member(known, args.model)
     with output_folder(args, trains=False) as out, computing(FEWER):
         stage = measure("as saved", step, saved.cell, saved.params, objective, saved.loss_params, dataset, lag)
         return report(args, out, saved.cell, saved.params, dataset, lag, (stage,), known, {})
@@ -119,7 +136,7 @@ def from_elsewhere(model: str) -> bool:
 def check_alone(args: Namespace) -> None:
     """InputError for what --model leaves no room for, and for a package that is missing."""
     require_extras(args, figures=True)
-    names = ("cell", "hidden", "layers", "cure", "steps", "max_norm", "learning_rate", "batch_size", "seed")
+    names = ("cell", "hidden", "layers", "cure", "steps", "max_norm", "learning_rate", "batch_size", "seed", "seeds")
     refuse_beside_model(args, names)
     if args.resume:
         raise InputError("--resume", "with --model", "one of the two: a saved model is not trained")

@@ -6,7 +6,7 @@ import os
 import shutil
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -41,6 +41,8 @@ def output_folder(args: Namespace, *, trains: bool) -> Iterator[Path]:
         if trains and not args.resume and steps_in(folder / "checkpoints"):
             given = f"{folder}, which holds the checkpoints of a run"
             raise InputError("--out", given, "--resume to continue it, or another folder")
+        if trains:
+            check_seeds(args, folder)
         yield folder
     finally:
         if created and not any(os.lstat(file).st_size for file in files_in(created[0])):
@@ -48,6 +50,30 @@ def output_folder(args: Namespace, *, trains: bool) -> Iterator[Path]:
             for parent in created[1:]:
                 if os.path.isdir(parent) and not os.listdir(parent):
                     os.rmdir(parent)
+
+
+def write_whole(out: Path, text: str) -> None:
+    """A file with this text, whole or not at all."""
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="")
+        os.replace(part, out)
+    except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):
+            part.unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or error
+        raise InputError("--out", f"{str(out)!r} ({why})", "a file that can be written") from error
+
+
+def check_seeds(args: Namespace, folder: Path) -> None:
+    """InputError where several seeds would be trained in the folder of one run, or one run in that of several."""
+    several = [path.parent.name for path in folder.glob("seed-*/checkpoints") if steps_in(path)]
+    if several and args.seeds is None:
+        given = f"none, and {folder} holds the runs of {len(several)} seeds"
+        raise InputError("--seeds", given, "--seeds N, to go on with them; or another --out")
+    if args.seeds is not None and steps_in(folder / "checkpoints"):
+        given = f"{args.seeds}, and {folder} holds the run of one seed"
+        raise InputError("--seeds", given, "another --out, or no --seeds to go on with that run")
 
 
 def files_in(folder: Path) -> Iterator[str]:
@@ -79,7 +105,9 @@ def new_folder() -> Path:
 
 def last_run() -> Path:
     """The run that --resume without --out goes on with: the highest number that has checkpoints."""
-    runs = [path.parent for path in Path().glob(f"{STEM}*/checkpoints") if number_of(path.parent) and path.is_dir()]
+    within = {f"{STEM}*/checkpoints": 0, f"{STEM}*/seed-*/checkpoints": 1}
+    found = [path.parents[up] for pattern, up in within.items() for path in Path().glob(pattern) if path.is_dir()]
+    runs = [folder for folder in found if number_of(folder)]
     if not runs:
         raise InputError("--resume", f"no run in {STEM}*", "--out DIR, the folder of the run to go on with")
     return max(runs, key=number_of)

@@ -20,7 +20,8 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 
 def check_memory(args: Namespace, layer: Any, features: int, steps: int) -> None:
     """InputError if training takes more memory than the machine has in all."""
-    needed, installed = least_bytes(args, layer, features, steps), memory()
+    members = 1 if args.command == "prescribe" else args.seeds or 1  # trained side by side
+    needed, installed = members * least_bytes(args, layer, features, steps), memory()
     if needed > installed:
         shape = f"{args.layers} layer{'s' * (args.layers > 1)} of {args.hidden} units at batch size {args.batch_size}"
         given = f"{args.hidden}, and {shape} takes at least {gib(needed)} GiB of memory"

@@ -12,7 +12,7 @@ from jrnn.commands.kinds import KINDS as CELLS
 from jrnn.commands.numbers import real, whole
 from jrnn.commands.series_options import add_missing, add_series_options
 from jrnn.cures.catalogue import KINDS, usage
-from jrnn.training.predicting import LEVELS
+from jrnn.training.intervals import LEVELS
 
 DATA = """\
 data (--data):
@@ -61,11 +61,13 @@ examples:
   jrnn train --cell gru --data sunspots --out sun --resume    go on after Ctrl-C or a crash
   jrnn train --cell gru --data power.csv --target load --horizon 24 --change --out day
   jrnn train --cell gru --data mine.npz --cure chrono:200   gates that start open for 200 steps
+  jrnn train --cell gru --data mine.npz --seeds 5           is it the network, or the seed?
 """,
     "predict": """\
 examples:
   jrnn predict --model DIR --data new.csv --out forecast.csv    the steps after the last row
   jrnn predict --model DIR --data new.npz --out answers.csv     an answer for each sequence in x
+  jrnn predict --model DIR --data prompt.txt --steps 1000       a model of a text goes on with another
 """,
     "prescribe": """\
 examples:
@@ -169,10 +171,15 @@ def add_predict(one: argparse.ArgumentParser) -> None:
     """The options of `jrnn predict`."""
     one.add_argument("--model", metavar="DIR", required=True, help="what `jrnn train` saved")
     one.add_argument("--data", metavar="PATH", help="new data of the same columns (default: those of the model)")
-    one.add_argument("--out", metavar="FILE", help="the table to write (default: forecast.csv)")
+    one.add_argument("--out", metavar="FILE", help="what to write (default: forecast.csv, continuation.txt)")
     text = "the share of the held-out errors that an interval holds (default: 0.9)"
     one.add_argument("--level", type=real, choices=LEVELS, default=0.9, help=text)
     add_missing(one)
+    group = one.add_argument_group("of a model that was trained on a text, which goes on with the text in --data")
+    group.add_argument("--steps", type=whole, metavar="N", help="characters to write (default: 500)")
+    text = "below 1 the likely more often, 0 always the likeliest (default: 1)"
+    group.add_argument("--temperature", type=real, metavar="X", help=text)
+    group.add_argument("--seed", type=whole, metavar="N", help="of the draws (default: 0)")
 
 
 def add_options(one: argparse.ArgumentParser, command: str) -> None:
@@ -185,6 +192,8 @@ def add_options(one: argparse.ArgumentParser, command: str) -> None:
     if not races:
         text = "optimizer updates (default: 8000; fewer where sequences are longer than 64)"
         one.add_argument("--steps", type=whole, metavar="N", help=text)
+        text = "train from so many seeds, --seed and those after it, in one program, and tell how far they differ"
+        one.add_argument("--seeds", type=whole, metavar="N", help=text)
     one.add_argument(
         "--max-norm", type=real, metavar="X", help="clip the gradient's global norm at X, inf for never (default: 1)"
     )

@@ -21,7 +21,7 @@ from jrnn.commands.console import complain
 from jrnn.commands.series_options import series_words
 from jrnn.cures.advice import advise
 from jrnn.extras import missing
-from jrnn.report import ClippingProof, Diagnosis, Stage, print_report, write_report
+from jrnn.report import ClippingProof, Diagnosis, OverSeeds, Stage, print_report, write_report
 from jrnn.training import Objective, baselines
 from jrnn.types import InputError, Params
 
@@ -38,6 +38,7 @@ def report(
     history: dict[str, np.ndarray],
     proof: ClippingProof | None = None,
     prescription: Any = None,
+    over_seeds: OverSeeds | None = None,
 ) -> int:
     """Writes the page, the figures and the JSON file, then shows the diagnosis in the terminal; 1 if nothing could be
     written."""
@@ -79,6 +80,7 @@ def report(
         command=shlex.join(["jrnn", *sys.argv[1:]]),
         clipping_proof=proof,
         prescription=prescription,
+        over_seeds=over_seeds,
         baselines=baselines(Objective.of(dataset), dataset) if judged else (),
         **next_step(args, cell, stages[0], out),
     )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from argparse import Namespace
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jrnn.commands.continuing import DEFAULTS, continue_text, is_text
+from jrnn.commands.folders import write_whole
 from jrnn.commands.output import say
+from jrnn.commands.over_seeds import say_member
 from jrnn.data import Series
 from jrnn.data.archives import inputs_of
 from jrnn.data.columns import series_of
@@ -31,19 +34,30 @@ def predict(args: Namespace) -> int:
     saved = load(args.model)
     known = {**saved.metadata.get("config", {}), **saved.metadata}
     saved = saved._replace(metadata=known)
-    out = Path("forecast.csv" if args.out is None else args.out)
+    say_member(known, args.model)
+    text = is_text(known) and Path(str(args.data)).suffix.lower() != ".npz"
+    out = Path(("continuation.txt" if text else "forecast.csv") if args.out is None else args.out)
     source = Path(str(args.data or known.get("data", "")))
     if not source.is_file():
-        raise InputError("--data", repr(str(source)), "a .csv or .npz file with the columns of the model's data")
+        needed = "a text to go on with" if text else "a .csv or .npz file with the columns of the model's data"
+        raise InputError("--data", repr(str(source)), needed)
     if out.exists() and out.samefile(source):
         raise InputError("--out", f"{str(out)!r}, the file of --data", "another file, as the forecast would replace it")
+    if text:
+        continue_text(args, saved, source, out)
+        return 0
+    for name in DEFAULTS:
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name}", getattr(args, name), "a model that was trained on a text")
     if "series" in known:
         rows, about = after_the_last_row(args, saved, source)
     elif source.suffix.lower() == ".npz":
         rows, about = of_each_sequence(args, saved, source)
     else:
         raise InputError("--data", repr(str(source)), "a .npz file with x, as the model was trained on")
-    written(out, rows)
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    write_whole(out, file.getvalue())
     for row in rows[: SHOWN + 1]:
         say("  " + "  ".join(f"{cell:>12}" for cell in row))
     say(f"{about} Written: {out} ({len(rows) - 1:,} row{'s' * (len(rows) > 2)}).")
@@ -59,11 +73,15 @@ def after_the_last_row(args: Namespace, saved: Any, source: Path) -> tuple[list[
     rows = len(found.values)
     if series.period is not None and rows < series.period:
         say(f"The file has {rows} rows, fewer than a period of {series.period} steps: forecasts will be poor.")
-    if found.filled[-1].any() or np.isnan(found.values[-1]).any():
-        say(
-            "The last row lacks a value: the forecast is made from older ones, and is less sure than its interval says."
-        )
-    forecast = saved.predict(x, level=args.level, scaled=True)
+    holes = found.filled | np.isnan(found.values)
+    late = [trailing(holes[:, column]) for column in series.target_columns]
+    if max(late) == rows:
+        lacking = series.targets[late.index(rows)]
+        raise InputError("--data", f"{source.name} without a value of {lacking!r}", "one known value of it at least")
+    others = [name for name, hole in zip(series.inputs, holes[-1]) if hole and name not in series.targets]
+    if others:
+        say(f"The last row lacks {listed(others)}: the forecast is less sure than its interval says.")
+    forecast = saved.predict(x, level=args.level, scaled=True, gap=late)
     steps = range(1, series.horizon + 1)
     when = [str(h) for h in steps] if found.rhythm is None else found.rhythm.following(series.horizon)
     start = filled_forward(found.values)[-1, series.target_columns] if series.change else 0.0
@@ -72,7 +90,12 @@ def after_the_last_row(args: Namespace, saved: Any, source: Path) -> tuple[list[
     if last.low is not None and last.high is not None and ((last.values < last.low) | (last.values > last.high)).any():
         say("On held-out data the network was wrong to one side: a forecast lies outside its interval. Trust that.")
     lines = table("step" if found.rhythm is None else "time", when, last, series.targets)
-    return lines, f"{listed(series.targets)} after the last row{bands(saved, args.level)}"
+    return lines, f"{listed(series.targets)} after the last row{bands(saved, args.level, max(late))}"
+
+
+def trailing(missing: np.ndarray) -> int:
+    """How many of the last values are missing."""
+    return len(missing) if missing.all() else int(missing[::-1].argmin())
 
 
 def of_each_sequence(args: Namespace, saved: Any, source: Path) -> tuple[list[list[str]], str]:
@@ -110,27 +133,14 @@ def table(first: str, when: Iterable[str], forecast: Forecast, names: Iterable[s
     return [head, *([at, *(f"{value:.7g}" for value in row)] for at, row in zip(when, body, strict=True))]
 
 
-def bands(saved: Any, level: float) -> str:
-    """What the intervals are, in a sentence."""
+def bands(saved: Any, level: float, gap: int = 0) -> str:
+    """What the intervals are, in a sentence; `gap` values before the forecast are missing."""
     kept = saved.metadata.get("intervals")
     if not kept:
         return "."
     several = ", where windows overlap and most steps count several times" if "series" in saved.metadata else ""
+    after = f", and are wider as the last {f'{gap:,} values are' if gap > 1 else 'value is'} missing" if gap else ""
     return (
         f"; low and high hold {percentage(level)} of the {kept['residuals']:,} errors on held-out data{several}, "
-        "in each column and step ahead by itself."
+        f"in each column and step ahead by itself{after}."
     )
-
-
-def written(out: Path, rows: list[list[str]]) -> None:
-    """The table as a file, whole or not at all."""
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-        os.replace(part, out)
-    except (OSError, ValueError) as error:
-        with suppress(OSError, ValueError):
-            part.unlink(missing_ok=True)
-        why = getattr(error, "strerror", None) or error
-        raise InputError("--out", f"{str(out)!r} ({why})", "a file that can be written") from error

@@ -23,7 +23,7 @@ from jrnn.prescribing import Prescription
 from jrnn.prescribing import prescribe as run_race
 from jrnn.prescribing.arguments import seconds_of
 from jrnn.training import Objective, save
-from jrnn.training.predicting import held_out_intervals
+from jrnn.training.intervals import held_out_intervals
 from jrnn.wording import listed
 
 BUDGET = "10m"

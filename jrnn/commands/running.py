@@ -18,13 +18,14 @@ from jrnn.commands.folders import output_folder
 from jrnn.commands.kinds import KINDS
 from jrnn.commands.memory import check_memory, computing
 from jrnn.commands.output import require_extras, say
+from jrnn.commands.over_seeds import kept, say_scores, seed_of
 from jrnn.commands.series_options import series_options
 from jrnn.cures.base import Cure, apply_to_cell
 from jrnn.cures.catalogue import cures_of
+from jrnn.report import OverSeeds
 from jrnn.report.red_card import red_card
-from jrnn.training import Fitted, Objective, baselines, evaluate, fit, save
+from jrnn.training import Fitted, Objective, baselines, evaluate, fit
 from jrnn.training.batches import source_of, time_major
-from jrnn.training.predicting import held_out_intervals
 from jrnn.training.telemetry.tangent_probe import EVERY
 from jrnn.training.weights import cured_weights, initial_weights
 from jrnn.types import InputError, Params
@@ -44,14 +45,17 @@ def train(args: Namespace) -> int:
     cell, objective = build(args, dataset), Objective.of(dataset)
     with output_folder(args, trains=True) as out, computing(LESS):
         say(f"{dataset.source}\nWriting to {out}.")
-        fitted = train_model(args, cell, objective, dataset, out)
+        fitted, every = train_model(args, cell, objective, dataset, out)
         if fitted.interrupted:
             return 130
         scores = evaluate(fitted.cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
     known = baselines(objective, dataset)
     if warning := red_card(known, scores):
         say(f"\n{warning}\n")
-    say("On held-out data: " + ", ".join(f"{name} {score(name, value)}" for name, value in scores.items()))
+    if every is not None:
+        say_scores(every)
+    own = ", ".join(f"{name} {score(name, value)}" for name, value in scores.items())
+    say(f"On held-out data{'' if every is None else f', seed {every.typical}'}: {own}")
     for each in known:
         own = ", ".join(f"{name} {score(name, value)}" for name, value in each.scores.items())
         say(f"Without a network, {each.name} ({each.meaning}): {own}")
@@ -59,9 +63,13 @@ def train(args: Namespace) -> int:
         plateau = f"{number(dataset.plateau)} ({dataset.plateau_reason})"
         say(f"Without what lies {dataset.lag} steps back the loss is {plateau}.")
     folder = shlex.quote(str(out))
+    if every is not None:
+        say(f"Each seed is saved in {out}/seed-N, and seed {every.typical}, whose loss is the median, in {out} itself.")
     say(f"Saved in {out}. See where its gradient goes: jrnn diagnose --model {folder}")
     if dataset.series is not None:
         say(f"Forecast what follows: jrnn predict --model {folder} --data NEW.csv")
+    if dataset.alphabet:
+        say(f"Go on with a text: jrnn predict --model {folder} --data PROMPT.txt")
     return 0
 
 
@@ -114,8 +122,10 @@ def first_weights(
     return cell, weights
 
 
-def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.Dataset, out: Path) -> Fitted:
-    """Trains with a progress bar and checkpoints in `out`, and saves the model there."""
+def train_model(
+    args: Namespace, cell: Any, objective: Objective, dataset: data.Dataset, out: Path
+) -> tuple[Fitted, OverSeeds | None]:
+    """Trains with a progress bar and checkpoints in `out`, and saves the model there; with --seeds several."""
     fitted = fit(
         cell,
         objective,
@@ -124,7 +134,7 @@ def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.
         max_norm=None if np.isinf(args.max_norm) else args.max_norm,
         learning_rate=args.learning_rate,
         batch_size=args.batch_size,
-        seed=args.seed,
+        seed=seed_of(args),
         out=out,
         resume=args.resume,
         progress=True,
@@ -133,11 +143,7 @@ def train_model(args: Namespace, cell: Any, objective: Objective, dataset: data.
         metadata=settings(args, dataset),
         cures=chosen_cures(args),
     )
-    if not fitted.interrupted:
-        known = settings(args, dataset) | {"step": fitted.step, "steps": fitted.step}
-        known |= held_out_intervals(fitted.cell, fitted.params, objective, fitted.loss_params, dataset)
-        save(out, fitted.cell, fitted.params, loss_params=fitted.loss_params, objective=objective, metadata=known)
-    return fitted
+    return (fitted, None) if fitted.interrupted else kept(out, fitted, objective, dataset, settings(args, dataset))
 
 
 def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
@@ -149,6 +155,7 @@ def settings(args: Namespace, dataset: data.Dataset) -> dict[str, Any]:
         facts |= {"series": dataset.series.as_json(), "scaling": dataset.series.scaling}
     facts |= {"tokens": dataset.x.shape[2]} if args.tokens else {}
     facts |= {"classes": list(dataset.classes)} if dataset.classes else {}
+    facts |= {"alphabet": dataset.alphabet} if dataset.alphabet else {}
     facts |= {"missing": "mask"} if dataset.missing and dataset.series is None else {}
     clip = None if np.isinf(args.max_norm) else args.max_norm
     cures = {"cures": spelled(chosen_cures(args))} if args.cure and args.command != "prescribe" else {}

@@ -39,7 +39,8 @@ def open_run(args: Namespace) -> SavedRun:
     like = data.Series.from_json(known["series"]) if "series" in known else None
     missing = args.missing or known.get("missing")
     seed, tokens = int(known.get("seed", 0)), known.get("tokens")
-    dataset = data.load(source, seed=seed, like=like, missing=missing, tokens=tokens, classes=known.get("classes"))
+    names = {"classes": known.get("classes"), "alphabet": known.get("alphabet")}
+    dataset = data.load(source, seed=seed, like=like, missing=missing, tokens=tokens, **names)
     objective = saved.objective
     if not isinstance(objective, Objective):
         raise InputError("--model", f"{args.model}, without an objective that jrnn knows", "a model of `jrnn train`")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jrnn.types import InputError
+from jrnn.types import UNKNOWN, InputError
 
 
 def describe(array: np.ndarray) -> str:
@@ -102,7 +102,7 @@ def valid_labels(
     array = whole_array("y", value, shape, "one label a case" if len(shape) == 1 else "one label a step")
     if valid is not None and len(shape) == 2:
         array = np.where(valid, array, 0)
-    bad = np.argwhere(((array < 0) | (array >= outputs)) & ~(missing & (array == -100)))
+    bad = np.argwhere(((array < 0) | (array >= outputs)) & ~(missing & (array == UNKNOWN)))
     if len(bad):
         where = ", ".join(f"{place} {i}" for place, i in zip(("case", "time"), bad[0], strict=False))
         raise InputError("y", f"label {array[tuple(bad[0])]} at {where}", f"labels 0 to {outputs - 1}")

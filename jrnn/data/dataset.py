@@ -29,6 +29,7 @@ class Dataset:
       task: which of the six.
       outputs: the number of classes, or K.
       classes: the labels of the classes as they stand in the file, or none.
+      alphabet: of a text, the characters of the symbols 1, 2, ...; symbol 0 stands for all others.
       train, test: int64 indices into the cases that share none; `test` is held out (20 % when loaded).
       lag: in steps, how far back the task needs to look: 1..T-1, or 0 where T = 1.
       lag_reason: one sentence, where `lag` comes from.
@@ -66,6 +67,7 @@ class Dataset:
     naive: tuple[tuple[str, str, float], ...] = ()
     series: Series | None = field(default=None, repr=False)
     classes: tuple[str, ...] = field(default=(), repr=False)
+    alphabet: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         x = real_array("x", self.x, ("cases", "time", "features"))

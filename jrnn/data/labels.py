@@ -5,12 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jrnn.types import InputError
+from jrnn.types import UNKNOWN, InputError
 
 MOST_CLASSES = 10_000
 MOST_SYMBOLS, MOST_VALUES = 4096, 500_000_000
-UNKNOWN = -100
-"""The label that stands for a missing one."""
 
 
 class Classes(NamedTuple):

@@ -43,6 +43,7 @@ def load(
     tokens: bool | int | None = None,
     like: Series | None = None,
     classes: Sequence[str] | None = None,
+    alphabet: str | None = None,
 ) -> Dataset:
     """A data set by name, or from a file.
 
@@ -69,6 +70,7 @@ def load(
         many kinds there are.
       like: the series of a saved model, whose columns, scaling, window and horizon are used.
       classes: of a .npz file, the names of a saved model's classes, by which labels are numbered.
+      alphabet: of a text, the characters of a saved model, by which they are numbered.
     Raises:
       InputError: an unknown name, a missing or unreadable file, a package that is not installed, bad values.
     """
@@ -94,6 +96,8 @@ def load(
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if value is not None and (not whole or value < least):
             raise InputError(option, repr(value), f"a whole number of steps, at least {least}")
+    if str(name_or_path) == "text":
+        return text(int(seed), alphabet)
     if str(name_or_path) in NAMES:
         return NAMED[str(name_or_path)](int(seed))
     if is_named(str(name_or_path)):
@@ -111,7 +115,7 @@ def load(
         kinds = None if not tokens else 0 if tokens is True else int(tokens)
         return read_archive(path, int(seed), kinds, missing == "mask", classes)
     if ending == ".txt":
-        return book(path)
+        return book(path, alphabet)
     missing = missing or ("refuse" if like is None else like.missing)
     found = series_of(path, target, missing, like)
     ahead = 1 if horizon is None else int(horizon)

@@ -8,6 +8,7 @@ import numpy as np
 
 from jrnn.data.counters import is_counter
 from jrnn.data.spectra import outstanding_frequencies
+from jrnn.extras import require
 
 ROUNDING = 1e-12  # relative to the largest value
 CHANCE = 0.01  # of a period in red noise, over all features together
@@ -104,6 +105,7 @@ def _confirmed(r: np.ndarray, frequency: float, reach: int) -> int | None:
         if len(lags) < 3:
             break
         height = _height(r, lags, half)
+        # scipy.signal.find_peaks would take a lower maximum where the highest place is an end of this stretch.
         top = int(np.argmax(height))
         peaks = 0 < top < len(lags) - 1 or lags[top] == 2
         tops.append((height[top] / (r[0] - r[half]), int(lags[top]), peaks))
@@ -141,14 +143,11 @@ def _mean(series: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _without_line(series: np.ndarray) -> np.ndarray:
-    time = np.arange(series.shape[1]) - (series.shape[1] - 1) / 2
-    centred = series - series.mean()
-    rest = centred - (centred[0] @ time) / (time @ time) * time
+    rest = require("scipy.signal").detrend(series, axis=1)
     return rest if np.abs(rest).max() > ROUNDING * np.abs(series).max() else np.zeros_like(rest)
 
 
 def _lagged_sums(values: np.ndarray) -> np.ndarray:
-    steps = values.shape[1]
-    # Zeros to twice the length keep the end of a case from meeting its own start.
-    spectrum = np.fft.rfft(values, 2 * steps, axis=1)
-    return np.fft.irfft((np.abs(spectrum) ** 2).sum(0), 2 * steps)[:steps]
+    # statsmodels' acf takes one series, and here cases of different lengths count as one.
+    both_ways = require("scipy.signal").fftconvolve(values, values[:, ::-1], axes=1)
+    return both_ways[:, values.shape[1] - 1 :].sum(0)

@@ -94,6 +94,7 @@ def _slots(index: Any) -> tuple[np.ndarray, str, int | None, Callable[[int], Ite
     rows = np.arange(len(index))
     if len(index) < 3:
         return rows, "a step", None, lambda n: [index[-1]] * n, 0
+    # pandas.infer_freq knows no frequency where a single row is missing.
     spans = np.diff(index.to_numpy()).astype("timedelta64[ns]").astype(float) / 1e9
     usual = float(np.median(spans))
     for unit, low, high, word, period in CALENDAR:

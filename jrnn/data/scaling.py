@@ -11,6 +11,7 @@ import numpy as np
 from jrnn.types import InputError
 
 MISSING = ("refuse", "interpolate", "mask")
+"""What may be done about missing values, as --missing has it."""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ def power_spectrum(series: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
     The taper keeps the power of slow components at the lowest k.
     """
+    # scipy.signal.periodogram has one taper for all cases, and these may be of different lengths.
     time, lengths = np.arange(series.shape[1]) + 0.5, valid.sum(1, keepdims=True)
     taper = np.where(valid, np.sin(np.pi * time / np.maximum(lengths, 1)) ** 2, 0.0)
     mean = (taper * np.where(valid, series, 0.0)).sum(1, keepdims=True) / np.maximum(taper.sum(1, keepdims=True), 1e-9)
@@ -104,13 +105,8 @@ def _either_side(ratio: np.ndarray) -> np.ndarray:
     for i, k in enumerate(at):
         below = ratio[max(1, int(k / NEIGHBOURS)) : max(0, min(k - 1, math.ceil(k * (1 - BAND))))]
         above = mirrored[max(k + 2, int(k * (1 + BAND)) + 1) : math.ceil(k * NEIGHBOURS) + 1]
-        level[i] = max(_middle(below), _middle(above))
+        level[i] = max(np.median(part) if len(part) else 0.0 for part in (below, above))
     return np.interp(np.arange(last + 1), at, level)
-
-
-def _middle(part: np.ndarray) -> float:
-    ordered, middle = np.sort(part), len(part) // 2
-    return (ordered[middle] + ordered[(len(part) - 1) // 2]) / 2 if len(part) else 0.0
 
 
 def _independent_cases(series: np.ndarray, valid: np.ndarray) -> int:
@@ -121,6 +117,7 @@ def _independent_cases(series: np.ndarray, valid: np.ndarray) -> int:
 
 def _log_tail(terms: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """log P(the mean of `terms` unit exponentials > `mean`) = -y + log sum_{j < terms} y^j / j!, y = terms mean."""
+    # scipy's gamma distribution says -inf of tails below 1e-308, and bins are ranked by them.
     terms = np.minimum(terms, MOST_TERMS)
     y = np.maximum(terms * mean, 1e-300)
     j = np.arange(terms.max())

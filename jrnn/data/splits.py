@@ -21,6 +21,8 @@ def random_split(cases: int, seed: int, labels: np.ndarray | None = None) -> tup
     """
     if cases < 2:
         raise InputError("x", f"{cases} case", "at least 2: one to train on, one to hold out")
+    # Not scikit-learn's stratified split: a saved model is evaluated on the split that its seed makes again, and under
+    # another rule cases that it was trained on would be held out.
     rng = np.random.default_rng(seed)
     order = rng.permutation(cases)
     if labels is not None:

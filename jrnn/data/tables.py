@@ -13,7 +13,8 @@ from jrnn.extras import require
 from jrnn.types import InputError
 
 LARGEST = float(np.finfo(np.float32).max)
-MISSING = ("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "?", "-", "--")
+ABSENT = ("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "?", "-", "--")
+"""Cells without a value, in small letters."""
 WHOLE = re.compile(r"\s*[+-]?\d+\s*")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 
@@ -127,7 +128,7 @@ def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray,
     if (np.abs(numbers) <= LARGEST).all():  # almost every column; what is wrong with another is told below
         return numbers, None, None, ""
     stripped = cells.str.strip()
-    missing = stripped.str.lower().isin(MISSING).to_numpy()
+    missing = stripped.str.lower().isin(ABSENT).to_numpy()
     known, words = stripped[~missing], ""
     if table.said and known.str.fullmatch(r"[+-]?\d*,?\d+").all() and known.str.contains(",").any():
         stripped, words = stripped.str.replace(",", "."), "decimal commas"
@@ -139,8 +140,8 @@ def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray,
             given = f"column {column + 1} of {name}, with commas and points in its numbers ({known.iloc[0]!r} first)"
             raise InputError("--data", given, "one mark for decimals, and none between thousands")
         if text.sum() >= MOSTLY * len(known):
-            clock = times_of_day(known, cells.index)
             place = f"column {column + 1} of {name}"
+            clock = times_of_day(place, known, cells.index, table.line)
             dates, words = (None, "") if clock is not None else dates_of(place, known, cells.index, table.line)
             if dates is not None or clock is not None:
                 return np.full(len(cells), np.nan), dates, clock, words
@@ -173,7 +174,8 @@ def _text(name: str, column: int, cell: str) -> InputError:
         given = f"column {column + 1} of {name}, which has decimal commas ({first!r} first)"
         return InputError("--data", given, "a point in decimals, or semicolons between columns")
     given = f"column {column + 1} of {name}, which is text throughout ({first!r} first)"
-    return InputError("--data", given, "columns of numbers: remove it (or store a number)")
+    dates = "; dates as 2020-12-31" if any(letter.isdigit() for letter in first) else ""
+    return InputError("--data", given, f"columns of numbers: remove it (or store a number){dates}")
 
 
 def _title(cell: str) -> bool:

@@ -2,7 +2,7 @@
 
 To add a recurrence: a file in `recurrences/` that follows `recurrences/base.py`, and a line in `RECURRENCES`. With its
 step alone it runs by `reference`; the members of `Sloped` make it run by `xla`, those of `Diagonal` by `associative`, a
-number in `native/problem.h` and its gates in `native/` by the compiled kernel.
+number and a header in `native/recurrences` by the compiled kernel.
 
 To add an implementation: a file in `implementations/` that follows `implementations/base.py`, and a line in
 `IMPLEMENTATIONS`. `primitives.py` gives it every derivative and `vmap`, `sharding.py` several devices.

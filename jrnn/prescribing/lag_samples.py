@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jrnn.prescribing.splitting import Parts
-from jrnn.training.objectives import UNKNOWN
+from jrnn.types import UNKNOWN
 
 ANSWERS, FEWEST_CASES, VALUES = 2048, 64, 2**24
 """Answers at most; cases at least, if there are; values of x at most beyond those."""

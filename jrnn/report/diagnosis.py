@@ -14,7 +14,7 @@ from jrnn.prescribing.result import Prescription
 from jrnn.report.red_card import red_card
 from jrnn.training.simple_answers import Baseline
 from jrnn.types import InputError
-from jrnn.wording import brief, number
+from jrnn.wording import brief, number, score
 
 Show = TypeVar("Show", bound=Callable[..., Any])
 
@@ -63,6 +63,28 @@ def shown_proof(proof: Any) -> ClippingProof:
 
 
 @dataclass(frozen=True)
+class OverSeeds:
+    """The same training from several seeds."""
+
+    seeds: tuple[int, ...]
+    scores: tuple[dict[str, float], ...]
+    """On held-out data, of each: as `Stage.scores`."""
+    typical: int
+    """The seed whose held-out loss is the median: its network is the one that is shown."""
+    losses: np.ndarray
+    """[S, updates]: of the training batches."""
+
+    def spread(self, name: str) -> str:
+        """The median of a score, and the least and the most over seeds, in words."""
+        values = np.array([scores[name] for scores in self.scores])
+        middle, low, high = (score(name, float(of(values))) for of in (np.median, np.min, np.max))
+        return f"{middle} ({low} to {high})"
+
+    def __repr__(self) -> str:
+        return brief(self, f"{len(self.seeds)} seeds", *(f"{name} {self.spread(name)}" for name in self.scores[0]))
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """Everything the report shows."""
 
@@ -95,6 +117,8 @@ class Diagnosis:
     baselines: tuple[Baseline, ...] = ()
     """Answers that need no network, with their scores on the same held-out data; the last stage is compared with
     them."""
+    over_seeds: OverSeeds | None = None
+    """What other seeds gave; None where there was one."""
 
     @property
     def red_card(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jrnn.prescribing.result import Prescription
-from jrnn.report.diagnosis import Diagnosis, Stage, shows_stages
+from jrnn.report.diagnosis import Diagnosis, OverSeeds, Stage, shows_stages
 from jrnn.report.red_card import losses
 from jrnn.report.training_facts import clipping_facts
 from jrnn.wording import half_life
@@ -29,7 +29,8 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
       red_card: the warning that the network loses to a baseline, or ""; loses_to: for each such score the baseline's
       name, the score, own and theirs; baselines: for each its name, meaning and scores on held-out data;
       clipping: the fields of `ClippingFacts`, or None where nothing was trained; clipping_proof: the fields of
-      `ClippingProof` or None; history: one list per quantity, one number an update; prescription: what a race found
+      `ClippingProof` or None; history: one list per quantity, one number an update; over_seeds: of several seeds their
+      scores and which of them is shown, or None; prescription: what a race found
       (recommends, sentence, recipe, table, curves, data_lags, ...) or None.
     """
     facts = clipping_facts(diagnosis)
@@ -44,6 +45,7 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
             "clipping": asdict(facts) if facts.updates else None,
             "clipping_proof": None if diagnosis.clipping_proof is None else asdict(diagnosis.clipping_proof),
             "history": diagnosis.history,
+            "over_seeds": _seeds(diagnosis.over_seeds),
             "red_card": diagnosis.red_card,
             "loses_to": _lost(diagnosis),
             "baselines": [each._asdict() for each in diagnosis.baselines],
@@ -57,6 +59,11 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
 def _lost(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     found = losses(diagnosis.baselines, diagnosis.stages[-1].scores)
     return [{"name": each.baseline.name, "score": each.score, "own": each.own, "theirs": each.theirs} for each in found]
+
+
+def _seeds(every: OverSeeds | None) -> dict[str, Any] | None:
+    """Without the losses, which stand in each run's metrics.jsonl."""
+    return every and {"seeds": every.seeds, "scores": every.scores, "typical": every.typical}
 
 
 def _stage(stage: Stage) -> dict[str, Any]:

@@ -52,6 +52,9 @@ def _scores(diagnosis: Diagnosis) -> list[Row]:
         Row(section, name + unit * (name == "loss"), tuple(cell(name, stage.scores.get(name)) for stage in stages))
         for name in shown
     ]
+    if diagnosis.over_seeds is not None:
+        every, blank = diagnosis.over_seeds, ("",) * (len(stages) - 1)
+        rows += [Row(section, f"{name} over {len(every.seeds)} seeds", (*blank, every.spread(name))) for name in shown]
     for each in diagnosis.baselines:
         for name in shown:
             if name in each.scores:

@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.arguments import check_batch, numbers
-from jrnn.training.objectives import UNKNOWN
 from jrnn.training.random_streams import RandomStream, stream_key
-from jrnn.types import Array, InputError
+from jrnn.types import UNKNOWN, Array, InputError
 
 OVER_TIME = ("x", "resets", "mask")  # [cases, T, ...] in the data, [T, B, ...] in a batch
 

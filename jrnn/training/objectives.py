@@ -12,13 +12,11 @@ import numpy as np
 import optax
 
 from jrnn.cells import check_key, dense
-from jrnn.types import Array, InputError, Params, wide_dtype
+from jrnn.types import UNKNOWN, Array, InputError, Params, wide_dtype
 from jrnn.unrolling import Unrolled
 from jrnn.unrolling.checks import as_array
 
 TASKS = ("classify", "classify_each", "label", "label_each", "regress", "regress_each")
-UNKNOWN = -100
-"""The class that stands for a missing one, as in PyTorch's `ignore_index`."""
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,20 @@
 """What a saved network answers: in the user's unit, with intervals from held-out residuals."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.cells import check_cell, jit_by_cell
+from jrnn.training.answers import answers
 from jrnn.training.arguments import numbers
-from jrnn.training.batches import check_finite, time_major
+from jrnn.training.batches import check_finite
+from jrnn.training.intervals import LEVELS, interval_ends
 from jrnn.training.objectives import Objective
-from jrnn.types import Array, InputError, Params
-from jrnn.unrolling import step, unroll
+from jrnn.types import Array, InputError
+from jrnn.unrolling import step
 from jrnn.wording import brief, percentage
-
-LEVELS = (0.5, 0.8, 0.9, 0.95)
-"""Shares of the held-out residuals for which intervals are kept."""
 
 
 class Forecast(NamedTuple):
@@ -38,7 +35,9 @@ class Forecast(NamedTuple):
         return brief(self, f"{self.values.dtype}{list(self.values.shape)}", between)
 
 
-def predict(saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled: bool = False) -> Forecast:
+def predict(
+    saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled: bool = False, gap: Any = 0
+) -> Forecast:
     """`Saved.predict`."""
     objective = saved.objective
     if not isinstance(objective, Objective):
@@ -55,6 +54,7 @@ def predict(saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled:
     if given.shape[2] != features:
         raise InputError("x", f"{given.shape[2]} features", f"the {features} that the network was trained on")
     check_finite("x", given, np.ones(given.shape[:2], bool))
+    gaps = gaps_of(given, series, gap)
     start: Any = 0.0
     if maps and not scaled:
         columns = maps.get("change", [])
@@ -76,8 +76,8 @@ def predict(saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled:
     if maps:
         values = values * np.array(maps["output_spread"]) + np.array(maps["output_mean"]) + start
     kept = saved.metadata.get("intervals")
-    ends = [values + np.array(kept[end][str(level)]) if kept else None for end in ("low", "high")]
     horizon = series["horizon"] if series else None
+    ends = [values + end for end in interval_ends(kept, level, gaps, horizon or 1)] if kept else [None, None]
 
     def shaped(array: np.ndarray | None) -> np.ndarray | None:
         if array is None:
@@ -88,68 +88,24 @@ def predict(saved: Any, x: Any, lengths: Any = None, level: float = 0.9, scaled:
     return Forecast(*(shaped(array) for array in (values, *ends)), level)  # type: ignore[arg-type]
 
 
-def answers(
-    cell: Any, params: Params, objective: Any, loss_params: Params, arrays: Mapping[str, Any], batch_size: int = 256
-) -> np.ndarray:
-    """z of all cases, [cases, K], or [cases, T, K] for a task at each step, without noise."""
-    check_cell(cell)
-    found = []
-    for start in range(0, len(arrays["x"]), batch_size):
-        batch = {n: jnp.asarray(a[start : start + batch_size]) for n, a in arrays.items() if n in ("x", "lengths")}
-        found.append(np.asarray(answers_of_batch(cell, objective, params, loss_params, batch)))
-    return np.concatenate(found)
-
-
-@partial(jit_by_cell, static_argnums=(0, 1))
-def answers_of_batch(cell: Any, objective: Any, params: Params, loss_params: Params, arrays: dict[str, Array]) -> Array:
-    """`answers` of some cases; one trace per shape."""
-    batch = time_major(arrays, objective.each)
-    unrolled = unroll(cell, params, batch["x"], lengths=batch.get("lengths"))
-    z = objective.predict(loss_params, unrolled)
-    return jnp.swapaxes(z, 0, 1) if objective.each else z
-
-
-def residual_intervals(residuals: np.ndarray) -> dict[str, dict[str, list[float]]]:
-    """What is added to a forecast for the ends of its interval, by level and output.
-
-    Of n residuals y - forecast of an output, sorted, those of rank floor((n + 1) a) and ceil((n + 1) (1 - a)), with
-    a = (1 - level) / 2 (the first and last where there is none such): if later residuals are exchangeable with these,
-    at least `level` of them lie between (split conformal prediction, Lei et al. 2018).
-
-    Args:
-      residuals: [n, K], NaN where a target is not known.
-    """
-    low: dict[str, list[float]] = {}
-    high: dict[str, list[float]] = {}
-    columns = [np.sort(column[~np.isnan(column)]) for column in residuals.T]
-    for level in LEVELS:
-        tail = (1 - level) / 2
-        ranks = [(int(np.floor((len(c) + 1) * tail)), int(np.ceil((len(c) + 1) * (1 - tail)))) for c in columns]
-        low[str(level)] = [float(c[max(rank, 1) - 1]) for c, (rank, _) in zip(columns, ranks)]
-        high[str(level)] = [float(c[min(rank, len(c)) - 1]) for c, (_, rank) in zip(columns, ranks)]
-    return {"low": low, "high": high}
-
-
-def held_out_intervals(cell: Any, params: Params, objective: Any, loss_params: Params, data: Any) -> dict[str, Any]:
-    """{"intervals": ...} of the held-out part of a data set, in the user's unit; nothing for classes.
-
-    The residuals are those of all scored steps, so of windows of a series most targets count several times, each with
-    another history.
-    """
-    if objective.classifies or objective.labels:
-        return {}
-    part = data.subset(data.test)
-    off = part["y"].astype(np.float64) - answers(cell, params, objective, loss_params, part)
-    if data.series is not None:
-        off = off * np.array(data.series.scaling["output_spread"])
-    if objective.each:
-        steps = np.arange(off.shape[1])
-        lengths = part.get("lengths", np.full(len(off), off.shape[1]))
-        off = off[(steps >= objective.warmup) & (steps < lengths[:, None])]
-    off = off[~np.isnan(off).all(axis=1)]
-    if not len(off) or not np.isfinite(np.nan_to_num(off)).all() or np.isnan(off).all(axis=0).any():
-        return {}
-    return {"intervals": residual_intervals(off) | {"residuals": len(off)}}
+def gaps_of(x: np.ndarray, series: Any, gap: Any) -> np.ndarray:
+    """int [cases, T, K]: how many of the newest values of each target are missing at each step, by the marks in x
+    [cases, T, F] and by `gap`; 0 [1] for what is no series."""
+    if not series:
+        if np.any(gap):
+            raise InputError("gap", repr(gap), "0 for a model that forecasts no series")
+        return np.zeros(1, int)
+    steps, names, at = x.shape[1], series["targets"], {name: i for i, name in enumerate(series["masked"])}
+    late = np.asarray(gap)
+    if late.dtype.kind not in "iu" or late.shape not in ((), (len(names),)) or (late < 0).any():
+        raise InputError("gap", repr(gap), f"a number of steps, or one for each of {', '.join(names)}")
+    missing = np.zeros((*x.shape[:2], len(names)), bool)
+    for k, name in enumerate(names):
+        if name in at:
+            missing[..., k] = x[..., len(series["inputs"]) + at[name]] > 0.5
+    time = np.arange(steps)[:, None]
+    last = np.maximum.accumulate(np.where(missing, -1, time), axis=1)
+    return np.maximum(time - last, late - (steps - 1 - time))
 
 
 def first_state(saved: Any, batch_shape: tuple[int, ...] = ()) -> Any:

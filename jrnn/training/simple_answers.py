@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.batches import time_major
-from jrnn.training.objectives import UNKNOWN
+from jrnn.types import UNKNOWN
 
 
 class Baseline(NamedTuple):

@@ -135,6 +135,7 @@ def test_a_doubling_map_in_closed_form():
         assert max_norm < 1e9 or (proof.clipped_lag_norms == proof.lag_norms).all()
 
 
+@pytest.mark.thorough
 def test_the_proof_can_fail(monkeypatch):
     # a clip of each entry is no multiplication by one number, and does change the profile
     cell = CELLS["elman"]

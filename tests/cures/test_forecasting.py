@@ -26,6 +26,7 @@ def test_the_inputs():
     assert forcing(SERIES[:0], every=3).shape == (0, 2, 3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("inputs", [0, 1])
 def test_one_step_and_its_jacobian(inputs):
     """By hand: the first two of an LSTM's three units are mixed; J_t = J_F diag(1 - alpha, 1 - alpha, 1, ...)."""

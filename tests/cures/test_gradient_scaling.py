@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jrnn
 from jrnn.cures import h_detach, scale_gradient
@@ -87,6 +88,7 @@ def test_the_mean_over_all_masks_is_the_scaled_gradient():
     assert apart.min(1).max() < 1e-12 and len(set(apart.argmin(1))) > 5
 
 
+@pytest.mark.thorough
 def test_all_detached_leaves_the_product_of_the_forget_gates():
     """p = 1: dc_t/dc_k = prod f, and no lag has another way."""
     cell = jrnn.lstm(3)
@@ -109,6 +111,7 @@ def test_all_detached_leaves_the_product_of_the_forget_gates():
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-12), parts, whole)
 
 
+@pytest.mark.thorough
 def test_through_fit(tmp_path):
     """Trained with draws, resumed with the same bits, saved and loaded."""
     cell = h_detach(jrnn.Bidirectional(jrnn.gru(2), jrnn.lstm(3)), 0.5)

@@ -10,7 +10,7 @@ from scipy.signal import lfilter
 from scipy.stats import gamma
 
 from jrnn.data.counters import is_counter
-from jrnn.data.periods import dominant_period, typical_period
+from jrnn.data.periods import autocorrelation, dominant_period, typical_period
 from jrnn.data.series import forecast_windows
 from jrnn.data.spectra import _log_tail, power_spectrum, red_background
 
@@ -201,6 +201,23 @@ def test_measures_are_no_counters(name):
 
 def test_only_counters_are_looked_at_where_there_is_nothing_else():
     assert of(HOURS[:400] % 5) == 5
+
+
+def test_the_autocorrelation_is_that_of_statsmodels():
+    """Of one series; and of cases of different lengths about one mean: a series with nothing known between them."""
+    acf = pytest.importorskip("statsmodels.tsa.stattools").acf
+    rng, steps = np.random.default_rng(0), 40
+    series = np.cumsum(rng.normal(size=(1, steps)), axis=1)
+    found, pairs = autocorrelation(series)
+    np.testing.assert_allclose(found, acf(series[0], adjusted=True, fft=False, nlags=steps - 1), atol=1e-12)
+    np.testing.assert_array_equal(pairs, np.arange(steps, 0, -1))
+    cases, lengths = rng.normal(3, 2, (3, steps)), np.array([steps, 25, 11])
+    valid = np.arange(steps) < lengths[:, None]
+    apart = np.concatenate([np.where(valid, cases, np.nan), np.full((3, steps), np.nan)], axis=1).ravel()
+    theirs = acf(apart, adjusted=True, fft=False, nlags=steps - 1, missing="conservative")
+    found, pairs = autocorrelation(cases, valid)
+    np.testing.assert_allclose(found, theirs, atol=1e-12)
+    np.testing.assert_array_equal(pairs, np.maximum(lengths[:, None] - np.arange(steps), 0).sum(0))
 
 
 def test_power_spectrum_is_a_plain_sum():

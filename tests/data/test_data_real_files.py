@@ -165,6 +165,31 @@ def dated(start, freq, form):
         (rows([f"{d},{t}" for d, t in zip(dated("2006-12-16", "12h", "%d/%m/%Y"), ["00:00:00", "12:00"] * 20)],
               head="Date,Time,a"), "2006-12-16 to 2007-01-04 12:00:00, one row every 12 hours",
          ["2007-01-05 00:00:00", "2007-01-05 12:00:00"], 2),
+        (rows([f"{d},{t}" for d, t in zip(dated("2006-12-16", "12h", "%m/%d/%y"), ["12:00 AM", "12:00 pm"] * 20)],
+              head="Date,Time,a"), "2006-12-16 to 2007-01-04 12:00:00, one row every 12 hours",
+         ["2007-01-05 00:00:00", "2007-01-05 12:00:00"], 2),
+        (rows(dated("2020-01-28", "h", "%m/%d/%Y %I:%M %p")), "2020-01-28 to 2020-01-29 15:00:00, one row an hour",
+         ["2020-01-29 16:00:00", "2020-01-29 17:00:00"], 24),
+        (rows(dated("2020-01-28", "h", "%Y-%m-%d %I:%M:%S%p").str.replace(" 0", " ").str.lower()), "one row an hour",
+         ["2020-01-29 16:00:00", "2020-01-29 17:00:00"], 24),
+        (rows(dated("2020-01-28", "30min", "%d.%m.%y %H:%M")), "day, month, year",
+         ["2020-01-28 20:00:00", "2020-01-28 20:30:00"], 48),
+        (rows(dated("2020-01-28", "D", "%m/%d/%y")), "dates are read as month, day, year",
+         ["2020-03-08", "2020-03-09"], 7),
+        (rows(dated("1999-11-28", "D", "%y-%m-%d")), "dates are read as year, month, day",
+         ["2000-01-07", "2000-01-08"], 7),
+        (rows(dated("2020-01-28", "D", "%d-%b-%y")), "day, month, year", ["2020-03-08", "2020-03-09"], 7),
+        (rows(dated("1999-01-01", "MS", "%d/%m/%y")), "1999-01-01 to 2002-04-01, one row a month",
+         ["2002-05-01", "2002-06-01"], 12),
+        *((rows([form.format(year=1998 + i // 4, part=i % 4 + 1) for i in range(40)]),
+           "quarters are read as their first days", ["2008-01-01", "2008-04-01"], 4)
+          for form in ("{year}Q{part}", "{year}-Q{part}", "{year} q{part}", "Q{part} {year}")),
+        (rows([f"{1998 + i // 12}M{i % 12 + 1:02d}" for i in range(40)]), "1998-01-01 to 2001-04-01, one row a month",
+         ["2001-05-01", "2001-06-01"], 12),
+        *((rows(dated("2020-10-05", "W-MON", form)), "2020-10-05 to 2021-07-05, one row a week",
+           ["2021-07-12", "2021-07-19"], 52) for form in ("%G-W%V", "%GW%V")),
+        (rows(dated("2020-12-20", "D", "%G-W%V-%u")), "2020-12-20 to 2021-01-28, one row a day",
+         ["2021-01-29", "2021-01-30"], 7),
     ],
 )  # fmt: skip
 def test_dates(tmp_path, text, said, following, usual):
@@ -175,6 +200,35 @@ def test_dates(tmp_path, text, said, following, usual):
     np.testing.assert_allclose(found.values[:, 0], forwards)
     assert found.rhythm.usual == usual
     assert following is None or found.rhythm.following(2) == following
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "slip", "said"),
+    [
+        ("2000-Q1", "2000-Q2", "2000-Q5", "'2000-Q5' in line 9, column 1 .*need a quarter that there is"),
+        ("2000M01", "2000M02", "2000", "'2000' in line 9, column 1 .*need a month that there is"),
+        ("2021-W51", "2021-W52", "2021-W53", "'2021-W53' in line 9, column 1 .*need a week that there is"),
+        ("1/31/2020 1:30 PM", "1/31/2020 2:30 PM", "1/31/2020 13:30 PM", "13:30 PM' in line 9, .*hour from 1 to 12"),
+        ("1/31/2020 1:30 PM", "1/31/2020 2:30 PM", "1/31/2020 13:30", "13:30' in line 9, .*hour from 1 to 12 with AM"),
+        ("1/31/20", "2/28/20", "2/30/20", "'2/30/20' in line 9, .*need a date such as '1/31/20' in every row"),
+        ("1/31/67", "2/28/67", "3/31/67", "'1/31/67' in line 2, .*need years of four digits"),
+        (
+            "01/02/03",
+            "01/02/04",
+            "01/02/05",
+            "'01/02/03' in column 1 .*which may be day, month or year first; need dates as",
+        ),
+        ("Jan-20", "Feb-20", "Mar-20", r"text throughout \('Jan-20' first\); need .*dates as 2020-12-31"),
+    ],
+)
+def test_dates_that_are_refused(tmp_path, first, then, slip, said):
+    """Seven right cells and another one: the error names its line."""
+    times = [first, *[then] * 6, slip, *[then] * 12]
+    if first == "01/02/03":
+        times = [f"01/02/{3 + i:02d}" for i in range(12)]
+    (tmp_path / "a.csv").write_text(rows(times))
+    with pytest.raises(InputError, match=f"^--data: got .*{said}"):
+        series_of(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(

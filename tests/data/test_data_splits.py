@@ -30,6 +30,16 @@ def test_random_split_takes_a_fifth_of_each_class():
         assert abs((labels[test] == label).sum() - (labels == label).sum() / 5) <= 1
 
 
+def test_the_split_of_a_saved_model_is_the_same_for_ever():
+    """`jrnn diagnose --model` makes it again from the seed: another rule would hold out what it was trained on."""
+    for labels, train, test in (
+        (np.repeat([0, 1, 2], 4), [4, 9, 6, 10, 7, 2, 0, 8, 1, 11], [5, 3]),
+        (None, [1, 9, 3, 2, 8, 0, 4, 5, 6, 11], [7, 10]),
+    ):
+        found = random_split(12, 7, labels)
+        assert [part.tolist() for part in found] == [train, test]
+
+
 def test_one_case_cannot_be_split():
     with pytest.raises(InputError, match="x: got 1 case; need at least 2"):
         random_split(1, 0)

@@ -30,6 +30,20 @@ def test_a_book_is_a_character_model(tmp_path):
         assert read[1:] == asked[:-1] and read in text and (case or text.startswith(read))
 
 
+def test_another_text_is_read_in_the_characters_of_a_model(tmp_path):
+    """As many symbols, and not the same ones: each stands for its own character, what the model does not know for 0."""
+    text = "".join(RNG.choice(list("abcdé \n"), 4000))
+    for name, each in (("old.txt", text), ("new.txt", text.translate(str.maketrans("abc", "xyz")))):
+        (tmp_path / name).write_text(each, encoding="utf-8")
+    old = load(tmp_path / "old.txt")
+    assert old.alphabet == "\n abcdé"
+    new = load(tmp_path / "new.txt", alphabet=old.alphabet)
+    assert new.outputs == old.outputs and new.alphabet == old.alphabet and "others (as in training)" in new.source
+    kept = np.array([0, 1, 2, 0, 0, 0, 6, 7])  # a, b and c are now x, y and z
+    np.testing.assert_array_equal(new.y, kept[old.y])
+    assert load("text", alphabet="ae").outputs == 3
+
+
 @pytest.mark.parametrize("shape", [(CASES, T), (CASES, T, 1)])
 def test_tokens_are_one_hot(tmp_path, shape):
     symbols, lengths = RNG.integers(0, 4, (CASES, T)), np.full(CASES, T - 1)

@@ -128,6 +128,7 @@ def test_a_loss_over_several_steps_is_no_loss_on_entering():
     assert found.kind == "vanishing" and "in the mean" in found.change
 
 
+@pytest.mark.thorough
 def test_reverse_and_lengths():
     f, o = 0.5 ** (1 / 37), 0.0713
     lengths = np.array([T, 50, 90, 0, 100])

@@ -71,6 +71,7 @@ def test_one_sequence_and_short_ones():
         assert_allclose(found.credit, wanted.credit, rtol=1e-10)
 
 
+@pytest.mark.thorough
 def test_no_step_is_differentiated(monkeypatch):
     """A cell without `factors` goes lag by lag; one with them does not."""
     seen = []

@@ -55,6 +55,7 @@ def lru_by_hand(params, xs):
     return np.broadcast_to(lam, b.shape), b, of_numbers
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("cell", "by_hand", "names"),
     [

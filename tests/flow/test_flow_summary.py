@@ -110,6 +110,7 @@ def test_a_network_that_overflows_is_not_called_healthy():
     assert found.verdict == "not finite" and "not finite" in found.sentence
 
 
+@pytest.mark.thorough
 def test_loss_on_the_final_state_and_whole_state_of_an_lstm():
     cell, weights = make("lstm")
     xs = inputs("lstm", 6, (4,))

@@ -183,6 +183,7 @@ print("right")
 """
 
 
+@pytest.mark.thorough
 @needs_kernel
 @pytest.mark.parametrize("instructions", ["avx512_bf16", "avx512", "avx2", "baseline"])
 def test_every_instruction_set_on_poisoned_memory(instructions):

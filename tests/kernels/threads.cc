@@ -48,19 +48,25 @@ struct Arrays {
   }
 };
 
+// The numbers of the recurrences, as `native` in the files of `jrnn/kernels/recurrences`.
+enum Kind : int64_t {
+  kTanh = 0, kLstm = 3, kGru = 4, kGruBefore = 5, kGated = 6, kComplex = 7,
+  kMinGru = 8, kMinGruTanh = 9, kMinGruPositive = 10
+};
+
 // A recurrence: the leaky Elman network has the number of the bare one.
 struct Network {
-  Kind kind;
+  int64_t kind;
   bool leaks = false;
-  bool linear() const { return kind == Kind::kGated || kind == Kind::kComplex; }  // a and b are its inputs
-  bool min_gru() const { return kind >= Kind::kMinGru; }
-  bool two_parts() const { return kind == Kind::kLstm || kind == Kind::kComplex; }
+  bool linear() const { return kind == kGated || kind == kComplex; }  // a and b are its inputs
+  bool min_gru() const { return kind >= kMinGru; }
+  bool two_parts() const { return kind == kLstm || kind == kComplex; }
   int64_t gates() const {  // blocks of weights a unit
     if (linear()) return 0;
-    return kind == Kind::kLstm ? 4 : min_gru() ? 2 : kind >= Kind::kGru ? 3 : 1;
+    return kind == kLstm ? 4 : min_gru() ? 2 : kind >= kGru ? 3 : 1;
   }
   int64_t saved() const {  // numbers a unit that the backward pass does not compute again
-    return linear() || min_gru() ? 0 : kind >= Kind::kLstm ? 4 : leaks ? 1 : 0;
+    return linear() || min_gru() ? 0 : kind >= kLstm ? 4 : leaks ? 1 : 0;
   }
 };
 
@@ -77,7 +83,7 @@ std::vector<float> solve(Network network, int64_t groups, int64_t t, int64_t b, 
   p.xs = a.of(1, t * b * f), p.h0 = a.of(groups, b * h);
   if (gates) p.w_in = a.of(groups, f * gates * h), p.bias = a.of(groups, gates * h);
   if (gates && !network.min_gru()) p.w_rec = a.of(groups, h * gates * h);
-  if (network.kind == Kind::kGru) p.bias_rec = a.of(groups, h);
+  if (network.kind == kGru) p.bias_rec = a.of(groups, h);
   if (network.leaks) p.theta = a.of(groups, h);
   if (parts > 1) p.c0 = a.of(groups, b * h);
   p.hs = a.of(groups, t * b * h), p.last_h = a.of(groups, b * h);
@@ -101,9 +107,9 @@ std::vector<float> solve(Network network, int64_t groups, int64_t t, int64_t b, 
 int main(int count, char** arguments) {
   std::FILE* file = count > 1 ? std::fopen(arguments[1], "wb") : nullptr;
   const Parallel one{1, nullptr, start, finish}, four{4, nullptr, start, finish};
-  const Network networks[] = {{Kind::kTanh},      {Kind::kTanh, true}, {Kind::kLstm},    {Kind::kGru},
-                              {Kind::kGruBefore}, {Kind::kGated},      {Kind::kComplex}, {Kind::kMinGru},
-                              {Kind::kMinGruTanh}, {Kind::kMinGruPositive}};
+  const Network networks[] = {{kTanh},      {kTanh, true}, {kLstm},    {kGru},
+                              {kGruBefore}, {kGated},      {kComplex}, {kMinGru},
+                              {kMinGruTanh}, {kMinGruPositive}};
   const std::vector<std::array<int64_t, 3>> sizes{{1, 12, 23}, {2, 12, 23}, {5, 12, 23}, {1, 300, 2}};
   for (const Network& network : networks)
     for (auto [groups, t, b] : sizes) {

@@ -98,6 +98,7 @@ def test_what_arrives_is_the_norm_of_the_pulled_back_direction():
     assert len(ratios) == 5 and np.isclose(float(found[0]), np.median(ratios), rtol=1e-9)
 
 
+@pytest.mark.thorough
 def test_it_finds_what_helps_and_says_the_same_twice():
     """A GRU that starts closed, a lag of 12: chrono learns the bit within 90 updates, the network as it is does not."""
     data, objective = marked_bit(400, 40), Objective("classify", 2)

@@ -12,7 +12,7 @@ from jrnn.flow.verdicts.verdict import Verdict
 from jrnn.prescribing.data_lags import ALONE, DataLags
 from jrnn.prescribing.paired import Paired
 from jrnn.prescribing.result import Prescription, Row
-from jrnn.report import ClippingProof, Diagnosis, Stage
+from jrnn.report import ClippingProof, Diagnosis, OverSeeds, Stage
 from jrnn.training import Baseline
 
 
@@ -119,6 +119,14 @@ def diagnosis(**changes):
         command="jrnn diagnose --hidden 6",
     )
     return Diagnosis(**{**fields, **changes})
+
+
+SEEDS = OverSeeds(
+    (3, 4, 5),
+    ({"loss": 0.7, "accuracy": 0.8}, {"loss": 0.6, "accuracy": 0.7}, {"loss": 0.9, "accuracy": 0.9}),
+    3,
+    np.array([[2.0, 1.5, 1.1, 0.9], [2.1, 1.4, 1.2, 0.8], [1.9, 1.2, 1.0, 1.0]]),
+)
 
 
 def vanished():

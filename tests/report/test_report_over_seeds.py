@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from jrnn.report import plot_over_seeds
+from jrnn.report import plot_over_seeds, to_json
+from jrnn.report.figures import figures_of
+from jrnn.report.table import table_rows
 from jrnn.training import Fitted
 from jrnn.types import InputError
+from tests.report import samples
 
 rng = np.random.default_rng(0)
 
@@ -38,3 +41,22 @@ def test_an_ensemble_and_rows_of_numbers():
         plot_over_seeds(ensemble(losses), of="accuracy")
     with pytest.raises(InputError, match="^values: got a single run"):
         plot_over_seeds(ensemble(losses)._replace(seeds=None))
+
+
+def test_seeds_in_a_report():
+    """The row of the table: median, least and most; the page's figure and its words; nothing without several seeds."""
+    value = samples.diagnosis(over_seeds=samples.SEEDS)
+    rows = {row.label: row.values for row in table_rows(value)}
+    assert rows["loss over 3 seeds"] == ("", "0.7 (0.6 to 0.9)")
+    assert rows["accuracy over 3 seeds"] == ("", "80.0 % (70.0 % to 90.0 %)")
+    figure = next(each for each in figures_of(value) if each.name == "over_seeds")
+    (band,) = [each for each in figure.plot(value).collections if each.get_gid() == "band"]
+    low, high = np.percentile(samples.SEEDS.losses, (10, 90), axis=0)
+    points = band.get_paths()[0].vertices
+    np.testing.assert_allclose([points[:, 1].min(), points[:, 1].max()], [low.min(), high.max()])
+    said = figure.caption(value)
+    assert "from 3 seeds" in said.text and "seed 3" in said.text and "loss 0.7 (0.6 to 0.9)" in said.alternative
+    assert to_json(value)["over_seeds"] == {"seeds": [3, 4, 5], "scores": list(samples.SEEDS.scores), "typical": 3}
+    assert repr(samples.SEEDS) == "<OverSeeds: 3 seeds; loss 0.7 (0.6 to 0.9); accuracy 80.0 % (70.0 % to 90.0 %)>"
+    alone = samples.diagnosis()
+    assert to_json(alone)["over_seeds"] is None and "over_seeds" not in [each.name for each in figures_of(alone)]

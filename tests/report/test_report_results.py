@@ -58,6 +58,7 @@ DRAWN = {
     "loss of a fit": ("training", results.fitted(), "loss", np.arange(1, 6), [2.0, 1.5, 1.0, 0.8, 0.5]),
     "a race": ("race", RACE, "chrono:63", RACE.curves["chrono:63"][0], [0.05] * 4),
     "data lags of a race": ("data_lags", RACE, "explained", RACE.data_lags.windows - 1, None),
+    "losses over seeds": ("over_seeds", samples.SEEDS, "median", [1, 2, 3, 4], [2.0, 1.4, 1.1, 0.9]),
     "data lags": ("data_lags", RACE.data_lags, "explained", RACE.data_lags.windows - 1, None),
 }  # fmt: skip
 OTHERS = {
@@ -66,6 +67,10 @@ OTHERS = {
     **{each[0]: each[1] for each in DRAWN.values()},
 }
 """One result for every figure."""
+
+
+UNLIKE = ("gates", "race", "clipping_proof", "over_seeds")
+"""Figures that draw several results otherwise than as a line each."""
 
 
 def plot(name):
@@ -120,7 +125,7 @@ def test_a_lag_is_marked_where_it_is_given(name):
 # by name
 
 
-@pytest.mark.parametrize("name", [name for name in OTHERS if name not in ("gates", "race", "clipping_proof")])
+@pytest.mark.parametrize("name", [name for name in OTHERS if name not in UNLIKE])
 def test_results_by_name(name):
     """Solid lines, each with a colour and a marker of its own, and a legend with the names (maps name themselves)."""
     ax = plot(name)({"elman <1>": OTHERS[name], "lstm": OTHERS[name]})

@@ -117,6 +117,7 @@ def test_members_that_diverge_stand_still():
         fit(cell, Breaks(), ones, seed=[bad], **how)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:.* have no row")
 def test_a_member_that_stood_still_does_so_after_a_resume(tmp_path):
     """Though the loss is finite by then. Alone it says why; allowed to go on, its rows stand at their steps."""

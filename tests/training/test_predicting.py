@@ -6,13 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import jrnn
 from jrnn.data.series import forecast_windows
+from jrnn.data.splits import chronological_starts
 from jrnn.interop import to_stablehlo
 from jrnn.report.red_card import losses, red_card
 from jrnn.training import Baseline, Objective, Saved, baselines, evaluate
-from jrnn.training.predicting import LEVELS, held_out_intervals, residual_intervals
+from jrnn.training.intervals import LEVELS, gaps_within, held_out_intervals, residual_intervals, residuals_after
 from jrnn.types import InputError
 
 
@@ -86,6 +88,84 @@ def test_intervals_cover_what_they_say(walk, level):
     # some 600 independent steps are held out: two standard errors of a quantile's level, and the overlap of windows
     np.testing.assert_allclose(inside, level, atol=0.06)
     assert (np.diff(high - low) > 0).all()
+
+
+STEP, HISTORY = 20.0, 16
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["levels", "changes"])
+def long_walk(request):
+    """A random walk whose network answers the last known value: an error of the variance 400 (h + g) after a gap g."""
+    values = 5e4 + np.cumsum(np.random.default_rng(3).normal(size=(6000, 1)) * STEP, axis=0)
+    options = {"names": ["a"], "horizon": 2, "change": request.param}
+    data = forecast_windows("walk", values, "made.", HISTORY, **options)
+    params, head = copier(data)
+    head = jax.tree.map(jnp.zeros_like, head) if request.param else head
+    network = jrnn.elman(1, activation="identity"), params, Objective.of(data), head
+    known = {"scaling": data.series.scaling, "series": data.series.as_json()}
+    known |= held_out_intervals(*network, data)
+    return values, data, network, Saved(network[0], params, head, network[2], known)
+
+
+@pytest.mark.parametrize("gap", [1, 5, 40])
+def test_intervals_widen_after_a_gap(long_walk, gap):
+    """The share of N(0, 400 (h + g)) between the ends, of 256 held-out windows; of 40 beyond any gap that was tried."""
+    values, data, network, saved = long_walk
+    x = np.concatenate([values[-HISTORY : -min(gap, HISTORY - 1)], np.repeat(values[-gap - 1 : -gap], gap, axis=0)])
+    x = x[-HISTORY:]
+    h = np.arange(1, 3)
+    widths = []
+    for level in LEVELS:
+        found, before = (saved.predict(x, level=level, gap=of) for of in (gap, 0))
+        low, high = ((end - found.values)[-1, :, 0] for end in (found.low, found.high))
+        sd = STEP * np.sqrt(h + gap)
+        inside = norm.cdf(high / sd) - norm.cdf(low / sd)
+        np.testing.assert_allclose(inside, level, atol=3 * np.sqrt(level * (1 - level) / 256))
+        assert (high - low > (before.high - before.low)[-1, :, 0]).all()
+        widths.append(found.high - found.low)
+        earlier = HISTORY - 1 - gap  # the forecasts made before the gap are as sure as they were
+        if earlier >= 0:
+            np.testing.assert_allclose(found.high[earlier], before.high[earlier], rtol=1e-9)
+    assert (np.diff(widths, axis=0) > 0).all()
+
+
+def test_residuals_after_a_gap(long_walk):
+    """Those of a network that answers the last known value, window by window."""
+    values, data, network, saved = long_walk
+    assert gaps_within(HISTORY) == [1, 2, 3, 4, 6, 8, 12] and gaps_within(1) == [] and gaps_within(2) == [1]
+    assert list(saved.metadata["intervals"]["after"]) == ["1", "2", "3", "4", "6", "8", "12"]
+    ends = chronological_starts(len(values), HISTORY, 4000, 2)[1] + HISTORY - 1
+    found = residuals_after(3, *network, data.subset(data.test), data.series)
+    for h in (1, 2):
+        np.testing.assert_allclose(found[:, h - 1], (values[ends + h] - values[ends - 3])[:, 0], atol=0.05)
+
+
+def test_marks_say_where_the_gap_is():
+    """Of two targets the one without its last three values gets the wider interval, at these steps alone."""
+    values = np.cumsum(np.random.default_rng(4).normal(size=(400, 2)), axis=0)
+    values[50:53, 0] = np.nan
+    data = forecast_windows("walk", values, "made.", 8, names=["a", "b"], missing="mask")
+    cell, objective = jrnn.elman(3, activation="identity"), Objective.of(data)
+    params, head = copier(data)
+    known = {"scaling": data.series.scaling, "series": data.series.as_json()}
+    saved = Saved(cell, params, head, objective, known | held_out_intervals(cell, params, objective, head, data))
+    x, whole = values[-8:].copy(), np.pad(values[-8:], ((0, 0), (0, 1)))
+    x[-3:, 0] = np.nan
+    found, marked = (saved.predict(data.series.scaled(each), scaled=True) for each in (values[-8:], x))
+    by_hand = saved.predict(data.series.scaled(np.where(np.isnan(x), x[4], x)), scaled=True, gap=[3, 0])
+    wider = (marked.high - marked.low) / (found.high - found.low)
+    np.testing.assert_allclose(wider[:5], 1, rtol=1e-6)
+    np.testing.assert_allclose(wider[5:, 0, 1], 1, rtol=1e-6)
+    assert (wider[5:, 0, 0] > 1).all()
+    np.testing.assert_allclose(by_hand.high - by_hand.low, marked.high - marked.low, rtol=1e-6)
+    for gap, needed in ((-1, "a number of steps"), ([1, 2, 3], "one for each of a, b"), (0.5, "a number of steps")):
+        with pytest.raises(InputError, match=f"^gap: got .*{needed}"):
+            saved.predict(whole, gap=gap)
+    kept = {name: each for name, each in saved.metadata["intervals"].items() if name != "after"}
+    older = saved._replace(metadata=known | {"intervals": kept})
+    plain, after = (older.predict(whole, gap=gap) for gap in (0, 3))
+    grown = (after.high - after.values)[-1] / (plain.high - plain.values)[-1]
+    np.testing.assert_allclose(grown, 2, rtol=1e-6)  # of a random walk: sqrt((1 + 3) / 1)
 
 
 def test_ranks_of_residuals():

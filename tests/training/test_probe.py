@@ -265,6 +265,7 @@ def test_aux_may_hold_what_is_no_array():
     np.testing.assert_array_equal(ours["d"], XS)
 
 
+@pytest.mark.thorough
 def test_a_loss_with_derivatives_in_it():
     """A penalty on dL/dx, backwards and forwards: the gradient is right, and the one run is seen."""
     cell = jrnn.layer_norm(jrnn.gru(2), on="hidden")  # a scan, which is not taken for one by hand

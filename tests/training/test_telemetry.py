@@ -111,6 +111,7 @@ def test_geometric_decay_and_growth_are_found(steps):
             assert found["delta_reach"] == far
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [1e-30, 1e-37, 1.0, 1e30])
 def test_float32_neither_underflows_nor_overflows(size):
     norms = size * np.array([[1.0, 0.5], [1.0, 2.0], [1.0, 1.0]])

@@ -85,7 +85,7 @@ class Native:
     opaque_to_xla = True
 
     def refuses(self, facts: CallFacts) -> str | None:
-        """It runs on CPUs, the recurrences that `native/problem.h` numbers, in the dtypes above, if it was built."""
+        """It runs on CPUs, the recurrences that `native/recurrences` has, in the dtypes above, if it was built."""
         if facts.backend != "cpu":
             return f"it runs on CPUs, and JAX runs on {facts.backend}"
         if facts.recurrence.native is None:

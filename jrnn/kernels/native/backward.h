@@ -92,14 +92,18 @@ struct Backward : Chunks<C, S> {
           // padding is held by definition: nothing can be added there
           if (d_tap_h) store(d_tap_h + unit, tapped ? dh : V{}, n);
           if (C::kCell && d_tap_c) store(d_tap_c + unit, tapped ? dc : V{}, n);
-          O* dn = kTwice<C> ? chunk.dz[1] + Blocks<GruCandidate, T>(h).place(unit, chunk.total, m) : nullptr;
-          if (kTwice<C> && held) store(dn, V{});
+          O* dn = nullptr;
+          if constexpr (C::kTwice) {
+            dn = chunk.dz[1] + Blocks<typename C::Second, T>(h).place(unit, chunk.total, m);
+            if (held) store(dn, V{});
+          }
           if (!held) {
             const V before = load(h_before + unit, n), c = C::kCell ? load(c_before + unit, n) : V{};
-            const T* gates = saved ? saved + unit : nullptr;
-            const T* shares = kLeaks<C> ? leak + unit : nullptr;
-            dh = slope<C, S>(p.kind, dh, dc, gates, hs + unit, before, c, dz + v * L, width, dn, h, n, shares, wide);
-            if (kLeaks<C>) store(of_leak + unit, load(of_leak + unit) + dc);
+            const Kept<T, const T> kept{saved ? saved + unit : nullptr, h, n};
+            const Slopes<T, O> to{dz + v * L, dn, width, n};
+            const Shares<T> shares{C::kLeaks ? leak + unit : nullptr, wide};
+            dh = C::slope(p.kind, dh, dc, kept, hs + unit, before, c, to, shares);
+            if (C::kLeaks) store(of_leak + unit, load(of_leak + unit) + dc);
           }
           store(skip_delta + unit, first<T>(dh, n));
           if (C::kCell) store(dc_row + unit, first<T>(dc, n));
@@ -111,7 +115,7 @@ struct Backward : Chunks<C, S> {
   // delta of the state that entered step s: dz W_rec^T + skip_delta; then resets and cuts.
   void pull_back(Workspace& work, const Chunk& chunk, int64_t s) const {
     const int64_t t = time(s), m = (s - chunk.start) * rows;
-    if constexpr (kTwice<C>) {
+    if constexpr (C::kTwice) {
       this->back(chunk, work.sums, 1, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
         if (happens(t, r)) reset_back(work, chunk, t, r, unit, m + r, v);
       });

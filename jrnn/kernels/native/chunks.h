@@ -1,6 +1,5 @@
 // The backward pass takes some steps at a time: what is known of them before delta, and what follows from their dz.
 #pragma once
-#include "gates.h"
 #include "rows.h"
 
 namespace jrnn {
@@ -31,7 +30,7 @@ struct Chunks : Rows<C, S> {
   };
 
   Chunk room_for_chunk(int64_t most) const {
-    const int64_t used = f + 1 + (h + 1) * (kTwice<C> ? 2 : 1);
+    const int64_t used = f + 1 + (h + 1) * (C::kTwice ? 2 : 1);
     Chunk chunk;
     chunk.line = (used + 15) / 16 * 16 + 16;  // a power of two would fall on few sets of the cache
     chunk.columns = Scratch<O>(most * chunk.line, O{});
@@ -50,7 +49,7 @@ struct Chunks : Rows<C, S> {
       found.of_in[i] = Scratch<T>((f + 1) * part.kWeights * wide, T(0));
       if (C::kRecurrent) found.of_rec[i] = Scratch<T>((h + 1) * part.kWeights * wide, T(0));
     });
-    if (kLeaks<C>) found.of_leak = Scratch<T>(wide, T(0));
+    if (C::kLeaks) found.of_leak = Scratch<T>(wide, T(0));
     return found;
   }
 
@@ -67,8 +66,8 @@ struct Chunks : Rows<C, S> {
     if (p.d_xs) inputs_back(chunk);
   }
 
-  // An Elman network's slope follows from h, unless h was rounded or a tap was added to it.
-  bool needs_gates() const { return !std::is_same_v<C, Elman> || !std::is_same_v<S, T> || p.tap_h; }
+  // A slope of the state follows from h, unless h was rounded or a tap was added to it.
+  bool needs_gates() const { return !C::kSlopeOfState || !std::is_same_v<S, T> || p.tap_h; }
 
   // The state that entered step s: its neighbour's, what a reset went to, or the initial one.
   const S* entered(int64_t s, int64_t row, const Operand& all, const Operand& reset, const Operand& start) const {
@@ -109,10 +108,11 @@ struct Chunks : Rows<C, S> {
         return [=](int64_t unit, const T* z, int64_t width) {
           const int64_t n = h - unit;
           V unused{};
-          const T* shares = kLeaks<C> ? leak + unit : nullptr;
-          const V value = activate<Part, S>(p.kind, z, width, load(before + unit, n), unused, saved + unit, h, n,
-                                            shares, wide);
-          if constexpr (std::is_same_v<Part, GruBefore>) store(gated + unit, value, n);
+          const Kept<T, T> kept{saved + unit, h, n};
+          const Shares<T> shares{C::kLeaks ? leak + unit : nullptr, wide};
+          const V old = load(before + unit, n);
+          const V value = Part::template activate<S>(p.kind, UnitSums<T>{z, width}, old, unused, kept, shares);
+          if constexpr (Part::kTwice) store(gated + unit, value, n);
         };
       });
     });

@@ -1,6 +1,5 @@
 // The recurrence forwards.
 #pragma once
-#include "gates.h"
 #include "parallel.h"
 #include "rows.h"
 
@@ -18,7 +17,7 @@ struct Forward : Rows<C, S> {
   using Base::at, Base::flag, Base::happens, Base::inside, Base::time;
   static constexpr int64_t L = Base::L;
   const Problem& p = Base::p;
-  static constexpr bool kHasC = C::kCell || kTwice<C>;  // c, or z on its way from one product to the next
+  static constexpr bool kHasC = C::kCell || C::kTwice;  // c, or z on its way from one product to the next
 
   // x W_in for each product, and x.
   struct Early {
@@ -31,7 +30,7 @@ struct Forward : Rows<C, S> {
 
   void run() const {
     Scratch<O> one(rows * wide), other(rows * wide), room(rows * x_row);
-    Scratch<O> gated(kTwice<C> ? rows * wide : 0);
+    Scratch<O> gated(C::kTwice ? rows * wide : 0);
     Scratch<T> c(kHasC ? rows * wide : 0);
     const auto sums = this->room_for_sums(rows);
     O *now = one, *next = other;
@@ -86,10 +85,10 @@ struct Forward : Rows<C, S> {
             const int64_t here = r * wide + unit, n = h - unit;
             const V before = load(now + here);
             V cell = kHasC ? load(c + here) : V{};
-            T* gates = saved ? saved + unit : nullptr;
-            const T* shares = kLeaks<C> ? leak + unit : nullptr;
-            const V value = activate<Part, S>(p.kind, z, width, before, cell, gates, h, n, shares, wide);
-            if constexpr (std::is_same_v<Part, GruBefore>) {
+            const Kept<T, T> kept{saved ? saved + unit : nullptr, h, n};
+            const Shares<T> shares{C::kLeaks ? leak + unit : nullptr, wide};
+            const V value = Part::template activate<S>(p.kind, UnitSums<T>{z, width}, before, cell, kept, shares);
+            if constexpr (Part::kTwice) {
               store(gated + here, first<T>(value, n)), store(c + here, cell);
             } else {
               settle(value, before, held, tap_h, hs, next + here, unit);

@@ -7,6 +7,7 @@ namespace jrnn {
 namespace JRNN_ISA {
 namespace {
 
+constexpr int64_t kGated = 6, kComplex = 7;
 constexpr int64_t kUnitsOfThread = 1 << 14;  // units x steps x rows below which waking threads costs more than it saves
 
 // Some rows and units of one group. P = 1: real numbers; P = 2: complex ones, their parts h (real) and c (imaginary).

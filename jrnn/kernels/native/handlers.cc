@@ -156,7 +156,7 @@ ffi::Error handle(bool backward, ffi::ThreadPool pool, ffi::RemainingArgs args, 
   const size_t most_in = backward ? 23 : 16, most_out = backward ? 12 : 5;
   if (args.size() != most_in || rets.size() != most_out || sizes.size() != 6)
     return ffi::Error(ffi::ErrorCode::kInvalidArgument, "jrnn: wrong number of arguments, results or sizes");
-  p.kind = static_cast<Kind>(sizes[0]);
+  p.kind = sizes[0];
   p.groups = sizes[1], p.steps = sizes[2], p.rows = sizes[3], p.features = sizes[4], p.units = sizes[5];
   if (static_cast<int64_t>(reverse.size()) != p.groups)
     return ffi::Error(ffi::ErrorCode::kInvalidArgument, "jrnn: one direction a group is needed");

@@ -1,5 +1,4 @@
-// The recurrences of Elman, leaky or not, LSTM and GRU over a whole sequence, forwards and backwards;
-// gated.h has those without products.
+// A recurrence over a whole sequence, forwards and backwards: one of recurrences.h, or of gated.h, without products.
 //
 // Compiled once for each instruction set (JRNN_ISA, JRNN_VECTOR_BYTES). Rows of the batch are independent, so they are
 // split over threads, without any synchronisation inside the time loop. A step takes block after block of units: the
@@ -10,6 +9,8 @@
 #include "backward.h"
 #include "forward.h"
 #include "gated.h"
+
+#include <stdexcept>
 
 namespace jrnn {
 #if defined(JRNN_PAIRS)
@@ -57,7 +58,7 @@ void solve_as(const Problem& p, Parallel parallel) {
     found[i] = backward.run();
   });
   if (!p.d_bias) return;
-  for (int64_t j = 0; kLeaks<C> && j < p.groups * p.units; ++j) {
+  for (int64_t j = 0; C::kLeaks && j < p.groups * p.units; ++j) {
     const int64_t g = j / p.units, unit = j % p.units, wide = Blocks<C, T>(p.units).padded;
     const T* leak = weights[shared ? 0 : g][0].leak + unit;
     T sum = 0;
@@ -85,14 +86,10 @@ void solve_as(const Problem& p, Parallel parallel) {
 
 template <class S>
 void solve_in(const Problem& p, const Parallel& parallel) {
-  if (p.kind == Kind::kLstm) return solve_as<Lstm, S>(p, parallel);
-  if (p.kind == Kind::kGru) return solve_as<Gru, S>(p, parallel);
-  if (p.kind == Kind::kGruBefore) return solve_as<GruBefore, S>(p, parallel);
-  if (p.theta) return solve_as<Leaky, S>(p, parallel);
-  if (p.kind >= Kind::kMinGru) return solve_as<MinGru, S>(p, parallel);
-  if (p.kind == Kind::kGated) return solve_gated<1, S>(p, parallel);
-  if (p.kind == Kind::kComplex) return solve_gated<2, S>(p, parallel);
-  return solve_as<Elman, S>(p, parallel);
+  if (p.kind == kGated) return solve_gated<1, S>(p, parallel);
+  if (p.kind == kComplex) return solve_gated<2, S>(p, parallel);
+  const bool found = Recurrences::find(p, [&](auto recurrence) { solve_as<decltype(recurrence), S>(p, parallel); });
+  if (!found) throw std::invalid_argument("the compiled kernel has no recurrence of this number");
 }
 
 }  // namespace

@@ -1,62 +1,14 @@
-// The products of each cell, and how their weights are packed into panels.
+// How the weights of a product are packed into panels.
 #pragma once
 #include <cmath>
 #include <vector>
 
-#include "problem.h"
 #include "product.h"
+#include "recurrences.h"
 
 namespace jrnn {
 namespace JRNN_ISA {
 namespace {
-
-// ---- cells ----
-// A product over [x, h] has kSums sums a unit. x has kWeights columns of weights a unit and feeds as many of the sums,
-// from kInput on; so has h, and feeds those from kState on, if it has weights (kRecurrent).
-
-struct Elman {
-  static constexpr int kSums = 1, kWeights = 1, kInput = 0, kState = 0, kBlock = 4, kSaved = 1, kGates = 1;
-  static constexpr int of_input[kWeights] = {0}, of_state[kWeights] = {0};
-  static constexpr bool kCell = false, kOwnBias = false, kRecurrent = true;
-};
-struct Leaky : Elman {};  // h' = sigmoid(-theta) h + sigmoid(theta) Elman's
-struct Lstm {
-  static constexpr int kSums = 4, kWeights = 4, kInput = 0, kState = 0, kBlock = 1, kSaved = 4, kGates = 4;
-  static constexpr int of_input[kWeights] = {0, 1, 2, 3}, of_state[kWeights] = {0, 1, 2, 3};
-  static constexpr bool kCell = true, kOwnBias = false, kRecurrent = true;
-};
-struct Gru {  // n from x, r, z, n from h
-  static constexpr int kSums = 4, kWeights = 3, kInput = 0, kState = 1, kBlock = 1, kSaved = 4, kGates = 3;
-  static constexpr int of_input[kWeights] = {2, 0, 1}, of_state[kWeights] = {0, 1, 2};
-  static constexpr bool kCell = false, kOwnBias = true, kRecurrent = true;
-};
-struct GruBefore {  // r, z; n takes a product of its own, which needs r of all units
-  static constexpr int kSums = 2, kWeights = 2, kInput = 0, kState = 0, kBlock = 2, kSaved = 3, kGates = 3;
-  static constexpr int of_input[kWeights] = {0, 1}, of_state[kWeights] = {0, 1};
-  static constexpr bool kCell = false, kOwnBias = false, kRecurrent = true;
-};
-struct GruCandidate {  // n of GruBefore, over [x, r h]
-  static constexpr int kSums = 1, kWeights = 1, kInput = 0, kState = 0, kBlock = 4, kGates = 3;
-  static constexpr int of_input[kWeights] = {2}, of_state[kWeights] = {2};
-  static constexpr bool kOwnBias = false, kRecurrent = true;
-};
-struct MinGru {  // z, n
-  static constexpr int kSums = 2, kWeights = 2, kInput = 0, kState = 0, kBlock = 2, kSaved = 3, kGates = 2;
-  static constexpr int of_input[kWeights] = {0, 1}, of_state[kWeights] = {0, 1};
-  static constexpr bool kCell = false, kOwnBias = false, kRecurrent = false;
-};
-
-template <class C>
-constexpr bool kTwice = std::is_same_v<C, GruBefore>;
-template <class C>
-constexpr bool kLeaks = std::is_same_v<C, Leaky>;
-
-// f(product, its number) for the products of a step.
-template <class C, class F>
-JRNN_INLINE void each_product(F&& f) {
-  f(C{}, 0);
-  if constexpr (kTwice<C>) f(GruCandidate{}, 1);
-}
 
 // H units in blocks of kBlock vectors, the last one narrower; a panel's line is [kWeights][vectors][lanes].
 template <class C, class T>
@@ -160,7 +112,7 @@ Weights<S> room_for_weights(const Problem& p) {
   auto padded = [&](int64_t columns) { return (columns + lanes - 1) / lanes * lanes; };
   Weights<S> w;
   w.bias = Scratch<T>(C::kSums * blocks.padded, T(0));
-  if (kLeaks<C>) w.leak = Scratch<T>(2 * blocks.padded, T(0));
+  if (C::kLeaks) w.leak = Scratch<T>(2 * blocks.padded, T(0));
   if (!p.backward || !p.gates) {
     w.in = Scratch<O>(deep<O>(p.features) * line);
     if (C::kRecurrent) w.rec = Scratch<O>(deep<O>(p.units) * line);
@@ -180,7 +132,7 @@ void pack_all(const Weights<S>& w, const Problem& p, int64_t g, Share share) {
       for (int q = 0; q < C::kWeights; ++q)
         to[(C::kInput + q) * width] = widen(p.bias.of<S>(g)[C::of_input[q] * p.units + from + i]);
       if (C::kOwnBias) to[(C::kSums - 1) * width] = widen(p.bias_rec.of<S>(g)[from + i]);
-      if (!kLeaks<C>) continue;
+      if (!C::kLeaks) continue;
       const T theta = widen(p.theta.of<S>(g)[from + i]);  // at infinity the shares are exactly 0 and 1
       w.leak[from + i] = T(1) / (T(1) + std::exp(theta));
       w.leak[blocks.padded + from + i] = T(1) / (T(1) + std::exp(-theta));

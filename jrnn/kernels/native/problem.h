@@ -4,11 +4,6 @@
 
 namespace jrnn {
 
-// The leaky Elman networks have the numbers of the bare ones, and theta.
-enum class Kind : int64_t {
-  kTanh = 0, kRelu = 1, kIdentity = 2, kLstm = 3, kGru = 4, kGruBefore = 5, kGated = 6, kComplex = 7,
-  kMinGru = 8, kMinGruTanh = 9, kMinGruPositive = 10
-};
 enum class Storage { kFloat32, kFloat64, kBfloat16 };
 
 // An array with a leading axis of groups, which all groups share where it has length 1. Absent: null.
@@ -24,7 +19,7 @@ struct Operand {
 
 // Time is the first axis, rows are the batch; see `kernels/implementations/native.py` for the meaning of each array.
 struct Problem {
-  Kind kind;
+  int64_t kind;  // the number of the recurrence, `native` in its Python file
   Storage storage;
   bool backward;
   const int64_t* reverse;  // one a group

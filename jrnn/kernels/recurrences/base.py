@@ -34,7 +34,7 @@ class Recurrence(Protocol):
 
     @property
     def native(self) -> int | None:
-        """Its number in `native/problem.h`; None where the compiled kernel does not have it."""
+        """Its number in a file of `native/recurrences`; None where the compiled kernel does not have it."""
         ...
 
     def check(self, weights: Any) -> None:

@@ -11,6 +11,7 @@ from jrnn.report.figures import (
     lag_gradients,
     lag_profile,
     lyapunov,
+    over_seeds,
     race,
     step_singular_values,
     training,
@@ -50,6 +51,7 @@ FIGURES: tuple[Figure, ...] = (
     clipping_proof.FIGURE,
     flow_telemetry.FIGURE,
     training.FIGURE,
+    over_seeds.FIGURE,
 )
 
 __all__ = [

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jrnn.extras import require
+from jrnn.report.diagnosis import Diagnosis, OverSeeds
+from jrnn.report.figures.base import TRAINING, Caption, Drawn, Figure
+from jrnn.report.figures.quantities import Found, Quantity, alone
 from jrnn.report.figures.style import finish, prepare, spans_decades
-from jrnn.report.figures.themes import look_of
+from jrnn.report.figures.themes import Look, look_of
 from jrnn.training.fitted import Fitted
 from jrnn.types import InputError
-from jrnn.wording import sentence_case
+from jrnn.wording import listed, sentence_case
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,9 +40,9 @@ def plot_over_seeds(
     """Draws the median over seeds and the band from the 10th to the 90th percentile; log axis over two decades.
 
     Args:
-      values: an ensemble, `fit(seed=[0, 1, 2])`, whose history is drawn; or numbers [S, n], such as exponents or what
-        arrives by lag, one row a seed; or a dict {name: either} for several of them, with a legend. Single numbers that
-        are not finite are left out of median and band.
+      values: an ensemble, `fit(seed=[0, 1, 2])`, whose history is drawn, or the losses of a diagnosis; or numbers
+        [S, n], such as exponents or what arrives by lag, one row a seed; or a dict {name: any of them} for several,
+        with a legend. Single numbers that are not finite are left out of median and band.
       x: [n], what the numbers stand for; by default 1..n.
       of: the metric of an ensemble's history.
       xlabel, ylabel: of the axes; by default "update" and the metric for ensembles.
@@ -56,14 +59,19 @@ def plot_over_seeds(
     if not several:
         raise InputError("values", "an empty dict", "an ensemble or numbers [S, n] a name")
     rows = {name: _rows(given, of) for name, given in several.items()}
-    trained = any(isinstance(given, Fitted) for given in several.values())
+    trained = any(isinstance(given, Fitted | OverSeeds) for given in several.values())
     xlabel = ("update" if trained else "") if xlabel is None else xlabel
     ylabel = (of if trained else "") if ylabel is None else ylabel
     title = sentence_case(f"{ylabel or 'values'} over seeds") if title is None else title
-    colours = replace(look_of(ax, dark), title=title, legend=legend)
-    ax = prepare(ax, colours, xlabel, ylabel)
+    look = replace(look_of(ax, dark), title=title, legend=legend)
+    return _bands(rows, x, xlabel, ylabel, ax, look)
+
+
+def _bands(rows: dict[str, np.ndarray], x: Any, xlabel: str, ylabel: str, ax: Axes | None, look: Look) -> Axes:
+    """As `plot_over_seeds` says, of numbers [S, n]."""
+    ax = prepare(ax, look, xlabel, ylabel)
     for i, (name, each) in enumerate(rows.items()):
-        color = colours.lines[i % len(colours.lines)]
+        color = look.lines[i % len(look.lines)]
         at = np.arange(1, each.shape[1] + 1) if x is None else np.asarray(x)
         if at.shape != each.shape[1:]:
             raise InputError("x", f"shape {at.shape}", f"{each.shape[1:]}, one for each of n")
@@ -81,7 +89,7 @@ def plot_over_seeds(
         ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
     if spans_decades(np.concatenate([each.ravel() for each in rows.values()])):
         ax.set_yscale("log")
-    return finish(ax, colours)
+    return finish(ax, look)
 
 
 def _rows(given: Any, of: str) -> np.ndarray:
@@ -92,6 +100,8 @@ def _rows(given: Any, of: str) -> np.ndarray:
         if of not in given.history:
             raise InputError("of", repr(of), f"one of {', '.join(sorted(given.history))}")
         given = given.history[of]
+    if isinstance(given, OverSeeds):
+        given = given.losses
     try:
         rows = np.asarray(given, np.float64)
     except (TypeError, ValueError):
@@ -100,3 +110,38 @@ def _rows(given: Any, of: str) -> np.ndarray:
     if rows.ndim != 2 or not rows.size:
         raise InputError("values", f"shape {rows.shape}", "[S, n], one row a seed, at least one number")
     return rows
+
+
+def _find(value: Any) -> Found | None:
+    return Found(value.losses if value.losses.size else None) if isinstance(value, OverSeeds) else None
+
+
+def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
+    """The losses of the training batches."""
+    return _bands({part.name: part.of for part in drawn.parts}, None, "update", "loss", ax, look)
+
+
+def caption(diagnosis: Diagnosis) -> Caption:
+    every: Any = diagnosis.over_seeds
+    told = listed(f"{name} {every.spread(name)}" for name in every.scores[0])
+    shown = (
+        f"The same training from {len(every.seeds)} seeds: other first weights and another order of the same data. The "
+        f"line is the median of their losses at each update, the band goes from the {BAND[0]}th to the {BAND[1]}th "
+        "percentile. Networks whose bands overlap are not told apart by their curves. Everything else on this page is "
+        f"of seed {every.typical}, whose held-out loss is the median."
+    )
+    return Caption(shown, f"Losses over {len(every.seeds)} seeds. On held-out data, median and range: {told}.")
+
+
+OF_SEEDS = Quantity("an OverSeeds", _find, lambda diagnosis: alone(diagnosis.over_seeds))
+FIGURE = Figure(
+    "over_seeds",
+    "How training went over seeds",
+    "Loss over seeds",
+    TRAINING,
+    OF_SEEDS,
+    draw,
+    caption,
+    lacking="a run of one seed",
+    needed="one of several, jrnn diagnose --seeds 5",
+)

@@ -12,6 +12,7 @@ import jax
 from jrnn.cells import check_cell, is_causal
 from jrnn.cells._advance import state_shapes
 from jrnn.training.arguments import check_arrays, check_known, check_objective
+from jrnn.training.generating import generate
 from jrnn.training.predicting import Forecast, first_state, predict, stepper
 from jrnn.training.storage import checkpoints
 from jrnn.training.storage.descriptions import complete, described, difference, restored, spelled
@@ -44,12 +45,15 @@ class Saved(NamedTuple):
         """{"cell": params, "loss": loss_params}, what `stepper` takes."""
         return {"cell": self.params, "loss": self.loss_params}
 
-    def predict(self, x: Any, *, lengths: Any = None, level: float = 0.9, scaled: bool = False) -> Forecast:
+    def predict(
+        self, x: Any, *, lengths: Any = None, level: float = 0.9, scaled: bool = False, gap: Any = 0
+    ) -> Forecast:
         """What the network answers, in the user's unit; for the host.
 
         What `jrnn train` saved scales its inputs and outputs as its training data were scaled. Intervals hold `level`
         of the held-out residuals of each output: they are of the width that errors had there, and promise that share
-        only if later errors are like those. They do not widen with x.
+        only if later errors are like those. They do not widen with x, but after a gap: where the newest g values of a
+        target are missing, they are of the width of such forecasts on held-out data.
 
         Args:
           x: [cases, T, F], or [T, F] for one sequence, in the unit of the data that were trained on; finite.
@@ -57,10 +61,28 @@ class Saved(NamedTuple):
           level: 0.5, 0.8, 0.9 or 0.95.
           scaled: whether x is scaled already, as `jrnn.data.Series.scaled` does (of columns with missing values too);
             a model of changes then answers with the change from the last value.
+          gap: of a series, how many of the newest values of the targets x does not know and repeats the last known one
+            for: a number, or one for each target. Where x has marks of missing values, those count by themselves.
         Raises:
           InputError: x does not fit, or the model was saved without an `Objective`.
         """
-        return predict(self, x, lengths, level, scaled)
+        return predict(self, x, lengths, level, scaled, gap)
+
+    def generate(self, prompt: str, *, steps: int = 500, temperature: float = 1.0, seed: int = 0) -> str:
+        """How a network that was trained on a text goes on with `prompt`: a character at a time, each read again.
+
+        Each is drawn from softmax(z / temperature); characters that were rare in training are never drawn, and in the
+        prompt all read as the same.
+
+        Args:
+          prompt: at least one character; the last 1,000 are read.
+          steps: how many characters.
+          temperature: below 1 what is likely is drawn more often, at 0 always the likeliest; above 1 less often.
+          seed: the same one draws the same text.
+        Raises:
+          InputError: the model was trained on no text (`jrnn train --data book.txt`), or an argument does not fit.
+        """
+        return generate(self, prompt, steps, temperature, seed)
 
     def stepper(self, *, scaled: bool = False) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
         """One step at a time: step(weights, state, x) -> (state, what `predict` answers after this x).
