@@ -38,7 +38,7 @@ class Case(NamedTuple):
         return Scan(RECURRENCES[self.kind], backwards, "tap_is_zero" in self)
 
 
-EMULATED = {"tpu": Tpu(interpret=True)}
+EMULATED = {"tpu": Tpu(interpret=jax.default_backend() != "tpu")}
 """Implementations for devices that are not here, run on this one: under their names with the fixture `emulated`."""
 
 
