@@ -10,6 +10,7 @@ from jrnn.kernels import IMPLEMENTATIONS as REGISTRY
 from jrnn.kernels import RECURRENCES, Events, Operands, Outcome, Scan
 from jrnn.kernels.implementations import CallFacts
 from jrnn.kernels.implementations.tpu import Tpu
+from jrnn.kernels.implementations.xla import Xla
 from jrnn.kernels.primitives import forward
 from jrnn.kernels.recurrences.gated import Units
 from jrnn.kernels.recurrences.min_gru import InputWeights
@@ -38,8 +39,8 @@ class Case(NamedTuple):
         return Scan(RECURRENCES[self.kind], backwards, "tap_is_zero" in self)
 
 
-EMULATED = {"tpu": Tpu(interpret=jax.default_backend() != "tpu")}
-"""Implementations for devices that are not here, run on this one: under their names with the fixture `emulated`."""
+EMULATED = {"tpu": Tpu(interpret=jax.default_backend() != "tpu"), "xla of accelerators": Xla(few_launches=True)}
+"""Implementations as they run on devices that are not here: under their names with the fixture `emulated`."""
 
 
 def able(kind, dtype="float64"):

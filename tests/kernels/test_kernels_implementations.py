@@ -16,6 +16,7 @@ import jrnn
 from jrnn.kernels import IMPLEMENTATIONS, RECURRENCES, implementations, primitives
 from jrnn.kernels.implementations import CallFacts, Implementation
 from jrnn.kernels.implementations.reference import Reference
+from jrnn.kernels.implementations.xla import XLA
 
 from .cases import close
 
@@ -235,3 +236,9 @@ def test_two_meanings_of_reference_agree():
         jrnn.unroll(cell, params, xs, implementation="reference").outputs,
         rtol=1e-12,
     )
+
+
+def test_xla_counts_launches_where_they_cost(monkeypatch):
+    assert not XLA.counts_launches()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert XLA.counts_launches()
