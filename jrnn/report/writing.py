@@ -74,6 +74,10 @@ STYLE = ["default", PAGE | {"svg.hashsalt": "jrnn", "svg.fonttype": "none", "fig
 """jrnn's own look, whatever the user has set; the text of an SVG is text, and 72 dots per inch are those of an SVG."""
 
 
+DOTS = {"svg": 130, "png": 200}
+"""Per inch, of a file's pixels; those inside an SVG are fewer, as they are there twice."""
+
+
 def _render(diagnosis: Diagnosis, figure: Figure) -> Picture:
     """One figure. The same diagnosis gives the same bytes, whatever style the
     user has set. The layout takes half the time and is computed once: the dark figure differs in its colours alone."""
@@ -81,7 +85,8 @@ def _render(diagnosis: Diagnosis, figure: Figure) -> Picture:
         light, dark = cast(
             "list[Any]", [figure.plot(diagnosis, dark=dark, display=False).figure for dark in (False, True)]
         )
-        light.draw_without_rendering()
+        if (layout := light.get_layout_engine()) is not None:
+            layout.execute(light)
         for drawn in (light, dark):
             drawn.set_layout_engine("none")
         for ax, other in zip(light.axes, dark.axes, strict=True):
@@ -91,10 +96,19 @@ def _render(diagnosis: Diagnosis, figure: Figure) -> Picture:
 
 
 def _saved(figure: Any, kind: str) -> bytes:
-    """A figure as the bytes of a file; what an SVG holds as pixels has fewer, as it is there twice."""
-    buffer = BytesIO()
-    own: dict[str, Any] = {"dpi": 130, "metadata": {"Date": None}} if kind == "svg" else {"dpi": 200}
-    figure.savefig(buffer, format=kind, **own)
+    """A figure as the bytes of a file, drawn once: `savefig` would draw it twice, for a layout that it has."""
+    buffer, canvas, before = BytesIO(), figure.canvas, figure.dpi
+    figure.set_dpi(DOTS[kind])
+    try:
+        if kind == "svg":
+            require("matplotlib.backends.backend_svg").FigureCanvasSVG(figure).print_svg(
+                buffer, metadata={"Date": None}
+            )
+        else:
+            require("matplotlib.backends.backend_agg").FigureCanvasAgg(figure).print_png(buffer)
+    finally:
+        figure.set_dpi(before)
+        figure.set_canvas(canvas)
     return buffer.getvalue()
 
 
