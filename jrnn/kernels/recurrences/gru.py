@@ -14,16 +14,19 @@ from jrnn.kernels.recurrences.dense import Dense, DenseInputs, add_bias, blocks,
 from jrnn.types import Array
 
 
-def advance(from_x: Array, h: Array, w_rec: Array, bias_rec: Array | None) -> Array:
-    """h' = (1 - z) n + z h; n = tanh(x_n + r (h U_n + bias_rec)), or without bias_rec tanh(x_n + (r h) U_n)."""
-    rz = 2 * h.shape[-1]
+def advance(from_x: Array, h: Array, w_rec: Array, bias_rec: Array | None, read: Array | None = None) -> Array:
+    """h' = (1 - z) n + z h; n = tanh(x_n + r (h U_n + bias_rec)), or without bias_rec tanh(x_n + (r h) U_n).
+
+    Where `read` is given the products are of it, in place of h.
+    """
+    rz, read = 2 * h.shape[-1], h if read is None else read
     if bias_rec is not None:
-        from_h = matmul(h, w_rec)
+        from_h = matmul(read, w_rec)
         r, z = jnp.split(jax.nn.sigmoid(from_x[..., :rz] + from_h[..., :rz]), 2, axis=-1)
         candidate = r * add_bias(from_h[..., rz:], bias_rec)
     else:
-        r, z = jnp.split(jax.nn.sigmoid(from_x[..., :rz] + matmul(h, w_rec[:, :rz])), 2, axis=-1)
-        candidate = matmul((r * h.astype(r.dtype)).astype(h.dtype), w_rec[:, rz:])
+        r, z = jnp.split(jax.nn.sigmoid(from_x[..., :rz] + matmul(read, w_rec[:, :rz])), 2, axis=-1)
+        candidate = matmul((r * read.astype(r.dtype)).astype(h.dtype), w_rec[:, rz:])
     n = jnp.tanh(from_x[..., rz:] + candidate)
     return ((1 - z) * n + z * h.astype(z.dtype)).astype(h.dtype)
 
@@ -67,13 +70,20 @@ class GRU(DenseInputs):
         h, units = state[0], state[0].shape[-1]
         rz, n = slice(2 * units), slice(2 * units, None)
         if weights.bias_rec is not None and x.shape[-1] != 1:
-            from_x, from_h = add_bias(matmul(x, weights.w_in), weights.bias), matmul(h, weights.w_rec)
-            both = from_x[..., rz] + from_h[..., rz]
-            return *blocks(both, units), add_bias(from_h[..., n], weights.bias_rec), from_x[..., n]
+            return self.sums_from(weights, dense.from_inputs(weights, x), state)
         # with one feature XLA would fuse the product with x into the loops of several gates and not vectorise them
         from_x = add_bias(matmul(x, weights.w_in[:, n]), weights.bias[n])
         inner = () if weights.bias_rec is None else (add_bias(matmul(h, weights.w_rec[:, n]), weights.bias_rec),)
         return *blocks(dense.from_both(weights, x, h, rz), units), *inner, from_x
+
+    def sums_from(self, weights: Dense, from_x: Array, state: States) -> tuple[Array, ...]:
+        h, units = state[0], state[0].shape[-1]
+        rz, n = slice(2 * units), slice(2 * units, None)
+        if weights.bias_rec is None:
+            return *blocks(from_x[..., rz] + matmul(h, weights.w_rec[:, rz]), units), from_x[..., n]
+        from_h = matmul(h, weights.w_rec)
+        both = from_x[..., rz] + from_h[..., rz]
+        return *blocks(both, units), add_bias(from_h[..., n], weights.bias_rec), from_x[..., n]
 
     def gates(self, weights: Dense, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
         """r, z, n; with the reset after the product also what r multiplies."""
