@@ -42,13 +42,13 @@ def near(found, wanted, tol=1e-2):
         assert np.linalg.norm(a - b) <= tol * np.linalg.norm(b)
 
 
-def test_it_waits_to_be_named_until_it_is_proven(monkeypatch):
+def test_it_waits_to_be_named_until_it_is_checked(monkeypatch):
     cell = jrnn.lstm(20, dtype="bfloat16")
     params, _ = setting(cell)
     explained = jrnn.kernels.explain(cell, params)
     assert explained.chosen != "cuda" and "compute capability 9.0; name it" in explained.refused["cuda"]
     assert jrnn.kernels.explain(cell, params, "cuda").chosen == "cuda"
-    monkeypatch.setitem(cuda.PROVEN, (9, 0), "2026-12-01, H100")
+    monkeypatch.setitem(cuda.CHECKED, (9, 0), "2026-12-01, H100")
     assert jrnn.kernels.explain(cell, params).chosen == "cuda"
 
 

@@ -26,7 +26,7 @@ from jrnn.kernels.recurrences import Recurrence
 from jrnn.kernels.recurrences.dense import Dense, matmul, product_sum, total
 from jrnn.types import Array
 
-PROVEN: dict[tuple[int, int], str] = {}
+CHECKED: dict[tuple[int, int], str] = {}
 """The compute capabilities on which the checks against the specification have run on hardware, and when.
 
 On others the kernels are taken only by name: what tests on a CPU cannot show is the order in which a GPU's memory is
@@ -68,7 +68,7 @@ class Cuda:
     def only_if_named(self, facts: CallFacts) -> str | None:
         """Where its checks have not run on the hardware."""
         target = self.device.target()
-        if getattr(target, "capability", None) in PROVEN:
+        if getattr(target, "capability", None) in CHECKED:
             return None
         return f"its checks have not yet run on a GPU of compute capability {target}; name it to use it"
 
