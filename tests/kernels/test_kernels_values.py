@@ -53,7 +53,7 @@ def ways(cases):
 
 BOTH_WAYS = ways(CASES)
 MOST_STEPS = {"cuda": 100}
-"""Those that take an emulator of every thread too long are left to `test_kernels_cuda.py` and to `emulator`'s own runs."""
+"""Longer ones take an emulator of every thread too long; `test_kernels_cuda.py` has its own cases."""
 LARGE = [case for case in CASES if case.events and (case.units > 16 or case.groups > 1 or case.kind in ("lstm", "gru"))]
 IN_BFLOAT16 = [(case, not save_gates) for case, save_gates in BOTH_WAYS if case in LARGE]
 IN_BFLOAT16 += [(Case(kind, 1, 9, 5, 6, 20, "lengths"), i % 2 == 0) for i, kind in enumerate(KINDS)]
