@@ -147,13 +147,13 @@ def test_one_library_takes_what_each_machine_has():
 
 
 PROGRAM = """
-import os, sys
-import jax, jax.numpy as jnp, numpy as np
+import os
+import jax, numpy as np
 jax.config.update("jax_enable_x64", True)
-from tests.kernels.cases import CASES, close, cotangents_like, kernel, make, pulled
-from tests.kernels.plain import gradients
+from tests.kernels.agreement import check
+from tests.kernels.cases import CASES
 from tests.kernels.test_kernels_values import test_tanh_and_sigmoid_within_4_ulp
-from jrnn.kernels.implementations import native, reference
+from jrnn.kernels.implementations import native
 assert native.instructions() == os.environ["JRNN_ISA"], native.instructions()
 EVERYWHERE = {
     "lstm-1x300x1x90x70", "tanh-3x3x7x0x9-tap", "tanh-1x3x2x160x301",
@@ -162,21 +162,7 @@ EVERYWHERE = {
 }
 assert EVERYWHERE <= set(map(str, CASES))
 for case in (case for case in CASES if str(case) in EVERYWHERE):
-    run = kernel(case.scan)
-    for dtype, tol in ((jnp.float64, 1e-12), (jnp.float32, 2e-5)):
-        operands, events = make(case, dtype)
-        found, back = jax.vjp(lambda o: run(o, events), operands)
-        cotangents = cotangents_like(found)
-        grads = back(jax.tree.unflatten(jax.tree.structure(found), cotangents))[0]
-        found, *given = jax.tree.map(lambda a: a.astype(jnp.float64), ((found, grads), operands, cotangents))
-        close(found, gradients(case, given[0], events, given[1]), tol=tol)
-    operands, events = make(case, jnp.bfloat16)
-    spec = lambda o, e: reference.run(case.scan, o, e)
-    cotangents = cotangents_like(jax.eval_shape(spec, operands, events))
-    both = (jax.jit(jax.grad(pulled(each, cotangents)))(operands, events) for each in (run, spec))
-    for a, b in zip(*map(jax.tree.leaves, both)):
-        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        assert np.linalg.norm(a - b) <= 3e-2 * np.linalg.norm(b), case  # the spec's sums are of 16 bits, too
+    check(case)
 for dtype in (np.float32, np.float64):
     test_tanh_and_sigmoid_within_4_ulp(dtype)
 print("right")
