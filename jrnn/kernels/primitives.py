@@ -19,9 +19,9 @@ from jax.interpreters.partial_eval import dce_rules
 from jrnn.kernels.batching import batch, sequence_axes
 from jrnn.kernels.calls import METHODS, Call, bind, compiled, flat_function, pull_p, push_p, recur_p, shapes
 from jrnn.kernels.derivatives import pull_dce, pull_jvp, pull_transpose, push_jvp, push_transpose, recur_jvp
-from jrnn.kernels.implementations import Implementation
+from jrnn.kernels.implementations import ASKED, Implementation
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
-from jrnn.kernels.sharding import aligned, ask_for_devices, on_several_devices, over_devices
+from jrnn.kernels.sharding import aligned, ask_for_devices, devices_of, over_all_devices, over_devices
 
 
 def forward(
@@ -47,9 +47,15 @@ def lower(primitive: Any, call: Call, ctx: Any, *args: Any) -> Any:
         return lambda *leaves: jax.tree.leaves(flat_function(primitive, own)(*leaves))
 
     function = of_groups(call.scan.reverse)
-    if on_several_devices(ctx) and call.implementation.opaque_to_xla and primitive is not push_p:
+    devices = devices_of(ctx)
+    if devices and call.implementation.opaque_to_xla and primitive is not push_p:
         sizes = tuple([a.shape for a in avals] for avals in (ctx.avals_in, ctx.avals_out))
-        function = over_devices(of_groups, call.scan.reverse, *sequence_axes(primitive, call, ctx.avals_in), sizes)
+        given = (of_groups, call.scan.reverse, *sequence_axes(primitive, call, ctx.avals_in), sizes)
+        function = (
+            over_devices(*given)
+            if ASKED.issuperset(ctx.module_context.platforms)
+            else over_all_devices(*given, devices)
+        )
     return mlir.lower_fun(function, multiple_results=True)(ctx, *args)
 
 

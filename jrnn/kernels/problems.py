@@ -64,7 +64,8 @@ def check_takes(implementation: str, scan: Scan, operands: Operands) -> Implemen
         raise InputError("implementation", repr(implementation), f"one of {tuple(IMPLEMENTATIONS)}")
     n = sizes(scan, operands)
     backend = jax.default_backend()
-    facts = CallFacts(scan.recurrence, operands.dtype, backend, n.steps, n.rows, n.features, n.units)
+    weights = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape[1:], w.dtype), operands.weights)
+    facts = CallFacts(scan.recurrence, operands.dtype, backend, n.steps, n.rows, n.features, n.units, weights)
     why = IMPLEMENTATIONS[implementation].refuses(facts)
     if why is not None:
         raise InputError("implementation", f"{implementation}, but {why}", "one that can run this call")

@@ -1,8 +1,9 @@
 """How arrays lie over devices, and how the calls of a kernel that XLA cannot look into are split over them.
 
 Under plain `jax.jit` on several devices XLA would gather all sequences on every device; `over_devices` gives each its
-own sequences and groups. Inside `jax.shard_map` a call is one device's own already, but types say which arrays differ
-between devices (`aligned`, `array_like`), and on a mesh of Explicit axes how arrays are split (`placed_like`).
+own sequences and groups, `over_all_devices` does where XLA cannot be told how. Inside `jax.shard_map` a call is one
+device's own already, but types say which arrays differ between devices (`aligned`, `array_like`), and on a mesh of
+Explicit axes how arrays are split (`placed_like`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jrnn.types import Array
 
@@ -27,9 +29,10 @@ def ask_for_devices(primitive: Any) -> None:
     prim_requires_devices_during_lowering.add(primitive)
 
 
-def on_several_devices(ctx: Any) -> bool:
-    """Whether XLA's partitioner will split this program."""
-    return len(getattr(ctx.module_context.axis_context, "device_assignment", None) or ()) > 1
+def devices_of(ctx: Any) -> tuple:
+    """The devices over which XLA's partitioner will split this program; none where it will not."""
+    devices = tuple(getattr(ctx.module_context.axis_context, "device_assignment", None) or ())
+    return devices if len(devices) > 1 else ()
 
 
 def over_devices(
@@ -83,6 +86,36 @@ def over_devices(
     split = custom_partitioning(lambda *leaves: function(groups)(*leaves))
     split.def_partition(partition=partition, sharding_rule=" -> ".join(sides))
     return split
+
+
+def over_all_devices(
+    function: Callable,
+    groups: tuple,
+    takes: Sequence[int | None],
+    gives: Sequence[int | None],
+    shapes: tuple,
+    devices: tuple,
+) -> Callable:
+    """`over_devices` without asking how arrays lie: over all devices of the program, along the sequences.
+
+    Right wherever they lie: XLA moves them. Where devices cannot share the sequences equally each computes all.
+    """
+    mesh = Mesh(np.asarray(devices), ("devices",))
+    lengths = [shape[axis] for shape, axis in zip(shapes[0], takes, strict=True) if axis is not None]
+    name = None if any(length % len(devices) for length in lengths) else "devices"
+
+    def specs(side: int, axes: Sequence[int | None]) -> tuple:
+        pairs = zip(shapes[side], axes, strict=True)
+        return tuple(PartitionSpec(*(name if i == axis else None for i in range(len(s)))) for s, axis in pairs)
+
+    def local(*leaves: Any) -> list[Any]:
+        results = function(groups)(*leaves)
+        if name is None:
+            return results
+        return [jax.lax.psum(a, name) if axis is None else a for a, axis in zip(results, gives, strict=True)]
+
+    of_results = list(specs(1, gives))
+    return jax.shard_map(local, mesh=mesh, in_specs=specs(0, takes), out_specs=of_results, check_vma=False)
 
 
 def first(names: Iterable[Any]) -> Any:

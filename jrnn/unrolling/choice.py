@@ -151,7 +151,8 @@ def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str
     except InputError:  # the cell says it in its own words when it steps
         return facts
     features, units = recurrence.sizes(own)
-    return facts._replace(steps=call.steps, sequences=call.sequences, features=features, units=units)
+    shapes = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, w.dtype), own)
+    return facts._replace(steps=call.steps, sequences=call.sequences, features=features, units=units, weights=shapes)
 
 
 def refusal_of_call(call: Call, noisy: bool) -> str | None:

@@ -102,9 +102,11 @@ def kernel_inputs(cell: Any, params: Params, xs: Inputs, batch_shape: Shape, val
 
 def segment_for(cell: Any, options: Options, implementation: str, state: State) -> int | None:
     """The steps of a segment: those of the options; else, where XLA makes the inputs of a foreign call and can fuse
-    nothing with it, so few that they stay in the cache, and the backward pass makes them again."""
+    nothing with it, so few that they stay in a CPU's cache, and the backward pass makes them again."""
     if options.segment is not None or implementation == CELL_SCAN or not projects(cell):
         return options.segment
+    if jax.default_backend() != "cpu":
+        return None
     rows = size_of(options.batch_shape)
     if not IMPLEMENTATIONS[implementation].opaque_to_xla or not isinstance(
         rows, int

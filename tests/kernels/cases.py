@@ -9,6 +9,8 @@ import numpy as np
 from jrnn.kernels import IMPLEMENTATIONS as REGISTRY
 from jrnn.kernels import RECURRENCES, Events, Operands, Outcome, Scan
 from jrnn.kernels.implementations import CallFacts
+from jrnn.kernels.implementations.tpu import Tpu
+from jrnn.kernels.implementations.xla import Xla
 from jrnn.kernels.primitives import forward
 from jrnn.kernels.recurrences.gated import Units
 from jrnn.kernels.recurrences.min_gru import InputWeights
@@ -37,9 +39,13 @@ class Case(NamedTuple):
         return Scan(RECURRENCES[self.kind], backwards, "tap_is_zero" in self)
 
 
-def able(kind):
+EMULATED = {"tpu": Tpu(interpret=True), "xla of accelerators": Xla(few_launches=True)}
+"""Implementations as they run on devices that are not here: under their names with the fixture `emulated`."""
+
+
+def able(kind, dtype="float64"):
     """The implementations to compare with the spec: all that run this recurrence here."""
-    facts = CallFacts(RECURRENCES[kind], "float64", jax.default_backend())
+    facts = CallFacts(RECURRENCES[kind], dtype, jax.default_backend())
     return tuple(name for name, each in REGISTRY.items() if not each.by_autodiff and each.refuses(facts) is None)
 
 
@@ -176,6 +182,7 @@ def close(found, wanted, tol):
 
 __all__ = [
     "CASES",
+    "EMULATED",
     "IMPLEMENTATIONS",
     "KINDS",
     "Case",

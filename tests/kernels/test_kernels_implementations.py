@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ import jrnn
 from jrnn.kernels import IMPLEMENTATIONS, RECURRENCES, implementations, primitives
 from jrnn.kernels.implementations import CallFacts, Implementation
 from jrnn.kernels.implementations.reference import Reference
+from jrnn.kernels.implementations.xla import XLA
 
 from .cases import close
 
+(SYMBOL,) = jax.export.symbolic_shape("b")
 REFUSED = {  # what each cannot run, and a word of its reason
     "native": [
         (CallFacts(RECURRENCES["lstm"], "float32", "gpu"), "on CPUs"),
@@ -25,6 +28,13 @@ REFUSED = {  # what each cannot run, and a word of its reason
         (CallFacts(RECURRENCES["linear"], "float32", "cpu"), "no linear"),
         (CallFacts(RECURRENCES["gru"], "float16", "cpu"), "no float16"),
         (CallFacts(RECURRENCES["gru"], "float32", "cpu", on_explicit_mesh=True), "types"),
+    ],
+    "tpu": [
+        (CallFacts(RECURRENCES["lstm"], "float32", "cpu"), "on TPUs, and JAX runs on cpu"),
+        (CallFacts(RECURRENCES["linear"], "float32", "tpu"), "linear"),
+        (CallFacts(RECURRENCES["gru"], "float64", "tpu"), "no float64"),
+        (CallFacts(RECURRENCES["gru"], "float32", "tpu", on_explicit_mesh=True), "types"),
+        (CallFacts(RECURRENCES["gru"], "float32", "tpu", sequences=SYMBOL), "symbols"),
     ],
     "associative": [(CallFacts(RECURRENCES["lstm"], "float32", "gpu"), "lstm is none")],
     "xla": [(CallFacts(RECURRENCES["linear"], "float32", "cpu"), "linear")],
@@ -226,3 +236,9 @@ def test_two_meanings_of_reference_agree():
         jrnn.unroll(cell, params, xs, implementation="reference").outputs,
         rtol=1e-12,
     )
+
+
+def test_xla_counts_launches_where_they_cost(monkeypatch):
+    assert not XLA.counts_launches()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert XLA.counts_launches()

@@ -61,10 +61,11 @@ def cast(tree, dtype):
     return jax.tree.map(lambda a: a.astype(dtype), tree)
 
 
-def everyone(case, dtype, specs, save_gates=True):
+def everyone(case, dtype, specs, save_gates=True, names=None):
     """((results, gradients) of each implementation), those of the spec on the same operands in each of some dtypes."""
     operands, events, cotangents = given(case, dtype)
-    each = [program(case, name, save_gates)(operands, events, cotangents) for name in able(case.kind)]
+    names = able(case.kind, jnp.dtype(dtype).name) if names is None else names
+    each = [program(case, name, save_gates)(operands, events, cotangents) for name in names]
     own = {d: (operands, cotangents) if d == dtype else cast((operands, cotangents), d) for d in specs}
     return each, *(program(case, "spec")(own[d][0], events, own[d][1]) for d in specs)
 
@@ -97,8 +98,16 @@ def test_float32(case):
         close(cast(found, jnp.float64), wanted, tol=2e-5)
 
 
+@pytest.mark.parametrize("case, save_gates", [way for way in BOTH_WAYS if way[0].kind != "linear"], ids=str)
+def test_float32_emulated(case, save_gates, emulated):
+    each, wanted = everyone(case, jnp.float32, [jnp.float64], save_gates, emulated)
+    for found in each:
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(found))
+        close(cast(found, jnp.float64), wanted, tol=2e-5)
+
+
 @pytest.mark.parametrize("case, save_gates", IN_BFLOAT16, ids=str)
-def test_bfloat16(case, save_gates):
+def test_bfloat16(case, save_gates, emulated):
     """Operands of 16 bits, sums in float32, states rounded at every step: the spec rounds in the same places.
 
     Over hundreds of steps it sums the gradients of what all steps share in 16 bits, which the implementations do

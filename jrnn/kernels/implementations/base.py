@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
 from jrnn.kernels.recurrences import Recurrence
 
+ASKED = frozenset(("cpu", "cuda", "rocm"))
+"""The platforms whose partitioner asks how a foreign call is split. That of TPUs does not (JAX's issue 38196)."""
+
 
 class CallFacts(NamedTuple):
     """What is known of a call before it runs: all that an implementation may refuse it for.
@@ -29,6 +32,8 @@ class CallFacts(NamedTuple):
     """F."""
     units: int | None = None
     """H."""
+    weights: Any = None
+    """The shapes of the recurrence's arrays, without groups: its NamedTuple of `jax.ShapeDtypeStruct`."""
     on_explicit_mesh: bool = False
     """Whether the arrays' types say that devices hold parts of them (a mesh of Explicit axes)."""
 

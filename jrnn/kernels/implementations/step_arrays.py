@@ -29,6 +29,12 @@ def zero_on_padding(events: Events, arrays: tuple[Array, ...]) -> tuple[Array, .
     return tuple(jnp.where(events.inside[..., None], a, jnp.zeros_like(a)) for a in arrays)
 
 
+def gates_follow_from_states(scan: Scan, operands: Operands) -> bool:
+    """Whether the states alone give the gates, so that nothing is saved; not where a tap was added to the states."""
+    recurrence: Any = scan.recurrence
+    return recurrence.gates_from_state(operands.dtype) and (operands.tap is None or scan.tap_is_zero)
+
+
 def entering_states(events: Events, reverse: bool, after: Array, start: Array, reset_state: Array) -> Array:
     """The states that entered each step [T, B, H]: the neighbour's, the initial one, or what a reset went to."""
     order = [after[1:], start[None]] if reverse else [start[None], after[:-1]]

@@ -1,9 +1,13 @@
 """The recurrences in XLA's own operations, for every platform, with a backward pass whose loop is short.
 
-The forward pass is the plain scan: x W_in of all steps in one product would be slower on CPUs, where XLA does not
-vectorise the gates of a slice of it. In the backward pass a scan finds only dz_t, the gradient of the pre-activations;
-the gradients of the weights and of the inputs are then one product each over all steps, where autodiff adds a product
-to the weights' gradient at every step. On a CPU with many sequences the latter is better, and `defers` says so.
+On a CPU the forward pass is the plain scan: x W_in of all steps in one product would be slower, as XLA does not
+vectorise the gates of a slice of it there. On accelerators each operation is launched anew, which costs more than it
+computes: what is known of all steps is one product, x W_in forwards, the sums of the gates backwards, and four steps
+make a turn of the loop (an LSTM's training step on a GPU: 7.5 launches a step, 19 by the plain loops).
+
+In the backward pass a scan finds only dz_t, the gradient of the pre-activations; the gradients of the weights and of
+the inputs are then one product each over all steps, where autodiff adds a product to the weights' gradient at every
+step. On a CPU with many sequences the latter is better, and `defers` says so.
 """
 
 from __future__ import annotations
@@ -17,9 +21,11 @@ import jax.numpy as jnp
 
 from jrnn.kernels.implementations.base import CallFacts
 from jrnn.kernels.implementations.groups import map_groups
+from jrnn.kernels.implementations.one_step import added, entering, state_after, step_back
 from jrnn.kernels.implementations.step_arrays import (
     active_tap,
     entering_states,
+    gates_follow_from_states,
     masked_inputs,
     operand_gradients,
     zero_on_padding,
@@ -27,13 +33,18 @@ from jrnn.kernels.implementations.step_arrays import (
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
 from jrnn.kernels.recurrences import Sloped
 from jrnn.kernels.sharding import aligned
-from jrnn.numerics import select
 from jrnn.types import Array, wide_dtype
+
+UNROLL = 4
+"""Steps in a turn of the loop, where launches are counted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Xla:
     """See the module."""
+
+    few_launches: bool | None = None
+    """Whether it counts launches; None: on all platforms but CPUs."""
 
     name = "xla"
     by_autodiff = False
@@ -51,8 +62,9 @@ class Xla:
     def forward(
         self, scan: Scan, operands: Operands, events: Events, all_states: bool, save_gates: bool
     ) -> RecurrenceResult:
-        """It saves the sums that the gates are made of, [E, T, B, H] each."""
-        return map_groups(partial(forward_group, scan, all_states, save_gates), scan, (operands, events))
+        """It saves the sums that the gates are made of [E, T, B, H] each, or what they read of x."""
+        body = partial(forward_group, scan, all_states, save_gates, self.counts_launches())
+        return map_groups(body, scan, (operands, events))
 
     def backward(
         self,
@@ -64,43 +76,39 @@ class Xla:
         cotangents: RecurrenceResult,
     ) -> Operands:
         """None for what needs no gradient."""
-        body = partial(backward_group, scan, needs_gradient)
+        body = partial(backward_group, scan, needs_gradient, self.counts_launches())
         return map_groups(body, scan, (operands, events, saved, cotangents))
+
+    def counts_launches(self) -> bool:
+        return jax.default_backend() != "cpu" if self.few_launches is None else self.few_launches
 
 
 def forward_group(
-    scan: Scan, all_states: bool, save_gates: bool, reverse: bool, operands: Operands, events: Events
+    scan: Scan, all_states: bool, save_gates: bool, few: bool, reverse: bool, operands: Operands, events: Events
 ) -> RecurrenceResult:
     """One group: arrays without the leading axis."""
     recurrence: Any = scan.recurrence
 
     def body(state: tuple[Array, ...], inputs: tuple) -> tuple[tuple[Array, ...], tuple]:
         x, now, tap = inputs
-        if now.resets is not None:
-            state = select(now.resets, operands.reset_state, state)
-        sums = recurrence.sums(operands.weights, x, state)
-        after = recurrence.after(recurrence.gates(operands.weights, sums, state), state)
-        if now.valid is not None:
-            after = select(now.valid, after, state)
-        if tap is not None:
-            after = jax.tree.map(jnp.add, after, tap)
-        return after, (after if all_states else after[:1], sums if save_gates else None)
+        state = entering(state, operands.reset_state, now)
+        sums = (recurrence.sums_from if few else recurrence.sums)(operands.weights, x, state)
+        gates = recurrence.gates(operands.weights, sums, state)
+        after = state_after(recurrence, gates, state, now, tap)
+        return after, (after if all_states else after[:1], sums if save_gates and not few else None)
 
     save_gates = save_gates and not gates_follow_from_states(scan, operands)
-    inputs = masked_inputs(operands, events), events, active_tap(scan, operands, events)
-    last, (states, sums) = jax.lax.scan(body, operands.start, inputs, reverse=reverse)
-    return RecurrenceResult(states, last, sums)
-
-
-def gates_follow_from_states(scan: Scan, operands: Operands) -> bool:
-    """Whether the states alone give the gates, so that nothing is saved; not where a tap was added to the states."""
-    recurrence: Any = scan.recurrence
-    return recurrence.gates_from_state(operands.dtype) and (operands.tap is None or scan.tap_is_zero)
+    xs = masked_inputs(operands, events)
+    xs = recurrence.from_inputs(operands.weights, xs) if few else xs
+    inputs, unroll = (xs, events, active_tap(scan, operands, events)), turn(few, operands.xs.shape[0])
+    last, (states, sums) = jax.lax.scan(body, operands.start, inputs, reverse=reverse, unroll=unroll)
+    return RecurrenceResult(states, last, xs if save_gates and few else sums)
 
 
 def backward_group(
     scan: Scan,
     needs_gradient: Any,
+    few: bool,
     reverse: bool,
     operands: Operands,
     events: Events,
@@ -114,7 +122,11 @@ def backward_group(
     from_states, wide = gates_follow_from_states(scan, operands), wide_dtype(operands.dtype)
     # None: computed again, step by step, to need no memory
     sums = saved.states[:1] if from_states else saved.gates
-    deferred = defers(operands)
+    deferred = few or defers(operands)
+    if few and not from_states:
+        xs = masked_inputs(operands, events)
+        from_x = recurrence.from_inputs(operands.weights, xs) if sums is None else sums
+        sums = recurrence.sums_from(operands.weights, from_x, entered)
     back = recurrence.transposed(operands.weights)
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
@@ -122,20 +134,10 @@ def backward_group(
         if sums is None:
             sums = recurrence.sums(operands.weights, masked_inputs(operands._replace(xs=x), now), entered)
         gates = sums if from_states else recurrence.gates(operands.weights, sums, entered)
-        deltas = tuple(d if g is None else d + g.astype(d.dtype) for d, g in zip(deltas, cotangents, strict=True))
-        stepped = deltas if now.valid is None else select(now.valid, deltas, zeros(deltas))
-        dz, before, more = recurrence.slope(back, gates, entered, stepped)
-        if now.valid is not None:
-            before = tuple(jnp.where(now.valid[:, None], a, d) for a, d in zip(before, deltas, strict=True))
-        if now.resets is not None:
-            to_reset_state = select(now.resets, before, zeros(before))
-            reset_states = jax.tree.map(jnp.add, reset_states, to_reset_state)
-            before = select(now.resets, zeros(before), before)
-        if now.cuts is not None:
-            before = select(now.cuts, zeros(before), before)
-        out = dz, more
+        deltas = added(deltas, cotangents)
+        before, reset_states, *out = step_back(recurrence, back, gates, entered, deltas, reset_states, now)
         if not deferred:
-            here, xs, *slopes = jax.tree.map(lambda a: a[None], (now, x, entered, dz, more))
+            here, xs, *slopes = jax.tree.map(lambda a: a[None], (now, x, entered, *out))
             step_weights, out = weight_gradients(operands._replace(xs=xs), here, *slopes)
             weights = jax.tree.map(jnp.add, weights, step_weights)
         return (before, reset_states, weights), (out, deltas if any(needs_gradient.tap or ()) else None)
@@ -156,9 +158,8 @@ def backward_group(
     ends = tuple(n if g is None else g.astype(wide) for n, g in zip(no_deltas, cotangents.last, strict=True))
     of_states = (*cotangents.states, *(None,) * (len(no_deltas) - len(cotangents.states)))
     inputs = None if deferred and sums is not None else operands.xs, entered, sums, events, of_states
-    (starts, reset_states, weights), (out, taps) = jax.lax.scan(
-        body, (ends, no_deltas, None if deferred else no_weights), inputs, reverse=not reverse
-    )
+    ends, unroll = (ends, no_deltas, None if deferred else no_weights), turn(few, operands.xs.shape[0])
+    (starts, reset_states, weights), (out, taps) = jax.lax.scan(body, ends, inputs, reverse=not reverse, unroll=unroll)
     if deferred:
         weights, xs = weight_gradients(operands, events, entered, *out)
     else:
@@ -168,18 +169,19 @@ def backward_group(
 
 
 def defers(operands: Operands) -> bool:
-    """Whether the gradients of the weights wait for dz of all steps and are one product each.
+    """Whether the gradients of the weights wait for dz of all steps and are one product each, on a CPU.
 
-    On a CPU, with at least H sequences, a product at each step is as fast and dz [T, B, G H] is not stored.
+    With at least H sequences a product at each step is as fast there, and dz [T, B, G H] is not stored.
     """
     rows, units = operands.start[0].shape
     exact = wide_dtype(operands.dtype) == operands.dtype  # a sum of rounded parts would be worse
     few = not isinstance(rows, int) or rows < units  # in an exported program the number may be a symbol
-    return few or not exact or jax.default_backend() != "cpu"
+    return few or not exact
 
 
-def zeros(tree: Any) -> Any:
-    return jax.tree.map(jnp.zeros_like, tree)
+def turn(few: bool, steps: Any) -> int:
+    """Steps in a turn of the loop; in an exported program their number may be a symbol."""
+    return UNROLL if few and isinstance(steps, int) else 1
 
 
 XLA = Xla()

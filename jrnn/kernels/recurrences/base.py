@@ -75,6 +75,14 @@ class Sloped(Recurrence, Protocol):
         """
         ...
 
+    def from_inputs(self, weights: Any, xs: Array) -> Array:
+        """What the sums read of x [..., n H], for all steps at once: x W_in + b, in the dtype of the sums."""
+        ...
+
+    def sums_from(self, weights: Any, from_x: Array, state: States) -> tuple[Array, ...]:
+        """`sums`, from `from_inputs` of the same step: what is left for a loop whose products with x stand ahead."""
+        ...
+
     def gates(self, weights: Any, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
         """The gates [..., H] each, and whatever else `slope` needs."""
         ...

@@ -132,6 +132,9 @@ class DenseInputs:
     def sizes(self, weights: Dense) -> tuple[int, int]:
         return sizes(weights)
 
+    def from_inputs(self, weights: Dense, xs: Array) -> Array:
+        return from_inputs(weights, xs)
+
     def transposed(self, weights: Dense) -> Array:
         return weights.w_rec.T
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jrnn.kernels.recurrences import dense
 from jrnn.kernels.recurrences.base import States
-from jrnn.kernels.recurrences.dense import Dense, DenseInputs, add_bias, matmul
+from jrnn.kernels.recurrences.dense import Dense, DenseInputs, matmul
 from jrnn.types import Array, wide_dtype
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "identity": lambda z: z}
@@ -54,8 +54,11 @@ class Elman(DenseInputs):
 
     def sums(self, weights: Dense, x: Array, state: States) -> tuple[Array, ...]:
         if x.shape[-1] == 1:  # XLA fuses the product with x into the loop of the only gate
-            return (add_bias(matmul(x, weights.w_in), weights.bias) + matmul(state[0], weights.w_rec),)
+            return self.sums_from(weights, dense.from_inputs(weights, x), state)
         return (dense.from_both(weights, x, state[0]),)
+
+    def sums_from(self, weights: Dense, from_x: Array, state: States) -> tuple[Array, ...]:
+        return (from_x + matmul(state[0], weights.w_rec),)
 
     def gates(self, weights: Dense, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
         return (ACTIVATIONS[self.activation](sums[0]),)

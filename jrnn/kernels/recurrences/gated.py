@@ -61,7 +61,13 @@ class Gated:
         return 0
 
     def sums(self, weights: Units, x: Array, state: States) -> tuple[Array, ...]:
-        return blocks(x.astype(wide_dtype(x.dtype)), state[0].shape[-1])
+        return self.sums_from(weights, self.from_inputs(weights, x), state)
+
+    def from_inputs(self, weights: Units, xs: Array) -> Array:
+        return xs.astype(wide_dtype(xs.dtype))
+
+    def sums_from(self, weights: Units, from_x: Array, state: States) -> tuple[Array, ...]:
+        return blocks(from_x, state[0].shape[-1])
 
     def gates(self, weights: Units, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
         return sums

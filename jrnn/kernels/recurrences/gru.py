@@ -67,13 +67,20 @@ class GRU(DenseInputs):
         h, units = state[0], state[0].shape[-1]
         rz, n = slice(2 * units), slice(2 * units, None)
         if weights.bias_rec is not None and x.shape[-1] != 1:
-            from_x, from_h = add_bias(matmul(x, weights.w_in), weights.bias), matmul(h, weights.w_rec)
-            both = from_x[..., rz] + from_h[..., rz]
-            return *blocks(both, units), add_bias(from_h[..., n], weights.bias_rec), from_x[..., n]
+            return self.sums_from(weights, dense.from_inputs(weights, x), state)
         # with one feature XLA would fuse the product with x into the loops of several gates and not vectorise them
         from_x = add_bias(matmul(x, weights.w_in[:, n]), weights.bias[n])
         inner = () if weights.bias_rec is None else (add_bias(matmul(h, weights.w_rec[:, n]), weights.bias_rec),)
         return *blocks(dense.from_both(weights, x, h, rz), units), *inner, from_x
+
+    def sums_from(self, weights: Dense, from_x: Array, state: States) -> tuple[Array, ...]:
+        h, units = state[0], state[0].shape[-1]
+        rz, n = slice(2 * units), slice(2 * units, None)
+        if weights.bias_rec is None:
+            return *blocks(from_x[..., rz] + matmul(h, weights.w_rec[:, rz]), units), from_x[..., n]
+        from_h = matmul(h, weights.w_rec)
+        both = from_x[..., rz] + from_h[..., rz]
+        return *blocks(both, units), add_bias(from_h[..., n], weights.bias_rec), from_x[..., n]
 
     def gates(self, weights: Dense, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
         """r, z, n; with the reset after the product also what r multiplies."""

@@ -76,6 +76,9 @@ class LeakyElman(DenseInputs):
     def sums(self, weights: LeakyDense, x: Array, state: States) -> tuple[Array, ...]:
         return self.bare.sums(within(weights), x, state)
 
+    def sums_from(self, weights: LeakyDense, from_x: Array, state: States) -> tuple[Array, ...]:
+        return self.bare.sums_from(within(weights), from_x, state)
+
     def gates(self, weights: LeakyDense, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
         """What is new, and the shares of the old state and of it."""
         return ACTIVATIONS[self.activation](sums[0]), *shares(weights.theta, sums[0])

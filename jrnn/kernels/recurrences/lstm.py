@@ -53,6 +53,9 @@ class LSTM(DenseInputs):
     def sums(self, weights: Dense, x: Array, state: States) -> tuple[Array, ...]:
         return dense.blocks(dense.from_both(weights, x, state[0]), state[0].shape[-1])
 
+    def sums_from(self, weights: Dense, from_x: Array, state: States) -> tuple[Array, ...]:
+        return dense.blocks(from_x + matmul(state[0], weights.w_rec), state[0].shape[-1])
+
     def gates(self, weights: Dense, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
         i, f, g, o = sums
         return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)

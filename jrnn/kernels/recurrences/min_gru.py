@@ -85,7 +85,13 @@ class MinGRU:
         return 0  # a product with few columns finds them again sooner than memory gives them back
 
     def sums(self, weights: InputWeights, x: Array, state: States) -> tuple[Array, ...]:
-        return blocks(from_inputs(weights, x), state[0].shape[-1])
+        return self.sums_from(weights, self.from_inputs(weights, x), state)
+
+    def from_inputs(self, weights: InputWeights, xs: Array) -> Array:
+        return from_inputs(weights, xs)
+
+    def sums_from(self, weights: InputWeights, from_x: Array, state: States) -> tuple[Array, ...]:
+        return blocks(from_x, state[0].shape[-1])
 
     def gates(self, weights: InputWeights, sums: tuple[Array, ...], state: States) -> tuple[Array, ...]:
         return sums

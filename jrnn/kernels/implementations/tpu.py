@@ -1,0 +1,128 @@
+"""The recurrences on TPUs: one Pallas kernel runs the whole sequence, forward, and one backward.
+
+The products with x stand ahead of the loop, all steps in one; the kernel keeps W_rec in VMEM and streams the rest
+(`kernels/pallas_scan`). Backward it finds dz_t alone: the gradients of the weights and of the inputs are then one
+product each over all steps. `tpu_passes` has both; it imports Pallas, which takes its time, and so comes when called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+
+from jrnn.kernels.implementations.base import CallFacts
+from jrnn.kernels.implementations.groups import map_groups
+from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
+from jrnn.kernels.pallas_scan.plan import BLOCKS, Target, TooLarge
+from jrnn.kernels.recurrences import Sloped
+from jrnn.kernels.recurrences.base import input_dtype
+
+DTYPES = ("float32", "bfloat16")
+
+CHECKED: dict[str, str] = {}
+"""The device kinds on which the oracle checks have run, each with its date: where the kernel is taken unasked."""
+
+SMALLEST = 16 * 2**20
+"""VMEM of the oldest TPUs, in bytes."""
+
+
+@dataclass(frozen=True)
+class Tpu:
+    """See the module."""
+
+    interpret: Any = False
+    """What Pallas's `interpret` takes: True or `InterpretParams` run the kernel on any platform, for tests."""
+    vmem: int | None = None
+    """Bytes of VMEM that a core has; None asks the device."""
+
+    name = "tpu"
+    by_autodiff = False
+    opaque_to_xla = True
+
+    def refuses(self, facts: CallFacts) -> str | None:
+        """It runs on TPUs, in two dtypes, what has a backward pass of its own and fits into VMEM."""
+        if facts.backend != "tpu" and not self.interpret:
+            return f"it runs on TPUs, and JAX runs on {facts.backend}"
+        if not isinstance(facts.recurrence, Sloped):
+            return f"a {facts.recurrence.name} recurrence has no backward pass of its own"
+        if str(facts.dtype) not in DTYPES:
+            return f"it has no {facts.dtype}"
+        if facts.on_explicit_mesh:
+            return "the types that say how arrays are split do not pass through a foreign call"
+        sizes = facts.steps, facts.sequences, facts.features, facts.units
+        if not all(size is None or isinstance(size, int) for size in sizes):
+            return "its blocks are made for sizes that are known, and here they are symbols"
+        if facts.weights is None or None in sizes:
+            return None
+        return too_large(facts.recurrence, facts.weights, str(facts.dtype), *sizes[1:], self.target().vmem)
+
+    def only_if_named(self, facts: CallFacts) -> str | None:
+        """It is opt-in where nobody has compared it with the oracles on the hardware itself."""
+        kind = jax.devices()[0].device_kind
+        return None if kind in CHECKED else f"its checks have not yet run on a {kind}: name it to take it"
+
+    def forward(
+        self, scan: Scan, operands: Operands, events: Events, all_states: bool, save_gates: bool
+    ) -> RecurrenceResult:
+        """It saves the gates, [E, T, B, H] each, or their sums where those are fewer."""
+        from jrnn.kernels.implementations.tpu_passes import forward_group
+
+        body = partial(forward_group, self.target(), scan, all_states, save_gates)
+        return map_groups(body, scan, (operands, events))
+
+    def backward(
+        self,
+        scan: Scan,
+        needs_gradient: Any,
+        operands: Operands,
+        events: Events,
+        saved: RecurrenceResult,
+        cotangents: RecurrenceResult,
+    ) -> Operands:
+        """None for what needs no gradient."""
+        from jrnn.kernels.implementations.tpu_passes import backward_group
+
+        body = partial(backward_group, self.target(), scan, needs_gradient)
+        return map_groups(body, scan, (operands, events, saved, cotangents))
+
+    def target(self) -> Target:
+        """What its kernels are compiled for."""
+        return Target(self.vmem or vmem_here(), self.interpret)
+
+
+def vmem_here() -> int:
+    """Bytes of VMEM that a core of this device has; of what is no TPU that JAX knows, those of the smallest."""
+    from jax.experimental.pallas import tpu
+
+    try:
+        return tpu.get_tpu_info().vmem_capacity_bytes
+    except ValueError:
+        return SMALLEST
+
+
+@lru_cache(maxsize=256)
+def too_large(recurrence: Any, weights: Any, dtype: Any, rows: int, features: int, units: int, vmem: int) -> str | None:
+    """Why such a call does not fit into VMEM; None if it does, forward and backward."""
+    from jrnn.kernels.implementations.tpu_passes import backward_group, forward_group
+
+    states: Any = tuple(jax.ShapeDtypeStruct((rows, units), dtype) for _ in recurrence.parts)
+    xs: Any = jax.ShapeDtypeStruct((max(BLOCKS), rows, features), input_dtype(recurrence, dtype))
+    operands, scan = Operands(xs, weights, states, None, None), Scan(recurrence, (False,))
+    needed = jax.tree.map(lambda _: True, operands)
+    target = Target(vmem, False)
+
+    def both(operands: Operands) -> Any:
+        result = forward_group(target, scan, True, True, False, operands, Events())
+        return backward_group(target, scan, needed, False, operands, Events(), result, result._replace(gates=None))
+
+    try:
+        jax.eval_shape(both, operands)
+    except TooLarge as error:
+        return str(error)
+    return None
+
+
+TPU = Tpu()

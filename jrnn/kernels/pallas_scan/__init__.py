@@ -1,0 +1,1 @@
+"""A scan over time as one Pallas kernel for TPUs; knows no recurrence."""
