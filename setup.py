@@ -121,4 +121,6 @@ def command(arguments):
     return done.stdout
 
 
-setup(ext_modules=[Extension("jrnn.kernels._recurrence", [])], cmdclass={"build_ext": BuildKernel, "bdist_wheel": Wheel})
+setup(
+    ext_modules=[Extension("jrnn.kernels._recurrence", [])], cmdclass={"build_ext": BuildKernel, "bdist_wheel": Wheel}
+)

@@ -1,15 +1,14 @@
 // A kernel's library at the other end of a pipe: calls come in, results go out, for a machine that has no Python.
-// `emulated.py` says what a call looks like.
+// `aarch64.py` says what a call looks like.
 #include <dlfcn.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <thread>
 #include <vector>
 
 #include "../../jrnn/kernels/native/problem.h"
-#include "own_threads.h"
+#include "../kernels/own_threads.h"
 using namespace jrnn;
 
 void read(void* to, size_t bytes) {
