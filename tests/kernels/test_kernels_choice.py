@@ -129,6 +129,15 @@ def test_one_library_takes_what_each_machine_has():
         assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == wanted, machine
 
 
+@needs_kernel
+@pytest.mark.parametrize("asked", ["avx3", "AVX2", "avx2,baseline"])
+def test_instructions_that_there_are_not(monkeypatch, asked):
+    """An error: whoever asks for them would measure others."""
+    monkeypatch.setenv("JRNN_ISA", asked)
+    with pytest.raises(jrnn.InputError, match=f"JRNN_ISA: got {asked}; need .*: baseline(, avx2)?"):
+        native.library.__wrapped__()
+
+
 PROGRAM = """
 import os
 import jax, numpy as np
@@ -157,7 +166,7 @@ print("right")
 @pytest.mark.parametrize("instructions", ["avx512_bf16", "avx512", "avx2", "baseline"])
 def test_every_instruction_set_on_poisoned_memory(instructions):
     """malloc fills what it hands out with a pattern: nothing may be read that was not written."""
-    order = ("baseline", "avx2", "avx512", "avx512_bf16")
+    order = native.INSTRUCTIONS
     if order.index(instructions) > order.index(native.instructions()):
         pytest.skip(f"this machine has {native.instructions()}")
     environment = os.environ | {"JRNN_ISA": instructions, "MALLOC_PERTURB_": "165"}
