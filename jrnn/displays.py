@@ -4,6 +4,7 @@ imported when one is asked for: the figures know the results, not the other way 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,9 +41,12 @@ def plotted_by(figure: str) -> Callable[..., Axes]:
 
 
 def card_by(maker: str) -> Callable[[Any], str | None]:
-    """A result's `_repr_html_`, which is a function of `jrnn.report.notebook`; None where there are no values."""
+    """A result's `_repr_html_`, which is a function of `jrnn.report.notebook`; None, so that the `repr` is shown, where
+    there are no values, or no jinja2."""
 
     def html(self: Any) -> str | None:
+        if find_spec("jinja2") is None:
+            return None
         from jrnn.report import notebook
 
         return getattr(notebook, maker)(self)

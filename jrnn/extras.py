@@ -11,7 +11,7 @@ from typing import Any
 from jrnn.types import InputError
 
 EXTRA_OF = {
-    **{"orbax": "train", "rich": "train", "tensorboardX": "train", "matplotlib": "plots"},
+    **{"orbax": "train", "rich": "train", "tensorboardX": "train", "matplotlib": "plots", "jinja2": "plots"},
     **{"sklearn": "data", "mlxtend": "data", "statsmodels": "data", "pandas": "data"},
     **{"flax": "flax", "equinox": "equinox", "haiku": "haiku", "safetensors": "weights"},
     **{"onnx": "onnx", "google": "onnx"},  # google.protobuf, which onnx brings

@@ -64,6 +64,8 @@ class Cell(Protocol):
         whose output cannot be told apart from its state; credit for y_t then goes to h_{t-1}.
       noise(params, key, t, batch_shape) -> noise: what `step` and `output` then accept as keyword `noise=`
         (dropout masks); drawn anew for every step, never part of the state; None without a key.
+      reads, a keyword of `step` (None): a function whose result reads(h_{t-1}) the recurrent weights read in the place
+        of h_{t-1}; what carries h_{t-1} itself on reads h_{t-1}. For the masks of `dropout(recurrent=)`.
       kernel(params) -> `jrnn.kernels.Weights`, or None: the step is one of the recurrences that have kernels; the
         output must then take [T, *B] as its batch. `lacks_kernel` says why it is None, for `explain`.
       prepared(params) -> params: with what every step would make of them, made once for a loop over time; `step`,

@@ -49,20 +49,31 @@ def score(name: str, value: float) -> str:
     return f"{100 * float(value):.1f} %" if name == "accuracy" else number(value)
 
 
-def nats(growth: float) -> str:
-    """A growth on the logarithmic scale, always with its sign: -0.200 nats."""
-    return f"{growth:+.3f} nats"
+def confidence(level: float) -> str:
+    """99.5 % confidence."""
+    return f"{100 * level:g} % confidence"
 
 
-def steps(count: float) -> str:
-    """1 step, 23 steps, 3.4 steps."""
+def nats(growth: float, error: float = math.nan) -> str:
+    """A growth on the logarithmic scale, always with its sign: -0.200 nats; where its error is known -0.200 ± 0.013
+    nats."""
+    return f"{growth:+.3f}{f' ± {error:.3f}' if math.isfinite(error) else ''} nats"
+
+
+def steps(count: float, at_least: bool = False) -> str:
+    """1 step, 23 steps, 3.4 steps; at least 63 steps."""
     words = f"{count:,}" if isinstance(count, int) else number(count)
-    return f"{words} step{'' if words == '1' else 's'}"
+    return f"{'at least ' if at_least else ''}{words} step{'' if words == '1' else 's'}"
 
 
 def counted(count: int, word: str) -> str:
     """1 output, 1,234 outputs."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def kept(growth: float) -> str:
+    """The share that is left after a growth of so many nats in all: 0.45 % for -5.4."""
+    return percentage(math.exp(min(float(growth), 700.0)))
 
 
 def half_life(growth: float) -> float:

@@ -17,7 +17,7 @@ from jrnn.cli import main
 
 asked = []
 jax.monitoring.register_event_listener(lambda name, **_: asked.append(name.rpartition("/")[2]))
-assert main(["train", "--hidden", "3", "--steps", "2", "--out", sys.argv[1]]) == 0
+assert main(["diagnose", "--hidden", "3", "--steps", "2", "--out", sys.argv[1]]) == 0
 print("hits", asked.count("cache_hits"), "misses", asked.count("cache_misses"))
 """
 
@@ -48,7 +48,7 @@ def test_the_second_run_compiles_nothing(tmp_path):
         assert done.returncode == 0, done.stderr
         said.append([int(word) for word in done.stdout.split() if word.isdigit()][-2:])
     (_, first_misses), (hits, misses) = said
-    assert first_misses > 10
+    assert 10 < first_misses and first_misses + said[0][0] <= 40  # each takes a share of the first minute
     assert (hits, misses) == (first_misses + said[0][0], 0)
 
 

@@ -51,7 +51,7 @@ OVER_SOMETHING_ELSE = {
 LOOPS = {"scan", "while_loop", "fori_loop", "associative_scan"}
 EXTRAS = (
     *("flax", "orbax", "rich", "matplotlib", "sklearn", "tensorboardX", "torch", "mlxtend", "statsmodels", "pandas"),
-    *("equinox", "haiku", "safetensors", "onnx"),
+    *("equinox", "haiku", "safetensors", "onnx", "jinja2"),
 )
 
 FILES = {

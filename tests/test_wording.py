@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 
 from jrnn.report.table import table_rows
-from jrnn.wording import compact, from_to, half_life, halving, nats, number, part_of, percentage, score, steps
+from jrnn.wording import (
+    compact,
+    confidence,
+    from_to,
+    half_life,
+    halving,
+    kept,
+    nats,
+    number,
+    part_of,
+    percentage,
+    score,
+    steps,
+)
 from tests.report import samples
 
 
@@ -37,7 +50,11 @@ def test_numbers_as_people_read_them():
     assert halving(-np.inf) == "falls to exactly 0" and halving(np.nan) == "not finite"
     assert halving(0.0) == halving(1e-9) == "keeps its size"
     assert [steps(1), steps(1.0), steps(2000), steps(3.456)] == ["1 step", "1 step", "2,000 steps", "3.46 steps"]
+    assert [steps(1, True), steps(63, False)] == ["at least 1 step", "63 steps"]
     assert (nats(0.3), nats(-np.inf)) == ("+0.300 nats", "-inf nats")
+    assert (nats(-0.07, 0.0049), nats(-0.07, np.inf)) == ("-0.070 ± 0.005 nats", "-0.070 nats")
+    assert [kept(x) for x in (0.0, np.log(0.045), -np.inf, np.log(31))] == ["100 %", "4.5 %", "0 %", "31 times"]
+    assert (confidence(0.995), confidence(0.99)) == ("99.5 % confidence", "99 % confidence")
     assert (score("accuracy", 0.934), score("loss", 0.934)) == ("93.4 %", "0.934")
 
 

@@ -21,6 +21,7 @@ from jrnn.cells._base import (
     zeros_for,
 )
 from jrnn.cells._numbers import check_not_negative, check_positive
+from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells.initializers import BIASES, WEIGHTS, gaussian, named
 from jrnn.kernels.recurrences.dense import matmul
 from jrnn.types import Array, Params, Shape, widened
@@ -82,12 +83,12 @@ class Antisymmetric(HiddenOutput):
             )
             warnings.warn(text, UserWarning, stacklevel=3)
 
-    def force(self, params: Params, state: AntisymmetricState, x: Any) -> Array:
+    def force(self, params: Params, state: AntisymmetricState, x: Any, reads: Reads | None = None) -> Array:
         """tanh(h W + x V + b) [*B, H]."""
-        return jnp.tanh(from_input(params, x, state.h) + matmul(state.h, self.turned(params)))
+        return jnp.tanh(from_input(params, x, state.h) + matmul(weights_read(state.h, reads), self.turned(params)))
 
-    def step(self, params: Params, state: AntisymmetricState, x: Any) -> AntisymmetricState:
-        force = self.force(params, state, x)
+    def step(self, params: Params, state: AntisymmetricState, x: Any, reads: Reads | None = None) -> AntisymmetricState:
+        force = self.force(params, state, x, reads)
         return AntisymmetricState((state.h.astype(force.dtype) + self.epsilon * force).astype(state.h.dtype))
 
     def jacobian(self, params: Params, state: AntisymmetricState, x: Any) -> tuple[Array, Array]:

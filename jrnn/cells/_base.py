@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import initializers
+from jrnn.cells._draws import split_keys
 from jrnn.kernels.recurrences.dense import add_bias, matmul
 from jrnn.types import Array, InputError, Params, Shape, wide_dtype
 
@@ -109,6 +110,11 @@ def check_dtype(dtype: Any, argument: str = "dtype") -> Any:
     return canonical
 
 
+def made_dtype(dtype: Any) -> jnp.dtype:
+    """The dtype that JAX makes of one that was asked for, None for its default; nothing is computed."""
+    return jax.eval_shape(lambda: jnp.zeros((), dtype)).dtype
+
+
 def gated_params(
     key: Array,
     input_size: int | None,
@@ -122,8 +128,8 @@ def gated_params(
     """w_in [F, gates*H], w_rec [H, gates*H], bias [gates*H]; each gate's block is drawn on its own."""
     check_key(key)
     size = check_input_size(input_size)
-    dtype = jnp.zeros((), dtype).dtype
-    k_in, k_rec, k_bias = jax.random.split(key, 3)
+    dtype = made_dtype(dtype)
+    k_in, k_rec, k_bias = split_keys(key, 3)
     return {
         "w_in": initializers.weight_blocks(w_in, k_in, (size, hidden), len(gates), dtype),
         "w_rec": initializers.weight_blocks(w_rec, k_rec, (hidden, hidden), len(gates), dtype),
@@ -142,8 +148,8 @@ def input_params(
 ) -> dict[str, Array]:
     """`gated_params` of a cell whose gates do not read the state: w_in [F, gates*H], bias [gates*H]."""
     check_key(key)
-    k_in, k_bias = jax.random.split(key)
-    dtype = jnp.zeros((), dtype).dtype
+    k_in, k_bias = split_keys(key, 2)
+    dtype = made_dtype(dtype)
     return {
         "w_in": initializers.weight_blocks(w_in, k_in, (check_input_size(input_size), hidden), len(gates), dtype),
         "bias": initializers.bias_blocks(bias, k_bias, gates, hidden, dtype),
@@ -161,8 +167,8 @@ def diagonal_params(
 ) -> dict[str, Array]:
     """Those of a cell with one gate and a diagonal recurrence: w_in [F, H], w_rec(key, dtype) [H], bias [H]."""
     check_key(key)
-    k_in, k_rec, k_bias = jax.random.split(key, 3)
-    dtype = jnp.zeros((), dtype).dtype
+    k_in, k_rec, k_bias = split_keys(key, 3)
+    dtype = made_dtype(dtype)
     return {
         "w_in": initializers.weight_blocks(w_in, k_in, (check_input_size(input_size), hidden), 1, dtype),
         "w_rec": w_rec(k_rec, dtype),

@@ -13,6 +13,7 @@ from jax.interpreters import ad, batching, mlir
 from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import static_cell
 from jrnn.cells._numbers import check_number
+from jrnn.cells._recurrent_reads import Reads
 from jrnn.cells._wrappers import Wrapper, check_wrapped
 from jrnn.numerics import norm
 from jrnn.types import Array, Params, State, ravel_state, wide_dtype
@@ -25,8 +26,8 @@ class ClipStateGradient(Wrapper):
     cell: Any
     max_norm: float
 
-    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
-        after = super().step(params, state, x, noise)
+    def step(self, params: Params, state: State, x: Any, noise: Any = None, reads: Reads | None = None) -> State:
+        after = super().step(params, state, x, noise, reads)
         return clip_on_the_way_back(after, jnp.asarray(self.max_norm), batch_axes(self.cell, self.inner(params), after))
 
 

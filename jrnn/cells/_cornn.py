@@ -21,6 +21,7 @@ from jrnn.cells._base import (
     zero_state,
 )
 from jrnn.cells._numbers import check_not_negative, check_positive
+from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells.initializers import BIASES, WEIGHTS, named, weight_blocks
 from jrnn.kernels.recurrences.dense import matmul
 from jrnn.types import Array, Params, Shape
@@ -57,13 +58,13 @@ class CoRNN(HiddenOutput):
         check_params(params, self.hidden, 1, w_vel=(self.hidden, self.hidden))
         return zero_state(CoRNNState, params, batch_shape, self.hidden)
 
-    def force(self, params: Params, state: CoRNNState, x: Any) -> Array:
+    def force(self, params: Params, state: CoRNNState, x: Any, reads: Reads | None = None) -> Array:
         """tanh(x V + h W_h + z W_z + b) [*B, H]."""
-        from_state = matmul(state.h, params["w_rec"]) + matmul(state.z, params["w_vel"])
+        from_state = matmul(weights_read(state.h, reads), params["w_rec"]) + matmul(state.z, params["w_vel"])
         return jnp.tanh(from_input(params, x, state.h) + from_state)
 
-    def step(self, params: Params, state: CoRNNState, x: Any) -> CoRNNState:
-        force = self.force(params, state, x)
+    def step(self, params: Params, state: CoRNNState, x: Any, reads: Reads | None = None) -> CoRNNState:
+        force = self.force(params, state, x, reads)
         h, z = (part.astype(force.dtype) for part in state)
         z = z + self.dt * (force - self.gamma * h - self.epsilon * z)
         h = h + self.dt * z

@@ -14,6 +14,7 @@ from jrnn.cells._base import (
     check_key,
     check_size,
     entry,
+    made_dtype,
     matmul,
     static_cell,
 )
@@ -35,7 +36,7 @@ class Dense:
         check_key(key)
         if input_size is None:
             raise InputError("input_size", "None", "the number K of features that it reads")
-        dtype = jnp.zeros((), self.dtype).dtype
+        dtype = made_dtype(self.dtype)
         w = weight_blocks(self.w, key, (check_input_size(input_size), self.features), 1, dtype)
         return {"w": w, "bias": jnp.zeros(self.features, dtype)}
 

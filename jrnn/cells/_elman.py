@@ -19,6 +19,7 @@ from jrnn.cells._base import (
 )
 from jrnn.cells._gate_names import Gates
 from jrnn.cells._orthogonal import OrthogonalMap
+from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells.initializers import BIASES, WEIGHTS, named, uniform_draw
 from jrnn.kernels import Weights
 from jrnn.kernels.recurrences.dense import matmul
@@ -51,6 +52,8 @@ class Elman(HiddenOutput):
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
         params = gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
+        if self.w_rec_map is None and self.activation != MODRELU:
+            return params
         k_rotation, k_offset = jax.random.split(jax.random.fold_in(key, 1))
         if self.w_rec_map is not None:
             params["rotation"] = self.w_rec_map.init(k_rotation, self.hidden, params.pop("w_rec").dtype)
@@ -76,9 +79,9 @@ class Elman(HiddenOutput):
         others = {name: array for name, array in params.items() if name != "rotation"}
         return others | {"w_rec": self.w_rec_map.matrix(params["rotation"], self.hidden)}
 
-    def step(self, params: Params, state: ElmanState, x: Any) -> ElmanState:
+    def step(self, params: Params, state: ElmanState, x: Any, reads: Reads | None = None) -> ElmanState:
         params = self.prepared(params)
-        z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
+        z = from_input(params, x, state.h) + matmul(weights_read(state.h, reads), params["w_rec"])
         return ElmanState(self.activated(params, z).astype(state.h.dtype))
 
     def activated(self, params: Params, z: Array) -> Array:

@@ -11,6 +11,7 @@ from jrnn.cells._advance import draw_noise
 from jrnn.cells._base import static_cell
 from jrnn.cells._bidirectional import Bidirectional
 from jrnn.cells._numbers import check_not_negative, check_number
+from jrnn.cells._recurrent_reads import Reads
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, check_wrapped, one_hidden_part
 from jrnn.types import Array, Params, Shape, State, with_hidden
@@ -45,11 +46,11 @@ class ScaleGradient(Wrapper):
     def inner_noise(self, noise: Any) -> Any:
         return noise
 
-    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
+    def step(self, params: Params, state: State, x: Any, noise: Any = None, reads: Reads | None = None) -> State:
         h = one_hidden_part("cell", type(self.cell).__name__, state)
         if jnp.issubdtype(h.dtype, jnp.inexact):
             state = with_hidden(state, scaled(h, self.factor(noise)))
-        return super().step(params, state, x, self.inner_noise(noise))
+        return super().step(params, state, x, self.inner_noise(noise), reads)
 
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
         return super().output(params, state, x, self.inner_noise(noise))

@@ -21,8 +21,10 @@ from jrnn.cells._base import (
     static_cell,
     zeros_for,
 )
+from jrnn.cells._draws import split_keys
 from jrnn.cells._gate_names import Gates
 from jrnn.cells._gated_states import GRUState
+from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells._refined import RefinedGRU
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, chrono_or, named
 from jrnn.kernels import Weights
@@ -47,7 +49,7 @@ class GRU(HiddenOutput):
 
     def init(self, key: Array, input_size: int | None) -> dict[str, Array]:
         check_key(key)
-        key, k_rec = jax.random.split(key)
+        key, k_rec = split_keys(key, 2)
         params = gated_params(key, input_size, self.hidden, self.gates, self.dtype, self.w_in, self.w_rec, self.bias)
         if self.reset_after:
             params["bias_rec"] = bias_blocks(self.bias, k_rec, ("n",), self.hidden, params["bias"].dtype)
@@ -57,9 +59,9 @@ class GRU(HiddenOutput):
         check_params(params, self.hidden, 3, **({"bias_rec": (self.hidden,)} if self.reset_after else {}))
         return GRUState(zeros_for(params, batch_shape, self.hidden))
 
-    def step(self, params: Params, state: GRUState, x: Any) -> GRUState:
-        from_x = from_input(params, x, state.h)
-        return GRUState(advance(from_x, state.h, params["w_rec"], self.bias_rec(params)))
+    def step(self, params: Params, state: GRUState, x: Any, reads: Reads | None = None) -> GRUState:
+        from_x, read = from_input(params, x, state.h), weights_read(state.h, reads)
+        return GRUState(advance(from_x, state.h, params["w_rec"], self.bias_rec(params), read))
 
     def kernel(self, params: Params) -> Weights:
         kind = "gru" if self.reset_after else "gru_reset_before"

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jrnn.cells._advance import state_shapes
 from jrnn.cells._base import entry, static_cell
+from jrnn.cells._recurrent_reads import Reads
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, check_wrapped
 from jrnn.cells.initializers import check_t_max, log_time_scales
@@ -52,8 +53,8 @@ class Leaky(Wrapper):
             raise InputError("params['theta']", f"shape {given}", f"{need}, one a unit")
         return state
 
-    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
-        after = super().step(params, state, x, noise)
+    def step(self, params: Params, state: State, x: Any, noise: Any = None, reads: Reads | None = None) -> State:
+        after = super().step(params, state, x, noise, reads)
         return jax.tree.map(lambda h, new: leaked(params["theta"], h, new) if moves(h) else new, state, after)
 
     def kernel(self, params: Params) -> LeakyWeights | None:

@@ -22,6 +22,7 @@ from jrnn.cells._base import (
 )
 from jrnn.cells._gate_names import Gates
 from jrnn.cells._numbers import check_positive, check_t_max_alone
+from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells.initializers import BIASES, WEIGHTS, check_t_max, named
 from jrnn.kernels.recurrences.dense import matmul
 from jrnn.types import Array, Params, Shape, wide_dtype
@@ -71,18 +72,19 @@ class LEM(HiddenOutput):
         check_params(params, self.hidden, 4)
         return zero_state(LEMState, params, batch_shape, self.hidden)
 
-    def moves(self, params: Params, state: LEMState, x: Any) -> Moves:
+    def moves(self, params: Params, state: LEMState, x: Any, reads: Reads | None = None) -> Moves:
         """The parts of a step, in the accumulation dtype."""
         split = 3 * self.hidden
         w_rec, from_x = params["w_rec"], from_input(params, x, state.h)
-        a, c, to_z = jnp.split(from_x[..., :split] + matmul(state.h, w_rec[:, :split]), 3, axis=-1)
+        from_h = matmul(weights_read(state.h, reads), w_rec[:, :split])
+        a, c, to_z = jnp.split(from_x[..., :split] + from_h, 3, axis=-1)
         a, c, to_z = self.dt * jax.nn.sigmoid(a), self.dt * jax.nn.sigmoid(c), jnp.tanh(to_z)
         z = (1 - a) * state.z.astype(a.dtype) + a * to_z
         to_h = jnp.tanh(from_x[..., split:] + matmul(z.astype(w_rec.dtype), w_rec[:, split:]))
         return Moves(a, c, to_z, to_h, z)
 
-    def step(self, params: Params, state: LEMState, x: Any) -> LEMState:
-        _, c, _, to_h, z = self.moves(params, state, x)
+    def step(self, params: Params, state: LEMState, x: Any, reads: Reads | None = None) -> LEMState:
+        _, c, _, to_h, z = self.moves(params, state, x, reads)
         h = (1 - c) * state.h.astype(c.dtype) + c * to_h
         return state_like(state, h, z)
 

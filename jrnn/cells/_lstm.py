@@ -22,6 +22,7 @@ from jrnn.cells._base import (
 )
 from jrnn.cells._gate_names import Gates
 from jrnn.cells._gated_states import LSTMState
+from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells._refined import RefinedLSTM
 from jrnn.cells.initializers import BIASES, WEIGHTS, chrono_or, named
 from jrnn.kernels import Weights
@@ -50,8 +51,9 @@ class LSTM(HiddenOutput):
         check_params(params, self.hidden, 4)
         return zero_state(LSTMState, params, batch_shape, self.hidden)
 
-    def step(self, params: Params, state: LSTMState, x: Any) -> LSTMState:
-        return LSTMState(*advance(from_input(params, x, state.h), state.h, state.c, params["w_rec"]))
+    def step(self, params: Params, state: LSTMState, x: Any, reads: Reads | None = None) -> LSTMState:
+        from_x, read = from_input(params, x, state.h), weights_read(state.h, reads)
+        return LSTMState(*advance(from_x, read, state.c, params["w_rec"]))
 
     def kernel(self, params: Params) -> Weights:
         return Weights("lstm", params["w_in"], params["w_rec"], params["bias"])

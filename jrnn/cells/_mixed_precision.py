@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jrnn.cells._advance import check_cell, prepared
 from jrnn.cells._base import check_dtype, static_cell
 from jrnn.cells._bidirectional import Bidirectional
+from jrnn.cells._recurrent_reads import Reads
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper
 from jrnn.types import Array, InputError, Params, Shape, State, wide_dtype
@@ -38,8 +39,9 @@ class MixedPrecision(Wrapper):
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
         return cast(super().initial_state(params, batch_shape), self.dtype)
 
-    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
-        return cast(super().step(params, state, cast(x, self.dtype), cast(noise, self.dtype)), self.dtype)
+    def step(self, params: Params, state: State, x: Any, noise: Any = None, reads: Reads | None = None) -> State:
+        after = super().step(params, state, cast(x, self.dtype), cast(noise, self.dtype), reads)
+        return cast(after, self.dtype)
 
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
         return cast(super().output(params, state, cast(x, self.dtype), cast(noise, self.dtype)), self.dtype)

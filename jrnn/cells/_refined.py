@@ -20,6 +20,7 @@ from jrnn.cells._base import (
 )
 from jrnn.cells._gate_names import Gates
 from jrnn.cells._gated_states import GRUState, LSTMState
+from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells.initializers import bias_blocks
 from jrnn.kernels.recurrences.dense import add_bias, matmul
 from jrnn.types import Array, Params, Shape
@@ -60,8 +61,8 @@ class RefinedLSTM(HiddenOutput):
         check_params(params, self.hidden, 5)
         return zero_state(LSTMState, params, batch_shape, self.hidden)
 
-    def step(self, params: Params, state: LSTMState, x: Any) -> LSTMState:
-        z = from_input(params, x, state.h) + matmul(state.h, params["w_rec"])
+    def step(self, params: Params, state: LSTMState, x: Any, reads: Reads | None = None) -> LSTMState:
+        z = from_input(params, x, state.h) + matmul(weights_read(state.h, reads), params["w_rec"])
         i, f, g, o, r = jnp.split(z, 5, axis=-1)
         keep = refined(jax.nn.sigmoid(f), jax.nn.sigmoid(r))
         c = keep * state.c.astype(z.dtype) + jax.nn.sigmoid(i) * jnp.tanh(g)
@@ -97,14 +98,15 @@ class RefinedGRU(HiddenOutput):
         check_params(params, self.hidden, 4, **({"bias_rec": (self.hidden,)} if self.reset_after else {}))
         return GRUState(zeros_for(params, batch_shape, self.hidden))
 
-    def step(self, params: Params, state: GRUState, x: Any) -> GRUState:
+    def step(self, params: Params, state: GRUState, x: Any, reads: Reads | None = None) -> GRUState:
         from_x, split, w_rec = from_input(params, x, state.h), 3 * self.hidden, params["w_rec"]
-        gates = jax.nn.sigmoid(from_x[..., :split] + matmul(state.h, w_rec[:, :split]))
+        read = weights_read(state.h, reads)
+        gates = jax.nn.sigmoid(from_x[..., :split] + matmul(read, w_rec[:, :split]))
         r, z, q = jnp.split(gates, 3, axis=-1)
         h = state.h.astype(r.dtype)
         if self.reset_after:
-            inner = r * add_bias(matmul(state.h, w_rec[:, split:]), params["bias_rec"])
+            inner = r * add_bias(matmul(read, w_rec[:, split:]), params["bias_rec"])
         else:
-            inner = matmul((r * h).astype(state.h.dtype), w_rec[:, split:])
+            inner = matmul((r * read.astype(r.dtype)).astype(state.h.dtype), w_rec[:, split:])
         keep = refined(z, q)
         return GRUState(((1 - keep) * jnp.tanh(from_x[..., split:] + inner) + keep * h).astype(state.h.dtype))

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jrnn.cells._base import check_size, static_cell
+from jrnn.cells._recurrent_reads import Reads
 from jrnn.cells._wrappers import Wrapper, check_wrapped, one_hidden_part
 from jrnn.types import Array, InputError, Params, State, hidden_part, with_hidden
 
@@ -47,8 +48,8 @@ class TeacherForced(Wrapper):
         """The cell's own inputs."""
         return x[..., self.observed + 1 :] if jnp.shape(x)[-1] > self.observed + 1 else None
 
-    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
-        return super().step(params, self.forced(state, x), self.rest(x), noise)
+    def step(self, params: Params, state: State, x: Any, noise: Any = None, reads: Reads | None = None) -> State:
+        return super().step(params, self.forced(state, x), self.rest(x), noise, reads)
 
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Array:
         return hidden_part(state)[..., : self.observed]

@@ -23,6 +23,7 @@ from jrnn.cells._base import (
     zero_state,
 )
 from jrnn.cells._numbers import check_not_negative, check_positive
+from jrnn.cells._recurrent_reads import Reads, weights_read
 from jrnn.cells.initializers import BIASES, WEIGHTS, bias_blocks, named, uniform_draw, weight_blocks
 from jrnn.types import Array, Params, Shape, wide_dtype
 
@@ -62,16 +63,18 @@ class UnICORNN(HiddenOutput):
         check_params(params, self.hidden, 1, w_rec=(self.hidden,), rate=(self.hidden,))
         return zero_state(UnICORNNState, params, batch_shape, self.hidden)
 
-    def moves(self, params: Params, state: UnICORNNState, x: Any) -> tuple[Array, Array, Array]:
+    def moves(
+        self, params: Params, state: UnICORNNState, x: Any, reads: Reads | None = None
+    ) -> tuple[Array, Array, Array]:
         """(dt sigmoid(rate), w_rec, tanh(w_rec * h + x V + b)), each [*B, H]."""
         pushed = from_input(params, x, state.h)
         zero = jnp.zeros_like(pushed)
         pace = self.dt * jax.nn.sigmoid(add_bias(zero, params["rate"]))
         weight = add_bias(zero, params["w_rec"])
-        return pace, weight, jnp.tanh(pushed + weight * state.h.astype(pushed.dtype))
+        return pace, weight, jnp.tanh(pushed + weight * weights_read(state.h, reads).astype(pushed.dtype))
 
-    def step(self, params: Params, state: UnICORNNState, x: Any) -> UnICORNNState:
-        pace, _, force = self.moves(params, state, x)
+    def step(self, params: Params, state: UnICORNNState, x: Any, reads: Reads | None = None) -> UnICORNNState:
+        pace, _, force = self.moves(params, state, x, reads)
         h, z = (part.astype(force.dtype) for part in state)
         z = z - pace * (force + self.alpha * h)
         h = h + pace * z

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jrnn.cells._advance import check_cell, draw_noise, draws_noise, is_causal, output_size, prepared, state_shapes
 from jrnn.cells._base import Replaceable, entry, static_cell
 from jrnn.cells._numbers import check_positive
+from jrnn.cells._recurrent_reads import Reads, step_reading
 from jrnn.kernels import Weights
 from jrnn.types import Array, InputError, Params, Shape, State, hidden_part, wide_dtype, with_hidden
 
@@ -50,8 +51,8 @@ class Wrapper(Replaceable):
     def noise(self, params: Params, key: Array, t: Any, batch_shape: Shape) -> Any:
         return draw_noise(self.cell, self.inner(params), key, t, batch_shape)
 
-    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
-        return self.cell.step(self.inner(params), state, x, **({} if noise is None else {"noise": noise}))
+    def step(self, params: Params, state: State, x: Any, noise: Any = None, reads: Reads | None = None) -> State:
+        return step_reading(self.cell, self.inner(params), state, x, noise, reads)
 
     def kernel(self, params: Params) -> Any:
         return self.inner_kernel(params)
@@ -126,8 +127,8 @@ class LayerNorm(Wrapper):
         gain, bias = (jnp.broadcast_to(params[name].astype(wide.dtype), wide.shape) for name in ("scale", "bias"))
         return (scaled * gain + bias).astype(y.dtype)
 
-    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
-        after = super().step(params, state, x, noise)
+    def step(self, params: Params, state: State, x: Any, noise: Any = None, reads: Reads | None = None) -> State:
+        after = super().step(params, state, x, noise, reads)
         return after if self.on == "output" else with_hidden(after, self.normalise(params, hidden_part(after)))
 
     def kernel(self, params: Params) -> Weights | None:

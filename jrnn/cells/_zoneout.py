@@ -11,6 +11,7 @@ from jrnn.cells._advance import draw_noise
 from jrnn.cells._base import static_cell
 from jrnn.cells._bidirectional import Bidirectional
 from jrnn.cells._numbers import check_number
+from jrnn.cells._recurrent_reads import Reads
 from jrnn.cells._stack import Stack
 from jrnn.cells._wrappers import Wrapper, check_wrapped, one_hidden_part
 from jrnn.types import Array, Params, Shape, State
@@ -28,9 +29,9 @@ class Zoneout(Wrapper):
         of_cell, own = jax.random.split(key)
         return draw_noise(self.cell, self.inner(params), of_cell, t, batch_shape), jax.random.fold_in(own, t)
 
-    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
+    def step(self, params: Params, state: State, x: Any, noise: Any = None, reads: Reads | None = None) -> State:
         of_cell, key = (None, None) if noise is None else noise
-        after = super().step(params, state, x, of_cell)
+        after = super().step(params, state, x, of_cell, reads)
         old, treedef = jax.tree.flatten(state)
         hidden = one_hidden_part("cell", type(self.cell).__name__, state)
         rates = [self.rate if leaf is hidden else self.memory for leaf in old]

@@ -16,7 +16,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jrnn.cells._draws import normal_draw, orthogonal_draw, split_keys
 from jrnn.cells._gate_names import check_roles
 from jrnn.cells._numbers import check_number, check_t_max_alone
 from jrnn.types import Array, InputError, Shape, wide_dtype
@@ -50,7 +52,7 @@ class orthogonal:  # noqa: N801 - used as a function: orthogonal(gain) is hashab
         check_matrix(self, shape)
         if min(shape) == 0:
             return jnp.zeros(shape, dtype)
-        return jax.nn.initializers.orthogonal(self.gain)(key, shape, wide).astype(dtype)
+        return orthogonal_draw(key, self.gain, shape, wide).astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class gaussian:  # noqa: N801
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
         wide = wide_dtype(dtype)
         std = self.gain / max(shape[0], 1) ** 0.5
-        return (jax.random.normal(key, shape, wide) * jnp.asarray(std, wide)).astype(dtype)
+        return normal_draw(key, np.asarray(std, wide), shape, wide).astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class constant:  # noqa: N801
         settle(self, "value", math.isfinite, "a finite number")
 
     def __call__(self, key: Array, shape: Shape, dtype: Any) -> Array:
-        return jnp.full(shape, self.value, dtype)
+        return jax.device_put(np.full(shape, self.value, dtype))  # `jnp.full` would compile a program
 
 
 @dataclass(frozen=True)
@@ -272,14 +274,14 @@ def named(argument: str, init: Any, table: dict[str, Any]) -> Any:
 
 def weight_blocks(init: Any, key: Array, shape: Shape, gates: int, dtype: Any) -> Array:
     """[shape[0], gates * shape[1]]: one draw a gate, side by side."""
-    return jnp.concatenate([drawn(init, k, shape, dtype) for k in jax.random.split(key, gates)], axis=1)
+    return jnp.concatenate([drawn(init, k, shape, dtype) for k in split_keys(key, gates)], axis=1)
 
 
 def bias_blocks(init: Any, key: Array, gates: tuple[str, ...], hidden: int, dtype: Any) -> Array:
     """[gates * hidden]."""
     if hasattr(init, "for_gates"):
         return init.for_gates(key, gates, hidden, dtype)
-    return jnp.concatenate([drawn(init, k, (hidden,), dtype) for k in jax.random.split(key, len(gates))])
+    return jnp.concatenate([drawn(init, k, (hidden,), dtype) for k in split_keys(key, len(gates))])
 
 
 def drawn(init: Initializer, key: Array, shape: Shape, dtype: Any) -> Array:

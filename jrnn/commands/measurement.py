@@ -133,22 +133,16 @@ def prove_clipping(
             return (cell, weights[0], batch["x"], loss), {"loss_params": weights[1], "lengths": batch.get("lengths")}
 
         @jax.jit
-        def norm(weights: Any, batch: Any) -> jax.Array:
+        def measured(weights: Any, batch: Any) -> tuple[jax.Array, Any]:
             given, options = arguments(weights, batch)
             gradients = value_and_grads(*given, **options)[1]
-            return global_norm((gradients.params, gradients.loss_params))
+            half = 0.5 * global_norm((gradients.params, gradients.loss_params))
+            known = (half > 0) & jnp.isfinite(half)
+            limit: Any = jnp.where(known, jnp.minimum(max_norm, half), jnp.ones_like(half))
+            return known, clipping_proof(*given, max_norm=limit, **options)
 
-        half = 0.5 * float(norm(weights, batch))
-        if not 0 < half < np.inf:
-            return None
-        limit = min(max_norm, half)
-
-        @jax.jit
-        def measured(weights: Any, batch: Any) -> Any:
-            given, options = arguments(weights, batch)
-            return clipping_proof(*given, max_norm=limit, **options)
-
-        return shown_proof(measured(weights, batch))
+        known, proof = measured(weights, batch)
+        return shown_proof(proof) if known else None
 
 
 def wide(a: Any) -> jax.Array:

@@ -40,7 +40,7 @@ def parameters(layer: Any, features: int) -> int:
     """The number of parameters of a layer with so many input features; nothing is computed."""
     if layer.hidden > np.iinfo(np.int32).max:
         return layer.hidden  # a lower bound: no array has an axis of this length, so that `init` fails
-    params = jax.eval_shape(lambda key: layer.init(key, features), jax.random.key(0))
+    params = jax.eval_shape(lambda: layer.init(jax.random.key(0), features))
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 

@@ -82,7 +82,7 @@ def report(
         prescription=prescription,
         over_seeds=over_seeds,
         baselines=baselines(Objective.of(dataset), dataset) if judged else (),
-        **next_step(args, cell, stages[0], out),
+        **of_its_stage(next_step(args, cell, stages[0], out), stages),
     )
     try:
         written = write_report(diagnosis, out)
@@ -118,9 +118,17 @@ def next_step(args: Namespace, cell: Any, stage: Stage, out: Path) -> dict[str, 
     return {"advice": advice.sentence, "next_command": command}
 
 
+def of_its_stage(step: dict[str, str], stages: tuple[Stage, ...]) -> dict[str, str]:
+    """What to try, which says of which stage it speaks where the last one got another verdict."""
+    first, last = stages[0], stages[-1]
+    if not step or first.flow.verdict == last.flow.verdict:
+        return step
+    return step | {"advice": f"As the network was {first.name}: {step['advice']}"}
+
+
 def require_extras(args: Namespace, figures: bool) -> None:
     """InputError before anything is computed where a package is missing that the command needs at its end."""
-    packages = ["orbax", "rich", *["matplotlib"] * figures, *["tensorboardX"] * args.tensorboard]
+    packages = ["orbax", "rich", *["matplotlib", "jinja2"] * figures, *["tensorboardX"] * args.tensorboard]
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise missing(package)

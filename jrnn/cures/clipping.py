@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.core import Tracer
 
@@ -142,8 +143,8 @@ def skip_nonfinite(inner: optax.GradientTransformation) -> optax.GradientTransfo
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Any) -> SkipState:
-        zero = jnp.zeros((), jnp.int32)
-        return SkipState(inner.init(params), zero, zero, jnp.ones((), bool))
+        zero, finite = jax.device_put((np.zeros((), np.int32), np.ones((), bool)))  # compiles nothing
+        return SkipState(inner.init(params), zero, zero, finite)
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, SkipState]:
         new_updates, inner_state = inner.update(updates, state.inner_state, params, **extra_args)

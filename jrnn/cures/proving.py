@@ -86,8 +86,8 @@ class Limited(Wrapper):
 
     cell: Any
 
-    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
-        after = super().step(params, state, x["x"], noise)
+    def step(self, params: Params, state: State, x: Any, noise: Any = None, reads: Any = None) -> State:
+        after = super().step(params, state, x["x"], noise, reads)
         limits = beside(x["limit"], self)
         return clip_on_the_way_back(after, limits, limits.ndim)
 
@@ -99,8 +99,8 @@ class Limited(Wrapper):
 class Scaled(Limited):
     """The same backward pass with its coefficients c_t given, x["limit"]: linear, so that its parts add up."""
 
-    def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
-        after = Wrapper.step(self, params, state, x["x"], noise)
+    def step(self, params: Params, state: State, x: Any, noise: Any = None, reads: Any = None) -> State:
+        after = Wrapper.step(self, params, state, x["x"], noise, reads)
         scale = beside(x["limit"], self)
         return jax.tree.map(lambda h: scaled(h, scale) if jnp.issubdtype(h.dtype, jnp.inexact) else h, after)
 

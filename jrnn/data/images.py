@@ -7,15 +7,16 @@ import numpy as np
 from jrnn.data.dataset import Dataset
 from jrnn.data.lags import whole_sequence_lag
 from jrnn.data.splits import random_split
-from jrnn.extras import package_file, require, with_version
+from jrnn.extras import package_file, with_version
 
 
 def digits(seed: int) -> Dataset:
-    """scikit-learn's 1,797 digits: x [1797, 64, 1] in [0, 1] (grey / 16), y one of 10 classes; needs scikit-learn."""
-    values, labels = require("sklearn.datasets", "for the data set digits").load_digits(return_X_y=True)
+    """scikit-learn's 1,797 digits: x [1797, 64, 1] in [0, 1] (grey / 16), y one of 10 classes; needs scikit-learn's
+    file; its import would take a second."""
+    table = np.loadtxt(package_file("sklearn", "datasets/data/digits.csv.gz", "for the data set digits"), delimiter=",")
     shipped = with_version("sklearn")
     source = f"1,797 real handwritten digits of 8 x 8 pixels from the UCI repository, as shipped with {shipped}."
-    return _pixel_by_pixel("digits", np.asarray(values) / 16, np.asarray(labels), seed, source)
+    return _pixel_by_pixel("digits", table[:, :-1] / 16, table[:, -1].astype(int), seed, source)
 
 
 def mnist(seed: int) -> Dataset:

@@ -56,7 +56,7 @@ class Comparison:
                 row.name,
                 percentage(row.arriving),
                 from_to(*row.arriving_interval),
-                ("at least " if row.reach_is_bound else "") + steps(row.reach),
+                steps(row.reach, row.reach_is_bound),
                 nats(row.growth),
                 halving(row.growth),
                 row.verdict,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells import program_of
@@ -192,7 +191,7 @@ def summarise(
         max_outputs = len(times) if len(times) * each <= PAIRS else OUTPUTS
     chosen: dict[str, Any] = {"max_pairs": max_outputs * each}
     if len(times) <= max_outputs:
-        chosen = {"output_times": jnp.asarray(times)}
+        chosen = {"output_times": times}
     flow = jax.jit(gradient_flow, static_argnums=(0, 3), static_argnames=("lag_gradients", "max_pairs"))(
         cell, params, xs, loss, loss_params=loss_params, lag_gradients=False, **chosen, **options
     )

@@ -114,8 +114,13 @@ def over_all_devices(
             return results
         return [jax.lax.psum(a, name) if axis is None else a for a, axis in zip(results, gives, strict=True)]
 
-    of_results = list(specs(1, gives))
-    return jax.shard_map(local, mesh=mesh, in_specs=specs(0, takes), out_specs=of_results, check_vma=False)
+    where = {"in_specs": specs(0, takes), "out_specs": list(specs(1, gives))}
+
+    def split(*leaves: Any) -> list[Any]:
+        with jax.sharding.use_abstract_mesh(AbstractMesh((), ())):  # whatever mesh is set outside
+            return jax.shard_map(local, mesh=mesh, check_vma=False, **where)(*leaves)
+
+    return split
 
 
 def first(names: Iterable[Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jrnn.prescribing.candidates import AS_IT_IS, Arm
 from jrnn.prescribing.jobs import Job
 from jrnn.prescribing.result import Best, Row
-from jrnn.wording import number, percentage
+from jrnn.wording import confidence, number, percentage
 
 
 class Facts(NamedTuple):
@@ -81,7 +81,7 @@ def evidence(table: tuple[Row, ...], chosen: Row | None, facts: Facts) -> str:
     said[0] = f"{said[0][:-1]}, and is better in {number(best.against.better * best.seeds)} of {best.seeds} seeds."
     if chosen is not None and math.isfinite(low) and low < high:
         unit = "a held-out loss of" if facts.target is None else "updates:"
-        said.append(f"One more seed is expected to give {unit} {number(low)} to {number(high)} (95 %).")
+        said.append(f"One more seed is expected to give {unit} {number(low)} to {number(high)}, at {confidence(0.95)}.")
     if facts.floor is not None and not (best.loss < facts.floor or own.loss < facts.floor):
         said.append(
             f"Neither beats the {facts.floor_name} ({number(facts.floor)}) on cases it has not seen: more data, fewer "
@@ -96,7 +96,7 @@ def ratio(row: Row, facts: Facts) -> str:
     against, what = row.against, "updates" if facts.target is not None else "held-out loss"
     if against is None:
         return f"a {what} that was not compared"
-    interval = f"{number(against.low)} to {number(against.high)} at {100 * against.level:g} % confidence"
+    interval = f"{number(against.low)} to {number(against.high)} at {confidence(against.level)}"
     if not against.relative:
         return f"a {what} that differs by {number(against.ratio)} ({interval})"
     return f"{number(against.ratio)} times the {what} ({interval})"

@@ -14,9 +14,10 @@ from jrnn.report import figures
 from jrnn.report.diagnosis import ClippingProof, Diagnosis, OverSeeds, Stage
 from jrnn.report.figures import *  # noqa: F403  # every plot_* function
 from jrnn.report.json_export import to_json
-from jrnn.report.json_import import read_report
+from jrnn.report.json_import import read_history, read_report
 from jrnn.report.terminal import print_report
 from jrnn.report.writing import write_report
 
-__all__ = ["ClippingProof", "Diagnosis", "OverSeeds", "Stage", "print_report", "read_report", "to_json", "write_report"]
+__all__ = ["ClippingProof", "Diagnosis", "OverSeeds", "Stage"]
+__all__ += ["print_report", "read_history", "read_report", "to_json", "write_report"]
 __all__ += figures.__all__

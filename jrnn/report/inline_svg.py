@@ -28,7 +28,7 @@ def inline_svg(name: str, light: bytes, dark: bytes, alternative: str) -> str:
         other = _renamed(dark.decode(), f"{name}-dark")
         return "\n".join([_element(one, alternative, "light"), _element(other, alternative, "dark")])
     pairs = zip(THEMED.findall(one), THEMED.findall(other), strict=True)
-    whole = "".join(chain.from_iterable(zip_longest(rest, (_either(*pair) for pair in pairs), fillvalue="")))
+    whole = "".join(chain.from_iterable(zip_longest(rest, (either(*pair) for pair in pairs), fillvalue="")))
     return _element(whole, alternative)
 
 
@@ -39,7 +39,7 @@ def theme_colours(page: str) -> str:
     return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n" if pairs else ""
 
 
-def _either(light: str, dark: str) -> str:
+def either(light: str, dark: str) -> str:
     """What is shown on a light and on a dark background, as one text."""
     if light == dark:
         return light

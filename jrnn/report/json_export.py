@@ -29,9 +29,11 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
       red_card: the warning that the network loses to a baseline, or ""; loses_to: for each such score the baseline's
       name, the score, own and theirs; baselines: for each its name, meaning and scores on held-out data;
       clipping: the fields of `ClippingFacts`, or None where nothing was trained; clipping_proof: the fields of
-      `ClippingProof` or None; history: one list per quantity, one number an update; over_seeds: of several seeds their
-      scores and which of them is shown, or None; prescription: what a race found
-      (recommends, sentence, recipe, table, curves, data_lags, ...) or None.
+      `ClippingProof` or None; history: one list per quantity, one number an update, and history_file: None (where
+      `write_report` finds the same numbers in the metrics.jsonl of the run beside the report, history is empty and
+      history_file is its path from there; `read_history` reads either); over_seeds: of several seeds their scores and
+      which of them is shown, or None; prescription: what a race found (recommends, sentence, recipe, table, curves,
+      data_lags, ...) or None.
     """
     facts = clipping_facts(diagnosis)
     return plain(
@@ -45,6 +47,7 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
             "clipping": asdict(facts) if facts.updates else None,
             "clipping_proof": None if diagnosis.clipping_proof is None else asdict(diagnosis.clipping_proof),
             "history": diagnosis.history,
+            "history_file": None,
             "over_seeds": _seeds(diagnosis.over_seeds),
             "red_card": diagnosis.red_card,
             "loses_to": _lost(diagnosis),

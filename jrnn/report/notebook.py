@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from html import escape
 from typing import Any
 
 import jax
@@ -20,21 +19,18 @@ from jrnn.flow.curves import flow_curves
 from jrnn.flow.lyapunov.dataset_spectrum import over_sequences
 from jrnn.flow.singular_values.window_quantiles import bands_of
 from jrnn.prescribing import Prescription
-from jrnn.report.curve_svg import curve_svg, lag_svg
 from jrnn.report.race_table import race_columns, race_rows
+from jrnn.report.small_curve import Curve, lag_curve, update_curve
+from jrnn.report.templating import rendered
 from jrnn.report.training_facts import logged
 from jrnn.training import Fitted
 from jrnn.unrolling.checks import concrete
-from jrnn.wording import cell_title, counted, halving, nats, number, percentage, steps
+from jrnn.wording import cell_title, counted, halving, kept, nats, number, percentage, score, steps
 
 MOST = 12
 """Rows of a table at most: the first ones, and the last."""
 MAIN = ("credit", "exponents", "log_singular_values")
 """Arrays without which there is nothing to show."""
-CARD = "display:inline-block;max-width:100%;padding:.6em .9em;border:1px solid rgba(128,128,128,.45);border-radius:6px"
-CELL = "padding:.1em .7em;text-align:right;white-space:nowrap"
-WORDS = "max-width:44em"
-SOFT = f"{WORDS};font-size:.85em;opacity:.75"
 
 
 def with_values(card: Callable[[Any], str]) -> Callable[[Any], str | None]:
@@ -62,12 +58,11 @@ def flow_card(flow: GradientFlow | FlowSummary) -> str:
     if curves.effective_horizon >= 0:
         facts.append(f"95 % of the weights' gradient from the last {steps(curves.effective_horizon)}")
     if curves.judgement is None:
-        bound = "at least " if curves.reach_is_bound else ""
-        said = f"1 % of the gradient reaches {bound}{steps(curves.reach)} back."
+        said = f"1 % of the gradient reaches {steps(curves.reach, curves.reach_is_bound)} back."
         facts.append("flow.verdict(lag) judges a lag, flow.plot() draws this")
     else:
         said = curves.sentence
-    return _card(type(flow).__name__, said, lag_svg(curves), "; ".join(facts))
+    return _card(type(flow).__name__, said, curve=lag_curve(curves), foot="; ".join(facts))
 
 
 @with_values
@@ -79,8 +74,8 @@ def spectrum_table(spectrum: LyapunovSpectrum | MeasuredSpectrum) -> str:
         for i, (value, error) in enumerate(zip(found.exponents, found.standard_errors, strict=True))
     ]
     said = f"{len(rows)} of {found.size} exponents, the mean of {counted(found.sequences, 'sequence')}"
-    table = _table(("i", "per step", "standard error", "so a perturbation"), rows)
-    return _card(type(spectrum).__name__, said, table, "; ".join(found.warnings))
+    head = ("i", "per step", "standard error", "so a perturbation")
+    return _card(type(spectrum).__name__, said, head, rows, foot="; ".join(found.warnings))
 
 
 @with_values
@@ -89,10 +84,10 @@ def windows_table(windows: WindowSpectrum | WindowBands) -> str:
     found = bands_of(windows) if isinstance(windows, WindowSpectrum) else windows
     rows = []
     for lag, logs in zip(found.lags, found.log_singular_values[1], strict=True):
-        rows.append((f"{int(lag):,}", *(nats(logs[i]) for i in (0, len(logs) // 2, -1)), _factor(logs[0])))
+        rows.append((f"{int(lag):,}", *(nats(logs[i]) for i in (0, len(logs) // 2, -1)), kept(logs[0])))
     said = f"ln sigma_i of dh_t/dh_(t - lag), the median of {counted(found.sequences, 'sequence')}, N = {found.size}"
     last = "smallest" if found.complete else f"smallest of {found.log_singular_values.shape[2]}"
-    return _card(type(windows).__name__, said, _table(("lag", "largest", "middle", last, "the largest keeps"), rows))
+    return _card(type(windows).__name__, said, ("lag", "largest", "middle", last, "the largest keeps"), rows)
 
 
 def fitted_card(fitted: Fitted) -> str | None:
@@ -108,50 +103,40 @@ def fitted_card(fitted: Fitted) -> str | None:
     if np.isfinite(tenth).any():
         rows.append(("loss, mean of the last tenth", number(float(np.mean(tenth[np.isfinite(tenth)])))))
     if len(accuracy := np.asarray(run.columns.get("accuracy", ()), float)):
-        rows.append(("accuracy of the last batch", percentage(accuracy[-1])))
+        rows.append(("accuracy of the last batch", score("accuracy", accuracy[-1])))
     if run.facts.updates:
         rows += [("gradient norm, median", number(run.facts.norm_median))]
         rows += [("updates clipped", percentage(run.facts.clipped_share)), ("skipped", f"{run.facts.skipped:,}")]
     where = f"in {fitted.out}" if fitted.out else ""
-    curve = curve_svg(losses, "loss of every update") if np.isfinite(losses).sum() > 1 else ""
-    return _card("Fitted", cell_title(fitted.cell), curve + _table(("", ""), rows), where)
+    curve = update_curve(losses, "loss of every update") if np.isfinite(losses).sum() > 1 else None
+    return _card("Fitted", cell_title(fitted.cell), (), rows, curve=curve, foot=where)
 
 
 def prescription_card(found: Prescription) -> str:
     """The finding, and the table of the race."""
-    table = _table(race_columns(found), race_rows(found))
-    return _card("Prescription", found.sentence, table, found.evidence, found.recipe)
+    table = race_columns(found), race_rows(found)
+    return _card("Prescription", found.sentence, *table, foot=found.evidence, code=found.recipe)
 
 
 def comparison_card(comparison: Comparison) -> str:
     """The table, and the curves of all networks."""
     head, *rows = comparison.cells()
-    return _card("Comparison", f"At lag {comparison.lag}", _table(head, rows), "comparison.plot() draws the curves")
+    return _card("Comparison", f"At lag {comparison.lag}", head, rows, foot="comparison.plot() draws the curves")
 
 
-def _factor(log: float) -> str:
-    """A logarithm as a share."""
-    return percentage(float(np.exp(min(float(log), 700.0))))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; of a long one the first rows and the last."""
+def _card(
+    kind: str,
+    said: str,
+    head: Sequence[str] = (),
+    rows: Iterable[Sequence[str]] = (),
+    *,
+    curve: Curve | None = None,
+    foot: str = "",
+    code: str = "",
+) -> str:
+    """A box with the result's type, a sentence, what is shown, and small print; of a long table the first rows and the
+    last."""
     rows = list(rows)
     if len(rows) > MOST:
         rows = [*rows[: MOST - 2], ("…", *[""] * (len(head) - 1)), rows[-1]]
-    names = "".join(f'<th scope="col" style="{CELL}">{escape(name)}</th>' for name in head)
-    lines = [f"<thead><tr>{names}</tr></thead>"] if any(head) else []
-    for first, *others in rows:
-        cells = "".join(f'<td style="{CELL}">{escape(cell)}</td>' for cell in others)
-        lines.append(f'<tr><th scope="row" style="{CELL};text-align:left">{escape(first)}</th>{cells}</tr>')
-    table = f'<table style="border-collapse:collapse">{"".join(lines)}</table>'
-    return f'<div style="overflow-x:auto;margin:.4em 0">{table}</div>'
-
-
-def _card(kind: str, said: str, body: str, foot: str = "", code: str = "") -> str:
-    """A box with the result's type, a sentence, what is shown, and small print."""
-    small = f'<div style="{SOFT}">{escape(foot)}</div>' if foot else ""
-    recipe = f'<pre style="white-space:pre-wrap">{escape(code)}</pre>' if code else ""
-    title = f'<div style="{SOFT}">{escape(kind)}</div>'
-    head = f'<div style="{WORDS};font-weight:600">{escape(said)}</div>'
-    return f'<div style="{CARD}">{title}{head}{body}{recipe}{small}</div>'
+    return rendered("card.html", kind=kind, said=said, head=head, rows=rows, curve=curve, foot=foot, code=code)

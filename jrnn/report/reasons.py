@@ -8,7 +8,7 @@ import numpy as np
 
 from jrnn.flow.summary import FlowSummary
 from jrnn.flow.verdicts.verdict import VANISHED
-from jrnn.wording import half_life, number, part_of, percentage, steps
+from jrnn.wording import half_life, nats, number, part_of, percentage, steps
 
 GATES = {"f": "forget gate", "z": "update gate"}
 
@@ -36,7 +36,7 @@ def _best(flow: FlowSummary) -> str:
         return ""
     row = int(np.flatnonzero(windows.lags == flow.lag)[0])
     logs = windows.log_singular_values[1, row]
-    best = part_of(float(np.exp(min(logs[0], 700.0))), "its size")
+    best = part_of(math.exp(min(logs[0], 700.0)), "its size")
     many = int((logs >= math.log(VANISHED)).sum())
     if not windows.complete and many == len(logs):
         keep = f"at least {many}"
@@ -60,12 +60,11 @@ def _long_run(flow: FlowSummary) -> str:
     largest, error, need = float(found.exponents[0]), float(found.standard_errors[0]), math.log(VANISHED) / flow.lag
     if not math.isfinite(largest):
         return "The largest Lyapunov exponent is minus infinity: every direction dies at once."
-    sure = f" ± {error:.3f}" if math.isfinite(error) else ""
     side = "above" if largest > need else "below"
     rate = f"halves in {steps(half_life(largest))}" if largest < 0 else "does not fade in the long run"
     return (
-        f"The largest Lyapunov exponent is {largest:+.3f}{sure} nats per step (the best direction {rate}), {side} the "
-        f"{need:+.3f} that leave 1 % over {steps(flow.lag)}."
+        f"The largest Lyapunov exponent is {nats(largest, error)} per step (the best direction {rate}), {side} the "
+        f"{nats(need)} that leave 1 % over {steps(flow.lag)}."
     )
 
 

@@ -88,7 +88,7 @@ def _arrival(stages: tuple[Stage, ...]) -> list[Row]:
 
 def _growth(stages: tuple[Stage, ...]) -> list[Row]:
     flows = [stage.flow for stage in stages]
-    reach = tuple(("at least " if f.reach_is_bound else "") + steps(f.reach) for f in flows)
+    reach = tuple(steps(f.reach, f.reach_is_bound) for f in flows)
     return [
         Row("Reach and growth", "1 % still reaches back", reach),
         Row("Reach and growth", "left after the first step", tuple(percentage(f.entry) for f in flows)),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.plain import plain
-from jrnn.report.race_page import race_table
-from jrnn.report.race_table import LEGEND
+from jrnn.report.race_table import LEGEND, race_columns, race_rows
 from jrnn.report.table import table_rows
 from jrnn.wording import number, sentence_case
 
@@ -75,7 +75,7 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
     if found is not None:
         style = {"box": table.box, "pad_edge": False, "highlight": False, "title_justify": "left"}
         race = table_module.Table(title=text("The race", style="bold"), **style)
-        output.print(race_table(found, race, text, diagnosis.baselines))
+        output.print(_race(diagnosis, race, text))
         output.print(padding(text(LEGEND, style="dim"), (0, 0, 1, 0)))
         output.print(padding(text(found.sentence, style="bold green" if found.recommends else "bold"), (0, 0, 1, 0)))
         output.print(padding(text(found.evidence), (0, 0, 1, 0)))
@@ -83,3 +83,14 @@ def print_report(diagnosis: Diagnosis, console: Console | None = None) -> None:
             output.print(padding(text(found.data_lags.sentence), (0, 0, 1, 0)))
         if found.recipe:
             output.print(text(f"{found.recipe}\n"), soft_wrap=True)
+
+
+def _race(diagnosis: Diagnosis, table: Any, text: Callable[..., Text]) -> Any:
+    """The empty table, with a row for each arm."""
+    found: Any = diagnosis.prescription
+    for i, name in enumerate(race_columns(found)):
+        table.add_column(text(name), justify="left" if i == 0 else "right", overflow="fold")
+    for i, row in enumerate(race_rows(found, diagnosis.baselines)):
+        chosen = found.recommends is not None and i == 0  # what helps comes first
+        table.add_row(*map(text, row), style="bold cyan" if chosen else None)
+    return table

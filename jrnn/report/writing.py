@@ -15,14 +15,18 @@ from jrnn.report.figures import figures_of, lag_profile
 from jrnn.report.figures.base import Figure
 from jrnn.report.figures.themes import PAGE
 from jrnn.report.json_export import to_json
-from jrnn.report.page import html_page
+from jrnn.report.json_import import logs_hold
+from jrnn.report.page import Picture, html_page
 from jrnn.report.plain import PLAIN, decoded
+from jrnn.training.fitted import member_folder
+from jrnn.training.telemetry.metrics import METRICS
 from jrnn.types import InputError
 
 
 @shows_stages
 def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> list[Path]:
-    """Writes `report.html`, `report.json` and one PNG a figure into `directory`, which is made if needed.
+    """Writes `report.html`, `report.json` and one PNG a figure into `directory`, which is made if needed; the history
+    of a run whose metrics.jsonl lies there already is not written again.
 
     Everything is drawn before the first file is written, and written before the first file gets its name: a failure
     leaves an older report as it was, and no part of a new one. A figure is drawn if the diagnosis has its numbers:
@@ -32,15 +36,13 @@ def write_report(diagnosis: Diagnosis, directory: str | os.PathLike[str]) -> lis
     Returns:
       The paths written: the page, the JSON file, then the figures.
     Raises:
-      InputError: the folder cannot be written, or matplotlib is not installed.
+      InputError: the folder cannot be written, or matplotlib or jinja2 is not installed.
     """
     drawn = {figure.name: _render(diagnosis, figure) for figure in figures_of(diagnosis)}
-    images = {name: (light, dark) for name, (light, dark, _) in drawn.items()}
-    pictures = {f"{name}.png": png for name, (_, _, png) in drawn.items()}
     files = {
-        "report.html": decoded(html_page(diagnosis, images)).encode(errors=PLAIN),
-        "report.json": _json_text(diagnosis).encode(),
-        **pictures,
+        "report.html": decoded(html_page(diagnosis, drawn)).encode(errors=PLAIN),
+        "report.json": _json_text(diagnosis, Path(directory)).encode(),
+        **{f"{name}.png": picture.png for name, picture in drawn.items()},
     }
     return _checked(Path(directory), files)
 
@@ -56,9 +58,14 @@ def write_comparison(comparison: Comparison, directory: str | os.PathLike[str]) 
     return _checked(Path(directory), {"compare.png": png})[0]
 
 
-def _json_text(diagnosis: Diagnosis) -> str:
-    """The JSON with one line for each part, so that thousands of numbers do not take a line each."""
-    parts = {key: json.dumps(value, allow_nan=False, ensure_ascii=False) for key, value in to_json(diagnosis).items()}
+def _json_text(diagnosis: Diagnosis, folder: Path) -> str:
+    """The JSON with one line for each part, so that thousands of numbers do not take a line each; without the history
+    that the run itself wrote into the folder."""
+    found, seeds = to_json(diagnosis), diagnosis.over_seeds
+    for own in (folder, *([] if seeds is None else [member_folder(folder, seeds.typical)])):
+        if logs_hold(own / METRICS, diagnosis.history):
+            found |= {"history": {}, "history_file": (own / METRICS).relative_to(folder).as_posix()}
+    parts = {key: json.dumps(value, allow_nan=False, ensure_ascii=False) for key, value in found.items()}
     lines = (f"{json.dumps(key)}: {json.dumps(json.loads(decoded(part)))}" for key, part in parts.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -67,25 +74,41 @@ STYLE = ["default", PAGE | {"svg.hashsalt": "jrnn", "svg.fonttype": "none", "fig
 """jrnn's own look, whatever the user has set; the text of an SVG is text, and 72 dots per inch are those of an SVG."""
 
 
-def _render(diagnosis: Diagnosis, figure: Figure) -> tuple[bytes, bytes, bytes]:
-    """One figure as (SVG, SVG for a dark background, PNG). The same diagnosis gives the same bytes, whatever style the
+DOTS = {"svg": 130, "png": 200}
+"""Per inch, of a file's pixels; those inside an SVG are fewer, as they are there twice."""
+
+
+def _render(diagnosis: Diagnosis, figure: Figure) -> Picture:
+    """One figure. The same diagnosis gives the same bytes, whatever style the
     user has set. The layout takes half the time and is computed once: the dark figure differs in its colours alone."""
     with require("matplotlib.style").context(STYLE):
         light, dark = cast(
             "list[Any]", [figure.plot(diagnosis, dark=dark, display=False).figure for dark in (False, True)]
         )
-        light.draw_without_rendering()
+        if (layout := light.get_layout_engine()) is not None:
+            layout.execute(light)
         for drawn in (light, dark):
             drawn.set_layout_engine("none")
         for ax, other in zip(light.axes, dark.axes, strict=True):
             other.set_position(ax.get_position(original=True))
-        return _saved(light, "svg"), _saved(dark, "svg"), _saved(light, "png")
+        panels = figure.readout.panels(light, dark) if figure.readout is not None else ()
+        return Picture(_saved(light, "svg"), _saved(dark, "svg"), _saved(light, "png"), panels)
 
 
 def _saved(figure: Any, kind: str) -> bytes:
-    """A figure as the bytes of a file."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
+    """A figure as the bytes of a file, drawn once: `savefig` would draw it twice, for a layout that it has."""
+    buffer, canvas, before = BytesIO(), figure.canvas, figure.dpi
+    figure.set_dpi(DOTS[kind])
+    try:
+        if kind == "svg":
+            require("matplotlib.backends.backend_svg").FigureCanvasSVG(figure).print_svg(
+                buffer, metadata={"Date": None}
+            )
+        else:
+            require("matplotlib.backends.backend_agg").FigureCanvasAgg(figure).print_png(buffer)
+    finally:
+        figure.set_dpi(before)
+        figure.set_canvas(canvas)
     return buffer.getvalue()
 
 

@@ -31,7 +31,7 @@ class Cases:
         self.cases = len(self.host["x"])
         self.batch_size = min(batch_size, self.cases)
         self.key = stream_key(seed, RandomStream.BATCHES)
-        self.device = jax.tree.map(jnp.asarray, self.host)
+        self.device = jax.device_put(self.host, may_alias=False)
         self.drawn: tuple[int, Array] | None = None
 
     def for_seed(self, seed: int) -> Cases:
@@ -105,7 +105,7 @@ def source_of(data: Any, objective: Any, batch_size: int, seed: int) -> Cases | 
 def time_major(arrays: Mapping[str, Any], each: bool) -> dict[str, Any]:
     """Arrays of cases [B, ...] as a batch: what runs over time becomes [T, B, ...]."""
     names = (*OVER_TIME, "y") if each else OVER_TIME
-    return {name: jnp.asarray(array.swapaxes(0, 1)) if name in names else array for name, array in arrays.items()}
+    return {name: array.swapaxes(0, 1) if name in names else array for name, array in arrays.items()}
 
 
 def check_cases(data: Mapping[str, Any], objective: Any) -> dict[str, np.ndarray]:

@@ -60,7 +60,7 @@ def evaluate(
     totals: dict[str, float] = {}
     weights = 0.0
     for start in range(0, len(arrays["x"]), batch_size):
-        batch = {name: jnp.asarray(array[start : start + batch_size]) for name, array in arrays.items()}
+        batch = {name: array[start : start + batch_size] for name, array in arrays.items()}
         metrics, weight = jax.device_get(one_batch(cell, objective, fixed, params, loss_params, batch, passed))
         if weight:
             weights += float(weight)

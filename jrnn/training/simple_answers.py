@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from jrnn.training.batches import time_major
@@ -103,7 +102,7 @@ def counted_targets(objective: Any, batch: Mapping[str, Any]) -> np.ndarray | No
         valid &= np.arange(steps)[:, None] < np.asarray(batch["lengths"])[None]
     if "mask" in batch:
         valid &= np.asarray(batch["mask"], bool)
-    counted = y[np.asarray(objective.scored(jnp.asarray(valid)))]
+    counted = y[np.asarray(objective.scored(valid))]
     if objective.classifies:
         return counted[counted != UNKNOWN]
     counted = counted.reshape(len(counted), -1)

@@ -13,7 +13,7 @@ from jrnn.cells import output_size
 from jrnn.cures.base import Cure, apply_to_params
 from jrnn.training.arguments import check_weights
 from jrnn.training.random_streams import RandomStream, stream_key
-from jrnn.types import Array, Params
+from jrnn.types import Params
 
 Weights = dict[str, Any]
 Carry = tuple[Weights, Any]  # (weights, optimizer state)
@@ -46,11 +46,7 @@ def first_carry(weights: Weights, optimizer: optax.GradientTransformation) -> Ca
     return owned((weights, optimizer.init(weights)))
 
 
+@jax.jit
 def owned(tree: Any) -> Any:
     """Every leaf as a strongly typed array in a buffer of its own."""
-
-    def copy(leaf: Any) -> Array:
-        leaf = jnp.asarray(leaf)
-        return jnp.array(leaf, dtype=leaf.dtype, copy=True)
-
-    return jax.tree.map(copy, tree)
+    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.result_type(leaf), copy=True), tree)

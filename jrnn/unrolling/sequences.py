@@ -63,10 +63,11 @@ def unroll(
         by definition, gets zero.
       time_axis: where time is in xs, resets, mask, state_tap and in the results.
       key: a PRNG key for cells with noise (dropout), refused for others; None runs without noise.
-      implementation: "native" (the compiled kernel, on CPUs), "associative" (a parallel prefix scan, of linear cells),
-        "xla" (a scan with its own backward pass, anywhere), "reference" (the scan of the cell's step, any cell), or
-        several names: the first that can run this call. None tries them all; `jrnn.kernels.explain` says which one that
-        is. A call that draws noise takes the reference.
+      implementation: "native" (the compiled kernel, on CPUs), "tpu" (a kernel for TPUs, in float32 and bfloat16),
+        "associative" (a parallel prefix scan, of linear cells), "xla" (a scan with its own backward pass, anywhere),
+        "reference" (the scan of the cell's step, any cell), or several names: the first that can run this call. None
+        tries them all but what waits to be named; `jrnn.kernels.explain` says which one that is, and why. A call that
+        draws noise takes the reference.
     Returns:
       An `Unrolled`.
     Raises:

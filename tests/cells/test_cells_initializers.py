@@ -87,6 +87,18 @@ def test_gaussian_variance_is_over_the_fan_in(init, std):
         assert abs(np.mean(draws**4) / np.mean(draws**2) ** 2 - 3) < 5 * np.sqrt(96 / draws.size)  # no other law
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (1, 1), (128, 10)])
+def test_a_draw_has_the_bits_of_the_functions_of_jax(shape):
+    """Step after step, none of them in one program: a seed means the same network whatever compiles it."""
+    key = jax.random.key(4)
+    plain = jax.random.normal(key, shape, jnp.float32) * jnp.asarray(0.7 / shape[0] ** 0.5, jnp.float32)
+    np.testing.assert_array_equal(initializers.gaussian(0.7)(key, shape, jnp.float32), plain)
+    plain = jax.nn.initializers.orthogonal(1.3)(key, shape, jnp.float32)
+    np.testing.assert_array_equal(initializers.orthogonal(1.3)(key, shape, jnp.float32), plain)
+    many = jax.vmap(lambda key: initializers.gaussian(0.7)(key, shape, jnp.float32))(jax.random.split(key, 2))
+    assert many.shape == (2, *shape)
+
+
 def test_gaussian_gain_is_the_spectral_radius():
     """The g of random-network theory: eigenvalues fill a disc of radius g (the circular law)."""
     w = jrnn.elman(200, w_rec=initializers.gaussian(1.3)).init(KEY, 1)["w_rec"]

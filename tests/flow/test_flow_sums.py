@@ -12,7 +12,7 @@ from jrnn.flow import summarise
 from jrnn.report import to_json
 from jrnn.report.figures import figures_of
 from jrnn.report.figures.lag_gradients import caption
-from jrnn.report.page import html_page
+from jrnn.report.page import Picture, html_page
 from jrnn.report.reasons import reasons
 from jrnn.report.table import table_rows
 from tests.report import samples
@@ -107,7 +107,7 @@ def test_a_summary_does_without_forward_mode(summary):
 
 def test_every_reader_is_told(summary):
     value = samples.diagnosis(stages=(samples.Stage("as saved", 0, {"loss": 1.0}, summary),))
-    page = html_page(value, {"heard_lags": (b"<svg/>", b"<svg/>")})
+    page = html_page(value, {"heard_lags": Picture(b"<svg/>", b"<svg/>")})
     assert page.count("do not add up") >= 3  # the verdict, the search engine's line, the caption
     assert "do not add up" in caption(value)[0] and "The parts add up" not in caption(value)[0]
     assert "The parts add up" in caption(samples.diagnosis())[0]

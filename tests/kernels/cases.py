@@ -39,7 +39,7 @@ class Case(NamedTuple):
         return Scan(RECURRENCES[self.kind], backwards, "tap_is_zero" in self)
 
 
-EMULATED = {"tpu": Tpu(interpret=True), "xla of accelerators": Xla(few_launches=True)}
+EMULATED = {"tpu": Tpu(interpret=jax.default_backend() != "tpu"), "xla of accelerators": Xla(few_launches=True)}
 """Implementations as they run on devices that are not here: under their names with the fixture `emulated`."""
 
 

@@ -209,7 +209,7 @@ def test_products_are_as_precise_as_those_of_xla():
 @pytest.mark.parametrize("asks", [True, False])
 @pytest.mark.parametrize("sequences", [6, 5])
 def test_plain_jit_on_two_devices(asks, sequences, emulated, monkeypatch):
-    """Whether XLA's partitioner asks how the kernel is split, or, as on TPUs, does not."""
+    """Whether XLA's partitioner asks how the kernel is split, or, as on TPUs, does not (then under `set_mesh`, too)."""
     if not asks:
         monkeypatch.setattr(primitives, "ASKED", frozenset())
     cell = jrnn.stack(jrnn.lstm(4, dtype="float32"), jrnn.gru(3, dtype="float32"))
@@ -227,9 +227,13 @@ def test_plain_jit_on_two_devices(asks, sequences, emulated, monkeypatch):
         jax.device_put(a, NamedSharding(mesh, PartitionSpec(*where)))
         for a, where in ((params, ()), (wide, (None, "b")), (lengths, ()))
     ]
+    wanted = run(params, wide, lengths)
     if sequences % 2 == 0:
         assert "all-gather" not in run.lower(*placed).compile().as_text()
-    close(run(*placed), run(params, wide, lengths), tol=2e-5)
+    close(run(*placed), wanted, tol=2e-5)
+    if not asks:
+        with jax.set_mesh(mesh):
+            close(run(*placed), wanted, tol=2e-5)
 
 
 def test_inside_shard_map(emulated):

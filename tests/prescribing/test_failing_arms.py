@@ -17,7 +17,6 @@ from jrnn.prescribing.blame import is_users
 from jrnn.prescribing.candidates import AS_IT_IS
 from jrnn.prescribing.jobs import Failure, Job, attempt
 from jrnn.prescribing.problem import Plan
-from jrnn.report.race_page import race_section
 from jrnn.report.race_table import race_rows
 from jrnn.training import Objective
 
@@ -69,7 +68,7 @@ def test_a_race_goes_on_without_the_arms_that_fail():
     assert ran == {AS_IT_IS, "chrono:6"} and found.table[0].figure is not None
     shown = [" | ".join(row) for row in race_rows(found)]
     assert sum("failed: ValueError: a broken start" in line for line in shown) == 3
-    assert "failed: RuntimeError" in race_section(found)
+    assert "failed: RuntimeError" in found._repr_html_()
 
 
 @pytest.mark.thorough

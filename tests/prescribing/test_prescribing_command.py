@@ -10,7 +10,7 @@ import pytest
 import jrnn
 from jrnn.cli import main
 from jrnn.commands.options import parser
-from jrnn.commands.output import next_step
+from jrnn.commands.output import next_step, of_its_stage
 from jrnn.commands.prescribing import command_line, saved_network
 from jrnn.commands.running import build, chosen_cures, load_data
 from jrnn.cures import AutoClip, Chrono, LeakyUnits, Omega, apply_to_cell
@@ -128,3 +128,12 @@ def test_bad_options(options, words, capsys, tmp_path, monkeypatch):
     assert main(["prescribe", *options]) == 2
     said = capsys.readouterr().err
     assert all(word in said for word in words) and said.count("\n") == 1
+
+
+def test_advice_names_its_stage_where_the_last_one_got_another_verdict():
+    first, last = samples.diagnosis().stages
+    assert first.flow.verdict != last.flow.verdict
+    step = {"advice": "Try this.", "next_command": "jrnn"}
+    said = of_its_stage(step, (first, last))
+    assert said == {"advice": "As the network was before training: Try this.", "next_command": "jrnn"}
+    assert of_its_stage(step, (first, first)) == step and of_its_stage({}, (first, last)) == {}

@@ -7,6 +7,7 @@ import numpy as np
 import jrnn
 from jrnn import cures
 from jrnn.flow import LyapunovSpectrum, WindowSpectrum
+from jrnn.flow.dynamics.result import FixedPoints
 from jrnn.training import Fitted
 from tests.report import samples
 
@@ -99,3 +100,13 @@ def clipping_proof():
 def stands_for(cell, params, loss_params=None):
     """What `load` returns, as far as `compare` looks."""
     return SimpleNamespace(cell=cell, params=params, loss_params=loss_params)
+
+
+def fixed_points():
+    """A stable point, a saddle and a slow point of two states."""
+    diagonals = np.array([[0.5, 0.3], [1.5, 0.3], [1.0, 0.2]])
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 1.0]])
+    return FixedPoints(
+        points, points, np.zeros(3), np.array([True, True, False]), np.stack([np.diag(d) for d in diagonals]),
+        diagonals.astype(complex), np.zeros(3), np.arange(3), np.ones(3, int),
+    )  # fmt: skip

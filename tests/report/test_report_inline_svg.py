@@ -26,7 +26,7 @@ def shapes(svg):
 def test_both_are_in_it(name):
     value = samples.gated()
     figure = next(figure for figure in figures_of(value) if figure.name == name)
-    light, dark, _ = _render(value, figure)
+    light, dark, *_ = _render(value, figure)
     both = inline_svg(name, light, dark, "words")
     for svg, is_dark in ((light, False), (dark, True)):
         drawn = shapes(svg.decode()[svg.index(b"</metadata>") :].replace("xlink:href", "href"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from jrnn import report
 from jrnn.report.figures import lag_profile, style
 from jrnn.report.figures.themes import DARK
 from jrnn.report.writing import STYLE, _render
@@ -64,14 +65,22 @@ def line_color(ax, gid):
     return found.get_color()
 
 
-@pytest.mark.parametrize("names", np.array_split(sorted(OTHERS), 7), ids="+".join)
+LONG = "bit-lstm-with-a-rather-long-name"
+STATES = np.random.default_rng(0).normal(size=(5, 3, 2))  # [T, B, N]
+
+
+@pytest.mark.parametrize("names", np.array_split([*sorted(OTHERS), "fixed_points"], 8), ids="+".join)
 def test_two_small_panels_side_by_side(names):
-    """5 by 2 inches, 7 points: no title cut or on another, no legend on a title or outside its axes, labels whole."""
-    many = {name: {"elman": OTHERS[name], "lstm": OTHERS[name]} for name in ("lag_profile", "training", "lyapunov")}
+    """5 by 2 inches, 7 points: no title cut or on another, no legend on a title or outside its axes, labels whole, with
+    a long name too."""
+    alone = ("gates", "race", "clipping_proof", "clipping", "window_bands", "heard_lags")
     with matplotlib.rc_context({"font.size": 7}):
         figure = Figure(figsize=(5, 2))
         for name, ax in zip(names, figure.subplots(1, 2), strict=True):
-            plot(name)(many.get(name, OTHERS[name]), ax=ax)
+            if name == "fixed_points":
+                report.plot_fixed_points(results.fixed_points(), STATES, ax=ax)
+            else:
+                plot(name)(OTHERS[name] if name in alone else {"elman": OTHERS[name], LONG: OTHERS[name]}, ax=ax)
         figure.draw_without_rendering()
     whole = figure.bbox.padded(1)
     titles = [part.title.get_window_extent() for part in figure.axes if part.get_title()]
@@ -85,6 +94,30 @@ def test_two_small_panels_side_by_side(names):
             box = legend.get_window_extent()
             assert all(part.bbox.padded(1).contains(*corner) for corner in box.corners())
             assert not any(box.overlaps(title) for title in titles)
+
+
+@pytest.mark.parametrize("width", [50, 90, 120, 400])
+def test_a_long_name_is_folded_and_keeps_its_end(width):
+    """Two lines at most, which fit as they are drawn; what fits, and formulas, stay as they are."""
+    figure = Figure(dpi=72)
+    for name in (LONG, "Elman with orthogonal weights, lr 0.003", "x" * 99):
+        folded = style.fold(name, width, 10)
+        first, *more = folded.split("\n")
+        assert name.startswith(first) and len(more) <= 1 and all(name.endswith(line.lstrip("…")) for line in more)
+        assert figure.text(0, 0, folded, fontsize=10).get_window_extent().width <= 1.02 * width
+        assert (folded == name) == (figure.text(0, 0, name, fontsize=10).get_window_extent().width <= width)
+    assert style.fold("$\\sigma_i$ of a long, long name", width, 10) == "$\\sigma_i$ of a long, long name"
+
+
+def test_lines_of_small_axes_are_told():
+    """One result alone, on axes too narrow for many words: each line that no axis names is in the legend."""
+    with matplotlib.rc_context({"font.size": 7}):
+        axes = Figure(figsize=(7, 2)).subplots(1, 3)
+        for ax, name in zip(axes, ("window_bands", "lyapunov", "race"), strict=True):
+            plot(name)(OTHERS[name], ax=ax, **({} if name == "race" else {"lag": 3}))
+    told = [" / ".join(text.get_text() for text in ax.get_legend().get_texts()).replace("\n", " ") for ax in axes]
+    assert told[0] == "the largest / 80 %; thin: the median / lag 3; its mark: 1 %"
+    assert told[1] == "1 % at lag 3" and told[2].endswith("/ target")
 
 
 def test_a_layout_that_was_chosen_is_kept():

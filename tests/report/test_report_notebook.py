@@ -13,8 +13,11 @@ import jrnn
 from jrnn.flow import Comparison
 from jrnn.flow.curves import flow_curves
 from jrnn.prescribing import Best
-from jrnn.report.curve_svg import LEFT, WIDTH
+from jrnn.report import templating
+from jrnn.report.page import html_page
+from jrnn.report.small_curve import Curve
 from jrnn.training import Streamed
+from jrnn.types import InputError
 from tests.report import results, samples
 
 SUMMARY = samples.flow(-0.2, lags=8, lag=5)
@@ -28,7 +31,7 @@ RESULTS = {
     "MeasuredSpectrum": (SUMMARY.spectrum, ["-inf nats", "falls to exactly 0", "too short a run"]),
     "WindowSpectrum": (results.window_spectrum(), ["smallest of 2", "-0.400 nats", "67 %", "N = 3"]),
     "WindowBands": (SUMMARY.windows, ["smallest", "-1.000 nats", "37 %"]),
-    "Fitted": (results.fitted(), ["GRU(3)", "40 %", "0.5", "90 %"]),
+    "Fitted": (results.fitted(), ["GRU(3)", "40 %", "0.5", "90.0 %"]),
     "Prescription": (samples.raced().prescription, ["Take chrono:63.", "0.5 (0.4 to 0.6)", "failed: LinAlgError: <no"]),
     "Comparison": (Comparison({"<b>elman": SUMMARY}), ["<b>elman", "37 %", "healthy", "at least 7 steps"]),
 }
@@ -52,7 +55,7 @@ class Whole(HTMLParser):
         pass
 
     def handle_data(self, data):
-        self.said += f"{data} "
+        self.said += f"{data.strip()} ".lstrip()
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -75,7 +78,7 @@ def test_the_curve_is_what_arrives():
     path = re.search(r'<path d="(M[^"]*)" fill="none"', html)[1]
     points = np.array([pair.split() for pair in re.split("[ML]", path)[1:]], float)
     assert len(points) == 8
-    np.testing.assert_allclose(points[:, 0], LEFT + (WIDTH - LEFT - 8) * np.arange(8) / 7, atol=0.06)
+    np.testing.assert_allclose(points[:, 0], Curve.LEFT + (Curve.RIGHT - Curve.LEFT) * np.arange(8) / 7, atol=0.06)
     steps = np.diff(points[:, 1])
     np.testing.assert_allclose(steps, steps[0], atol=0.11)  # an exponential is a straight line
     assert steps[0] > 0 and 'role="img"' in html and "37 % at lag 5" in unescape(html)
@@ -109,6 +112,14 @@ def test_what_holds_no_values_has_no_card():
         results.window_spectrum()._replace(log_singular_values=np.zeros((0, 1, 2))),
     )
     assert [each._repr_html_() for each in (*of_two, *empty)] == [None] * 6
+
+
+def test_without_jinja2_there_is_no_card_and_a_page_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert SUMMARY._repr_html_() is None
+    templating._environment.cache_clear()
+    with pytest.raises(InputError, match=r'package jinja2: got not installed; need pip install "jrnn\[plots\]"'):
+        html_page(samples.saved(), {})
 
 
 def test_a_user_s_own_names_are_escaped():

@@ -307,11 +307,11 @@ def test_the_progress_bar_fits_in_80_columns(tmp_path, capsys, monkeypatch):
     assert "8000/8000" in line and line.rstrip().endswith(TEXT) and len(line.rstrip()) <= 80
     with MetricLog(None, 30, 40, progress=True, tensorboard=False, history=earlier) as telemetry:
         telemetry([{**row, "step": step, "clipped": 0} for step in range(30, 40)])
-    assert "clipped 75%" in capsys.readouterr().out
+    assert "clipped 75 %" in capsys.readouterr().out
     with MetricLog(None, 30, 30, progress=True, tensorboard=False, history=earlier):
         pass
     shown = capsys.readouterr().out
     assert "compiling" not in shown and "30/30" in shown and "nothing left to do" in shown
 
 
-TEXT = "loss 1.23e-05  accuracy 100%  norm 1.2e-05  clipped 100%  1234/s"
+TEXT = "loss 1.2e-05  accuracy 100.0 %  norm 1.2e-05  clipped 100 %  1234/s"

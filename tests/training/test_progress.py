@@ -27,7 +27,7 @@ def test_a_line_every_few_seconds_with_the_time_left(clock, capsys):
     bar.advance([row(600)])
     bar.close()
     lines = [line for line in capsys.readouterr().out.splitlines() if "left" in line]
-    assert lines[0] == "1/1000  loss 0.25  norm 2  clipped 0%  0/s  time left: not known yet"
+    assert lines[0] == "1/1000  loss 0.25  norm 2  clipped 0 %  0/s  time left: not known yet"
     assert lines[1].startswith("500/1000 ") and lines[1].endswith("  5 s left")  # 499 steps in 5 s, 500 to go
     assert lines[2].startswith("601/1000 ") and lines[2].endswith("  66 s left")  # 600 steps in 100 s, 399 to go
     assert len(lines) == 3

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from jrnn.cells import jit_by_cell
 from jrnn.cells._advance import flat_state
 from jrnn.displays import card_by, plotted_by
 from jrnn.flow.lyapunov.result import LyapunovSpectrum
@@ -75,15 +77,14 @@ def measured_spectrum(
         k = (k + 1) // 2
     chosen = chosen[: affordable(steps * size * k**2, work, len(chosen))]
     warmup = int(lengths[chosen].min()) // WARMUP
-    spectrum = lyapunov_spectrum(
-        cell,
-        params,
-        taken(xs, slice(steps), chosen),
-        k=k,
-        warmup=warmup,
-        lengths=lengths[chosen].astype(np.int32),
-    )
-    return over_sequences(spectrum, warmup)
+    inputs = taken(xs, slice(steps), chosen)
+    return over_sequences(followed(cell, k, warmup, params, inputs, lengths[chosen].astype(np.int32)), warmup)
+
+
+@partial(jit_by_cell, static_argnums=(0, 1, 2))
+def followed(cell: Any, k: int, warmup: int, params: Params, xs: Inputs, lengths: np.ndarray) -> LyapunovSpectrum:
+    """The spectrum; one program."""
+    return lyapunov_spectrum(cell, params, xs, k=k, warmup=warmup, lengths=lengths)
 
 
 def over_sequences(spectrum: LyapunovSpectrum, warmup: int = 0) -> MeasuredSpectrum:

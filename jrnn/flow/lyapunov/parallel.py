@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from jrnn.wording import number
+from jrnn.wording import nats, number
 
 SLOW = 10.0
 """Time constants in a sequence below which the state keeps much of its memory and Newton's method takes many turns."""
@@ -22,7 +22,7 @@ def parallel_sentence(exponent: float, error: float, overshoot: float, steps: in
       overshoot: ln a, nats.
       steps: T.
     """
-    known = f"the largest exponent is {exponent:+.3f} nats per step"
+    known = f"the largest exponent is {nats(exponent)} per step"
     if math.isfinite(error) and error > 0:
         known += f" (standard error {number(error)})"
     grown = (

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from jrnn.cells import jit_by_cell
 from jrnn.cells._advance import flat_state
 from jrnn.displays import card_by, plotted_by
 from jrnn.flow.sampling import affordable, chosen_sequences, taken
 from jrnn.flow.singular_values.windows import WindowSpectrum, window_singular_values
-from jrnn.types import InputError, Inputs, Params, State
+from jrnn.types import Array, InputError, Inputs, Params, State
 from jrnn.wording import brief, nats
 
 SEQUENCES = 4
@@ -81,21 +83,23 @@ def window_bands(
     for group in groups:
         furthest = group[-1]
         times = ends - furthest + np.arange(furthest)[:, None]
-        spectra.append(
-            window_singular_values(
-                cell,
-                params,
-                taken(xs, times, chosen),
-                [(furthest - lag, furthest) for lag in group],
-                top=top,
-                method="explicit" if top is None else "matrix_free",
-                iterations=PASSES,
-                initial_state=taken(states, ends - furthest, chosen),
-                length=furthest,
-            ).log_singular_values
-        )
+        start = taken(states, ends - furthest, chosen)
+        spectra.append(log_singular_values(cell, tuple(group), top, params, taken(xs, times, chosen), start))
     logs = np.concatenate([np.asarray(each, np.float64) for each in spectra])
     return WindowBands(np.array(lags), np.stack([quantiles(each) for each in logs], axis=1), size, len(chosen))
+
+
+@partial(jit_by_cell, static_argnums=(0, 1, 2))
+def log_singular_values(
+    cell: Any, lags: tuple[int, ...], top: int | None, params: Params, xs: Inputs, start: State
+) -> Array:
+    """[M, S, n] of windows of these lags, the last of which is the length of the run; one program."""
+    length = lags[-1]
+    windows = [(length - lag, length) for lag in lags]
+    method = "explicit" if top is None else "matrix_free"
+    return window_singular_values(
+        cell, params, xs, windows, top=top, method=method, iterations=PASSES, initial_state=start, length=length
+    ).log_singular_values
 
 
 def quantiles(logs: np.ndarray) -> np.ndarray:

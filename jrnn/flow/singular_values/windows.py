@@ -138,7 +138,7 @@ def window_singular_values(
 
 def described(plan: Plan, fields: tuple[Array, Array, Array, Array]) -> WindowSpectrum:
     """What was measured, with what it was measured of."""
-    lags = jnp.array([t - k for k, t in plan.windows], jnp.int32)
+    lags = jax.device_put(np.array([t - k for k, t in plan.windows], np.int32))
     return WindowSpectrum(*fields, lags=lags, size=plan.size)
 
 

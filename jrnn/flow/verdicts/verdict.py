@@ -10,7 +10,7 @@ import numpy as np
 from jrnn.cells import check_number
 from jrnn.flow.verdicts.arrival import Arrival, interval
 from jrnn.flow.verdicts.decay import decay, judged_share
-from jrnn.wording import brief, from_to, halving, nats, part_of, percentage, steps
+from jrnn.wording import brief, confidence, from_to, halving, nats, part_of, percentage, steps
 
 VANISHED, EXPLODED = 0.01, 100.0
 OVERSHOOT = 10.0  # a rise by so much that is lost again is transient growth
@@ -102,7 +102,7 @@ class Verdict:
         low, high = self.arriving_interval
         arrives = f"where {part_of(self.arriving, 'the gradient')} arrives"
         if percentage(low) != percentage(high):
-            arrives += f" ({from_to(low, high)} at {100 * self.level:g} % confidence)"
+            arrives += f" ({from_to(low, high)} at {confidence(self.level)})"
         few = ""
         if self.sequences == 1 and self.arriving_interval == (0.0, math.inf):
             few = f"one sequence and {'one output' if self.outputs == 1 else 'outputs whose ways back overlap'}: "
@@ -114,7 +114,7 @@ class Verdict:
             if self.kind in ("healthy", "vanishing"):
                 return f"{head}, {arrives}; {after}."
             arrives += f", and {after}"
-        reach = f"{'at least ' if self.reach_is_bound else ''}{steps(self.reach)}"
+        reach = steps(self.reach, self.reach_is_bound)
         tail = {
             "exploding": f"{grows} back",
             "chaotic": f"it keeps growing ({grows} back) while the states stay bounded",

@@ -3,6 +3,9 @@
 The products with x stand ahead of the loop, all steps in one; the kernel keeps W_rec in VMEM and streams the rest
 (`kernels/pallas_scan`). Backward it finds dz_t alone: the gradients of the weights and of the inputs are then one
 product each over all steps. `tpu_passes` has both; it imports Pallas, which takes its time, and so comes when called.
+
+It helps where XLA's loop spends its time between operations, up to H of about 1,024; beyond, the product takes the time
+and W_rec no longer fits. It fills H up to 128 and B to 8: fewer units cost as much. Nothing was timed on a TPU yet.
 """
 
 from __future__ import annotations
@@ -105,21 +108,23 @@ def vmem_here() -> int:
 
 @lru_cache(maxsize=256)
 def too_large(recurrence: Any, weights: Any, dtype: Any, rows: int, features: int, units: int, vmem: int) -> str | None:
-    """Why such a call does not fit into VMEM; None if it does, forward and backward."""
+    """Why such a call does not fit into VMEM, forward and backward, with all that may happen; None if it does."""
     from jrnn.kernels.implementations.tpu_passes import backward_group, forward_group
 
     states: Any = tuple(jax.ShapeDtypeStruct((rows, units), dtype) for _ in recurrence.parts)
     xs: Any = jax.ShapeDtypeStruct((max(BLOCKS), rows, features), input_dtype(recurrence, dtype))
-    operands, scan = Operands(xs, weights, states, None, None), Scan(recurrence, (False,))
+    flags: Any = jax.ShapeDtypeStruct(xs.shape[:2], bool)
+    operands, events = Operands(xs, weights, states, states, None), Events(None, flags, flags, flags)
+    scan = Scan(recurrence, (False,))
     needed = jax.tree.map(lambda _: True, operands)
     target = Target(vmem, False)
 
-    def both(operands: Operands) -> Any:
-        result = forward_group(target, scan, True, True, False, operands, Events())
-        return backward_group(target, scan, needed, False, operands, Events(), result, result._replace(gates=None))
+    def both(operands: Operands, events: Events) -> Any:
+        result = forward_group(target, scan, True, True, False, operands, events)
+        return backward_group(target, scan, needed, False, operands, events, result, result._replace(gates=None))
 
     try:
-        jax.eval_shape(both, operands)
+        jax.eval_shape(both, operands, events)
     except TooLarge as error:
         return str(error)
     return None

@@ -14,16 +14,19 @@ from jrnn.kernels.recurrences.dense import Dense, DenseInputs, add_bias, blocks,
 from jrnn.types import Array
 
 
-def advance(from_x: Array, h: Array, w_rec: Array, bias_rec: Array | None) -> Array:
-    """h' = (1 - z) n + z h; n = tanh(x_n + r (h U_n + bias_rec)), or without bias_rec tanh(x_n + (r h) U_n)."""
-    rz = 2 * h.shape[-1]
+def advance(from_x: Array, h: Array, w_rec: Array, bias_rec: Array | None, read: Array | None = None) -> Array:
+    """h' = (1 - z) n + z h; n = tanh(x_n + r (h U_n + bias_rec)), or without bias_rec tanh(x_n + (r h) U_n).
+
+    Where `read` is given the products are of it, in place of h.
+    """
+    rz, read = 2 * h.shape[-1], h if read is None else read
     if bias_rec is not None:
-        from_h = matmul(h, w_rec)
+        from_h = matmul(read, w_rec)
         r, z = jnp.split(jax.nn.sigmoid(from_x[..., :rz] + from_h[..., :rz]), 2, axis=-1)
         candidate = r * add_bias(from_h[..., rz:], bias_rec)
     else:
-        r, z = jnp.split(jax.nn.sigmoid(from_x[..., :rz] + matmul(h, w_rec[:, :rz])), 2, axis=-1)
-        candidate = matmul((r * h.astype(r.dtype)).astype(h.dtype), w_rec[:, rz:])
+        r, z = jnp.split(jax.nn.sigmoid(from_x[..., :rz] + matmul(read, w_rec[:, :rz])), 2, axis=-1)
+        candidate = matmul((r * read.astype(r.dtype)).astype(h.dtype), w_rec[:, rz:])
     n = jnp.tanh(from_x[..., rz:] + candidate)
     return ((1 - z) * n + z * h.astype(z.dtype)).astype(h.dtype)
 

@@ -10,6 +10,7 @@ from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.finding import find_in_diagnosis, find_in_results
 from jrnn.report.figures.quantities import Found, Quantity
+from jrnn.report.figures.readout import Readout
 from jrnn.report.figures.style import named_styles, new_axes, split, stage_styles
 from jrnn.report.figures.themes import Look, look_of
 from jrnn.types import InputError
@@ -111,6 +112,8 @@ class Figure:
     """Whether it shows one network: of a diagnosis the last stage, of several by name a panel each."""
     height: float = 1.0
     """Of a new figure, where 1 is usual."""
+    readout: Readout | None = None
+    """The numbers of its curves that the page shows where a reader points."""
     is_told: Callable[[Diagnosis], bool] = lambda diagnosis: False
     """Whether heading and caption stand on the page even where nothing is drawn."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import CLIPPING, Caption, Drawn, Figure, Part
 from jrnn.report.figures.quantities import history_with
+from jrnn.report.figures.readout import Curve, Readout, at_update
 from jrnn.report.figures.style import DENSE, finish, prepare
 from jrnn.report.figures.themes import Look
 from jrnn.report.training_facts import clipping_facts
@@ -117,4 +118,11 @@ FIGURE = Figure(
     caption,
     lacking="a history without 'grad_norm'",
     needed="one that comes from training",
+    readout=Readout(
+        at_update,
+        (
+            Curve("not clipped", number, "not clipped"),
+            Curve("clipped", number, "clipped"),
+        ),
+    ),
 )

@@ -9,9 +9,10 @@ import numpy as np
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import CLIPPING, Caption, Drawn, Figure
 from jrnn.report.figures.quantities import PROOF
+from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import FLOOR, finish, prepare
 from jrnn.report.figures.themes import Look
-from jrnn.wording import number
+from jrnn.wording import number, percentage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     curves: tuple[tuple[str, str, np.ndarray, str, dict[str, Any]], ...] = (
         ("not clipped", "", proof.lag_norms, look.before, {"linewidth": width}),
         ("global norm", f" {limit}: the same split", proof.clipped_lag_norms, look.after, marks),
-        ("each step's $\\delta_t$", f" {per_step}: another split", proof.per_step_lag_norms, look.soft, dashed),
+        ("each step's δ", f" {per_step}: another split", proof.per_step_lag_norms, look.soft, dashed),
     )
     ax.set_yscale("log", nonpositive="mask")
     shown = []
@@ -64,7 +65,8 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         shown.append(share[share >= FLOOR])
         style: dict[str, Any] = {**own, "markevery": max(len(share) // 24, 1)}
         values = np.where(share >= FLOOR, share, np.nan)
-        ax.plot(values, color=color, label=name + (more if look.roomy else ""), gid=name, **style)
+        line: Any = ax.plot(values, color=color, label=name + (more if look.roomy else ""), gid=name, **style)[0]
+        line.measured = share
     every = np.concatenate(shown)
     ax.set_ylim(every.min(initial=0.1) / 1.5, every.max(initial=1.0) * 2)
     ax.set_xlim(0, max(len(proof.lag_norms) - 1, 1))
@@ -107,4 +109,5 @@ FIGURE = Figure(
     needed="one from training",
     one=True,
     is_told=lambda diagnosis: len(diagnosis.history.get("grad_norm", ())) > 0,
+    readout=Readout(at_lag, (Curve("", percentage),)),
 )

@@ -10,7 +10,7 @@ from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure, Part
 from jrnn.report.figures.quantities import FLOW
-from jrnn.report.figures.style import FLOOR, color_axes, finish, label_box, prepare, split
+from jrnn.report.figures.style import FLOOR, color_axes, finish, fold, label_box, prepare, split
 from jrnn.report.figures.themes import Look
 from jrnn.wording import number, sentence_case
 
@@ -72,7 +72,10 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     extend = beyond.get((bool((every < norm.vmin).any()), bool((every > norm.vmax).any())), "neither")
     shape: dict[str, Any] = {"pad": 0.02, "aspect": 14 if strips else 28, "extend": "neither" if look.above else extend}
     bar = ax.figure.colorbar(mesh, ax=panels, **shape)
-    bar.set_label(look.ylabel("‖part(t, k)‖ (loss per unit of state)", "‖part(t, k)‖"), color=look.text)
+    if look.roomy:
+        bar.set_label(look.ylabel("‖part(t, k)‖ (loss per unit of state)", "‖part(t, k)‖"), color=look.text)
+    else:  # beside the bar it would be read as the label of the next axes
+        bar.ax.set_xlabel("‖part‖", color=look.text)
     bar.outline.set_visible(False)
     color_axes(bar.ax, look)
     bar.ax.minorticks_off()
@@ -115,7 +118,7 @@ def _strips(ax: Axes, drawn: Drawn, colors: Any, norm: Any, look: Look) -> Any:
             mesh.set_gid(f"{part.gid('credit')} {t}")
             mesh.set_rasterized(True)  # as vectors, cells that touch show seams
             _needed(ax, drawn.lag, [t, t], [row - 0.44, row + 0.44], look)
-            name = sentence_case(part.name)
+            name = fold(sentence_case(part.name), 0.3 * look.width, 9 * look.font)
             names.append(name.replace(" ", gap, 1) if alone else f"{name},{gap}t = {t}".removeprefix(f",{gap}"))
             row += 1
     ylabel = f"output $y_t$, t = {parts[-1].of.output_times[-1]}" if alone else "output $y_t$, t in steps"

@@ -9,9 +9,10 @@ import numpy as np
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import RACE, Caption, Drawn, Figure, Part
 from jrnn.report.figures.quantities import DATA_LAGS
+from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import finish, mark_lag, prepare
 from jrnn.report.figures.themes import Look
-from jrnn.wording import percentage
+from jrnn.wording import confidence, percentage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     for part in drawn.parts:
         _profile(ax, part, look)
     for lag in dict.fromkeys(part.of.lag for part in drawn.parts):
-        mark_lag(ax, lag, look, f"the lag needed, {lag}")
+        mark_lag(ax, lag, look, f"lag needed: {lag}")
     ax.set_xlim(0, max(max(part.of.windows[-1] - 1 for part in drawn.parts), 1))
     ax.set_ylim(0, 1.02)
     return finish(ax, look)
@@ -74,7 +75,8 @@ def caption(diagnosis: Diagnosis) -> Caption:
     assert found is not None
     shown = (
         f"No network yet: how much of the answer's variance a linear predictor explains that sees the inputs, and "
-        f"their products, up to so many steps back. {found.sentence} The bar is the 99 % interval of all shorter lags."
+        f"their products, up to so many steps back. {found.sentence} The bar is the interval of all "
+        f"shorter lags, at {confidence(0.99)}."
     )
     near, whole = (percentage(max(each, 0.0)) for each in (found.near, found.whole))
     alternative = f"Share explained against lag: {near} below lag {found.lag}, {whole} with all steps. {found.kind}."
@@ -91,4 +93,5 @@ FIGURE = Figure(
     caption,
     lacking="one without a lag profile of the data",
     needed="one that comes from `jrnn prescribe`",
+    readout=Readout(at_lag, (Curve("explained", percentage, "explained {}"),)),
 )

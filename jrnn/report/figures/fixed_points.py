@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from jrnn.flow.dynamics.result import FixedPoints
+from jrnn.report.figures.base import arrange
 from jrnn.report.figures.style import finish, prepare
-from jrnn.report.figures.themes import Theme, look_of
+from jrnn.report.figures.themes import Look, look_of
 from jrnn.types import InputError, State, ravel_state
 from jrnn.wording import percentage
 
@@ -60,6 +61,8 @@ def plot_fixed_points(
     depth = 3 if getattr(ax, "name", "") == "3d" else 2
     middle, axes, shares = components(cloud, depth)
     groups = _groups(found)
+    if ax is not None:
+        arrange(ax)
     labels = [f"component {i + 1} ({percentage(share)})" for i, share in enumerate(shares)]
     ax = prepare(ax, colours, labels[0], labels[1])
     drawn: Any = ax
@@ -67,7 +70,14 @@ def plot_fixed_points(
         drawn.set_zlabel(labels[2], color=colours.text)
         drawn.tick_params(axis="z", colors=colours.text)
     for path in np.moveaxis(paths[:, :MOST_LINES], 1, 0):
-        drawn.plot(*((path - middle) @ axes.T).T, color=colours.soft, linewidth=0.6, alpha=0.5, zorder=1, gid="path")
+        drawn.plot(
+            *((path - middle) @ axes.T).T,
+            color=colours.soft,
+            linewidth=0.6 * colours.line,
+            alpha=0.5,
+            zorder=1,
+            gid="path",
+        )
     flat = (found.points - middle) @ axes.T
     reach = 0.06 * float(np.ptp(np.concatenate([(cloud - middle) @ axes.T, flat]), axis=0).max())
     for label, mark, chosen, dimension in groups:
@@ -117,16 +127,22 @@ def _groups(found: FixedPoints) -> list[tuple[str, str, np.ndarray, int]]:
     return groups
 
 
-def _mark_style(mark: str, dimension: int, colours: Theme) -> dict[str, Any]:
+def _mark_style(mark: str, dimension: int, colours: Look) -> dict[str, Any]:
     if dimension < 0:
-        return {"marker": mark, "color": colours.soft, "markersize": 5, "zorder": 3}
+        return {"marker": mark, "color": colours.soft, "markersize": 5 * colours.mark, "zorder": 3}
     colour = colours.before if dimension == 0 else colours.after
     face = colour if dimension == 0 else colours.background
-    return {"marker": mark, "color": colour, "markerfacecolor": face, "markersize": 6, "zorder": 4 if dimension else 5}
+    return {
+        "marker": mark,
+        "color": colour,
+        "markerfacecolor": face,
+        "markersize": 6 * colours.mark,
+        "zorder": 4 if dimension else 5,
+    }
 
 
 def _directions(
-    ax: Any, found: FixedPoints, chosen: np.ndarray, flat: np.ndarray, axes: np.ndarray, reach: float, colours: Theme
+    ax: Any, found: FixedPoints, chosen: np.ndarray, flat: np.ndarray, axes: np.ndarray, reach: float, colours: Look
 ) -> None:
     """A line through each chosen point along the eigenvector of its largest eigenvalue, where that is real."""
     for i in np.flatnonzero(chosen):
@@ -136,4 +152,4 @@ def _directions(
             continue
         along = reach * (np.real(vectors[:, first]) @ axes.T)
         ends = np.stack([flat[i] - along, flat[i] + along])
-        ax.plot(*ends.T, color=colours.after, linewidth=1.2, zorder=2, gid="unstable direction")
+        ax.plot(*ends.T, color=colours.after, linewidth=1.2 * colours.line, zorder=2, gid="unstable direction")

@@ -9,11 +9,12 @@ import numpy as np
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import TRAINING, Caption, Drawn, Figure, Part
 from jrnn.report.figures.quantities import history_with
+from jrnn.report.figures.readout import Curve, Readout, at_update
 from jrnn.report.figures.style import DASHED, DENSE, finish, furnish, prepare, split
 from jrnn.report.figures.themes import Look
 from jrnn.report.figures.training import running_mean
 from jrnn.report.training_facts import measured as measured_at
-from jrnn.wording import number
+from jrnn.wording import nats, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,4 +130,13 @@ FIGURE = Figure(
     caption,
     lacking="a history without 'delta_late'",
     needed="one from training with `flow_every`",
+    readout=Readout(
+        at_update,
+        (
+            Curve("delta_late mean", number, "late"),
+            Curve("delta_early mean", number, "early"),
+            Curve("delta_growth mean", nats, "growth"),
+            Curve("tangent_growth", nats, "random direction"),
+        ),
+    ),
 )

@@ -11,9 +11,10 @@ from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure
 from jrnn.report.figures.lag_gradients import ended, heard, log_axis
 from jrnn.report.figures.quantities import GATES
+from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import finish, furnish, legend, mark_lag, prepare, split
 from jrnn.report.figures.themes import Look
-from jrnn.wording import number
+from jrnn.wording import number, percentage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,10 +66,12 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     share = 0.45 if paths else 1.0
     gated = look.ylabel("‖$G_\\tau$‖ of the gate's\nweights (loss per unit)", "‖$G_\\tau$‖", share)
     furnish(ax, look, "" if paths else x, gated)
-    _curves(ax, {name: heard(norms) for name, norms in gates.items()}, "gate", look)
+    _curves(ax, {name: heard(norms) for name, norms in gates.items()}, "gate", look, share)
     if paths:
         furnish(panels[1], look, x, look.ylabel("fraction of the gradient\nthat arrives", "arrives", share))
-        _curves(panels[1], {name: np.asarray(values, float) for name, values in paths.items()}, "by way of", look)
+        _curves(
+            panels[1], {name: np.asarray(values, float) for name, values in paths.items()}, "by way of", look, share
+        )
         legend(panels[1], look, columns=2)
     for panel in panels:
         mark_lag(panel, drawn.lag, look)
@@ -76,13 +79,18 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     return finish(ax, replace(look, title=title), columns=4)
 
 
-def _curves(ax: Axes, curves: dict[str, np.ndarray], kind: str, look: Look) -> None:
-    """Draws one line for each name; they differ in colour and dashes."""
+def _curves(ax: Axes, curves: dict[str, np.ndarray], kind: str, look: Look, share: float) -> None:
+    """Draws one line for each name; they differ in colour and dashes. `share`: of the height that the axes have."""
     low = log_axis(ax, list(curves.values()), look)
+    if look.legend is True and not look.above:  # a row of the legend stands below the curves
+        bottom, top = ax.get_ylim()
+        row = min(2.4 * look.letters / (share * look.height), 0.6)
+        ax.set_ylim(top * (bottom / top) ** (1 / (1 - row)), top)
     for i, (name, curve) in enumerate(curves.items()):
         style = {"color": look.lines[i % len(look.lines)], "linestyle": DASHES[i % len(DASHES)]}
         label = f"{kind} {name}" if look.roomy else name
-        ax.plot(ended(curve, low), linewidth=1.8 * look.line, label=label, gid=f"{kind} {name}", **style)
+        line: Any = ax.plot(ended(curve, low), linewidth=1.8 * look.line, label=label, gid=f"{kind} {name}", **style)[0]
+        line.measured = curve
 
 
 def caption(diagnosis: Diagnosis) -> Caption:
@@ -110,4 +118,11 @@ FIGURE = Figure(
     needed="one of a gated cell (LSTM, GRU)",
     one=True,
     height=5.6 / 3.9,
+    readout=Readout(
+        at_lag,
+        (
+            Curve("gate", number, "gate {}"),
+            Curve("by way of", percentage, "by way of {}"),
+        ),
+    ),
 )

@@ -9,6 +9,7 @@ import numpy as np
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure
 from jrnn.report.figures.quantities import LAG_NORMS
+from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import FLOOR, finish, mark_lag, prepare, write_note
 from jrnn.report.figures.themes import Look
 from jrnn.wording import number, steps
@@ -59,7 +60,9 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
             band: dict[str, Any] = {"color": part.color, "alpha": 0.13, "linewidth": 0, "gid": part.gid("error")}
             ax.fill_between(np.arange(len(curve)), *ends, **band)
         label = look.words(part.name, f"95 % from the last {steps(horizon)}")
-        ax.plot(ended(curve, low), linewidth=2 * look.line, label=label, gid=part.gid("heard"), **part.line(len(curve)))
+        style = {"linewidth": 2 * look.line, "label": label, "gid": part.gid("heard")} | part.line(len(curve))
+        line: Any = ax.plot(ended(curve, low), **style)[0]
+        line.measured = curve
         if 0 <= horizon < len(curve):
             at = max(float(np.nan_to_num(curve[horizon], posinf=low)), low)
             mark: dict[str, Any] = {"color": part.color, "markersize": 9 * look.mark, "clip_on": False}
@@ -136,4 +139,5 @@ FIGURE = Figure(
     caption,
     lacking="a flow with by_lag=False",
     needed="one that was split by lag: by_lag=True",
+    readout=Readout(at_lag, (Curve("heard", number),)),
 )

@@ -9,9 +9,10 @@ import numpy as np
 from jrnn.flow.curves import FlowCurves
 from jrnn.flow.summary import FlowSummary
 from jrnn.flow.verdicts.verdict import VANISHED
-from jrnn.report.diagnosis import Diagnosis, Stage
+from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure, Part
 from jrnn.report.figures.quantities import FLOW
+from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import FLOOR, finish, label_box, mark_lag, prepare
 from jrnn.report.figures.themes import Look
 from jrnn.types import InputError
@@ -100,12 +101,12 @@ def _curve(ax: Axes, part: Part, look: Look, staged: bool) -> tuple[int, str] | 
         for band in (flow.arriving_low[: len(lags)], flow.arriving_high[: len(lags)])
     )
     ax.fill_between(lags, low, high, where=high > FLOOR, color=part.color, alpha=0.2, linewidth=0)
-    reach = f"1 % reaches {'at least ' if flow.reach_is_bound else ''}{steps(flow.reach)}"
+    reach = f"1 % reaches {steps(flow.reach, flow.reach_is_bound)}"
     verdict = "" if staged or flow.judgement is None else f"{flow.judgement.kind}, "
     label = look.words(part.name, verdict + reach)
-    ax.plot(
-        lags, clip(arriving), linewidth=2 * look.line, label=label, gid=part.gid("arriving"), **part.line(len(lags))
-    )
+    style = {"linewidth": 2 * look.line, "label": label, "gid": part.gid("arriving")} | part.line(len(lags))
+    line: Any = ax.plot(lags, clip(arriving), **style)[0]
+    line.measured = arriving
     if 0 <= flow.reach < len(lags):
         at = np.clip(arriving[flow.reach], FLOOR, CEILING)
         dot: dict[str, Any] = {"color": part.color, "markersize": 7 * look.mark, "clip_on": False, "zorder": 4}
@@ -195,15 +196,21 @@ def caption(diagnosis: Diagnosis) -> Caption:
         "median sequence; the band holds 80 % of them."
     )
     alt = "; ".join(
-        f"{s.name}: {percentage(s.flow.at_lag)} arrives at lag {lag}, 1 % reaches {_reach(s)}" for s in diagnosis.stages
+        f"{stage.name}: {percentage(flow.at_lag)} arrives at lag {lag}, "
+        f"1 % reaches {steps(flow.reach, flow.reach_is_bound)} back"
+        for stage in diagnosis.stages
+        for flow in [stage.flow]
     )
     return Caption(shown, f"Fraction of the gradient that arrives against the lag. {alt}.")
 
 
-def _reach(stage: Stage) -> str:
-    return f"{'at least ' if stage.flow.reach_is_bound else ''}{steps(stage.flow.reach)} back"
-
-
 FIGURE = Figure(
-    "lag_profile", "How far back the gradient reaches", "Gradient that arrives", ARRIVING, FLOW, draw, caption
+    "lag_profile",
+    "How far back the gradient reaches",
+    "Gradient that arrives",
+    ARRIVING,
+    FLOW,
+    draw,
+    caption,
+    readout=Readout(at_lag, (Curve("arriving", percentage),)),
 )

@@ -14,6 +14,7 @@ from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import WHY, Caption, Drawn, Figure, Part
 from jrnn.report.figures.quantities import SPECTRUM
+from jrnn.report.figures.readout import Curve, Readout
 from jrnn.report.figures.style import finish, furnish, legend, prepare, split, write_note
 from jrnn.report.figures.themes import Look
 from jrnn.wording import nats, steps
@@ -36,7 +37,8 @@ def plot_lyapunov(
     legend: bool | str = True,
     dark: bool | None = None,
 ) -> Axes:
-    """Draws the Lyapunov exponents (nats per step), largest first, against i/N, with theory in a strip on the right.
+    """Draws the Lyapunov exponents (nats per step), largest first, against i/N (against i where under half of them was
+    measured), with theory in a strip on the right.
 
     Bars, a band where there are many, are standard errors. Above the green line, ln(1 %) / lag, a direction keeps over
     1 % at the lag that the task needs. The strip holds, for each network, the measured largest and mean exponent (dots)
@@ -66,8 +68,10 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     ax = prepare(ax, look, "", "", 4.1)
     ax, *others = split(ax, (2.5, 1.0), beside=True) if look.roomy else [ax]  # on narrow axes there is no room for it
     exponent = look.ylabel("Lyapunov exponent (nats per step)", "nats per step")
-    furnish(ax, look, "direction, the strongest first: i / N" if look.roomy else "direction i / N", exponent)
-    lowest = [_spectrum(ax, part, look) for part in parts]
+    few = all(2 * len(found.exponents) < found.size for found in spectra)  # on i / N they would fill a corner
+    place = f"i{'' if few else ' / N'}"
+    furnish(ax, look, f"direction, the strongest first: {place}" if look.roomy else f"direction {place}", exponent)
+    lowest = [_spectrum(ax, part, few, look) for part in parts]
     places: list[list[float]] = []
     for beside in others:
         furnish(beside, look, "", "")
@@ -82,8 +86,9 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         dashed: dict[str, Any] = {"linewidth": 1.5 * look.line, "linestyle": "-."}
         for panel in (ax, *others):
             panel.axhline(need, color=look.good, gid="needed", **dashed)
-        if look.roomy:
-            handles.append(_handle(look.good, f"above: keeps 1 % over lag {lag}", **dashed))
+        handles.append(
+            _handle(look.good, f"above: keeps 1 % over lag {lag}" if look.roomy else f"1 % at lag {lag}", **dashed)
+        )
         lowest.append(1.5 * need)
     tops = [float(found.exponents[np.isfinite(found.exponents)].max(initial=0.0)) for found in spectra]
     tops += [value for values in places for value in values if math.isfinite(value)]
@@ -91,6 +96,9 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     room = max(high - low, 0.1)
     ax.set_ylim(low - 0.05 * room, high + 0.07 * room)
     ax.set_xlim(0, 1.01)
+    if few:
+        ax.set_xlim(0.5, max(len(found.exponents) for found in spectra) + 0.5)
+        ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
     ax.axhline(0, color=look.text, linewidth=1, linestyle=":", gid="zero")
     note = _note(spectra, min(lowest))
     if note and look.roomy:
@@ -101,23 +109,26 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     return finish(ax, look, handles)
 
 
-def _spectrum(ax: Axes, part: Part, look: Look) -> float:
-    """Draws one spectrum; returns its lowest finite value."""
+def _spectrum(ax: Axes, part: Part, few: bool, look: Look) -> float:
+    """Draws one spectrum against i / N, a few exponents against i; returns its lowest finite value."""
     found = part.of.measured
-    i = np.arange(1, len(found.exponents) + 1) / found.size
+    scale = 1 if few else found.size
+    i = np.arange(1, len(found.exponents) + 1) / scale
     values = np.where(np.isfinite(found.exponents), found.exponents, np.nan)
     errors = np.where(np.isfinite(found.standard_errors), found.standard_errors, 0.0)
     line: dict[str, Any] = {"linewidth": 2 * look.line, "label": look.words(part.name)}
     if len(i) <= 16:
         style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style
-        bars = ax.errorbar(i, values, errors, capsize=3 * look.mark, **line, **style)
-        bars.lines[0].set_gid(part.gid("exponents"))
+        curve: Any = ax.errorbar(i, values, errors, capsize=3 * look.mark, **line, **style).lines[0]
     else:
         ax.fill_between(i, values - errors, values + errors, color=part.color, alpha=0.3, linewidth=0)
-        ax.plot(i, values, gid=part.gid("exponents"), **line, **part.line(len(i)))
+        curve = ax.plot(i, values, **line, **part.line(len(i)))[0]
+    curve.set_gid(part.gid("exponents"))
+    curve.measured = found.exponents
+    curve.place = lambda place: f"direction {place * scale:.0f} of {found.size}"
     for layer in part.of.theory:
         if layer.gate:
-            units = np.arange(1, len(layer.half_lives) + 1) / found.size
+            units = np.arange(1, len(layer.half_lives) + 1) / scale
             color = {"color": part.color, "linewidth": 1.2 * look.line, "linestyle": ":"}
             ax.plot(units, layer.gate_exponents, gid=part.gid(f"gate {layer.layer}"), **color)
     known = values[np.isfinite(values)]
@@ -186,7 +197,7 @@ def _note(spectra: list[MeasuredSpectrum], lowest: float) -> str:
     lines = [f"−∞: {dead} direction{'s die' if dead > 1 else ' dies'} at once"] if dead else []
     missing = spectra[-1].size - len(spectra[-1].exponents)
     lines += [f"{missing} smaller ones were not measured"] if missing else []
-    lines += [f"down to {lowest:.1f} nats, not shown"] if lowest < DEEP else []
+    lines += [f"down to {nats(lowest)}, not shown"] if lowest < DEEP else []
     return "\n".join(lines)
 
 
@@ -213,7 +224,7 @@ def caption(diagnosis: Diagnosis) -> Caption:
     if found is not None and found.warnings:
         shown += f"Do not trust the last digits ({'; '.join(found.warnings)})."
     alt = "; ".join(
-        f"{s.name}: largest {s.flow.spectrum.exponents[0]:+.3f} ± {s.flow.spectrum.standard_errors[0]:.3f}"
+        f"{s.name}: largest {nats(s.flow.spectrum.exponents[0], s.flow.spectrum.standard_errors[0])}"
         for s in diagnosis.stages
         if s.flow.spectrum is not None
     )
@@ -230,4 +241,5 @@ FIGURE = Figure(
     caption,
     lacking="one without a spectrum",
     needed="a spectrum that was measured (a summary with `why=True`)",
+    readout=Readout(str, (Curve("exponents", nats),)),
 )

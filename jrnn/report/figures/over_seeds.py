@@ -10,13 +10,14 @@ import numpy as np
 
 from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, OverSeeds
-from jrnn.report.figures.base import TRAINING, Caption, Drawn, Figure
+from jrnn.report.figures.base import TRAINING, Caption, Drawn, Figure, arrange
 from jrnn.report.figures.quantities import Found, Quantity, alone
-from jrnn.report.figures.style import finish, prepare, spans_decades
+from jrnn.report.figures.readout import Curve, Readout, at_update
+from jrnn.report.figures.style import finish, named_styles, prepare, spans_decades
 from jrnn.report.figures.themes import Look, look_of
 from jrnn.training.fitted import Fitted
 from jrnn.types import InputError
-from jrnn.wording import listed, sentence_case
+from jrnn.wording import listed, number, sentence_case
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,14 +65,15 @@ def plot_over_seeds(
     ylabel = (of if trained else "") if ylabel is None else ylabel
     title = sentence_case(f"{ylabel or 'values'} over seeds") if title is None else title
     look = replace(look_of(ax, dark), title=title, legend=legend)
+    if ax is not None:
+        arrange(ax)
     return _bands(rows, x, xlabel, ylabel, ax, look)
 
 
 def _bands(rows: dict[str, np.ndarray], x: Any, xlabel: str, ylabel: str, ax: Axes | None, look: Look) -> Axes:
     """As `plot_over_seeds` says, of numbers [S, n]."""
     ax = prepare(ax, look, xlabel, ylabel)
-    for i, (name, each) in enumerate(rows.items()):
-        color = look.lines[i % len(look.lines)]
+    for (name, each), style in zip(rows.items(), named_styles(len(rows), look), strict=True):
         at = np.arange(1, each.shape[1] + 1) if x is None else np.asarray(x)
         if at.shape != each.shape[1:]:
             raise InputError("x", f"shape {at.shape}", f"{each.shape[1:]}, one for each of n")
@@ -80,11 +82,13 @@ def _bands(rows: dict[str, np.ndarray], x: Any, xlabel: str, ylabel: str, ax: Ax
         finite = np.where(np.isfinite(each), each, np.nan)
         low[known], middle[known], high[known] = np.nanpercentile(finite[:, known], (BAND[0], 50, BAND[1]), axis=0)
         count = f"{len(each)} seed{'' if len(each) == 1 else 's'}"
-        ax.fill_between(at, low, high, color=color, alpha=0.25, linewidth=0, gid=f"band {name}".strip())
-        marker = "o" if len(at) <= 16 else None
+        ax.fill_between(at, low, high, color=style["color"], alpha=0.25, linewidth=0, gid=f"band {name}".strip())
+        few: dict[str, Any] = (
+            {"marker": "o", "markersize": 4 * look.mark} if len(at) <= 16 else {"markevery": max(len(at) // 8, 1)}
+        )
         label = f"{name} ({count})" if name else f"{count}: median, {BAND[0]}–{BAND[1]} %"
-        style = {"color": color, "linewidth": 1.8, "marker": marker, "markersize": 3.5}
-        ax.plot(at, middle, label=label, gid=f"median {name}".strip(), **style)
+        told: dict[str, Any] = {"label": label, "gid": f"median {name}".strip(), "linewidth": 2 * look.line}
+        ax.plot(at, middle, **told, **(few | style))
     if x is None:
         ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
     if spans_decades(np.concatenate([each.ravel() for each in rows.values()])):
@@ -144,4 +148,5 @@ FIGURE = Figure(
     caption,
     lacking="a run of one seed",
     needed="one of several, jrnn diagnose --seeds 5",
+    readout=Readout(at_update, (Curve("median", number, "median {}"),)),
 )

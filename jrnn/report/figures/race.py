@@ -10,6 +10,7 @@ from jrnn.prescribing.candidates import AS_IT_IS
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures import quantities
 from jrnn.report.figures.base import RACE, Caption, Drawn, Figure
+from jrnn.report.figures.readout import Curve, Readout, at_update
 from jrnn.report.figures.style import DASHED, finish, prepare, spans_decades
 from jrnn.report.figures.themes import Look
 from jrnn.wording import number
@@ -64,7 +65,8 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         line = {"color": look.text, "linewidth": look.line, "linestyle": ":"}
         handles.append(ax.axhline(found.floor, label=look.words(found.floor_name, number(found.floor)), **line))
     if found.target is not None:
-        ax.axhline(found.target, color=look.good, linewidth=1.5 * look.line, linestyle="-.", gid="target")
+        line = {"color": look.good, "linewidth": 1.5 * look.line, "linestyle": "-.", "gid": "target"}
+        handles.append(ax.axhline(found.target, label=look.words("target", number(found.target)), **line))
     everything = np.concatenate([losses.ravel() for _, losses in found.curves.values()])
     if spans_decades(everything):
         ax.set_yscale("log")
@@ -97,4 +99,5 @@ FIGURE = Figure(
     one=True,
     lacking="one without a prescription",
     needed="one that comes from `jrnn prescribe`",
+    readout=Readout(at_update, (Curve("", number),)),
 )

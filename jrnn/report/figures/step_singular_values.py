@@ -10,6 +10,7 @@ from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import WHY, Caption, Drawn, Figure
 from jrnn.report.figures.quantities import SINGULAR_VALUES
+from jrnn.report.figures.readout import Curve, Readout
 from jrnn.report.figures.style import finish, prepare, spans_decades
 from jrnn.report.figures.themes import Look
 from jrnn.wording import number
@@ -58,7 +59,9 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         low, middle, high = (np.maximum(np.where(np.isfinite(row), row, np.nan), floor) for row in part.of)
         i = np.arange(1, len(middle) + 1)
         ax.fill_between(i, low, high, color=part.color, alpha=0.2, linewidth=0)
-        style: dict[str, Any] = {"marker": "o"} | part.style if len(i) <= 12 else part.line(len(i))
+        style: dict[str, Any] = (
+            {"marker": "o", "markersize": 4 * look.mark} | part.style if len(i) <= 12 else part.line(len(i))
+        )
         label, gid = look.words(part.name), part.gid("singular values")
         ax.plot(i, middle, linewidth=2 * look.line, label=label, gid=gid, **style)
     if logarithmic:
@@ -96,4 +99,5 @@ FIGURE = Figure(
     caption,
     lacking="one whose step has no forward derivatives",
     needed="one without a jax.custom_vjp",
+    readout=Readout("direction {:.0f}".format, (Curve("singular values", number),)),
 )

@@ -6,14 +6,15 @@ Figures are made without pyplot, but in notebooks: nothing global is touched.
 from __future__ import annotations
 
 import sys
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jrnn.extras import require
 from jrnn.report.figures.themes import DARK as DARK
-from jrnn.report.figures.themes import LETTER, SIZE, Look, Theme
 from jrnn.report.figures.themes import LIGHT as LIGHT
+from jrnn.report.figures.themes import SIZE, Look, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,15 +61,16 @@ def furnish(ax: Axes, colours: Theme, xlabel: str, ylabel: str) -> None:
     ax.set_ylabel(ylabel, **color)
     color_axes(ax, colours)
     if colours.own:
-        ax.set_facecolor(colours.background)
         ax.grid(True, color=colours.grid, linewidth=0.6)
     ax.set_axisbelow(True)
 
 
 def color_axes(ax: Axes, colours: Theme) -> None:
-    """Ticks and frame in jrnn's colours, without the top and right lines; those of the user are left as they are."""
+    """Background, ticks and frame in jrnn's colours, without the top and right lines; those of the user are left as
+    they are."""
     if not colours.own:
         return
+    ax.set_facecolor(colours.background)
     ax.tick_params(which="both", colors=colours.text)
     for side, spine in ax.spines.items():
         spine.set_color(colours.text)
@@ -91,16 +93,40 @@ def legend(ax: Axes, look: Look, handles: list[Any] | None = None, columns: int 
     shown = [handle for handle in found if not str(handle.get_label()).startswith("_")]
     if not shown or look.legend is False:
         return 0
-    longest = LETTER * look.letters * max(len(str(handle.get_label())) for handle in shown)
+    room = look.width * (1.0 if look.above else 0.85) - 4.2 * look.letters  # the layout takes from axes of the user's
+    labels = [fold(str(handle.get_label()), room, look.letters) for handle in shown]
+    lines = [line for label in labels for line in label.split("\n")]
+    longest = max(text_width(line, look.letters) for line in lines)
     columns = int(min(columns, max(look.width // (longest + 3.5 * look.letters), 1)))
     near: dict[str, Any] = {"handlelength": 1.6, "columnspacing": 1.2, "labelspacing": 0.25}
     if look.above and look.legend is True:
         place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1, "borderpad": 0.2}
-        ax.legend(handles=shown, ncols=columns, labelcolor=look.text, frameon=False, **near, **place)
-        return -(-len(shown) // columns)
+        ax.legend(handles=shown, labels=labels, ncols=columns, labelcolor=look.text, frameon=False, **near, **place)
+        return -(-len(lines) // columns)
     loc: Any = look.legend if isinstance(look.legend, str) else "best"
-    ax.legend(handles=shown, loc=loc, ncols=columns, labelcolor=look.text, **near)
+    ax.legend(handles=shown, labels=labels, loc=loc, ncols=columns, labelcolor=look.text, **near)
     return 0
+
+
+def text_width(text: str, letters: float) -> float:
+    """Points that a line of letters of this size takes."""
+    font = require("matplotlib.font_manager").FontProperties(size=letters)
+    measured = require("matplotlib.textpath").text_to_path.get_text_width_height_descent
+    return measured(text, font, ismath="$" in text)[0]
+
+
+def fold(text: str, width: float, letters: float, lines: int = 2) -> str:
+    """The text in lines of at most this width, both in points, as letters are; of a text too long for so many lines the
+    end is kept, by which names tell runs apart. Formulas are left as they are."""
+    needed, parts = text_width(text, letters), [text]
+    if "$" in text or needed <= width:
+        return text
+    for room in range(max(int(1.2 * len(text) * width / needed), 4), 3, -1):
+        parts = wrap(text, room)
+        parts = parts if len(parts) <= lines else [*parts[: lines - 1], f"…{text[1 - room :]}"]
+        if max(text_width(part, letters) for part in parts) <= width:
+            break
+    return "\n".join(parts)
 
 
 def split(ax: Axes, ratios: tuple[float, ...], beside: bool = False) -> list[Axes]:

@@ -10,6 +10,7 @@ from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import TRAINING, Caption, Drawn, Figure, Part
 from jrnn.report.figures.over_seeds import plot_over_seeds
 from jrnn.report.figures.quantities import history_with
+from jrnn.report.figures.readout import Curve, Readout, at_update
 from jrnn.report.figures.style import DENSE, color_axes, finish, prepare, spans_decades
 from jrnn.report.figures.themes import Look
 from jrnn.training import Fitted
@@ -137,4 +138,11 @@ FIGURE = Figure(
     caption,
     lacking="a history without 'loss'",
     needed="one that comes from training",
+    readout=Readout(
+        at_update,
+        (
+            Curve("loss mean", number, "loss"),
+            Curve("accuracy mean", lambda value: score("accuracy", value / 100), "accuracy"),
+        ),
+    ),
 )

@@ -159,7 +159,8 @@ def _row(
     corner, shape = (len(times) - WIDTH / 2, y - HEIGHT / 2), "round,pad=0,rounding_size=0.26"
     loss = patches.FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=color, edgecolor="none", zorder=3)
     ax.add_patch(loss)
-    ax.text(len(times), y, "loss", color=look.background, fontsize=7.5 * letters, fontweight="bold", **middle)
+    size = min(7.5 * letters, 0.42 * WIDTH * look.width / (len(times) + 0.95))  # points: four letters fit the box
+    ax.text(len(times), y, "loss", color=look.background, fontsize=size, fontweight="bold", **middle)
 
 
 def _arrow(ax: Axes, x: float, y: float, fraction: float, color: str, gid: str, start: float | None = None) -> None:

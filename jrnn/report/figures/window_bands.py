@@ -12,9 +12,10 @@ from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import WHY, Caption, Drawn, Figure, Part
 from jrnn.report.figures.quantities import WINDOWS
+from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import finish, mark_lag, prepare, write_note
 from jrnn.report.figures.themes import Look
-from jrnn.wording import part_of, steps
+from jrnn.wording import kept, part_of, steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,8 +73,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         ax.plot([drawn.lag], [np.log(VANISHED)], "_", gid="one-percent", **mark)
         mark_lag(ax, drawn.lag, look)
     _factor_axis(ax, look)
-    key = _key(look, parts[-1].of, drawn.lag) if look.roomy else []
-    return finish(ax, look, [*ax.get_legend_handles_labels()[0], *key])
+    return finish(ax, look, [*ax.get_legend_handles_labels()[0], *_key(look, parts[-1].of, drawn.lag)])
 
 
 def directions(logs: np.ndarray) -> np.ndarray:
@@ -88,13 +88,15 @@ def _lines(ax: Axes, part: Part, look: Look) -> np.ndarray:
     low, middle, high = directions(logs) if windows.complete else (logs[:, -1], None, logs[:, 0])
     floor = DEEP
     ax.fill_between(lags, np.maximum(low, floor), np.maximum(high, floor), color=part.color, alpha=0.2, linewidth=0)
-    if middle is not None:
-        thin = {name: part.style[name] for name in ("color", "linestyle")}
-        ax.plot(lags, np.maximum(middle, floor), linewidth=look.line, gid=part.gid("median"), **thin)
-    label = look.words(part.name, "the largest, i = 1")
+    label = look.words(part.name or "the largest", "i = 1" if not part.name else "the largest, i = 1")
     style: dict[str, Any] = {"marker": "o", "markersize": 4 * look.mark} | part.style
     strong: dict[str, Any] = {"linewidth": 2.2 * look.line, "label": label, "gid": part.gid("largest")}
-    ax.plot(lags, np.maximum(windows.largest, floor), **strong, **style)
+    line: Any = ax.plot(lags, np.maximum(windows.largest, floor), **strong, **style)[0]
+    line.measured = windows.largest
+    if middle is not None:
+        thin = {name: part.style[name] for name in ("color", "linestyle")}
+        line = ax.plot(lags, np.maximum(middle, floor), linewidth=look.line, gid=part.gid("median"), **thin)[0]
+        line.measured = middle
     return np.concatenate([np.ravel(values) for values in (low, high, windows.largest)])
 
 
@@ -112,11 +114,14 @@ def _factor_axis(ax: Axes, look: Look) -> None:
 def _key(look: Look, windows: WindowBands, lag: int | None) -> list[Any]:
     """Legend entries for the bands and the line."""
     lines, patches = require("matplotlib.lines"), require("matplotlib.patches")
-    band = f"the largest {windows.log_singular_values.shape[2]} of {windows.size} directions"
-    band = f"80 % of the {windows.size} directions; thin: the median" if windows.complete else band
+    count = windows.log_singular_values.shape[2]
+    if windows.complete:
+        band = f"80 % of the {windows.size} directions; thin: the median" if look.roomy else "80 %; thin: the median"
+    else:
+        band = f"the largest {count}{f' of {windows.size} directions' if look.roomy else ''}"
     found = [patches.Patch(color=look.soft, alpha=0.3, label=band)]
     if lag is not None:
-        words = f"lag needed: {lag}; the mark on it: 1 %"
+        words = f"lag needed: {lag}; the mark on it: 1 %" if look.roomy else f"lag {lag}; its mark: 1 %"
         found.append(lines.Line2D([], [], color=look.good, linestyle="-.", linewidth=1.5 * look.line, label=words))
     return found
 
@@ -147,4 +152,11 @@ FIGURE = Figure(
     caption,
     lacking="one without windows",
     needed="windows that were measured (a summary with `why=True`)",
+    readout=Readout(
+        at_lag,
+        (
+            Curve("largest", kept, "{}, the largest"),
+            Curve("median", kept, "{}, the median"),
+        ),
+    ),
 )

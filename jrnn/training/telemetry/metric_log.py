@@ -12,6 +12,7 @@ from jrnn.extras import require
 from jrnn.training.storage.folders import storing
 from jrnn.training.telemetry.board import Board
 from jrnn.training.telemetry.metrics import METRICS, Row, as_line
+from jrnn.wording import number, percentage, score
 
 
 class MetricLog:
@@ -96,11 +97,11 @@ class Bar:
         now, last = time.perf_counter(), rows[-1]
         speed, self.since = len(rows) / max(now - self.since, 1e-9), now
         self.count(rows)
-        parts = [f"loss {last['loss']:.3g}"]
-        parts += [f"accuracy {last['accuracy']:.0%}"] if "accuracy" in last else []
+        parts = [f"loss {number(last['loss'])}"]
+        parts += [f"accuracy {score('accuracy', last['accuracy'])}"] if "accuracy" in last else []
         parts += [
-            f"norm {last['grad_norm']:.2g}",
-            f"clipped {self.clipped / max(self.made, 1):.0%}",
+            f"norm {number(last['grad_norm'])}",
+            f"clipped {percentage(self.clipped / max(self.made, 1))}",
             f"{speed:.0f}/s",
         ]
         done = int(last["step"]) + 1
