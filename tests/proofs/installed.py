@@ -1,4 +1,4 @@
-"""What a newcomer with the wheel has, run outside the sources by `wheel.sh`: its own compiled kernel, and it is right."""
+"""What a newcomer with the wheel has: its own compiled kernel, which is right. `wheel.sh` runs it outside the sources."""
 
 import shutil
 import sysconfig
@@ -37,6 +37,6 @@ loss, grads = jax.jit(jax.value_and_grad(by_kernel))(params)
 np.testing.assert_allclose(loss, by_loop(params), rtol=1e-12)
 moved = jax.tree.map(lambda a: rng.normal(size=a.shape), params)
 slope = sum(np.vdot(g, d) for g, d in zip(jax.tree.leaves(grads), jax.tree.leaves(moved)))
-ahead, behind = (by_loop(jax.tree.map(lambda a, d: a + s * d, params, moved)) for s in (1e-6, -1e-6))
-np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=1e-7)
+ahead, behind = (jax.tree.map(lambda a, d, s=s: a + s * d, params, moved) for s in (1e-6, -1e-6))
+np.testing.assert_allclose(slope, (by_loop(ahead) - by_loop(behind)) / 2e-6, rtol=1e-7)
 print(f"the wheel's kernel ({native.instructions()}): values and gradients as the loop has them")
