@@ -1,4 +1,4 @@
-"""What a newcomer with the wheel has: its own compiled kernel, which is right. `wheel.sh` runs it outside the sources."""
+"""What a newcomer with the wheel has: its own compiled kernel, which is right. `wheel.sh` runs this elsewhere."""
 
 import shutil
 import sysconfig
