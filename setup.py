@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 SOURCE = Path("jrnn/kernels/native")
@@ -69,21 +70,42 @@ class BuildKernel(build_ext):
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
         hosts = {"handlers": SOURCE / "handlers.cc", "launch": LAUNCH}
-        jobs = {name: [*flags, "-isystem", ffi_headers(), str(file)] for name, file in hosts.items()}
+        jobs = {name: (flags, ["-isystem", ffi_headers(), str(file)]) for name, file in hosts.items()}
         target = command([*compiler, *flags, "-dumpmachine"])  # the machine it compiles for, which need not be this one
         for name, (width, own) in (X86 if target.startswith(("x86_64", "amd64")) else OTHERS).items():
-            jobs[name] = [*flags, *own, f"-DJRNN_ISA={name}", f"-DJRNN_VECTOR_BYTES={width}", str(SOURCE / "kernel.cc")]
+            own = [*flags, *own, f"-DJRNN_ISA={name}", f"-DJRNN_VECTOR_BYTES={width}"]
+            jobs[name] = (own, [str(SOURCE / "kernel.cc")])
 
         def compile_one(job):
-            made = str(folder / f"{job[0]}.o")
-            command([*compiler, *job[1], "-c", "-o", made])
-            return made
+            name, (flags, source) = job
+            made, kept = folder / f"{name}.o", os.environ.get("JRNN_OBJECTS")
+            if kept:
+                made = Path(kept, f"{name}-{meaning(compiler, flags, source)}.o")
+                made.parent.mkdir(parents=True, exist_ok=True)
+            if not kept or not made.exists():
+                part = made.with_name(f"{made.name}.{os.getpid()}.part")
+                command([*compiler, *flags, *source, "-c", "-o", str(part)])
+                part.replace(made)
+            return str(made)
 
         with ThreadPoolExecutor() as pool:
             objects = list(pool.map(compile_one, jobs.items()))
         part = library.with_suffix(".part")
         command([*compiler, *flags, "-shared", "-o", str(part), *objects, "-ldl"])
         part.replace(library)
+
+
+class Wheel(bdist_wheel):
+    """One wheel a platform: the kernel asks nothing of Python, so that it serves all versions."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
+
+def meaning(compiler, flags, source):
+    """A digest of all that an object follows from: the compiler, its flags, the text with all that it includes."""
+    text = command([*compiler, *flags, *source, "-E", "-P"])
+    return hashlib.sha256(repr((compiler, command([*compiler, "--version"]), flags, text)).encode()).hexdigest()[:20]
 
 
 def command(arguments):
@@ -101,4 +123,6 @@ def command(arguments):
     return done.stdout
 
 
-setup(ext_modules=[Extension("jrnn.kernels._recurrence", [])], cmdclass={"build_ext": BuildKernel})
+setup(
+    ext_modules=[Extension("jrnn.kernels._recurrence", [])], cmdclass={"build_ext": BuildKernel, "bdist_wheel": Wheel}
+)

@@ -92,8 +92,10 @@ def describe(machine: dict) -> str:
     """The machine in two lines."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     settings = "".join(f", {name}={value}" for name, value in machine["settings"].items())
+    kernel = machine["instructions"] or "no compiled kernel"
     return (
-        f"{machine['date']}  {machine['cpu']}, {machine['cores']} cores, load {machine['load_average']}{settings}\n"
+        f"{machine['date']}  {machine['cpu']}, {kernel}, {machine['cores']} cores, "
+        f"load {machine['load_average']}{settings}\n"
         f"Python {machine['python']}, {versions}"
     )
 

@@ -9,15 +9,26 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from jrnn.kernels.implementations import native
+
 PACKAGES = ("jrnn", "jax", "jaxlib", "flax", "equinox", "dm-haiku", "torch", "numpy")
 
 
 def facts() -> dict[str, Any]:
-    """CPU model, cores this process may use, load, versions, date (UTC); allocator and thread settings, if any."""
-    settings = ("XLA_FLAGS", "OMP_NUM_THREADS", "GLIBC_TUNABLES", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
+    """CPU model, instructions that the compiled kernel takes (None without it), cores this process may use, load,
+    versions, date (UTC); settings of allocator, threads and kernel, if any."""
+    settings = (
+        "JRNN_ISA",
+        "XLA_FLAGS",
+        "OMP_NUM_THREADS",
+        "GLIBC_TUNABLES",
+        "MALLOC_MMAP_MAX_",
+        "MALLOC_TRIM_THRESHOLD_",
+    )
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
+        "instructions": None if isinstance(native.library(), str) else native.instructions(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.system(),

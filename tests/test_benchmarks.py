@@ -115,7 +115,7 @@ def test_the_command_fails_on_a_disagreement_and_writes_what_it_measured(planted
     path = tmp_path / "report.json"
     assert main(["--quick", "--only", "training_step", "--out", str(path)]) == int(planted != 1)
     written = json.loads(path.read_text())
-    assert {"cpu", "cores", "versions", "date"} <= set(written["machine"])
+    assert {"cpu", "instructions", "cores", "versions", "date"} <= set(written["machine"])
     assert written["training_step"]["cases"] == [case] and path in tmp_path.iterdir()
     assert ("DISAGREEMENT" in capsys.readouterr().out) == (planted != 1)
 

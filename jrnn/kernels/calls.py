@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -36,6 +37,8 @@ class Call:
     """Whether the gates are returned, too: only where a backward pass follows."""
     needs_gradient: tuple[bool, ...] = ()
     """For each operand, in order: whether it has a tangent (push), or whether its gradient is read (pull)."""
+    precision: str | None = None
+    """`jax.default_matmul_precision` where the user's call stands: JAX lowers the call elsewhere."""
 
     def recur(self, operands: Operands, events: Events) -> RecurrenceResult:
         """The recurrence, by the implementation."""
@@ -93,19 +96,24 @@ def bind(primitive: Any, call: Call, *args: Any) -> Any:
     return jax.tree.unflatten(shapes(primitive, call, tuple(map(jax.typeof, leaves)))[1], flat)
 
 
-def flat_function(primitive: Any, call: Call) -> Any:
-    """The function of flat arrays that a primitive stands for."""
-    return lambda *leaves: METHODS[primitive](call, *jax.tree.unflatten(call.tree, leaves))
+def flat_function(method: Callable, call: Call) -> Callable:
+    """A method of the call as a function of flat arrays, its products as precise as where the user's call stands."""
+
+    def function(*leaves: Array) -> Any:
+        with jax.default_matmul_precision(call.precision):  # pyright: ignore[reportArgumentType]
+            return method(call, *jax.tree.unflatten(call.tree, leaves))
+
+    return function
 
 
 @lru_cache(maxsize=1024)
 def shapes(primitive: Any, call: Call, avals: tuple) -> tuple[list[Any], Any]:
     """(abstract values, structure) of what a primitive returns."""
-    jaxpr, out = jax.make_jaxpr(flat_function(primitive, call), return_shape=True)(*avals)
+    jaxpr, out = jax.make_jaxpr(flat_function(METHODS[primitive], call), return_shape=True)(*avals)
     return jaxpr.out_avals, jax.tree.structure(out)
 
 
 @lru_cache(maxsize=1024)
 def compiled(primitive: Any, call: Call) -> Any:
     """The compiled function of flat arrays, for a call outside `jax.jit`."""
-    return jax.jit(lambda *leaves: jax.tree.leaves(flat_function(primitive, call)(*leaves)))
+    return jax.jit(lambda *leaves: jax.tree.leaves(flat_function(METHODS[primitive], call)(*leaves)))

@@ -41,11 +41,11 @@ def recur_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, call: Call) 
 
 
 def push_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, call: Call) -> tuple[list, list]:
-    return flat_jvp(flat_function(push_p, call), primals, tangents)
+    return flat_jvp(flat_function(Call.push, call), primals, tangents)
 
 
 def pull_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, call: Call) -> tuple[list, list]:
-    return flat_jvp(lambda *leaves: call.spec_pull(*jax.tree.unflatten(call.tree, leaves)), primals, tangents)
+    return flat_jvp(flat_function(Call.spec_pull, call), primals, tangents)
 
 
 def flat_jvp(function: Any, primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[list, list]:

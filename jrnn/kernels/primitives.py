@@ -36,7 +36,9 @@ def forward(
 
     `save_gates`: the backward pass starts from saved gates, else from the states alone.
     """
-    return bind(recur_p, Call(scan, implementation, save_gates, None, all_states), *aligned((operands, events)))
+    precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    call = Call(scan, implementation, save_gates, None, all_states, precision=precision)
+    return bind(recur_p, call, *aligned((operands, events)))
 
 
 def lower(primitive: Any, call: Call, ctx: Any, *args: Any) -> Any:
@@ -44,7 +46,7 @@ def lower(primitive: Any, call: Call, ctx: Any, *args: Any) -> Any:
 
     def of_groups(reverse: tuple[bool, ...]) -> Any:
         own = replace(call, scan=replace(call.scan, reverse=reverse))
-        return lambda *leaves: jax.tree.leaves(flat_function(primitive, own)(*leaves))
+        return lambda *leaves: jax.tree.leaves(flat_function(METHODS[primitive], own)(*leaves))
 
     function = of_groups(call.scan.reverse)
     devices = devices_of(ctx)

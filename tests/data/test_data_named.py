@@ -65,7 +65,8 @@ def test_mnist():
     assert 600 < data.lag <= 783
 
 
-def test_sunspots():
+def test_sunspots(monkeypatch):
+    monkeypatch.delitem(sys.modules, "statsmodels", raising=False)  # an oracle of other tests
     path = packaged("statsmodels", "datasets/sunspots/sunspots.csv")
     years = [line.split(",") for line in path.read_text().splitlines()[1:]]
     numbers = [float(cells[1]) for cells in years]

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -78,31 +79,76 @@ def test_a_spoiled_library_is_refused_and_the_process_lives(tmp_path):
 
 
 COMPILER = """#!/bin/sh
+case " $* " in
+*" -E "*) for word; do [ -f "$word" ] && cat "$word"; done; exit 0 ;;
+*" -c "*) echo compiled >> "$0.log" ;;
+esac
 while [ $# -gt 0 ]; do [ "$1" = -o ] && echo made by no compiler > "$2"; shift; done
 echo x86_64-linux-gnu
 """
 
 
-@pytest.mark.parametrize("command", [["build_ext", "--inplace"], ["bdist_wheel"]], ids=["editable", "wheel"])
-def test_an_install_carries_the_checksum(tmp_path, command):
+def project(folder):
+    """A copy of what a build takes; returns a function that builds it by a compiler that compiles nothing."""
     pytest.importorskip("setuptools", minversion="77")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
+        shutil.copy(ROOT / name, folder)
     unbuilt = shutil.ignore_patterns("_recurrence.*", "__pycache__")
-    made = tmp_path / "jrnn" / "kernels"
-    shutil.copytree(ROOT / "jrnn" / "kernels", made, ignore=unbuilt)
-    (tmp_path / "jrnn" / "__init__.py").write_text("")
-    compiler = tmp_path / "compiler"
+    shutil.copytree(ROOT / "jrnn" / "kernels", folder / "jrnn" / "kernels", ignore=unbuilt)
+    (folder / "jrnn" / "__init__.py").write_text("")
+    (folder / "jrnn" / "py.typed").write_text("")
+    compiler = folder / "compiler"
     compiler.write_text(COMPILER)
     compiler.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "setup.py", "-q", *command], cwd=tmp_path, env=os.environ | {"CXX": str(compiler)},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+
+    def build(*command, **environment):
+        """How many objects were compiled."""
+        log = folder / "compiler.log"
+        log.write_text("")
+        run = [sys.executable, "setup.py", "-q", *command]
+        environment = os.environ | {"CXX": str(compiler), "JRNN_OBJECTS": ""} | environment
+        done = subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return len(log.read_text().split())
+
+    return build
+
+
+@pytest.mark.parametrize("command", [["build_ext", "--inplace"], ["bdist_wheel"]], ids=["editable", "wheel"])
+def test_an_install_carries_the_checksum(tmp_path, command):
+    """And a wheel, one for all Pythons of its platform, the sources, from which pip builds where there is none."""
+    project(tmp_path)(*command)
+    made = tmp_path / "jrnn" / "kernels"
     if command == ["bdist_wheel"]:
-        with zipfile.ZipFile(next((tmp_path / "dist").iterdir())) as wheel:
-            wheel.extractall(tmp_path / "installed")
+        (wheel,) = (tmp_path / "dist").iterdir()
+        assert wheel.name.split("-")[2:4] == ["py3", "none"] and not wheel.stem.endswith("any")
+        with zipfile.ZipFile(wheel) as opened:
+            opened.extractall(tmp_path / "installed")
         made = tmp_path / "installed" / "jrnn" / "kernels"
+        for kind in ("*.cc", "*.h"):
+            names = [{file.name for file in at.rglob(kind)} for at in (made / "native", ROOT / "jrnn/kernels/native")]
+            assert names[0] == names[1] != set()
+        assert (made.parent / "py.typed").exists()
     assert native.spoiled(made / "_recurrence.so") is None
     assert {file.name for file in made.glob("_recurrence.*")} == {"_recurrence.so", "_recurrence.sum"}
+
+
+def test_what_was_compiled_is_taken_again_while_nothing_changed(tmp_path):
+    build, kept = project(tmp_path), str(tmp_path / "kept")
+    both = ["build_ext", "--inplace"], ["bdist_wheel"]
+    assert [build(*each) for each in both] == [5, 5]
+    assert [build(*each, JRNN_OBJECTS=kept) for each in both] == [5, 0]
+    assert build(*both[0], JRNN_OBJECTS=kept, CXXFLAGS="-g") == 5
+    with (tmp_path / "jrnn/kernels/native/kernel.cc").open("a") as source:
+        source.write("// changed")
+    assert build(*both[0], JRNN_OBJECTS=kept) == 4
+    assert native.spoiled(tmp_path / "jrnn/kernels/_recurrence.so") is None
+
+
+def test_a_source_distribution_holds_no_binary(tmp_path):
+    build = project(tmp_path)
+    build("build_ext", "--inplace")
+    build("sdist")
+    with tarfile.open(next((tmp_path / "dist").iterdir())) as opened:
+        names = [Path(name).name for name in opened.getnames()]
+    assert "kernel.cc" in names and not [name for name in names if name.startswith("_recurrence")]

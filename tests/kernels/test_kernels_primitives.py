@@ -265,3 +265,20 @@ def test_gradients_that_nobody_asked_for(name):
                 for run in (kernel(case.scan, name=name), lambda o, e: reference.run(case.scan, o, e))
             )
             close(found, wanted, tol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["xla", "reference"])
+def test_products_are_as_precise_as_where_the_call_stands(name):
+    """`jax.default_matmul_precision` around the call alone, which is lowered, backwards too, outside of it."""
+    cell = jrnn.lstm(2, dtype="float32")
+    params, xs = cell.init(jax.random.key(0), 3), jnp.ones((4, 2, 3), jnp.float32)
+
+    def loss(params, precision):
+        with jax.default_matmul_precision(precision):
+            return jnp.sum(jrnn.unroll(cell, params, xs, implementation=name).outputs ** 2)
+
+    programs = [jax.jit(jax.grad(partial(loss, precision=p))).lower(params).as_text() for p in ("highest", "default")]
+    products = [program.count("dot_general") for program in programs]
+    assert products[0] == products[1] > 3
+    # a product names a precision for each of its factors
+    assert programs[0].count("HIGHEST") >= 2 * products[0] and not programs[1].count("HIGHEST")

@@ -1,16 +1,14 @@
 // The kernel on threads of its own, for the thread sanitizer: jaxlib's pool is not built for it, and would be blamed.
 // Gradients on four threads are compared with those on one, bit by bit where no sum is split, to rounding elsewhere.
-// Given a file it writes there what it found, so that one machine's figures can be held against another's.
 #include <array>
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <memory>
 #include <random>
-#include <thread>
 #include <vector>
 
 #include "../../jrnn/kernels/native/problem.h"
+#include "own_threads.h"
 
 namespace jrnn {
 namespace baseline {
@@ -18,25 +16,6 @@ void solve(const Problem&, const Parallel&);
 }
 }  // namespace jrnn
 using namespace jrnn;
-
-struct Begun {
-  std::atomic<int64_t> next{0};
-  std::vector<std::thread> threads;
-};
-
-void* start(void*, int64_t count, int64_t helpers, void (*work)(void*, int64_t), void* context) {
-  auto* begun = new Begun;
-  for (int64_t i = 0; i <= helpers; ++i)
-    begun->threads.emplace_back([=] {
-      for (int64_t j; (j = begun->next.fetch_add(1)) < count;) work(context, j);
-    });
-  return begun;
-}
-
-void finish(void* begun) {
-  for (auto& thread : static_cast<Begun*>(begun)->threads) thread.join();
-  delete static_cast<Begun*>(begun);
-}
 
 struct Arrays {
   std::mt19937 random{0};
@@ -104,8 +83,7 @@ std::vector<float> solve(Network network, int64_t groups, int64_t t, int64_t b, 
   return found;
 }
 
-int main(int count, char** arguments) {
-  std::FILE* file = count > 1 ? std::fopen(arguments[1], "wb") : nullptr;
+int main() {
   const Parallel one{1, nullptr, start, finish}, four{4, nullptr, start, finish};
   const Network networks[] = {{kTanh},      {kTanh, true}, {kLstm},    {kGru},
                               {kGruBefore}, {kGated},      {kComplex}, {kMinGru},
@@ -120,8 +98,6 @@ int main(int count, char** arguments) {
           std::printf("kind %d, %d groups: %g and %g at %zu\n", kind, int(groups), alone[i], together[i], i);
           return 1;
         }
-      if (file) std::fwrite(alone.data(), sizeof(float), alone.size(), file);
     }
-  if (file) std::fclose(file);
   std::printf("all agree\n");
 }

@@ -17,7 +17,7 @@ import numpy as np
 from jrnn.kernels.implementations.base import CallFacts
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan, sizes
 from jrnn.kernels.sharding import aligned, array_like
-from jrnn.types import Array, wide_dtype
+from jrnn.types import Array, InputError, wide_dtype
 
 DTYPES = ("float32", "float64", "bfloat16")
 
@@ -28,6 +28,9 @@ SAVED = ("hs", "cs", "gates", "g_hs", "g_cs", "g_last_h", "g_last_c")
 RESULTS = ("hs", "cs", "gates", "last_h", "last_c")
 GRADIENTS = ("d_xs", *(f"d_{name}" for name in WEIGHTS), "d_h0", "d_c0", "d_reset_h", "d_reset_c", "d_tap_h", "d_tap_c")
 
+INSTRUCTIONS = ("baseline", "avx2", "avx512", "avx512_bf16")
+"""What the library is compiled for (of another machine than x86-64: the first); a machine has all up to some one."""
+
 PLACE = Path(__file__).parents[1]
 LIBRARY = Path(os.environ.get("JRNN_KERNEL", PLACE / "_recurrence.so"))  # another build, say with sanitizers
 REASON = PLACE / "_recurrence.txt"
@@ -35,7 +38,10 @@ REASON = PLACE / "_recurrence.txt"
 
 @cache
 def library() -> Any:
-    """The loaded library, its handlers registered with XLA; or a string, the reason why there is none."""
+    """The loaded library, its handlers registered with XLA; or a string, the reason why there is none.
+
+    The environment variable JRNN_ISA asks for narrower instructions than the widest: InputError if it cannot have them.
+    """
     if not LIBRARY.exists():
         why = (
             REASON.read_text(encoding="utf-8").strip()
@@ -53,6 +59,10 @@ def library() -> Any:
     except Exception as error:  # a library built for another jaxlib or machine: whatever it says is the reason
         return f"the kernel could not be loaded: {error}"
     loaded.jrnn_instructions.restype = ctypes.c_char_p
+    asked, taken = os.environ.get("JRNN_ISA"), loaded.jrnn_instructions().decode()
+    if asked and asked != taken:  # it has then taken the widest
+        able = ", ".join(INSTRUCTIONS[: INSTRUCTIONS.index(taken) + 1])
+        raise InputError("JRNN_ISA", asked, f"instructions that this machine and this kernel have: {able}")
     return loaded
 
 
@@ -72,7 +82,7 @@ def spoiled(library: Path) -> str | None:
 
 
 def instructions() -> str:
-    """The instruction set in use: avx512_bf16, avx512, avx2 or baseline."""
+    """The instruction set in use, one of `INSTRUCTIONS`."""
     return library().jrnn_instructions().decode()
 
 

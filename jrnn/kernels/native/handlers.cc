@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <exception>
@@ -111,7 +112,10 @@ void finish_on_pool(void* begun) {
   shared->help();
   for (int i = 0; i < kPatience && shared->done != shared->count; ++i) pause();  // sleep and waking up take longer
   std::unique_lock<std::mutex> lock(shared->mutex);
-  shared->finished.wait(lock, [&] { return shared->done == shared->count; });
+  const auto all_done = [&] { return shared->done == shared->count; };
+  // not `wait`: compiled by GCC 12 and later it needs a newer libstdc++ than RHEL 9 has
+  while (!shared->finished.wait_for(lock, std::chrono::hours(1), all_done)) {
+  }
   if (shared->failure) std::rethrow_exception(shared->failure);
 }
 
