@@ -144,15 +144,14 @@ def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str
     if weights.kind not in RECURRENCES:
         return f"there is no recurrence {weights.kind!r}"
     facts = CallFacts(RECURRENCES[weights.kind], dtypes.pop(), jax.default_backend())
-    if call is None:
-        return facts
     try:
         recurrence, own = own_weights(weights)
     except InputError:  # the cell says it in its own words when it steps
         return facts
     features, units = recurrence.sizes(own)
     shapes = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, w.dtype), own)
-    return facts._replace(steps=call.steps, sequences=call.sequences, features=features, units=units, weights=shapes)
+    facts = facts._replace(features=features, units=units, weights=shapes)
+    return facts if call is None else facts._replace(steps=call.steps, sequences=call.sequences)
 
 
 def refusal_of_call(call: Call, noisy: bool) -> str | None:

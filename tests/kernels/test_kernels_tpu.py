@@ -3,7 +3,10 @@
 That it computes the right thing stands in `test_kernels_values.py`; that it compiles, in `tests/proofs/tpu.py`.
 """
 
+from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax
 import jax.export
@@ -18,6 +21,9 @@ from jrnn.kernels import IMPLEMENTATIONS, RECURRENCES, primitives
 from jrnn.kernels.implementations import CallFacts, reference, tpu, tpu_passes
 from jrnn.kernels.pallas_scan import kernel as pallas_kernel
 from jrnn.kernels.pallas_scan import plan
+from jrnn.kernels.recurrences import Sloped
+from jrnn.kernels.recurrences.elman import Elman
+from jrnn.unrolling import choice
 
 from .cases import ALL, KINDS, Case, close, cotangents_like, kernel, make
 
@@ -154,6 +160,97 @@ def test_what_does_not_fit_is_refused_with_numbers(units, mib, why):
     weights = RECURRENCES["lstm"].weights(*(jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in shapes))
     found = on.refuses(facts._replace(weights=weights))
     assert found is None if why is None else f"the weights take {why}" in found and f"of the {mib} MiB" in found
+
+
+def facts_of(recurrence, units, dtype="float32", **weights):
+    """A call on a TPU, its weights by their shapes; `None`: as `make` has them."""
+    own = make(Case("lstm", 1, 1, 1, 3, units))[0].weights
+    own = own._replace(**{name: jnp.zeros((1, *shape)) for name, shape in weights.items()})
+    shapes = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape[1:], dtype), own)
+    return CallFacts(recurrence, jnp.dtype(dtype), "tpu", 6, 4, 3, units, shapes)
+
+
+@dataclass(frozen=True)
+class Centred(Elman):
+    """Its gates mix units otherwise than by a product with weights."""
+
+    activation: str = "tanh"
+    elementwise = False
+
+    def gates(self, weights, sums, state):
+        return (jnp.tanh(sums[0] - jnp.mean(sums[0], axis=-1, keepdims=True)),)
+
+
+def test_what_mixes_units_is_refused():
+    """The kernel would run it on H filled up with zeros. Who says nothing is refused."""
+    members = {name: getattr(RECURRENCES["lstm"], name) for name in dir(Sloped) if not name.startswith("_")}
+    silent = SimpleNamespace(**members)
+    assert "elementwise" not in members
+    for recurrence in (Centred(), silent):
+        assert "mix units" in tpu.TPU.refuses(facts_of(recurrence, 3))
+    for kind in SLOPED:
+        assert RECURRENCES[kind].elementwise is True
+    assert tpu.Tpu(vmem=2**24).refuses(facts_of(RECURRENCES["lstm"], 3)) is None
+
+
+class Factors(NamedTuple):
+    """Of W_rec = u v."""
+
+    w_in: jax.Array
+    u: jax.Array
+    v: jax.Array
+    bias: jax.Array
+
+
+@dataclass(frozen=True)
+class LowRank(Elman):
+    activation: str = "tanh"
+    weights = Factors
+
+    def sums_from(self, weights, from_x, state):
+        return (from_x + state[0] @ weights.u @ weights.v,)
+
+    def transposed(self, weights):
+        return (weights.u @ weights.v).T
+
+    def gradients(self, needs_gradient, weights, *rest):
+        return weights
+
+
+def test_axes_that_are_no_blocks_of_units_are_refused():
+    """Nothing says how to fill them up to whole tiles."""
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((3, 6), (6, 4), (4, 6), (6,))]
+    facts = CallFacts(LowRank(), jnp.dtype("float32"), "tpu", 6, 4, 3, 6, Factors(*shapes))
+    why = tpu.Tpu(vmem=2**24).refuses(facts)
+    assert "[6, 4]" in why and "multiples of H = 6" in why
+    shapes[1:3] = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((6, 12), (12, 6))]
+    assert tpu.Tpu(vmem=2**24).refuses(facts._replace(weights=Factors(*shapes))) is None
+
+
+@pytest.mark.parametrize("kind, dtype", [("tanh", "float32"), ("lstm", "float32"), ("gru_reset_before", "bfloat16")])
+def test_what_is_taken_fits_in_whatever_way_it_is_called(kind, dtype):
+    """With a tap, and where the backward pass computes the gates again; at H where W is most of what is held."""
+    case = Case(kind, 1, 6, 4, 3, 256, ALL)
+    operands, events = jax.eval_shape(lambda: make(case, jnp.dtype(dtype)))
+    shapes = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape[1:], w.dtype), operands.weights)
+    facts = CallFacts(case.scan.recurrence, jnp.dtype(dtype), "tpu", 6, 4, 3, 256, shapes)
+    sizes = (kib * 2**10 for kib in range(128, 2**14, 32))
+    on = next(on for on in (tpu.Tpu(vmem=size) for size in sizes) if on.refuses(facts) is None)
+    needed = jax.tree.map(lambda _: True, operands)
+
+    def both(operands, events):
+        result = on.forward(case.scan, operands, events, True, False)
+        return on.backward(case.scan, needed, operands, events, result, result)
+
+    jax.eval_shape(both, operands, events)
+
+
+def test_what_is_always_refused_is_so_before_a_call():
+    """`explain` without xs knows H."""
+    cell = jrnn.lstm(8192, dtype="float32")
+    shapes = jax.eval_shape(partial(cell.init, input_size=3), jax.random.key(0))
+    facts = choice.known_facts(cell, shapes, None)
+    assert "the weights take 1024.0 MiB" in tpu.Tpu(vmem=2**27).refuses(facts._replace(backend="tpu"))
 
 
 def test_plans_fit_and_cover_everything():

@@ -19,7 +19,8 @@ import jax
 from jrnn.kernels.implementations.base import CallFacts
 from jrnn.kernels.implementations.groups import map_groups
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
-from jrnn.kernels.pallas_scan.plan import BLOCKS, Target, TooLarge
+from jrnn.kernels.pallas_scan.plan import BLOCKS, Target, Unfit
+from jrnn.kernels.pallas_scan.tiles import SUBLANES
 from jrnn.kernels.recurrences import Sloped
 from jrnn.kernels.recurrences.base import input_dtype
 
@@ -51,6 +52,8 @@ class Tpu:
             return f"it runs on TPUs, and JAX runs on {facts.backend}"
         if not isinstance(facts.recurrence, Sloped):
             return f"a {facts.recurrence.name} recurrence has no backward pass of its own"
+        if not getattr(facts.recurrence, "elementwise", False):
+            return f"a {facts.recurrence.name} recurrence may mix units otherwise than by products (`elementwise`)"
         if str(facts.dtype) not in DTYPES:
             return f"it has no {facts.dtype}"
         if facts.on_explicit_mesh:
@@ -58,9 +61,9 @@ class Tpu:
         sizes = facts.steps, facts.sequences, facts.features, facts.units
         if not all(size is None or isinstance(size, int) for size in sizes):
             return "its blocks are made for sizes that are known, and here they are symbols"
-        if facts.weights is None or None in sizes:
+        if facts.weights is None or facts.features is None or facts.units is None:
             return None
-        return too_large(facts.recurrence, facts.weights, str(facts.dtype), *sizes[1:], self.target().vmem)
+        return unfit(facts.recurrence, facts.weights, str(facts.dtype), *sizes[2:], self.target().vmem)
 
     def only_if_named(self, facts: CallFacts) -> str | None:
         """It is opt-in where nobody has compared it with the oracles on the hardware itself."""
@@ -107,14 +110,18 @@ def vmem_here() -> int:
 
 
 @lru_cache(maxsize=256)
-def too_large(recurrence: Any, weights: Any, dtype: Any, rows: int, features: int, units: int, vmem: int) -> str | None:
-    """Why such a call does not fit into VMEM, forward and backward, with all that may happen; None if it does."""
+def unfit(recurrence: Any, weights: Any, dtype: Any, features: int, units: int, vmem: int) -> str | None:
+    """Why no kernel runs such a call, forward and backward, with all that may happen; None if one does.
+
+    Sequences and steps do not matter: what does not fit is taken in smaller blocks, down to one tile.
+    """
     from jrnn.kernels.implementations.tpu_passes import backward_group, forward_group
 
-    states: Any = tuple(jax.ShapeDtypeStruct((rows, units), dtype) for _ in recurrence.parts)
-    xs: Any = jax.ShapeDtypeStruct((max(BLOCKS), rows, features), input_dtype(recurrence, dtype))
+    states: Any = tuple(jax.ShapeDtypeStruct((SUBLANES, units), dtype) for _ in recurrence.parts)
+    xs: Any = jax.ShapeDtypeStruct((max(BLOCKS), SUBLANES, features), input_dtype(recurrence, dtype))
     flags: Any = jax.ShapeDtypeStruct(xs.shape[:2], bool)
-    operands, events = Operands(xs, weights, states, states, None), Events(None, flags, flags, flags)
+    tap: Any = tuple(jax.ShapeDtypeStruct((*xs.shape[:2], units), dtype) for _ in recurrence.parts)
+    operands, events = Operands(xs, weights, states, states, tap), Events(None, flags, flags, flags)
     scan = Scan(recurrence, (False,))
     needed = jax.tree.map(lambda _: True, operands)
     target = Target(vmem, False)
@@ -125,7 +132,7 @@ def too_large(recurrence: Any, weights: Any, dtype: Any, rows: int, features: in
 
     try:
         jax.eval_shape(both, operands, events)
-    except TooLarge as error:
+    except Unfit as error:
         return str(error)
     return None
 

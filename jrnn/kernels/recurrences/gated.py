@@ -44,6 +44,7 @@ class Gated:
     parts = ("h",)
     weights = Units
     native = 6
+    elementwise = True
     wide_inputs = True  # 1 - a is 1/200 where the memory has 200 steps, which 16 bits do not resolve
 
     def check(self, weights: Units) -> None:
