@@ -125,7 +125,10 @@ def first_of(facts: CallFacts | str, names: tuple[str, ...] | None) -> Explanati
 def refusal(name: str, facts: CallFacts, named: bool) -> str | None:
     """Why an implementation does not take the call; None if it does."""
     each = IMPLEMENTATIONS[name]
-    return each.refuses(facts) or (None if named else each.only_if_named(facts))
+    opt_in = None if named else each.only_if_named(facts)
+    if opt_in is not None:  # without sizes it is soon said
+        return each.refuses(facts._replace(weights=None)) or opt_in
+    return each.refuses(facts)
 
 
 def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str:

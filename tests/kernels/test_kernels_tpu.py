@@ -128,16 +128,20 @@ def test_unroll_takes_it_by_name(cell, emulated):
     assert explained.chosen == "tpu" and all(part.chosen == "tpu" for part in explained.parts.values())
 
 
-def test_nobody_gets_it_unasked(emulated):
-    """Not before its checks have run on such a device; and without an emulator not on a CPU at all."""
+def test_nobody_gets_it_unasked(emulated, monkeypatch):
+    """Not before its checks have run on such a device; nor is a kernel traced to find whether it would fit."""
     cell = jrnn.lstm(3, dtype="float32")
-    params = setting(cell)[0]
-    explained = jrnn.kernels.explain(cell, params, ("xla",))
-    facts = CallFacts(RECURRENCES["lstm"], "float32", "tpu")
-    kind = jax.devices()[0].device_kind
-    assert explained.chosen == "xla"
-    assert tpu.TPU.refuses(facts) is None
-    assert tpu.TPU.only_if_named(facts) == f"its checks have not yet run on a {kind}: name it to take it"
+    params, xs, *_ = setting(cell)
+    monkeypatch.setattr(type(IMPLEMENTATIONS["native"]), "refuses", lambda self, facts: "it was asked first")
+    kind, traced = jax.devices()[0].device_kind, tpu.unfit.cache_info().currsize
+    for given in ((), (None, xs)):
+        explained = jrnn.kernels.explain(cell, params, *given)
+        assert explained.chosen == "xla"
+        assert explained.refused["tpu"] == f"its checks have not yet run on a {kind}: name it to try it"
+    assert tpu.unfit.cache_info().currsize == traced
+    assert jrnn.kernels.explain(cell, params, "tpu", xs).chosen == "tpu"
+    monkeypatch.setitem(tpu.CHECKED, kind, "on a day")
+    assert jrnn.kernels.explain(cell, params).chosen == "tpu"
 
 
 def test_on_a_cpu_it_says_where_it_runs():
@@ -295,12 +299,38 @@ def test_symbols_are_refused(emulated):
         jax.export.export(run)(jax.ShapeDtypeStruct((6, rows, 3), jnp.float32))
 
 
-def test_products_are_as_precise_as_those_of_xla():
-    assert tpu_passes.precision_for(jnp.float32) == "default"
-    for setting, wanted in (("bfloat16", "default"), ("high", "highest"), ("highest", "highest")):
-        with jax.default_matmul_precision(setting):
-            assert tpu_passes.precision_for(jnp.float32) == wanted
-            assert tpu_passes.precision_for(jnp.bfloat16) == "default"  # Mosaic knows no other
+@pytest.mark.parametrize(
+    "asked, dtype, exact",
+    [
+        (None, "float32", False),
+        ("bfloat16", "float32", False),
+        ("high", "float32", True),
+        ("highest", "float32", True),
+        ("highest", "bfloat16", False),  # Mosaic knows no other product
+    ],
+)
+def test_products_are_as_precise_as_those_of_xla(asked, dtype, exact, emulated):
+    """Those within the kernels of a gradient, whose setting stands inside a jitted loss."""
+    cell = jrnn.lstm(3, dtype=dtype)
+    params, xs, *_ = setting(cell)
+
+    @jax.jit
+    @jax.grad
+    def grads(params, xs):
+        with jax.default_matmul_precision(asked):
+            return jnp.sum(jrnn.unroll(cell, params, xs.astype(dtype), implementation="tpu").outputs.astype("float32"))
+
+    wide = [line for line in grads.lower(params, xs).as_text().splitlines() if "dot_general" in line and "x512" in line]
+    assert len(wide) == 2  # h W_rec and dz W_rec^T: 4 H, filled up to tiles
+    assert ["[HIGHEST, HIGHEST]" in line for line in wide] == [exact, exact]
+
+
+@pytest.mark.parametrize("asked", ["BF16_BF16_BF16", "BF16_BF16_F32", "F16_F16_F32", "ANY_F8_ANY_F8_F32", "default"])
+def test_settings_that_no_cpu_has_are_coarse(asked):
+    with jax.default_matmul_precision(asked):
+        assert tpu_passes.precision_for(jnp.float32) == "default"
+    with jax.default_matmul_precision("BF16_BF16_F32_X3"):
+        assert tpu_passes.precision_for(jnp.float32) == "highest"
 
 
 @pytest.mark.parametrize("asks", [True, False])
@@ -346,6 +376,22 @@ def test_inside_shard_map(emulated):
         lambda *given: jax.lax.psum(loss(*given), "b"), mesh=mesh, in_specs=where, out_specs=PartitionSpec()
     )
     close(*(jax.jit(jax.grad(f, (0, 1)))(params, xs, lengths) for f in (mapped, loss)), tol=2e-5)
+
+
+def test_shard_map_over_some_axes_of_a_mesh_is_refused(emulated):
+    """XLA would have to split the kernel over the others, which it cannot; over all axes it runs."""
+    cell = jrnn.gru(3, dtype="float32")
+    params, xs, *_ = setting(cell)
+    mesh = jax.make_mesh((2, 1), ("b", "m"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    where = {"in_specs": (PartitionSpec(), PartitionSpec(None, "b")), "out_specs": PartitionSpec(None, "b")}
+
+    def run(names, axes):
+        body = lambda p, x: jrnn.unroll(cell, p, x, implementation=names).outputs  # noqa: E731
+        return jax.jit(jax.shard_map(body, mesh=mesh, axis_names=axes, **where))(params, xs)
+
+    with pytest.raises(jrnn.InputError, match="jax.shard_map.*all axes"):
+        run("tpu", {"b"})
+    close(run(("tpu", "xla"), {"b"}), run("tpu", {"b", "m"}), tol=2e-5)
 
 
 def test_gradients_that_nobody_reads_cost_nothing(emulated):

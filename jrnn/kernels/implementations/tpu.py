@@ -4,8 +4,21 @@ The products with x stand ahead of the loop, all steps in one; the kernel keeps 
 (`kernels/pallas_scan`). Backward it finds dz_t alone: the gradients of the weights and of the inputs are then one
 product each over all steps. `tpu_passes` has both; it imports Pallas, which takes its time, and so comes when called.
 
-It helps where XLA's loop spends its time between operations, up to H of about 1,024; beyond, the product takes the time
-and W_rec no longer fits. It fills H up to 128 and B to 8: fewer units cost as much. Nothing was timed on a TPU yet.
+It helps where XLA's loop spends its time between operations; with many units the product takes the time. It pads H to
+a multiple of 128 and B to one of 8: fewer units cost as much. Nothing was timed on a TPU yet. The largest H it takes:
+
+    VMEM      LSTM: bfloat16, float32   GRU           tanh
+    16 MiB    1,024, 768                1,280, 896    2,304, 1,664
+    128 MiB   3,328, 2,432              3,968, 2,816  6,912, 4,864
+
+Streams are in float32 but for the states: an LSTM reads x W_in + b, 16 H bytes a step and sequence, and saves as much
+for the gradient. With many sequences (B = 128) memory, not the product, bounds its forward pass. In float32 at the
+precision "highest" compiling takes long, about a minute for the backward pass of an LSTM with H = 512 and B = 128.
+
+An exported program is for TPUs alone (`platforms=["tpu"]`: for several JAX raises a ValueError), and its blocks for the
+VMEM of the device on which it was traced. Members of an ensemble that lie on different chips are gathered under plain
+`jax.jit` if the chips cannot share the sequences equally: map them with `jax.shard_map`. An Inf in the state of a
+`gru_reset_before` makes NaN of the whole sequence's state one step early, where H is no multiple of 128.
 """
 
 from __future__ import annotations
@@ -15,6 +28,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import jax
+from jax.sharding import AxisType
 
 from jrnn.kernels.implementations.base import CallFacts
 from jrnn.kernels.implementations.groups import map_groups
@@ -57,7 +71,9 @@ class Tpu:
         if str(facts.dtype) not in DTYPES:
             return f"it has no {facts.dtype}"
         if facts.on_explicit_mesh:
-            return "the types that say how arrays are split do not pass through a foreign call"
+            return "types say how the arrays are split: take a mesh of Auto axes, or call it within jax.shard_map"
+        if maps_some_axes():
+            return "jax.shard_map maps some axes of the mesh, and it needs all axes mapped (axis_names)"
         sizes = facts.steps, facts.sequences, facts.features, facts.units
         if not all(size is None or isinstance(size, int) for size in sizes):
             return "its blocks are made for sizes that are known, and here they are symbols"
@@ -68,7 +84,7 @@ class Tpu:
     def only_if_named(self, facts: CallFacts) -> str | None:
         """It is opt-in where nobody has compared it with the oracles on the hardware itself."""
         kind = jax.devices()[0].device_kind
-        return None if kind in CHECKED else f"its checks have not yet run on a {kind}: name it to take it"
+        return None if kind in CHECKED else f"its checks have not yet run on a {kind}: name it to try it"
 
     def forward(
         self, scan: Scan, operands: Operands, events: Events, all_states: bool, save_gates: bool
@@ -97,6 +113,12 @@ class Tpu:
     def target(self) -> Target:
         """What its kernels are compiled for."""
         return Target(self.vmem or vmem_here(), self.interpret)
+
+
+def maps_some_axes() -> bool:
+    """Whether this is inside a `jax.shard_map` that leaves axes of its mesh to XLA, which cannot split a kernel."""
+    kinds = set(jax.sharding.get_abstract_mesh().axis_types)
+    return AxisType.Manual in kinds and len(kinds) > 1
 
 
 def vmem_here() -> int:

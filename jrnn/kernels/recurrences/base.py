@@ -67,9 +67,9 @@ class Sloped(Recurrence, Protocol):
     `slope` finds dz_t, the gradient of the sums to which x contributes, at every step, and `gradients` those of the
     weights from all dz.
 
-    Optional: `elementwise` (False), whether `sums_from`, `gates`, `after` and `slope` mix units by products with weights
-    alone, and take all sizes from what they are given. A kernel may then run them on H filled up with zeros: a mean or
-    a softmax over H would count those, too, and must not say so.
+    Optional: `elementwise` (False), whether `sums_from`, `gates`, `after` and `slope` mix units by products with
+    weights alone, and take all sizes from what they are given. A kernel may then run them on H filled up with zeros: a
+    mean or a softmax over H would count those, too, and must not say so.
     """
 
     def sums(self, weights: Any, x: Array, state: States) -> tuple[Array, ...]:
