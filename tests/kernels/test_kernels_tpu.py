@@ -363,6 +363,25 @@ def test_plain_jit_on_two_devices(asks, sequences, emulated, monkeypatch):
             close(run(*placed), wanted, tol=2e-5)
 
 
+@pytest.mark.parametrize("cell", [jrnn.gru(3, dtype="float32"), jrnn.Bidirectional(jrnn.gru(3, dtype="float32"))])
+def test_members_on_two_devices(cell, emulated, monkeypatch):
+    """An ensemble of four whose five sequences devices cannot share: two members each, and nothing is gathered."""
+    monkeypatch.setattr(primitives, "ASKED", frozenset())
+    xs, lengths = setting(cell, 5)[1:3]
+    params = jax.vmap(lambda key: cell.init(key, 3))(jax.random.split(jax.random.key(0), 4))
+    mesh = jax.make_mesh((2,), ("m",), axis_types=(jax.sharding.AxisType.Auto,))
+
+    def loss(params, xs):
+        return jnp.sum(jrnn.unroll(cell, params, xs, lengths=lengths, implementation="tpu").outputs ** 2)
+
+    run = jax.jit(jax.vmap(jax.value_and_grad(loss), in_axes=(0, None)))
+    placed = jax.device_put(
+        (params, xs), (NamedSharding(mesh, PartitionSpec("m")), NamedSharding(mesh, PartitionSpec()))
+    )
+    assert "all-gather" not in run.lower(*placed).compile().as_text()
+    close(run(*placed), run(params, xs), tol=2e-5)
+
+
 def test_inside_shard_map(emulated):
     cell = jrnn.Bidirectional(jrnn.lstm(3, dtype="float32"))
     params, xs, lengths, _ = setting(cell)

@@ -16,9 +16,10 @@ for the gradient. With many sequences (B = 128) memory, not the product, bounds 
 precision "highest" compiling takes long, about a minute for the backward pass of an LSTM with H = 512 and B = 128.
 
 An exported program is for TPUs alone (`platforms=["tpu"]`: for several JAX raises a ValueError), and its blocks for the
-VMEM of the device on which it was traced. Members of an ensemble that lie on different chips are gathered under plain
-`jax.jit` if the chips cannot share the sequences equally: map them with `jax.shard_map`. An Inf in the state of a
-`gru_reset_before` makes NaN of the whole sequence's state one step early, where H is no multiple of 128.
+VMEM of the device on which it was traced. Under plain `jax.jit` chips share the sequences, or, where those cannot be
+shared equally, the members of an ensemble; how the arrays lay before it cannot ask, so that members which lie on
+different chips may move: `jax.shard_map` keeps them. An Inf in the state of a `gru_reset_before` makes NaN of the whole
+sequence's state one step early, where H is no multiple of 128.
 """
 
 from __future__ import annotations
