@@ -23,7 +23,10 @@ def all_of(implementation, case, operands, events, cotangents):
     return result._replace(gates=None), grads
 
 
-@pytest.mark.parametrize("precision", ["highest", "default"])
+needs_a_tpu = pytest.mark.skipif(not ON_A_TPU, reason="needs a TPU")
+
+
+@pytest.mark.parametrize("precision", ["highest", pytest.param("default", marks=needs_a_tpu)])
 def test_many_sequences(precision):
     """300 sequences are three tiles. At the default precision a TPU rounds both factors of a product to bfloat16."""
     case = Case("lstm", 1, 9, 300, 3, 20, ALL)
@@ -34,14 +37,14 @@ def test_many_sequences(precision):
         found = jax.jit(partial(all_of, EMULATED["tpu"], case))(*given)
     with jax.default_matmul_precision("highest"):
         wanted = jax.jit(partial(all_of, reference.REFERENCE, case))(*given)
-    if precision == "highest" or not ON_A_TPU:
+    if precision == "highest":
         close(found, wanted, tol=2e-5)
         return
     for a, b in zip(map(np.asarray, jax.tree.leaves(found)), map(np.asarray, jax.tree.leaves(wanted)), strict=True):
         assert np.linalg.norm(a - b) <= 2e-2 * np.linalg.norm(b)
 
 
-@pytest.mark.skipif(not ON_A_TPU, reason="says on which TPU the checks ran")
+@needs_a_tpu
 def test_where_this_runs():
     assert not EMULATED["tpu"].interpret
     print(f"CHECKED: {jax.devices()[0].device_kind!r}: {datetime.date.today().isoformat()!r},", tpu.CHECKED)
