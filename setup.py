@@ -14,6 +14,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 SOURCE = Path("jrnn/kernels/native")
+LAUNCH = Path("jrnn/kernels/cuda/launch.cc")  # of the kernels that GPUs run: it needs nothing of CUDA
 # The baseline comes first: of a template that several objects instantiate the linker takes the first, for all machines.
 X86 = {
     "baseline": (16, ["-march=x86-64"]),
@@ -68,7 +69,8 @@ class BuildKernel(build_ext):
         flags = ["-std=c++17", "-fPIC", "-O3", *shlex.split(os.environ.get("CXXFLAGS", ""))]
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
-        jobs = {"handlers": (flags, ["-isystem", ffi_headers(), str(SOURCE / "handlers.cc")])}
+        hosts = {"handlers": SOURCE / "handlers.cc", "launch": LAUNCH}
+        jobs = {name: (flags, ["-isystem", ffi_headers(), str(file)]) for name, file in hosts.items()}
         target = command([*compiler, *flags, "-dumpmachine"])  # the machine it compiles for, which need not be this one
         for name, (width, own) in (X86 if target.startswith(("x86_64", "amd64")) else OTHERS).items():
             own = [*flags, *own, f"-DJRNN_ISA={name}", f"-DJRNN_VECTOR_BYTES={width}"]
@@ -89,7 +91,7 @@ class BuildKernel(build_ext):
         with ThreadPoolExecutor() as pool:
             objects = list(pool.map(compile_one, jobs.items()))
         part = library.with_suffix(".part")
-        command([*compiler, *flags, "-shared", "-o", str(part), *objects])
+        command([*compiler, *flags, "-shared", "-o", str(part), *objects, "-ldl"])
         part.replace(library)
 
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import (
+    accelerator,
     bfloat16_gain,
     cures,
     flow_cost,
@@ -49,6 +50,7 @@ BENCHMARKS = {
     "long_adding": long_adding,
     "named_problems": named_problems,
     "null_races": null_races,
+    "accelerator": accelerator,
 }
 COMPARED = {
     "training_step": training_step,

@@ -16,6 +16,8 @@ from jrnn.kernels.recurrences.gated import Units
 from jrnn.kernels.recurrences.min_gru import InputWeights
 from jrnn.types import wide_dtype
 
+from . import emulator
+
 
 class Case(NamedTuple):
     kind: str
@@ -39,7 +41,11 @@ class Case(NamedTuple):
         return Scan(RECURRENCES[self.kind], backwards, "tap_is_zero" in self)
 
 
-EMULATED = {"tpu": Tpu(interpret=jax.default_backend() != "tpu"), "xla of accelerators": Xla(few_launches=True)}
+EMULATED = {
+    "tpu": Tpu(interpret=jax.default_backend() != "tpu"),
+    "cuda": emulator.EmulatedCuda(),
+    "xla of accelerators": Xla(few_launches=True),
+}
 """Implementations as they run on devices that are not here: under their names with the fixture `emulated`."""
 
 

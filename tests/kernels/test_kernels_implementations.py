@@ -29,6 +29,14 @@ REFUSED = {  # what each cannot run, and a word of its reason
         (CallFacts(RECURRENCES["gru"], "float16", "cpu"), "no float16"),
         (CallFacts(RECURRENCES["gru"], "float32", "cpu", on_explicit_mesh=True), "types"),
     ],
+    "cuda": [
+        (CallFacts(RECURRENCES["lstm"], "float32", "cpu"), "NVIDIA GPUs, and JAX runs on cpu"),
+        (CallFacts(RECURRENCES["leaky_tanh"], "float32", "gpu"), "no leaky_tanh"),
+        (CallFacts(RECURRENCES["min_gru"], "float32", "gpu"), "no min_gru"),
+        (CallFacts(RECURRENCES["gru"], "float64", "gpu"), "no float64"),
+        (CallFacts(RECURRENCES["gru"], "float32", "gpu", on_explicit_mesh=True), "types"),
+        (CallFacts(RECURRENCES["gru"], "float32", "gpu"), "this is cpu"),
+    ],
     "tpu": [
         (CallFacts(RECURRENCES["lstm"], "float32", "cpu"), "on TPUs, and JAX runs on cpu"),
         (CallFacts(RECURRENCES["linear"], "float32", "tpu"), "linear"),

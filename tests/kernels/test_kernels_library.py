@@ -125,8 +125,8 @@ def test_an_install_carries_the_checksum(tmp_path, command):
         with zipfile.ZipFile(wheel) as opened:
             opened.extractall(tmp_path / "installed")
         made = tmp_path / "installed" / "jrnn" / "kernels"
-        for kind in ("*.cc", "*.h"):
-            names = [{file.name for file in at.rglob(kind)} for at in (made / "native", ROOT / "jrnn/kernels/native")]
+        for kind, place in (("*.cc", "native"), ("*.h", "native"), ("*.cuh", "cuda"), ("*.cc", "cuda")):
+            names = [{file.name for file in (at / place).rglob(kind)} for at in (made, ROOT / "jrnn/kernels")]
             assert names[0] == names[1] != set()
         assert (made.parent / "py.typed").exists()
     assert native.spoiled(made / "_recurrence.so") is None
@@ -136,9 +136,9 @@ def test_an_install_carries_the_checksum(tmp_path, command):
 def test_what_was_compiled_is_taken_again_while_nothing_changed(tmp_path):
     build, kept = project(tmp_path), str(tmp_path / "kept")
     both = ["build_ext", "--inplace"], ["bdist_wheel"]
-    assert [build(*each) for each in both] == [5, 5]
-    assert [build(*each, JRNN_OBJECTS=kept) for each in both] == [5, 0]
-    assert build(*both[0], JRNN_OBJECTS=kept, CXXFLAGS="-g") == 5
+    assert [build(*each) for each in both] == [6, 6]
+    assert [build(*each, JRNN_OBJECTS=kept) for each in both] == [6, 0]
+    assert build(*both[0], JRNN_OBJECTS=kept, CXXFLAGS="-g") == 6
     with (tmp_path / "jrnn/kernels/native/kernel.cc").open("a") as source:
         source.write("// changed")
     assert build(*both[0], JRNN_OBJECTS=kept) == 4

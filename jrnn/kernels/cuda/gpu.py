@@ -1,0 +1,57 @@
+"""The GPU that JAX runs on: what kernels are compiled for, and whether they can be."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+import jax
+
+from jrnn.kernels.cuda import build
+from jrnn.kernels.cuda.plan import Plan, Target
+from jrnn.kernels.implementations import native
+
+
+class Gpu:
+    """What the implementation asks of the machine; the tests have another one, on a CPU."""
+
+    backend = "gpu"
+    call = "jrnn_cuda"
+    """The name of the foreign function."""
+
+    @staticmethod
+    @cache
+    def target() -> Target | str:
+        """The first GPU, or why there is none that the kernels run on."""
+        device = jax.local_devices()[0]
+        try:
+            major, minor = map(int, device.compute_capability.split("."))
+        except (AttributeError, ValueError):  # AMD's have names here
+            return f"it runs on NVIDIA GPUs, and this is {device.device_kind}"
+        return Target((major, minor), int(getattr(device, "core_count", Target._field_defaults["processors"])))
+
+    @staticmethod
+    @cache
+    def missing() -> str | None:
+        """Why kernels cannot be compiled or launched; None if they can. It makes the launcher known to XLA."""
+        library = native.library()
+        if isinstance(library, str):
+            return library
+        if not hasattr(library, "jrnn_cuda_missing"):
+            return "the launcher was not built: install jrnn again"
+        library.jrnn_cuda_missing.restype = ctypes.c_char_p
+        why = library.jrnn_cuda_missing().decode()
+        if why:
+            return why
+        target = Gpu.target()
+        why = target if isinstance(target, str) else build.missing(target)
+        if why is None:
+            jax.ffi.register_ffi_target(Gpu.call, jax.ffi.pycapsule(library.jrnn_cuda), platform="CUDA")
+        return why
+
+    @staticmethod
+    def code(plan: Plan) -> bytes:
+        """What the driver loads."""
+        target = Gpu.target()
+        assert isinstance(target, Target), target
+        return build.code(plan, target)
