@@ -16,10 +16,10 @@ for the gradient. With many sequences memory, not the product, bounds its forwar
 1.2 MB and takes 760 instructions, and a v5e does 0.8 MB a microsecond. In float32 at the precision "highest" compiling
 takes long, about a minute for the backward pass of an LSTM with H = 512 and B = 128.
 
-An exported program is for TPUs alone (`platforms=["tpu"]`: for several JAX raises a ValueError), and its blocks for the
-VMEM of the device on which it was traced. Under plain `jax.jit` chips share the sequences, or, where those cannot be
-shared equally, the members of an ensemble; how the arrays lay before it cannot ask, so that members which lie on
-different chips may move: `jax.shard_map` keeps them. Where H is no multiple of 128, an Inf in one unit of a
+An exported program is for TPUs alone (`platforms=["tpu"]`: for several JAX raises a ValueError); its blocks are for
+the VMEM of the device on which it was traced. Under plain `jax.jit` chips share the sequences, or, where they cannot do
+so equally, the members of an ensemble. Members that lie on different chips may have to move for it: `jax.shard_map`
+keeps them where they are. Where H is no multiple of 128, an Inf in one unit of a
 `gru_reset_before`, which has two products a step, becomes NaN in all units of that sequence.
 """
 
@@ -106,7 +106,10 @@ class Tpu:
         saved: RecurrenceResult,
         cotangents: RecurrenceResult,
     ) -> Operands:
-        """None for what needs no gradient."""
+        """None for what needs no gradient.
+
+        Gates that were not saved are computed again for all steps at once: that saves memory until here alone.
+        """
         from jrnn.kernels.implementations.tpu_passes import backward_group
 
         body = partial(backward_group, self.target(), scan, needs_gradient)
