@@ -176,10 +176,9 @@ def facts_of(recurrence, units, dtype="float32", **weights):
 
 @dataclass(frozen=True)
 class Centred(Elman):
-    """Its gates mix units otherwise than by a product with weights."""
+    """Its gates mix units otherwise than by a product with weights; what its base class says is not of them."""
 
     activation: str = "tanh"
-    elementwise = False
 
     def gates(self, weights, sums, state):
         return (jnp.tanh(sums[0] - jnp.mean(sums[0], axis=-1, keepdims=True)),)
@@ -210,6 +209,7 @@ class Factors(NamedTuple):
 class LowRank(Elman):
     activation: str = "tanh"
     weights = Factors
+    elementwise = True
 
     def sums_from(self, weights, from_x, state):
         return (from_x + state[0] @ weights.u @ weights.v,)

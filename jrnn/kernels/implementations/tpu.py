@@ -68,7 +68,7 @@ class Tpu:
             return f"it runs on TPUs, and JAX runs on {facts.backend}"
         if not isinstance(facts.recurrence, Sloped):
             return f"a {facts.recurrence.name} recurrence has no backward pass of its own"
-        if not getattr(facts.recurrence, "elementwise", False):
+        if not vars(type(facts.recurrence)).get("elementwise", False):  # a subclass may have overridden a part
             return f"a {facts.recurrence.name} recurrence may mix units otherwise than by products (`elementwise`)"
         if str(facts.dtype) not in DTYPES:
             return f"it has no {facts.dtype}"

@@ -69,7 +69,8 @@ class Sloped(Recurrence, Protocol):
 
     Optional: `elementwise` (False), whether `sums_from`, `gates`, `after` and `slope` mix units by products with
     weights alone, and take all sizes from what they are given. A kernel may then run them on H filled up with zeros: a
-    mean or a softmax over H would count those, too, and must not say so.
+    mean or a softmax over H would count those, too, and must not say so. Every class says it for itself: a subclass
+    does not inherit it.
     """
 
     def sums(self, weights: Any, x: Array, state: States) -> tuple[Array, ...]:

@@ -108,6 +108,7 @@ class Complex(Gated):
 
     name = "complex"
     parts = ("re", "im")
+    elementwise = True
     native = 7
 
     def after(self, gates: tuple[Array, ...], state: States) -> States:
