@@ -69,6 +69,7 @@ def test_bfloat16(case, cluster, tiles, held, save_gates):
         assert np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)  # one rounding is 2e-3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case, cluster, tiles, held, save_gates", FLOAT32, ids=str)
 def test_float32(case, cluster, tiles, held, save_gates):
     """By three products of TF32, as near to float64 as float32 is."""
@@ -77,6 +78,7 @@ def test_float32(case, cluster, tiles, held, save_gates):
     close(jax.tree.map(lambda a: a.astype(jnp.float64), found), wanted, tol=2e-6)
 
 
+@pytest.mark.thorough
 def test_float32_by_one_product_where_the_setting_allows_it():
     case = Case("lstm", 1, 5, 7, 3, 20, "lengths")
     with jax.default_matmul_precision("tensorfloat32"):
@@ -87,6 +89,7 @@ def test_float32_by_one_product_where_the_setting_allows_it():
         close(found, wanted, tol=2e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind, place", [("lstm", "xs"), ("gru", "w_rec"), ("relu", "start"), ("gru", "cotangent")])
 def test_what_is_not_finite_goes_where_the_spec_sends_it(kind, place):
     """Padded units and other sequences stay finite."""
@@ -133,6 +136,7 @@ def of_states(implementation, seed, kind):
     return jax.tree.map(lambda a: np.asarray(a, np.float32), program(implementation, kind)())
 
 
+@pytest.mark.thorough
 def test_the_order_of_threads_and_stores_changes_no_bit():
     implementation = emulator.EmulatedCuda(cluster=4)
     first = of_states(implementation, 0, "gru_reset_before")

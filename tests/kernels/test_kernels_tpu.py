@@ -333,6 +333,7 @@ def test_settings_that_no_cpu_has_are_coarse(asked):
         assert tpu_passes.precision_for(jnp.float32) == "highest"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("asks", [True, False])
 @pytest.mark.parametrize("sequences", [6, 5])
 def test_plain_jit_on_two_devices(asks, sequences, emulated, monkeypatch):
@@ -363,6 +364,7 @@ def test_plain_jit_on_two_devices(asks, sequences, emulated, monkeypatch):
             close(run(*placed), wanted, tol=2e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cell", [jrnn.gru(3, dtype="float32"), jrnn.Bidirectional(jrnn.gru(3, dtype="float32"))])
 def test_members_on_two_devices(cell, emulated, monkeypatch):
     """An ensemble of four whose five sequences devices cannot share: two members each, and nothing is gathered."""
@@ -382,6 +384,7 @@ def test_members_on_two_devices(cell, emulated, monkeypatch):
     close(run(*placed), run(params, xs), tol=2e-5)
 
 
+@pytest.mark.thorough
 def test_inside_shard_map(emulated):
     cell = jrnn.Bidirectional(jrnn.lstm(3, dtype="float32"))
     params, xs, lengths, _ = setting(cell)

@@ -102,6 +102,7 @@ def test_float32(case):
         close(cast(found, jnp.float64), wanted, tol=2e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case, save_gates", [way for way in BOTH_WAYS if way[0].kind != "linear"], ids=str)
 def test_float32_emulated(case, save_gates, emulated):
     names = [name for name in emulated if name in able(case.kind, "float32")]
