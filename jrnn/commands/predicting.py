@@ -60,6 +60,8 @@ def predict(args: Namespace) -> int:
     write_whole(out, file.getvalue())
     for row in rows[: SHOWN + 1]:
         say("  " + "  ".join(f"{cell:>12}" for cell in row))
+    if len(rows) > SHOWN + 1:
+        say("  ...")
     say(f"{about} Written: {out} ({len(rows) - 1:,} row{'s' * (len(rows) > 2)}).")
     return 0
 
