@@ -124,16 +124,21 @@ def headers() -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(PLACE.glob("*.cuh"))}
 
 
+def options(target: Target) -> list[str]:
+    """How kernels are compiled for this GPU."""
+    wait = os.environ.get("JRNN_CUDA_WAIT")
+    bound = [f"-DJRNN_BOUNDED_WAIT={int(wait)}"] if wait else []
+    return [f"--gpu-architecture=sm_{number(target)}", "--std=c++17", *bound]
+
+
 @cache
 def code(plan: Plan, target: Target) -> bytes:
     """The machine code of a plan's kernel, from the folder or from the compiler."""
     found = compiler()
     if isinstance(found, str):
         raise RuntimeError(found)
-    options = [f"--gpu-architecture=sm_{number(target)}", "--std=c++17"]
-    if bound := os.environ.get("JRNN_CUDA_WAIT"):
-        options.append(f"-DJRNN_BOUNDED_WAIT={int(bound)}")
-    key = repr((plan.source, sorted(headers().items()), options, found.version))
+    how = options(target)
+    key = repr((plan.source, sorted(headers().items()), how, found.version))
     place = folder()
     kept = place and place / f"{plan.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.cubin"
     try:
@@ -141,7 +146,7 @@ def code(plan: Plan, target: Target) -> bytes:
             return whole(kept.read_bytes())
     except (OSError, ValueError):
         pass
-    made, _ = found.compile(plan.source, headers(), *options)
+    made, _ = found.compile(plan.source, headers(), *how)
     if kept:
         keep(kept, made)
     return made
