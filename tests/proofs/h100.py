@@ -34,7 +34,7 @@ def launches(cell, implementation, steps):
 
     import jrnn
     from jrnn.kernels import IMPLEMENTATIONS
-    from jrnn.kernels.cuda.gpu import Gpu
+    from jrnn.kernels.cuda.gpu import Gpu, handlers
     from jrnn.kernels.cuda.plan import Target
     from jrnn.kernels.implementations import cuda, native
 
@@ -44,7 +44,7 @@ def launches(cell, implementation, steps):
         missing = staticmethod(lambda: None)
         code = staticmethod(lambda plan: b"machine code")
 
-    jax.ffi.register_ffi_target(Gpu.call, jax.ffi.pycapsule(native.library().jrnn_cuda), platform="CUDA")
+    jax.ffi.register_ffi_target(Gpu.call, handlers(native.library()), platform="CUDA")
     name = cuda.CUDA.name
     IMPLEMENTATIONS[name] = cuda.Cuda(H100)
     topology = topologies.get_topology_desc(platform=name, target_config=TARGET, topology="1x1x1")

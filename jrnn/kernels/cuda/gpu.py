@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from typing import Any
 
 import jax
 
 from jrnn.kernels.cuda import build
 from jrnn.kernels.cuda.plan import Plan, Target
 from jrnn.kernels.implementations import native
+
+
+def handlers(library: Any) -> dict[str, Any]:
+    """The launcher's two, by XLA's stages."""
+    found = {"initialize": library.jrnn_cuda_initialize, "execute": library.jrnn_cuda}
+    return {stage: jax.ffi.pycapsule(each) for stage, each in found.items()}
+
+
+def clusters(library: Any, code: bytes, plan: Plan) -> int:
+    """How many clusters of a kernel run at once; below 0 where the driver does not tell."""
+    numbers = (ctypes.c_int64 * len(plan.sizes))(*plan.sizes)
+    return library.jrnn_cuda_clusters(code, ctypes.c_int64(len(code)), plan.name.encode(), numbers)
 
 
 class Gpu:
@@ -46,8 +59,14 @@ class Gpu:
         target = Gpu.target()
         why = target if isinstance(target, str) else build.missing(target)
         if why is None:
-            jax.ffi.register_ffi_target(Gpu.call, jax.ffi.pycapsule(library.jrnn_cuda), platform="CUDA")
+            jax.ffi.register_ffi_target(Gpu.call, handlers(library), platform="CUDA")
         return why
+
+    @staticmethod
+    @cache
+    def has_room(plan: Plan) -> bool:
+        """Whether it can run the plan's blocks side by side: clusters above 8 blocks need not fit."""
+        return clusters(native.library(), Gpu.code(plan), plan) > 0
 
     @staticmethod
     def code(plan: Plan) -> bytes:

@@ -57,7 +57,7 @@ def launch(
         code=code,
         key=hashlib.sha256(code).hexdigest(),  # what is loaded is remembered by
         name=plan.name,
-        sizes=np.asarray((plan.threads, plan.cluster, 8 * plan.tiles, plan.shared), np.int64),
+        sizes=np.asarray(plan.sizes, np.int64),
     )
     return {name: array for name, array in zip(results, found, strict=True) if name in types}
 

@@ -33,6 +33,9 @@ On others the kernels are taken only by name: what tests on a CPU cannot show is
 written, and a wait for ever.
 """
 
+PORTABLE = 8
+"""Blocks of a cluster that every GPU with clusters has room for."""
+
 APPROXIMATE = (None, "default", "fastest", "bfloat16", "tensorfloat32", "BF16_BF16_F32", "TF32_TF32_F32")
 """Settings of `jax.default_matmul_precision` under which XLA, too, takes products of float32 by TF32 on a GPU."""
 
@@ -63,7 +66,15 @@ class Cuda:
         if why is not None or not isinstance(facts.units, int):
             return why
         plans = [self.plan(each, facts.recurrence, dtype, facts.units) for each in ("forward", "backward")]
-        return next((why for why in plans if isinstance(why, str)), None)
+        return next((why for why in map(self.refuses_plan, plans) if why is not None), None)
+
+    def refuses_plan(self, plan: Plan | str) -> str | None:
+        """Why a kernel cannot be, or cannot run here; None if it can."""
+        if isinstance(plan, str):
+            return plan
+        if plan.cluster > PORTABLE and not self.device.has_room(plan):
+            return f"{plan.units} units need {plan.cluster} blocks side by side, and this GPU has no room for them"
+        return None
 
     def only_if_named(self, facts: CallFacts) -> str | None:
         """Where its checks have not run on the hardware."""
