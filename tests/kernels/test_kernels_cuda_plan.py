@@ -81,7 +81,7 @@ def test_the_gpu_that_jax_runs_on(monkeypatch, device, wanted):
 
 @pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 def test_the_launcher_is_in_the_library():
-    for name in ("jrnn_cuda", "jrnn_cuda_initialize", "jrnn_cuda_missing", "jrnn_cuda_clusters"):
+    for name in ("jrnn_cuda", "jrnn_cuda_initialize", "jrnn_cuda_missing", "jrnn_cuda_version", "jrnn_cuda_clusters"):
         assert hasattr(native.library(), name)
 
 

@@ -25,6 +25,12 @@ def clusters(library: Any, code: bytes, plan: Plan) -> int:
     return library.jrnn_cuda_clusters(code, ctypes.c_int64(len(code)), plan.name.encode(), numbers)
 
 
+def cuda_version() -> int:
+    """The major version of CUDA that the driver has."""
+    library = native.library()
+    return 0 if isinstance(library, str) else library.jrnn_cuda_version() // 1000
+
+
 class Gpu:
     """What the implementation asks of the machine; the tests have another one, on a CPU."""
 
@@ -57,7 +63,7 @@ class Gpu:
         if why:
             return why
         target = Gpu.target()
-        why = target if isinstance(target, str) else build.missing(target)
+        why = target if isinstance(target, str) else build.missing(target, cuda_version())
         if why is None:
             jax.ffi.register_ffi_target(Gpu.call, handlers(library), platform="CUDA")
         return why
@@ -73,4 +79,4 @@ class Gpu:
         """What the driver loads."""
         target = Gpu.target()
         assert isinstance(target, Target), target
-        return build.code(plan, target)
+        return build.code(plan, target, cuda_version())

@@ -43,6 +43,7 @@ struct Driver {
   Result (*push)(Handle);
   Result (*pop)(Handle*);
   Result (*begin)(unsigned);
+  Result (*version)(int*);
   Result (*device)(int*, int);
   Result (*retain)(Handle*, int);
   Result (*release)(int);
@@ -67,8 +68,9 @@ struct Driver {
       if (!function) missing = std::string("the driver is too old: it has no ") + name;
     };
     get(context, "cuStreamGetCtx"), get(push, "cuCtxPushCurrent_v2"), get(pop, "cuCtxPopCurrent_v2");
-    get(begin, "cuInit"), get(device, "cuDeviceGet"), get(retain, "cuDevicePrimaryCtxRetain");
-    get(release, "cuDevicePrimaryCtxRelease_v2"), get(load, "cuModuleLoadData"), get(unload, "cuModuleUnload");
+    get(begin, "cuInit"), get(version, "cuDriverGetVersion"), get(device, "cuDeviceGet");
+    get(retain, "cuDevicePrimaryCtxRetain"), get(release, "cuDevicePrimaryCtxRelease_v2");
+    get(load, "cuModuleLoadData"), get(unload, "cuModuleUnload");
     get(find, "cuModuleGetFunction"), get(set, "cuFuncSetAttribute"), get(text, "cuGetErrorString");
     get(clusters, "cuOccupancyMaxActiveClusters"), get(launch, "cuLaunchKernelEx");  // since 11.8
   }
@@ -269,6 +271,12 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jrnn_cuda_initialize, jrnn::cuda::initialize,
 
 // Why there is no driver; empty if there is one.
 extern "C" const char* jrnn_cuda_missing() { return jrnn::cuda::driver().missing.c_str(); }
+
+// The newest version of CUDA whose machine code the driver reads, 12040 of 12.4; 0 without a driver.
+extern "C" int jrnn_cuda_version() {
+  int version = 0;
+  return jrnn::cuda::driver().missing.empty() && !jrnn::cuda::driver().version(&version) ? version : 0;
+}
 
 // How many clusters of a kernel run at once, below 0 where that cannot be found out; `sizes` as the handlers get them.
 extern "C" int jrnn_cuda_clusters(const char* code, int64_t bytes, const char* name, const int64_t* sizes) {

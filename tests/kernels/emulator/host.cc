@@ -41,6 +41,7 @@ const void* emulator_seen() { return &seen; }
 void emulator_begin(unsigned from, int largest_cluster) { seed = from, largest = largest_cluster, seen = {}; }
 
 int cuInit(unsigned) { return 0; }
+int cuDriverGetVersion(int* version) { return *version = 12040, 0; }
 int cuDeviceGet(int* device, int) { return *device = 0; }
 int cuDevicePrimaryCtxRetain(void** context, int) {
   *context = &seed;
