@@ -189,14 +189,16 @@ FAULTS = {  # a mistake in the exchange: (file, what is there, what the mistake 
     "no wait": ("exchange.cuh", "arrivals_wait(barriers + 8 * slot, (received >> 1) & 1);", ""),
     "the wrong parity": ("exchange.cuh", "(received >> 1) & 1);", "received & 1);"),
     "the wrong slot": ("exchange.cuh", "offset = slot * kSlot", "offset = (1 - slot) * kSlot"),
-    "a slice that is not sent": ("exchange.cuh", "peer < P::kCluster;", "peer < P::kCluster - 1;"),
+    "a slice that is not sent": ("exchange.cuh", "turn = 0; turn", "turn = 1; turn"),
     "a barrier that expects too little": (
         "exchange.cuh",
         "columns0 * S::kBytes, more",
         "columns0 * S::kBytes - 128, more",
     ),
     "lanes that do not wait": ("exchange.cuh", "warp_barrier();\n      UNROLL for (int first", "UNROLL for (int first"),
+    "no second announcement": ("exchange.cuh", "received + 2 < total", "received + 2 < 0"),
     "blocks that do not wait": ("exchange.cuh", "      cluster_barrier();\n    }\n  }", "    }\n  }"),
+    "one block whose warps do not wait": ("exchange.cuh", "      block_barrier();\n    }\n    ++", "    }\n    ++"),
 }
 
 
@@ -205,6 +207,7 @@ FAULTS = {  # a mistake in the exchange: (file, what is there, what the mistake 
 def test_a_planted_fault_is_seen(fault, tmp_path):
     """A wrong value, a thread that waits for ever or an address beyond memory, under one of some schedules."""
     name, right, wrong = FAULTS[fault]
+    cluster = 1 if "one block" in fault else 4
     sources = tmp_path / "sources"
     shutil.copytree(build.PLACE, sources)
     text = (sources / name).read_text()
@@ -216,8 +219,8 @@ def test_a_planted_fault_is_seen(fault, tmp_path):
         def code(plan):
             return str(emulator.compile(plan.source, sources=sources)).encode()
 
-    right = of_states(emulator.EmulatedCuda(cluster=4), 0, "gru")
-    faulty = emulator.EmulatedCuda(cluster=4, device=Faulty)
+    right = of_states(emulator.EmulatedCuda(cluster=cluster), 0, "gru")
+    faulty = emulator.EmulatedCuda(cluster=cluster, device=Faulty)
 
     def is_seen(seed):
         try:
