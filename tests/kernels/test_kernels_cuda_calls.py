@@ -122,6 +122,42 @@ def test_each_device_takes_its_own_sequences():
     near(run(*placed), run(params, xs))
 
 
+def test_the_precision_is_that_of_the_call():
+    """Of the values and of the gradients, set inside of a compiled function or around it."""
+    cell = jrnn.lstm(20, dtype="float32")
+    params, xs = cell.init(jax.random.key(0), 3), jax.random.normal(jax.random.key(1), (6, 5, 3), jnp.float32)
+
+    def loss(params):
+        return jnp.sum(jnp.sin(jrnn.unroll(cell, params, xs, implementation="cuda").outputs))
+
+    def inside(params):
+        with jax.default_matmul_precision("highest"):
+            return loss(params)
+
+    within, coarse = (jax.jit(jax.value_and_grad(f))(params) for f in (inside, loss))
+    with jax.default_matmul_precision("highest"):
+        around = jax.jit(jax.value_and_grad(loss))(params)
+    jax.tree.map(np.testing.assert_array_equal, within, around)
+    assert not np.array_equal(within[1]["w_rec"], coarse[1]["w_rec"])
+
+
+def test_nothing_is_compiled_for_shapes(monkeypatch):
+    """And of a gradient only the kernels that it runs."""
+    asked, code = [], emulator.Emulated.code
+    monkeypatch.setattr(emulator.Emulated, "code", staticmethod(lambda plan: asked.append(plan) or code(plan)))
+    cell = jrnn.gru(21, dtype="bfloat16")
+    params, xs = setting(cell)
+
+    def loss(params):
+        return jnp.sum(jrnn.unroll(cell, params, xs, implementation="cuda").outputs.astype(jnp.float32))
+
+    jax.eval_shape(jax.grad(loss), params)
+    jax.make_jaxpr(jax.grad(loss))(params)
+    assert not asked
+    jax.jit(jax.grad(loss)).lower(params)
+    assert {plan.direction for plan in asked} == {"forward", "backward"} and len(set(asked)) == 2
+
+
 @pytest.mark.thorough
 def test_inside_of_shard_map():
     """Both directions in one call; the gradients of the weights are summed over the devices."""
