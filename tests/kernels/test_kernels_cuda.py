@@ -92,7 +92,9 @@ def test_float32_of_long_sums():
     assert np.linalg.norm(np.asarray(found, np.float64) - wanted) <= 3e-7 * np.linalg.norm(wanted)
 
 
-@pytest.mark.parametrize("name, function, ulps", [("tanh", np.tanh, 8), ("sigmoid", lambda x: 1 / (1 + np.exp(-x)), 12)])
+@pytest.mark.parametrize(
+    "name, function, ulps", [("tanh", np.tanh, 8), ("sigmoid", lambda x: 1 / (1 + np.exp(-x)), 12)]
+)
 def test_the_functions_of_the_gates(name, function, ulps):
     """Against float64, with the errors of the device's instructions."""
     source = f"""#include <numbers.cuh>

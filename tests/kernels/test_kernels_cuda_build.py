@@ -50,7 +50,19 @@ def stand_in(folder, major=13, minor=3):
     where = f"cu{major}" if major > 12 else "cuda_nvrtc"
     place = folder / f"nvidia/{where}/lib/libnvrtc.so.{major}"
     place.parent.mkdir(parents=True)
-    command = [COMPILER, "-shared", "-fPIC", "-w", "-x", "c", f"-DMAJOR={major}", f"-DMINOR={minor}", "-", "-o", str(place)]
+    command = [
+        COMPILER,
+        "-shared",
+        "-fPIC",
+        "-w",
+        "-x",
+        "c",
+        f"-DMAJOR={major}",
+        f"-DMINOR={minor}",
+        "-",
+        "-o",
+        str(place),
+    ]
     subprocess.run(command, input=STAND_IN, text=True, check=True)
     return str(folder)
 
@@ -99,7 +111,9 @@ def test_the_newest_compiler_that_the_driver_reads_is_taken(monkeypatch, tmp_pat
     monkeypatch.setattr(sys, "path", found[1:])
     build.compiler.cache_clear()
     why = build.missing(HOPPER, 12)
-    assert "NVRTC 13.3 makes code that this driver, of CUDA 12, does not read" in why and "nvidia-cuda-nvrtc-cu12" in why
+    assert (
+        "NVRTC 13.3 makes code that this driver, of CUDA 12, does not read" in why and "nvidia-cuda-nvrtc-cu12" in why
+    )
 
 
 def test_nothing_of_the_working_directory_is_loaded(monkeypatch, tmp_path):

@@ -83,9 +83,9 @@ class Nvrtc:
 
 def places() -> list[Path | str]:
     """Where NVRTC may be: in the packages, newest first, then wherever the loader looks."""
-    found = [path for base in sys.path for path in Path(base).glob("nvidia/*/lib/libnvrtc.so.*")]
-    newest: list[Path | str] = sorted(found, key=lambda path: numbers_in(path.name), reverse=True)
-    return [*newest, "libnvrtc.so.13", "libnvrtc.so.12"]
+    found: list[Path] = [path for base in sys.path for path in Path(base).glob("nvidia/*/lib/libnvrtc.so.*")]
+    found.sort(key=lambda path: numbers_in(path.name), reverse=True)
+    return [*found, "libnvrtc.so.13", "libnvrtc.so.12"]
 
 
 def numbers_in(name: str) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ def numbers_in(name: str) -> tuple[int, ...]:
 
 @cache
 def compiler(newest: int | None = None) -> Nvrtc | str:
-    """NVRTC, or why there is none; `newest`: the major version of CUDA that the driver has, as it reads no later code."""
+    """NVRTC, or why there is none; `newest`: the major version of CUDA of the driver, which reads no later code."""
     why = f"NVRTC was not found: install {NEEDED}"
     for place in places():
         try:
@@ -108,7 +108,9 @@ def compiler(newest: int | None = None) -> Nvrtc | str:
         if found.version < OLDEST:
             why = f"NVRTC {version} is too old: {'.'.join(map(str, OLDEST))} or later is needed"
         elif newest is not None and found.version[0] > newest:
-            why = f"NVRTC {version} makes code that this driver, of CUDA {newest}, does not read: install a newer driver"
+            why = (
+                f"NVRTC {version} makes code that this driver, of CUDA {newest}, does not read: install a newer driver"
+            )
             why += f", or nvidia-cuda-nvrtc-cu{newest}"
         else:
             return found

@@ -211,5 +211,6 @@ def filled(plan: Plan) -> Plan:
     steps, tiles = max(n for _, n in plan.products_of_weights), sum(n for n, _ in plan.products_of_weights)
     room = FRAGMENTS[plan.direction, plan.tiles] if plan.warps <= 8 else FRAGMENTS_OF_MANY
     room -= 24 if plan.dtype == "float32" and room > 32 else 0  # for the parts of numbers
-    steps = min(steps, 12) if plan.products == 3 and plan.direction == "forward" else steps  # else the compiler spills
+    if plan.products == 3 and plan.direction == "forward":
+        steps = min(steps, 6 if plan.kind == GRU_BEFORE else 12)  # of more the compiler spills
     return replace(plan, held=min(steps, max(2, room // (4 * tiles) // 2 * 2)))
