@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.device_jobs import Worker
 from benchmarks.problem import Size, problem
 from benchmarks.tables import number, table
 from benchmarks.timing import seconds
-from benchmarks.device_jobs import Worker
 
 KERNELS = {"gpu": "cuda", "tpu": "tpu"}
 """The implementation to look at, by the platform that JAX runs on."""

@@ -46,10 +46,15 @@ def test_it_waits_to_be_named_until_it_is_checked(monkeypatch):
     cell = jrnn.lstm(20, dtype="bfloat16")
     params, _ = setting(cell)
     explained = jrnn.kernels.explain(cell, params)
-    assert explained.chosen != "cuda" and "compute capability 9.0; name it" in explained.refused["cuda"]
+    assert (
+        explained.chosen != "cuda"
+        and "lstm in bfloat16 have not yet run on a GPU of compute capability 9.0; name it" in explained.refused["cuda"]
+    )
     assert jrnn.kernels.explain(cell, params, "cuda").chosen == "cuda"
-    monkeypatch.setitem(cuda.CHECKED, (9, 0), "2026-12-01, H100")
+    monkeypatch.setitem(cuda.CHECKED, ((9, 0), "lstm", "bfloat16"), "2026-12-01, H100")
     assert jrnn.kernels.explain(cell, params).chosen == "cuda"
+    other = jrnn.gru(20, dtype="bfloat16")
+    assert jrnn.kernels.explain(other, setting(other)[0]).chosen != "cuda"
 
 
 @pytest.mark.parametrize("kind, units", [("lstm", 1024), ("gru", 768), ("tanh", 2048)])

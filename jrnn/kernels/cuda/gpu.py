@@ -41,10 +41,13 @@ class Gpu:
     @staticmethod
     @cache
     def target() -> Target | str:
-        """The first GPU, or why there is none that the kernels run on."""
-        device = jax.local_devices()[0]
+        """The GPUs, which must be alike, or why there is none that the kernels run on."""
+        device, *others = jax.local_devices()
+        capability = getattr(device, "compute_capability", None)
+        if any(getattr(other, "compute_capability", None) != capability for other in others):
+            return "it runs on GPUs that are alike, and these have different compute capabilities"
         try:
-            major, minor = map(int, device.compute_capability.split("."))
+            major, minor = map(int, capability.split("."))  # pyright: ignore[reportOptionalMemberAccess]
         except (AttributeError, ValueError):  # AMD's have names here
             return f"it runs on NVIDIA GPUs, and this is {device.device_kind}"
         return Target((major, minor), int(getattr(device, "core_count", Target._field_defaults["processors"])))
