@@ -276,6 +276,7 @@ def test_help_reads_well(capsys):
     assert main([]) == 2
 
 
+@pytest.mark.thorough
 def test_several_seeds(sequences, capsys, tmp_path, monkeypatch):
     """Each is the run of its seed on one split; the one with the median held-out loss stands for all in --out."""
     monkeypatch.chdir(tmp_path)

@@ -26,6 +26,7 @@ ORDER = (
     "report",
     "commands",
     "cli",
+    "__main__",
 )
 LEAVES = {"data": {"types", "extras"}, "interop": set(ORDER[: ORDER.index("report")])}
 TOP = {"commands": {"data"}, "cli": {"data", "interop"}}  # who may use the leaves

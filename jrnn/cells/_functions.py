@@ -40,10 +40,12 @@ class FunctionCell:
         return None if self.noise_fn is None else self.noise_fn(params, key, t, batch_shape)
 
     def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
-        return self.step_fn(params, state, x, *self.drawn(noise))
+        return with_noise("step", self.step_fn, params, state, x, *self.drawn(noise))
 
     def output(self, params: Params, state: State, x: Any, noise: Any = None) -> Any:
-        return hidden_part(state) if self.output_fn is None else self.output_fn(params, state, x, *self.drawn(noise))
+        if self.output_fn is None:
+            return hidden_part(state)
+        return with_noise("output", self.output_fn, params, state, x, *self.drawn(noise))
 
     def drawn(self, noise: Any) -> tuple[Any, ...]:
         """The further argument of functions that take noise."""
@@ -99,7 +101,7 @@ class StepCell:
             alone = jax.tree.leaves(jax.eval_shape(self.initial_state_fn, params))[0]
             for _ in range(jax.tree.leaves(state)[0].ndim - len(alone.shape)):
                 function = jax.vmap(function, in_axes=(None, 0, 0, *(0,) * len(further)))
-        return function(params, state, x, *further)
+        return with_noise("step", function, params, state, x, *further)
 
     def step(self, params: Params, state: State, x: Any, noise: Any = None) -> State:
         return self.mapped(lambda *given: self.step_fn(*given)[0], params, state, x, noise)
@@ -108,6 +110,17 @@ class StepCell:
         if self.output_fn is None:
             return self.mapped(lambda *given: self.step_fn(*given)[1], params, state, x, noise)
         return self.mapped(self.output_fn, params, state, x, noise)
+
+
+def with_noise(name: str, function: Callable, *given: Any) -> Any:
+    """`function(*given)`; InputError where it got None for noise, as every run is checked with, and needs noise."""
+    try:
+        return function(*given)
+    except (TypeError, AttributeError) as error:
+        if len(given) < 4 or given[3] is not None or "NoneType" not in str(error):
+            raise
+        found = f"{error}, where noise is None, as in runs without a key"
+        raise InputError(name, found, "what does without noise too: z if noise is None else z + noise") from error
 
 
 def check_functions(init: Any, initial_state: Any, step: Any, output: Any, noise: Any, input_ndim: Any) -> None:

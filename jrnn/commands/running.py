@@ -50,7 +50,7 @@ def train(args: Namespace) -> int:
             return 130
         scores = evaluate(fitted.cell, fitted.params, objective, fitted.loss_params, dataset.subset(dataset.test))
     known = baselines(objective, dataset)
-    if warning := red_card(known, scores):
+    if warning := red_card(known, scores, fitted.history["loss"]):
         say(f"\n{warning}\n")
     if every is not None:
         say_scores(every)

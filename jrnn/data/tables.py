@@ -72,7 +72,7 @@ def read_table(path: Path) -> Table:
             clocks[column] = clock
     for column, clock in clocks.items():  # a date and the time of day, side by side
         if not table.dates:
-            raise _text(path.name, column, cells[column].iloc[0])
+            raise _text(path.name, table.called(column), cells[column].iloc[0])
         day = next(iter(table.dates))
         table.dates[day] = table.dates[day] + clock
         table.dates[column] = table.dates[day]
@@ -146,7 +146,7 @@ def _read(name: str, table: Table, cells: Any, column: int) -> tuple[np.ndarray,
             if dates is not None or clock is not None:
                 return np.full(len(cells), np.nan), dates, clock, words
             if len(cells) > 1 and text.sum() == len(known):
-                raise _text(name, column, known.iloc[0])
+                raise _text(name, table.called(column), known.iloc[0])
         row = int(text.argmax())
         need = "numbers below an optional header line, a comma between columns and a point in decimals"
         given = f"the text {stripped[row][:60]!r} in line {table.line(row)}, column {column + 1} of {name}"
@@ -168,12 +168,12 @@ def _thousands(cells: Any, mark: str) -> str:
     return marked.iloc[0] if whole.str.fullmatch(r"[+-]?\d{1,3}").all() else ""
 
 
-def _text(name: str, column: int, cell: str) -> InputError:
+def _text(name: str, column: str, cell: str) -> InputError:
     first = cell.strip()[:60]
     if DECIMAL_COMMA.fullmatch(first):
-        given = f"column {column + 1} of {name}, which has decimal commas ({first!r} first)"
+        given = f"column {column} of {name}, which has decimal commas ({first!r} first)"
         return InputError("--data", given, "a point in decimals, or semicolons between columns")
-    given = f"column {column + 1} of {name}, which is text throughout ({first!r} first)"
+    given = f"column {column} of {name}, which is text throughout ({first!r} first)"
     dates = "; dates as 2020-12-31" if any(letter.isdigit() for letter in first) else ""
     return InputError("--data", given, f"columns of numbers: remove it (or store a number){dates}")
 

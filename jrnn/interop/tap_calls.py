@@ -17,6 +17,7 @@ from jrnn.interop.flax_calls import chosen, flip
 from jrnn.interop.flax_carries import carry_of, state_of
 from jrnn.types import Array, InputError, Params
 from jrnn.unrolling import Unrolled
+from jrnn.wording import arrays, brief, cell_title
 
 
 class Tapped(NamedTuple):
@@ -34,6 +35,10 @@ class Tapped(NamedTuple):
     options: dict[str, Any]
     """Keyword arguments of `unroll`, as the model gives them: initial_state, lengths, reverse, and of jrnn's modules
     resets, mask, reset_state, truncate, remat, and the key of the noise that this call draws."""
+
+    def __repr__(self) -> str:
+        given = f"options {', '.join(self.options)}" if self.options else ""
+        return brief(self, cell_title(self.cell), f"xs {arrays(self.xs)} [T, *B, F]", given)
 
 
 class Arrays(NamedTuple):

@@ -96,23 +96,30 @@ def over_all_devices(
     shapes: tuple,
     devices: tuple,
 ) -> Callable:
-    """`over_devices` without asking how arrays lie: over all devices of the program, along the sequences.
+    """`over_devices` without asking how arrays lie: over all devices of the program.
 
-    Right wherever they lie: XLA moves them. Where devices cannot share the sequences equally each computes all.
+    Along the sequences; where devices cannot share those equally, along the groups; else each device computes all.
+    Right wherever they lie: XLA moves them.
     """
-    mesh = Mesh(np.asarray(devices), ("devices",))
+    mesh, count = Mesh(np.asarray(devices), ("devices",)), len(devices)
     lengths = [shape[axis] for shape, axis in zip(shapes[0], takes, strict=True) if axis is not None]
-    name = None if any(length % len(devices) for length in lengths) else "devices"
+    rows = None if any(length % count for length in lengths) else "devices"
+    own = groups[: len(groups) // count]
+    members = None if rows or own * count != groups else "devices"  # nor may devices differ in direction
+    own = own if members else groups
 
     def specs(side: int, axes: Sequence[int | None]) -> tuple:
-        pairs = zip(shapes[side], axes, strict=True)
-        return tuple(PartitionSpec(*(name if i == axis else None for i in range(len(s)))) for s, axis in pairs)
+        def spec(shape: tuple[int, ...], axis: int | None) -> PartitionSpec:
+            names = [rows if i == axis else None for i in range(len(shape))]
+            return PartitionSpec(members if shape[0] > 1 else names[0], *names[1:])
+
+        return tuple(map(spec, shapes[side], axes))
 
     def local(*leaves: Any) -> list[Any]:
-        results = function(groups)(*leaves)
-        if name is None:
+        results = function(own)(*leaves)
+        if rows is None:
             return results
-        return [jax.lax.psum(a, name) if axis is None else a for a, axis in zip(results, gives, strict=True)]
+        return [jax.lax.psum(a, rows) if axis is None else a for a, axis in zip(results, gives, strict=True)]
 
     where = {"in_specs": specs(0, takes), "out_specs": list(specs(1, gives))}
 

@@ -123,7 +123,9 @@ class Diagnosis:
     @property
     def red_card(self) -> str:
         """What is said first: that the network of the last stage does no better than a baseline; else empty."""
-        return red_card(self.baselines, self.stages[-1].scores) if self.stages else ""
+        if not self.stages:
+            return ""
+        return red_card(self.baselines, self.stages[-1].scores, self.history.get("loss", ()))
 
     def __repr__(self) -> str:
         return brief(self, self.title, *(f"{stage.name}: {stage.flow.verdict}" for stage in self.stages))

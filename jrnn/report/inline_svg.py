@@ -13,6 +13,9 @@ ASIDE = re.compile(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->
 NAME = re.compile(r'\bid="([^"]+)"')
 REFERENCE = re.compile(r'#([^"()]+)(?=["\)])')
 ROOT = re.compile(r"<svg([^>]*?)(/?)>")
+COORDINATES = re.compile(r'\b(?:d|x|y)="[^"]*"')
+FINER = re.compile(r"(\.\d\d)\d+")
+"""What a coordinate in points has beyond its hundredths: nobody sees it, and it is a twelfth of a page."""
 SIZE = re.compile(r'\bwidth="([\d.]+)pt" height="([\d.]+)pt"')
 VIEW = re.compile(r'\bviewBox="[^"]*"')
 
@@ -52,6 +55,7 @@ def _renamed(svg: str, name: str) -> str:
     """The SVG from its first tag on, without metadata and a style of its own; names are counted, as matplotlib makes
     them of colours too, and begin with that of the figure, as a page has many."""
     svg = ASIDE.sub("", svg[svg.index("<svg") :])
+    svg = COORDINATES.sub(lambda found: FINER.sub(r"\1", found[0]), svg)
     names: dict[str, str] = {}
     counted = count()
 

@@ -1,10 +1,15 @@
 """What is said first: that the network does no better than an answer that needs no network."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from jrnn.training.simple_answers import Baseline
 from jrnn.wording import listed, number, score
+
+LATE = 100
+"""The last updates, whose losses are taken for that of the training part."""
 
 
 class Lost(NamedTuple):
@@ -30,8 +35,12 @@ def losses(baselines: Sequence[Baseline], scores: Mapping[str, float]) -> list[L
     return found
 
 
-def red_card(baselines: Sequence[Baseline], scores: Mapping[str, float]) -> str:
-    """The warning in plain sentences; empty where the network beats all baselines."""
+def red_card(baselines: Sequence[Baseline], scores: Mapping[str, float], trained: Any = ()) -> str:
+    """The warning in plain sentences; empty where the network beats all baselines.
+
+    `trained` has the losses of the training batches, one an update, where they are known. Where the last ones are less
+    than half of the held-out loss, more updates make it worse, and the advice is another.
+    """
     lost = losses(baselines, scores)
     if not lost:
         return ""
@@ -45,9 +54,17 @@ def red_card(baselines: Sequence[Baseline], scores: Mapping[str, float]) -> str:
         said.append(f"its {name} is {score(name, best.own)}, and {has}{also}")
     other = next((each.baseline.advice for each in lost if each.baseline.advice), "take another target")
     verb = "does no better than" if all(each.own == each.theirs for each in lost) else "loses to"
+    now, longer = "", "train it longer" if len(trained) else "train it longer or shorter"
+    learnt = float(np.median(np.asarray(trained, float)[-LATE:])) if len(trained) else np.nan
+    if learnt < 0.5 * scores.get("loss", np.nan):
+        longer = "train it shorter (--steps), make it smaller"
+        now = (
+            f"On the training data its loss is {score('loss', learnt)}: it knows these by heart, or what follows them "
+            "is different. "
+        )
     return (
-        f"The network {verb} an answer that needs no network. On held-out data {', and '.join(said)}. "
-        f"Until it wins, where its gradient goes is of little interest: train it longer, give it more data, or {other}."
+        f"The network {verb} an answer that needs no network. On held-out data {', and '.join(said)}. {now}"
+        f"Until it wins, where its gradient goes is of little interest: {longer}, give it more data, or {other}."
     )
 
 

@@ -125,7 +125,10 @@ def first_of(facts: CallFacts | str, names: tuple[str, ...] | None) -> Explanati
 def refusal(name: str, facts: CallFacts, named: bool) -> str | None:
     """Why an implementation does not take the call; None if it does."""
     each = IMPLEMENTATIONS[name]
-    return each.refuses(facts) or (None if named else each.only_if_named(facts))
+    opt_in = None if named else each.only_if_named(facts)
+    if opt_in is not None:  # without sizes it is soon said
+        return each.refuses(facts._replace(weights=None)) or opt_in
+    return each.refuses(facts)
 
 
 def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str:
@@ -144,15 +147,14 @@ def known_facts(cell: Any, params: Params, call: Call | None) -> CallFacts | str
     if weights.kind not in RECURRENCES:
         return f"there is no recurrence {weights.kind!r}"
     facts = CallFacts(RECURRENCES[weights.kind], dtypes.pop(), jax.default_backend())
-    if call is None:
-        return facts
     try:
         recurrence, own = own_weights(weights)
     except InputError:  # the cell says it in its own words when it steps
         return facts
     features, units = recurrence.sizes(own)
     shapes = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, w.dtype), own)
-    return facts._replace(steps=call.steps, sequences=call.sequences, features=features, units=units, weights=shapes)
+    facts = facts._replace(features=features, units=units, weights=shapes)
+    return facts if call is None else facts._replace(steps=call.steps, sequences=call.sequences)
 
 
 def refusal_of_call(call: Call, noisy: bool) -> str | None:

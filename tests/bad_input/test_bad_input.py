@@ -39,7 +39,8 @@ def written(row: Call | Command, folder: Path) -> dict[Path, bytes | None]:
 
 
 def contents(folder: Path) -> dict[Path, bytes | None]:
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+    found = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)  # Python's own, of a user's module
+    return {path: path.read_bytes() if path.is_file() else None for path in found}
 
 
 @pytest.mark.parametrize("row", CALLS)

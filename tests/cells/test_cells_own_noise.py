@@ -117,3 +117,20 @@ def test_functions_that_take_no_noise_are_named(make):
         make(initial_state=start, step=lambda params, state, x, noise: state)
     with pytest.raises(jrnn.InputError, match="^noise: got float; need a function, or None"):
         make(**parts | {"noise": 0.1})
+
+
+@pytest.mark.parametrize("make", [jrnn.from_functions, jrnn.from_step])
+def test_a_step_that_cannot_do_without_noise_is_told(make):
+    """None is what a run without a key gives, and what every run is checked with; other errors are left as they are."""
+
+    def step(w, h, x, noise):
+        return (h + 0.1 * noise, h)[: 1 if make is jrnn.from_functions else 2]
+
+    def wrong(w, h, x, noise):
+        return h + w["no such"]
+
+    for key in (KEY, None):
+        with pytest.raises(jrnn.InputError, match="^step: got .*NoneType.*, where noise is None, .* if noise is None"):
+            jrnn.unroll(make(initial_state=start, step=step, noise=draw), jnp.eye(2), jnp.ones((3, 2)), key=key)
+    with pytest.raises(TypeError):
+        jrnn.unroll(make(initial_state=start, step=wrong, noise=draw), jnp.eye(2), jnp.ones((3, 2)), key=KEY)

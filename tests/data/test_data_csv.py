@@ -62,7 +62,7 @@ def test_one_column_and_the_shortest_series(tmp_path):
         ("\n\n \n", "--data: got mine.csv, which is empty"),
         ("a,b\n", "--data: got mine.csv with only 'a,b'; need rows of numbers below it"),
         ("a,b\n1,2\n3,x4\n", "--data: got the text 'x4' in line 3, column 2 of mine.csv; need numbers below"),
-        ("a,b\n1,x\n2,y\n", "got column 2 of mine.csv, which is text throughout ('x' first)"),
+        ("a,b\n1,x\n2,y\n", "got column 2 ('b') of mine.csv, which is text throughout ('x' first)"),
         ("2020-01-01,5\n2,6\n", "got the text '2020-01-01' in line 1, column 1"),
         ("1_000,2\n", "got the text '1_000' in line 1, column 1"),
         ("1,2\n3\n", "--data: got mine.csv with 1 missing value (1 in column 2; the first in line 2, column 2); need"),
@@ -230,7 +230,10 @@ def test_columns_that_count_are_left_out_and_the_others_stay_the_same(tmp_path):
             "\n".join(f'"{i},5"' for i in range(40)),
             "column 1 of mine.csv, which has decimal commas ('0,5' first); need a poi",
         ),
-        ("\n".join(["a,b", *(f'1,"{i},5"' for i in range(40))]), "column 2 of mine.csv, which has decimal commas"),
+        (
+            "\n".join(["a,b", *(f'1,"{i},5"' for i in range(40))]),
+            "column 2 ('b') of mine.csv, which has decimal commas",
+        ),
     ],
 )
 def test_decimal_commas_are_no_columns(tmp_path, text, message):

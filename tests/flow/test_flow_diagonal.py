@@ -85,6 +85,7 @@ def test_no_step_is_differentiated(monkeypatch):
             jrnn.gradient_flow(cell, cell.init(jax.random.key(0), F), xs, loss, **options)
 
 
+@pytest.mark.thorough
 def test_other_cells_without_the_lags():
     cell = jrnn.gru(3)
     params, xs = cell.init(jax.random.key(0), F), np.random.default_rng(1).normal(size=(9, 2, F))

@@ -217,6 +217,7 @@ def test_directions_that_overflow_while_states_do_not():
     np.testing.assert_allclose(often.exponents, [np.log(1e40), 0], atol=1e-11)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dead", [None, 3])
 def test_orthonormal_rows_by_both_ways(dead):
     """Cholesky where it is exact, Householder where a row depends on others; the same Q R, the same derivative."""
@@ -233,6 +234,7 @@ def test_orthonormal_rows_by_both_ways(dead):
         np.testing.assert_allclose(np.abs(q), np.abs(q_ref), atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_the_second_pass_of_cholesky_counts():
     """Rows of condition 72: one pass is off by 7e-14 in the last size, two are as exact as Householder."""
     a = np.random.default_rng(0).normal(size=(4, 20))

@@ -119,6 +119,7 @@ def test_flaxs_own_nnx_rnn():
         tapped = tap_nnx(loss_fn, model)
         loss = tapped.loss(jrnn.unroll(tapped.cell, tapped.params, tapped.xs))
         deltas = jrnn.state_gradients(tapped.cell, tapped.params, tapped.xs, tapped.loss)
+        assert repr(tapped) == f"<Tapped: NnxCell; xs float64[{T}, {B}, {F}] [T, *B, F]>"
         return loss, loss_fn(model), deltas
 
     loss, wanted, deltas = look(model)

@@ -70,6 +70,7 @@ def test_bfloat16(case, cluster, tiles, held, save_gates):
         assert np.linalg.norm(a - b) <= 1e-2 * np.linalg.norm(b)  # one rounding is 2e-3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case, cluster, tiles, held, save_gates", FLOAT32, ids=str)
 def test_float32(case, cluster, tiles, held, save_gates):
     """By three products of TF32, as near to float64 as float32 is."""
@@ -109,6 +110,7 @@ extern "C" void of(const float* x, float* y, int n) {{ for (int i = 0; i < n; ++
     assert np.max(np.abs(y - wanted) / np.abs(wanted)) <= ulps * 2.0**-23
 
 
+@pytest.mark.thorough
 def test_float32_by_one_product_where_the_setting_allows_it():
     case = Case("lstm", 1, 5, 7, 3, 20, "lengths")
     with jax.default_matmul_precision("tensorfloat32"):
@@ -119,6 +121,7 @@ def test_float32_by_one_product_where_the_setting_allows_it():
         close(found, wanted, tol=2e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kind, place, dtype",
     [
@@ -180,6 +183,7 @@ def of_states(implementation, seed, kind):
     return jax.tree.map(lambda a: np.asarray(a, np.float32), program(implementation, kind)())
 
 
+@pytest.mark.thorough
 def test_the_order_of_threads_and_stores_changes_no_bit():
     implementation = emulator.EmulatedCuda(cluster=4)
     first = of_states(implementation, 0, "gru_reset_before")

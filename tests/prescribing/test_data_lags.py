@@ -97,6 +97,7 @@ def test_padding_and_answers_of_short_sequences_are_left_out():
     assert kinds == [SHORT] * 3
 
 
+@pytest.mark.thorough
 def test_batches_of_a_function():
     task = jrnn.data.marked_bit(9)
     key = jax.random.key(0)

@@ -1,6 +1,7 @@
-"""Compiles a training gradient for an H100 that is not there, and prints what the program launches, one a line.
+"""Compiles a training gradient, or the forward pass alone, for an H100 that is not there, and prints what the program
+launches, one a line.
 
-    python -m tests.proofs.h100 CELL IMPLEMENTATION STEPS
+    python -m tests.proofs.h100 CELL IMPLEMENTATION STEPS [forward]
 
 Run as a process of its own: XLA reads where to write its programs when it starts, and LLVM may end the process.
 """
@@ -24,7 +25,7 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 """
 
 
-def launches(cell, implementation, steps):
+def launches(cell, implementation, steps, what="gradient"):
     """The lines of XLA's list of what it launches."""
     dump = tempfile.mkdtemp()
     os.environ |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_dump_to={dump} --xla_dump_hlo_as_text"}
@@ -37,6 +38,7 @@ def launches(cell, implementation, steps):
     from jrnn.kernels.cuda.gpu import Gpu, handlers
     from jrnn.kernels.cuda.plan import Target
     from jrnn.kernels.implementations import cuda, native
+    from jrnn.kernels.implementations.xla import Xla
 
     class H100(Gpu):
         backend = "cpu"  # on which this process itself runs
@@ -47,6 +49,7 @@ def launches(cell, implementation, steps):
     jax.ffi.register_ffi_target(Gpu.call, handlers(native.library()), platform="CUDA")
     name = cuda.CUDA.name
     IMPLEMENTATIONS[name] = cuda.Cuda(H100)
+    IMPLEMENTATIONS["xla"] = Xla(few_launches=True)  # as it runs where the backend is a GPU
     topology = topologies.get_topology_desc(platform=name, target_config=TARGET, topology="1x1x1")
     mesh = jax.sharding.Mesh(topology.devices[:1], ("one",))
     placed = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -54,14 +57,16 @@ def launches(cell, implementation, steps):
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 64))
     xs = jax.ShapeDtypeStruct((steps, 16, 64), jnp.bfloat16)
 
+    def forward(params, xs):
+        return jrnn.unroll(cell, params, xs, implementation=implementation).outputs
+
     def loss(params, xs):
-        outputs = jrnn.unroll(cell, params, xs, implementation=implementation).outputs
-        return jnp.sum(outputs.astype(jnp.float32) ** 2)
+        return jnp.sum(forward(params, xs).astype(jnp.float32) ** 2)
 
     given = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=placed), (params, xs))
-    jax.jit(jax.grad(loss)).lower(*given).compile()
+    jax.jit(forward if what == "forward" else jax.grad(loss)).lower(*given).compile()
     return max(Path(dump).glob("*thunk_sequence.txt"), key=os.path.getmtime).read_text()
 
 
 if __name__ == "__main__":
-    print(launches(*sys.argv[1:3], int(sys.argv[3])))
+    print(launches(*sys.argv[1:3], int(sys.argv[3]), *sys.argv[4:]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .tpu import bundles_of_loop, why_not
+from .tpu import LIMIT, TYPES, bundles_of_loop, why_not
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,5 +34,6 @@ def test_the_innermost_loop_is_found():
 @pytest.mark.thorough
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 def test_the_kernels_compile_for_tpus_that_are_not_here():
-    done = subprocess.run([sys.executable, "-m", "tests.proofs.tpu"], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tests.proofs.tpu"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=len(TYPES) * LIMIT)
     assert done.returncode == 0 and "bundles a step" in done.stdout, done.stderr[-2000:]

@@ -1,7 +1,8 @@
 """Compiles the TPU kernels for TPUs that are not here, and counts what a step costs: `python -m tests.proofs.tpu`.
 
-Needs libtpu, which `--wheel` names (a TPU, or a network, it needs not). A bundle is one instruction of a TPU's core:
-all its units at once. What stands here is what the compiler schedules; what memory takes only a TPU shows.
+Needs libtpu, which `--wheel` names. It needs neither a TPU nor a network. A bundle is one instruction of a TPU's core:
+all its units at once. That is what the compiler schedules. Beside it stand the bytes that stream from and to memory at
+each step, whole tiles of them; which of the two takes longer only a TPU shows.
 """
 
 import importlib.util
@@ -46,6 +47,19 @@ TABLE = [
 ]
 MARGIN = 1.2
 
+COMPILED = [
+    ("relu-1x70x9x3x5", "float32", "lengths mask resets cuts tap"),  # 70 steps: the last block is not full
+    ("leaky_tanh-1x9x5x3x5", "bfloat16", "lengths resets reverse"),
+    ("gru_reset_before-1x9x5x3x5", "float32", "mask resets cuts"),
+    ("min_gru-1x9x5x3x5", "float32", "lengths resets cuts"),
+    ("gated-1x9x5x0x5", "bfloat16", "lengths mask resets cuts tap"),
+    ("complex-1x9x5x0x5", "float32", "resets cuts"),
+    ("lstm-1x5x9x3x150", "float32", "lengths mask resets cuts tap"),
+]
+"""Kind and sizes as `Case` prints them, dtype, events: both kernels of a gradient compile, here for v5e."""
+LIMIT = 240
+"""Seconds that the compiler may take for one target."""
+
 
 def why_not():
     """Why nothing can be compiled here; None if it can."""
@@ -69,7 +83,9 @@ def main():
             here = {"TPU_ACCELERATOR_TYPE": kind, "TPU_WORKER_HOSTNAMES": "localhost", "TPU_SKIP_MDS_QUERY": "1"}
             here["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # nothing runs, so several may compile at once
             environment = os.environ | here | {"LIBTPU_INIT_ARGS": flags, "JAX_PLATFORMS": "cpu"}
-            done = subprocess.run([sys.executable, "-m", "tests.proofs.tpu", name, place], env=environment)
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.proofs.tpu", name, place], env=environment, timeout=LIMIT
+            )
             if done.returncode:
                 sys.exit(done.returncode)
 
@@ -80,20 +96,23 @@ def prove(name, place):
     from jax.experimental import topologies
 
     devices = topologies.get_topology_desc(platform="tpu", topology_name=f"{name}:2x2").devices
-    seen = set()
+    place_on_one, seen = jax.sharding.SingleDeviceSharding(devices[0]), set()
     for row in (row for row in TABLE if name in row.bundles):
-        compile_row(row, jax.sharding.SingleDeviceSharding(devices[0]))
+        streamed = compile_row(row, place_on_one)
         (file,) = [f for f in Path(place).glob("*jrnn*final_bundles.txt") if "analysis" not in f.name and f not in seen]
         seen.add(file)
         found, known = bundles_of_loop(file.read_text()), row.bundles[name]
-        print(f"{name}: {row}: {found} bundles a step, {found / known:.2f} of {known}", flush=True)
+        print(f"{name}: {row}: {found} bundles a step, {found / known:.2f} of {known}, {streamed:,} bytes", flush=True)
         assert known / MARGIN**2 <= found <= MARGIN * known, row  # fewer: the loop was not found
+    for shape, dtype, events in COMPILED if name == "v5e" else ():
+        compile_both(shape, dtype, events, place_on_one)
+        print(f"{name}: {shape}, {dtype}, {events}: compiles, forward and backward", flush=True)
     split_over(devices)
     print(f"{name}: two directions and their gradient over {len(devices)} chips: four kernels, nothing gathered")
 
 
 def compile_row(row, place):
-    """The kernel of a row; of a backward pass without the products that follow it."""
+    """Compiles the kernel of a row, of a backward pass without the products that follow it; its bytes a step."""
     import jax
     import jax.numpy as jnp
 
@@ -115,6 +134,36 @@ def compile_row(row, place):
         run = forward
     with jax.default_matmul_precision("highest"):
         jax.jit(run).lower(*of_shapes(given, lambda _: place)).compile()
+    return streamed_bytes(jax.make_jaxpr(run)(*given).jaxpr)
+
+
+def streamed_bytes(jaxpr):
+    """The bytes a step of all arrays [T, B, n] of the kernel in a program: n is filled up to 128."""
+    (kernel,) = (eqn for eqn in jaxpr.eqns if eqn.primitive.name == "pallas_call")
+    arrays = [var.aval for var in (*kernel.invars, *kernel.outvars) if var.aval.ndim == 3]
+    return sum(a.shape[1] * -(-a.shape[2] // 128) * 128 * a.dtype.itemsize for a in arrays)
+
+
+def compile_both(shape, dtype, events, place):
+    """A gradient of all operands, with all digits."""
+    import jax
+    import jax.numpy as jnp
+
+    from jrnn.kernels.implementations.tpu import Tpu
+
+    from ..kernels.cases import Case, make
+
+    kind, sizes = shape.split("-")
+    case = Case(kind, *map(int, sizes.split("x")), events)
+    operands, flags = make(case, jnp.dtype(dtype))
+    needed, on = jax.tree.map(lambda _: True, operands), Tpu(vmem=16 * 2**20)
+
+    def both(operands, flags):
+        result = on.forward(case.scan, operands, flags, True, True)
+        return on.backward(case.scan, needed, operands, flags, result, result._replace(gates=None))
+
+    with jax.default_matmul_precision("highest"):
+        jax.jit(both).lower(*of_shapes((operands, flags), lambda _: place)).compile()
 
 
 def of_shapes(tree, place):

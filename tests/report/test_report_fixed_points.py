@@ -66,3 +66,11 @@ def test_in_three_dimensions_and_without_paths(found):
     lone = jrnn.flow.fixed_points(ghost, None, None, jnp.array([[0.3]]))
     (slow,) = drawn(plot_fixed_points(lone, jax.random.normal(jax.random.key(0), (7, 1))), "slow")
     assert slow.get_ydata().tolist() == [0.0]
+
+
+def test_a_result_plots_itself_on_narrow_axes(found, paths):
+    """Two side by side: short entries."""
+    ax = Figure(figsize=(5, 2)).subplots(1, 2)[0]
+    assert found.plot(trajectories=paths, ax=ax, title="mine") is ax and ax.get_title() == "mine"
+    texts = [text.get_text().replace("\n", " ") for text in ax.get_legend().get_texts()]
+    assert texts == ["stable (8)", "1 unstable (12)", "2 unstable (6)", "3 unstable (1)"]

@@ -1,6 +1,7 @@
 """How figures look where a user draws them: the user's style counts, and nothing is cut or on top of something else."""
 
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import matplotlib.style
@@ -94,6 +95,24 @@ def test_two_small_panels_side_by_side(names):
             box = legend.get_window_extent()
             assert all(part.bbox.padded(1).contains(*corner) for corner in box.corners())
             assert not any(box.overlaps(title) for title in titles)
+
+
+def test_ticks_of_narrow_axes_stand_apart():
+    with matplotlib.rc_context({"font.size": 8}):
+        figure = Figure(figsize=(5, 2))
+        ax = figure.subplots(1, 2)[1]
+        report.plot_over_seeds(np.arange(600.0).reshape(3, 200), ax=ax)
+        figure.draw_without_rendering()
+    ticks = [each.get_window_extent() for each in ax.get_xticklabels() if 0 <= each.get_position()[0] <= 200]
+    assert len(ticks) > 2 and all(one.x1 + 3 < other.x0 for one, other in pairwise(ticks))
+
+
+def test_on_low_axes_the_label_of_the_lag_leaves_the_frame_free():
+    ax = Figure(figsize=(8, 1.6)).add_subplot()
+    plot("lag_profile")(SUMMARY, ax=ax)
+    ax.figure.draw_without_rendering()
+    (label,) = [each for each in ax.texts if "lag" in each.get_text()]
+    assert label.get_bbox_patch().get_window_extent().y1 < ax.bbox.y1
 
 
 @pytest.mark.parametrize("width", [50, 90, 120, 400])

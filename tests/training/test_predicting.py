@@ -345,3 +345,8 @@ def test_the_red_card():
     assert both.count("always the most frequent") == 1 and "its accuracy is 55.0 %" in both
     assert "does no better than an answer" in red_card(known[:1], {"loss": 0.00195})
     assert "loss is nan" in red_card(known[:1], {"loss": float("nan")})
+    by_heart = red_card(known, {"loss": 0.0459}, np.r_[np.ones(50), np.full(100, 1e-4)])
+    assert "On the training data its loss is 0.0001: it knows these by heart" in by_heart
+    assert "train it shorter (--steps), make it smaller, give it" in by_heart and "longer" not in by_heart
+    for few in (np.full(9, 0.04), [np.nan]):
+        assert red_card(known, {"loss": 0.0459}, few) == said.replace("longer or shorter", "longer")

@@ -13,6 +13,7 @@ def test_a_drawn_call_equals_the_plain_loop(number, capsys):
     assert fuzz.fuzz(1, seed=18, first=number) == 0, capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_what_disagrees_is_named(monkeypatch, capsys):
     right = fuzz.by_loop
     for wrong, said in (

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jrnn.displays import plotted_by
 from jrnn.types import State
 from jrnn.wording import brief
 
@@ -39,6 +40,8 @@ class FixedPoints:
     """[S]: the point that each start went to; -1 where it went to none of these."""
     iterations: np.ndarray
     """[S]: the steps of each search."""
+
+    plot = plotted_by("plot_fixed_points")
 
     @property
     def starts(self) -> np.ndarray:

@@ -4,8 +4,23 @@ The products with x stand ahead of the loop, all steps in one; the kernel keeps 
 (`kernels/pallas_scan`). Backward it finds dz_t alone: the gradients of the weights and of the inputs are then one
 product each over all steps. `tpu_passes` has both; it imports Pallas, which takes its time, and so comes when called.
 
-It helps where XLA's loop spends its time between operations, up to H of about 1,024; beyond, the product takes the time
-and W_rec no longer fits. It fills H up to 128 and B to 8: fewer units cost as much. Nothing was timed on a TPU yet.
+It helps where XLA's loop spends its time between operations; with many units the product takes the time. It pads H to
+a multiple of 128 and B to one of 8: fewer units cost as much. Nothing was timed on a TPU yet. The largest H it takes:
+
+    VMEM      LSTM: bfloat16, float32   GRU           tanh
+    16 MiB    1,024, 768                1,280, 896    2,304, 1,664
+    128 MiB   3,328, 2,432              3,968, 2,816  6,912, 4,864
+
+Streams are in float32 but for the states: an LSTM reads x W_in + b, 16 H bytes a step and sequence, and saves as much
+for the gradient. With many sequences memory, not the product, bounds its forward pass: at B = 128, H = 256 a step moves
+1.2 MB and takes 760 instructions, and a v5e does 0.8 MB a microsecond. In float32 at the precision "highest" compiling
+takes long, about a minute for the backward pass of an LSTM with H = 512 and B = 128.
+
+An exported program is for TPUs alone (`platforms=["tpu"]`: for several JAX raises a ValueError); its blocks are for
+the VMEM of the device on which it was traced. Under plain `jax.jit` chips share the sequences, or, where they cannot do
+so equally, the members of an ensemble. Members that lie on different chips may have to move for it: `jax.shard_map`
+keeps them where they are. Where H is no multiple of 128, an Inf in one unit of a
+`gru_reset_before`, which has two products a step, becomes NaN in all units of that sequence.
 """
 
 from __future__ import annotations
@@ -15,11 +30,13 @@ from functools import lru_cache, partial
 from typing import Any
 
 import jax
+from jax.sharding import AxisType
 
 from jrnn.kernels.implementations.base import CallFacts
 from jrnn.kernels.implementations.groups import map_groups
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
-from jrnn.kernels.pallas_scan.plan import BLOCKS, Target, TooLarge
+from jrnn.kernels.pallas_scan.plan import BLOCKS, Target, Unfit
+from jrnn.kernels.pallas_scan.tiles import SUBLANES
 from jrnn.kernels.recurrences import Sloped
 from jrnn.kernels.recurrences.base import input_dtype
 
@@ -51,21 +68,25 @@ class Tpu:
             return f"it runs on TPUs, and JAX runs on {facts.backend}"
         if not isinstance(facts.recurrence, Sloped):
             return f"a {facts.recurrence.name} recurrence has no backward pass of its own"
+        if not vars(type(facts.recurrence)).get("elementwise", False):  # a subclass may have overridden a part
+            return f"a {facts.recurrence.name} recurrence may mix units otherwise than by products (`elementwise`)"
         if str(facts.dtype) not in DTYPES:
             return f"it has no {facts.dtype}"
         if facts.on_explicit_mesh:
-            return "the types that say how arrays are split do not pass through a foreign call"
+            return "types say how the arrays are split: take a mesh of Auto axes, or call it within jax.shard_map"
+        if maps_some_axes():
+            return "jax.shard_map maps some axes of the mesh, and it needs all axes mapped (axis_names)"
         sizes = facts.steps, facts.sequences, facts.features, facts.units
         if not all(size is None or isinstance(size, int) for size in sizes):
             return "its blocks are made for sizes that are known, and here they are symbols"
-        if facts.weights is None or None in sizes:
+        if facts.weights is None or facts.features is None or facts.units is None:
             return None
-        return too_large(facts.recurrence, facts.weights, str(facts.dtype), *sizes[1:], self.target().vmem)
+        return unfit(facts.recurrence, facts.weights, str(facts.dtype), *sizes[2:], self.target().vmem)
 
     def only_if_named(self, facts: CallFacts) -> str | None:
         """It is opt-in where nobody has compared it with the oracles on the hardware itself."""
         kind = jax.devices()[0].device_kind
-        return None if kind in CHECKED else f"its checks have not yet run on a {kind}: name it to take it"
+        return None if kind in CHECKED else f"its checks have not yet run on a {kind}: name it to try it"
 
     def forward(
         self, scan: Scan, operands: Operands, events: Events, all_states: bool, save_gates: bool
@@ -85,7 +106,10 @@ class Tpu:
         saved: RecurrenceResult,
         cotangents: RecurrenceResult,
     ) -> Operands:
-        """None for what needs no gradient."""
+        """None for what needs no gradient.
+
+        Gates that were not saved are computed again for all steps at once: that saves memory until here alone.
+        """
         from jrnn.kernels.implementations.tpu_passes import backward_group
 
         body = partial(backward_group, self.target(), scan, needs_gradient)
@@ -94,6 +118,12 @@ class Tpu:
     def target(self) -> Target:
         """What its kernels are compiled for."""
         return Target(self.vmem or vmem_here(), self.interpret)
+
+
+def maps_some_axes() -> bool:
+    """Whether this is inside a `jax.shard_map` that leaves axes of its mesh to XLA, which cannot split a kernel."""
+    kinds = set(jax.sharding.get_abstract_mesh().axis_types)
+    return AxisType.Manual in kinds and len(kinds) > 1
 
 
 def vmem_here() -> int:
@@ -107,14 +137,18 @@ def vmem_here() -> int:
 
 
 @lru_cache(maxsize=256)
-def too_large(recurrence: Any, weights: Any, dtype: Any, rows: int, features: int, units: int, vmem: int) -> str | None:
-    """Why such a call does not fit into VMEM, forward and backward, with all that may happen; None if it does."""
+def unfit(recurrence: Any, weights: Any, dtype: Any, features: int, units: int, vmem: int) -> str | None:
+    """Why no kernel runs such a call, forward and backward, with all that may happen; None if one does.
+
+    Sequences and steps do not matter: what does not fit is taken in smaller blocks, down to one tile.
+    """
     from jrnn.kernels.implementations.tpu_passes import backward_group, forward_group
 
-    states: Any = tuple(jax.ShapeDtypeStruct((rows, units), dtype) for _ in recurrence.parts)
-    xs: Any = jax.ShapeDtypeStruct((max(BLOCKS), rows, features), input_dtype(recurrence, dtype))
+    states: Any = tuple(jax.ShapeDtypeStruct((SUBLANES, units), dtype) for _ in recurrence.parts)
+    xs: Any = jax.ShapeDtypeStruct((max(BLOCKS), SUBLANES, features), input_dtype(recurrence, dtype))
     flags: Any = jax.ShapeDtypeStruct(xs.shape[:2], bool)
-    operands, events = Operands(xs, weights, states, states, None), Events(None, flags, flags, flags)
+    tap: Any = tuple(jax.ShapeDtypeStruct((*xs.shape[:2], units), dtype) for _ in recurrence.parts)
+    operands, events = Operands(xs, weights, states, states, tap), Events(None, flags, flags, flags)
     scan = Scan(recurrence, (False,))
     needed = jax.tree.map(lambda _: True, operands)
     target = Target(vmem, False)
@@ -125,7 +159,7 @@ def too_large(recurrence: Any, weights: Any, dtype: Any, rows: int, features: in
 
     try:
         jax.eval_shape(both, operands, events)
-    except TooLarge as error:
+    except Unfit as error:
         return str(error)
     return None
 

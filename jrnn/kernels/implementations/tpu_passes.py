@@ -23,10 +23,10 @@ from jrnn.kernels.implementations.step_arrays import (
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
 from jrnn.kernels.pallas_scan.plan import Target
 from jrnn.kernels.pallas_scan.scan import streamed_scan
-from jrnn.types import wide_dtype
+from jrnn.types import Array, wide_dtype
 
-COARSE = (None, "default", "bfloat16", "BF16_BF16_F32")
-"""The settings under which XLA multiplies float32 on TPUs in one pass of bfloat16."""
+COARSE = ("default", "fastest", "bfloat16", "BF16_BF16_BF16", "BF16_BF16_F32")
+"""Beside those with F8 and F16, the settings under which XLA multiplies float32 on TPUs in one pass of bfloat16."""
 
 
 def forward_group(
@@ -48,8 +48,7 @@ def forward_group(
         sums = recurrence.sums_from(weights, from_x, state)
         gates = recurrence.gates(weights, sums, state)
         after = state_after(recurrence, gates, state, now, tap)
-        fewer = {"sums": sums} if len(sums) < len(gates) else {"gates": gates}
-        return after, (after if all_states else after[:1], fewer if save_gates else None)
+        return after, (after if all_states else after[:1], fewer(sums, gates) if save_gates else None)
 
     from_x = recurrence.from_inputs(operands.weights, masked_inputs(operands, events))
     with jax.default_matmul_precision(precision_for(operands.dtype)):
@@ -83,17 +82,14 @@ def backward_group(
     entered = tuple(map(partial(entering_states, events, reverse), saved.states, operands.start, reset_state))
     kept = {"gates": saved.states[:1]} if gates_follow_from_states(scan, operands) else saved.gates
     xs = masked_inputs(operands, events)
-    if kept is None:  # what was not saved is computed again, step by step, to need no memory
-        kept = {"from_x": recurrence.from_inputs(operands.weights, xs)}
+    if kept is None:  # computed again for all steps ahead: within the kernel VMEM would hold W_rec and W_rec^T
+        sums = recurrence.sums_from(operands.weights, recurrence.from_inputs(operands.weights, xs), entered)
+        kept = fewer(sums, recurrence.gates(operands.weights, sums, entered))
     of_tap = any(needs_gradient.tap or ())
 
     def body(weights: tuple, _: None, carry: tuple, inputs: tuple, now: Events) -> tuple[tuple, tuple]:
         (deltas, reset_states), (own, back), (kept, entered, cotangents) = carry, weights, inputs
-        if "gates" in kept:
-            gates = kept["gates"]
-        else:
-            sums = kept["sums"] if "sums" in kept else recurrence.sums_from(own, kept["from_x"], entered)
-            gates = recurrence.gates(own, sums, entered)
+        gates = kept["gates"] if "gates" in kept else recurrence.gates(own, kept["sums"], entered)
         deltas = added(deltas, cotangents)
         before, reset_states, dz, more = step_back(recurrence, back, gates, entered, deltas, reset_states, now)
         return (before, reset_states), (dz, more, deltas if of_tap else None)
@@ -119,10 +115,16 @@ def backward_group(
     return operand_gradients(weights, of_xs, needs_gradient, operands, starts, reset_states, taps)
 
 
+def fewer(sums: tuple[Array, ...], gates: tuple[Array, ...]) -> dict[str, tuple[Array, ...]]:
+    """The sums or the gates that follow from them, whichever are fewer arrays."""
+    return {"sums": sums} if len(sums) < len(gates) else {"gates": gates}
+
+
 def precision_for(dtype: Any) -> str:
     """That of XLA's own products under the same `jax.default_matmul_precision`: of float32 one pass in bfloat16, or all
     of its digits where more is asked for. Mosaic has nothing in between, and of bfloat16 nothing but the exact product.
     """
     config: Any = jax.config
-    coarse = wide_dtype(dtype) != dtype or config.jax_default_matmul_precision in COARSE
-    return "default" if coarse else "highest"
+    asked = config.jax_default_matmul_precision or "default"
+    coarse = asked in COARSE or asked.startswith(("ANY_F8", "F16"))
+    return "default" if coarse or wide_dtype(dtype) != dtype else "highest"

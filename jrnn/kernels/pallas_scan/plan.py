@@ -24,7 +24,11 @@ class Target(NamedTuple):
     """False on TPUs; on other platforms what Pallas's `interpret` takes."""
 
 
-class TooLarge(ValueError):
+class Unfit(ValueError):
+    """What the kernel cannot run, with the reason."""
+
+
+class TooLarge(Unfit):
     """What a kernel must hold at once does not fit into VMEM."""
 
 

@@ -6,6 +6,7 @@ A block of steps is read while the one before it is computed. Arrays are filled 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,8 +15,8 @@ import jax.numpy as jnp
 from jrnn.kernels.operands import Events
 from jrnn.kernels.pallas_scan.flattening import flat_step
 from jrnn.kernels.pallas_scan.kernel import run_kernel
-from jrnn.kernels.pallas_scan.plan import Target, plan_for
-from jrnn.kernels.pallas_scan.tiles import LANES, cut, filled, longer, rounded_up
+from jrnn.kernels.pallas_scan.plan import Target, Unfit, plan_for
+from jrnn.kernels.pallas_scan.tiles import LANES, cut, filled, longer, of_units, rounded_up
 from jrnn.kernels.sharding import aligned
 from jrnn.types import Array
 
@@ -37,6 +38,7 @@ def streamed_scan(
     Args:
       body: of the arrays of one step. Its B and H are those of filled tiles: it reads sizes from what it is given.
       weights: arrays whose axes are n blocks of H units each; what the body does not read may be anything.
+        The body mixes units by products with them alone: beyond H they are zero, and so is what enters a step.
       rows: arrays [B, n H] that are the same at every step.
       carry: arrays [B, n H], the first of one block.
       xs: arrays [T, B, n H].
@@ -44,7 +46,7 @@ def streamed_scan(
       reverse: from the last step to the first.
       name: of the kernel, in profiles.
     Raises:
-      TooLarge: it does not fit into VMEM.
+      Unfit: an axis of a weight that is read is no multiple of H, or it does not fit into VMEM (`TooLarge`).
     """
     weights, rows, carry, xs, events = aligned((weights, rows, carry, xs, events))
     start, state_tree = jax.tree.flatten(carry)
@@ -69,13 +71,22 @@ def streamed_scan(
     shapes += [(h.shape, h.dtype) for h in start]
     varies = jax.typeof(streams[0]).mat  # between which devices, inside `jax.shard_map`
     types = [jax.ShapeDtypeStruct(*each, manual_axis_type=varies) for each in shapes]
-    found = run_kernel(step.run, whole, still, streams, start, types, plan, reverse, target, name)
+    run = step.run if wide == units else partial(padding_stays_zero, step.run, units)
+    found = run_kernel(run, whole, still, streams, start, types, plan, reverse, target, name)
     found = [cut(a[..., :sequences, :], units) for a in found]
     return state_tree.unflatten(found[len(outputs) :]), step.structure.unflatten(found[: len(outputs)])
 
 
+def padding_stays_zero(run: Callable, units: int, whole: list, still: list, x: list, states: list) -> tuple[list, Any]:
+    """A step whose state is zero beyond H, where the product of an Inf and a weight of zero is NaN."""
+    states, ys = run(whole, still, x, states)
+    return [jnp.where(of_units(h.shape, units), h, jnp.zeros_like(h)) for h in states], ys
+
+
 def fill_all(array: Array, units: int) -> Array:
     """`filled` along every axis; a vector as a matrix of one row, since only those lie in tiles."""
+    if any(size % units for size in array.shape):
+        raise Unfit(f"the step reads a weight of shape {list(array.shape)}, whose axes are no multiples of H = {units}")
     for axis in range(array.ndim):
         array = filled(array, axis, units)
     return array if array.ndim > 1 else array[None]

@@ -1,11 +1,13 @@
 """How arrays fill a TPU's tiles: 128 units abreast, 8 sequences one below the other (of 16-bit numbers half a tile).
 
 An axis of n H numbers is n blocks of H, each filled with zeros to whole tiles, so that a kernel takes them apart where
-tiles begin. Zeros stay apart: what weights of zero multiply adds nothing, and is cut off.
+tiles begin. What is finite stays apart from the zeros: weights of zero add nothing to it. An Inf times zero is NaN; a
+state's padding is therefore set to zero again after each step (`of_units`).
 """
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 
 from jrnn.types import Array
@@ -35,6 +37,12 @@ def cut(array: Array, units: int) -> Array:
         return array
     lead, blocks = array.shape[:-1], array.shape[-1] // wide
     return array.reshape(*lead, blocks, wide)[..., :units].reshape(*lead, blocks * units)
+
+
+def of_units(shape: tuple[int, ...], units: int) -> Array:
+    """Which numbers of `filled` arrays [B, n H] are units', and not zeros that fill tiles."""
+    lane = jax.lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
+    return lane % jnp.int32(rounded_up(units, LANES)) < jnp.int32(units)
 
 
 def longer(array: Array, axis: int, size: int) -> Array:

@@ -66,6 +66,11 @@ class Sloped(Recurrence, Protocol):
     A step has three parts: `sums` (the products), `gates` (their functions), `after` (the state). In the backward pass
     `slope` finds dz_t, the gradient of the sums to which x contributes, at every step, and `gradients` those of the
     weights from all dz.
+
+    Optional: `elementwise` (False), whether `sums_from`, `gates`, `after` and `slope` mix units by products with
+    weights alone, and take all sizes from what they are given. A kernel may then run them on H filled up with zeros: a
+    mean or a softmax over H would count those, too, and must not say so. Every class says it for itself: a subclass
+    does not inherit it.
     """
 
     def sums(self, weights: Any, x: Array, state: States) -> tuple[Array, ...]:

@@ -34,6 +34,7 @@ class Elman(DenseInputs):
     activation: str
 
     parts = ("h",)
+    elementwise = True
 
     @property
     def name(self) -> str:

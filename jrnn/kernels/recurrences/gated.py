@@ -44,6 +44,7 @@ class Gated:
     parts = ("h",)
     weights = Units
     native = 6
+    elementwise = True
     wide_inputs = True  # 1 - a is 1/200 where the memory has 200 steps, which 16 bits do not resolve
 
     def check(self, weights: Units) -> None:
@@ -107,6 +108,7 @@ class Complex(Gated):
 
     name = "complex"
     parts = ("re", "im")
+    elementwise = True
     native = 7
 
     def after(self, gates: tuple[Array, ...], state: States) -> States:

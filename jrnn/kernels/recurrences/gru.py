@@ -47,6 +47,7 @@ class GRU(DenseInputs):
     reset_after: bool
 
     parts = ("h",)
+    elementwise = True
 
     @property
     def name(self) -> str:

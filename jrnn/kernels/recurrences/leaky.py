@@ -46,6 +46,7 @@ class LeakyElman(DenseInputs):
 
     weights = LeakyDense
     parts = ("h",)
+    elementwise = True
 
     @property
     def name(self) -> str:

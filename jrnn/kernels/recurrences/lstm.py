@@ -39,6 +39,7 @@ class LSTM(DenseInputs):
     name = "lstm"
     parts = ("h", "c")
     native = 3
+    elementwise = True
 
     def check(self, weights: Dense) -> None:
         dense.check(weights, self.name, 4)

@@ -60,6 +60,7 @@ class MinGRU:
     candidate: str
 
     parts = ("h",)
+    elementwise = True
     weights = InputWeights
 
     @property

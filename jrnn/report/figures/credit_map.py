@@ -149,7 +149,7 @@ def _map(ax: Axes, part: Part, lag: int | None, colors: Any, norm: Any, look: Lo
     corner: dict[str, Any] = {"ha": "right", "color": look.text, "fontsize": 10 * look.font, "bbox": label_box(look)}
     if part.name:
         ax.text(0.97, 0.05, sentence_case(part.name), transform=ax.transAxes, **corner)
-    ax.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator("auto", integer=True))
     ax.set_xlim(-0.5, values.shape[1] - 0.5)
     ax.set_ylim(edges[0], edges[-1])
     return mesh

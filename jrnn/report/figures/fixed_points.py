@@ -60,7 +60,7 @@ def plot_fixed_points(
     colours = replace(look_of(ax, dark), title="Fixed points" if title is None else title)
     depth = 3 if getattr(ax, "name", "") == "3d" else 2
     middle, axes, shares = components(cloud, depth)
-    groups = _groups(found)
+    groups = _groups(found, colours.roomy)
     if ax is not None:
         arrange(ax)
     labels = [f"component {i + 1} ({percentage(share)})" for i, share in enumerate(shares)]
@@ -115,11 +115,12 @@ def components(cloud: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, n
     return middle, axes, shares
 
 
-def _groups(found: FixedPoints) -> list[tuple[str, str, np.ndarray, int]]:
+def _groups(found: FixedPoints, roomy: bool) -> list[tuple[str, str, np.ndarray, int]]:
     """(label, mark, which points, their unstable dimension), those that there are."""
     unstable, groups = found.unstable_dimension, []
     for dimension in np.unique(unstable[found.converged]):
-        name = "stable" if dimension == 0 else f"{dimension} unstable direction{'' if dimension == 1 else 's'}"
+        directions = f" direction{'' if dimension == 1 else 's'}" if roomy else ""  # a narrow legend hides less
+        name = f"{dimension} unstable{directions}" if dimension else "stable"
         mark = MARKS[min(dimension, len(MARKS) - 1)]
         groups.append((name, mark, found.converged & (unstable == dimension), int(dimension)))
     if not found.converged.all():

@@ -172,9 +172,9 @@ def _needed(ax: Axes, lag: int, look: Look) -> None:
     left = lag > 0.5 * ax.get_xlim()[1]
     ax.annotate(
         f"needed: lag {lag}" if look.roomy else f"lag {lag}",
-        (lag, 0.98),
+        (lag, 1),
         xycoords=ax.get_xaxis_transform(),
-        xytext=(-5 if left else 5, 0),
+        xytext=(-5 if left else 5, -4),  # in points: low axes too keep their frame free of the label's box
         textcoords="offset points",
         ha="right" if left else "left",
         va="top",

@@ -98,7 +98,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     ax.set_xlim(0, 1.01)
     if few:
         ax.set_xlim(0.5, max(len(found.exponents) for found in spectra) + 0.5)
-        ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator("auto", integer=True))
     ax.axhline(0, color=look.text, linewidth=1, linestyle=":", gid="zero")
     note = _note(spectra, min(lowest))
     if note and look.roomy:

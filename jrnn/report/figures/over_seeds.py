@@ -90,7 +90,7 @@ def _bands(rows: dict[str, np.ndarray], x: Any, xlabel: str, ylabel: str, ax: Ax
         told: dict[str, Any] = {"label": label, "gid": f"median {name}".strip(), "linewidth": 2 * look.line}
         ax.plot(at, middle, **told, **(few | style))
     if x is None:
-        ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator("auto", integer=True))
     if spans_decades(np.concatenate([each.ravel() for each in rows.values()])):
         ax.set_yscale("log")
     return finish(ax, look)

@@ -74,7 +74,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     ax.axhline(1, color=look.text, linewidth=1, linestyle=":", gid="one", label=one)
     longest = max(max(part.of.shape[-1] for part in parts), 2)
     ax.set_xlim(1 - 0.02 * longest, longest * 1.02)
-    ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     return finish(ax, look, columns=2)
 
 

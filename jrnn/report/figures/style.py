@@ -178,7 +178,9 @@ def mark_lag(ax: Axes, lag: int | None, look: Look, label: str | None = None) ->
 def write_note(ax: Axes, words: str, look: Look, right: bool = False) -> None:
     """What the picture cannot show, in its lower corner."""
     style: dict[str, Any] = {"color": look.text, "fontsize": 9 * look.font, "bbox": label_box(look), "gid": "note"}
-    ax.text(0.98 if right else 0.02, 0.02, words, transform=ax.transAxes, ha="right" if right else "left", **style)
+    place = (1, 0, -6, 5) if right else (0, 0, 6, 5)  # the corner, and points from it: the box leaves the frame free
+    where: Any = {"xycoords": "axes fraction", "xytext": place[2:], "textcoords": "offset points", "va": "bottom"}
+    ax.annotate(words, place[:2], ha="right" if right else "left", **where, **style)
 
 
 def label_box(colours: Theme) -> dict[str, Any]:
