@@ -45,7 +45,10 @@ def serve(pipe: Any, environment: dict[str, str]) -> None:
     os.environ |= environment
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch measures on the same device
     while True:
-        function, arguments = pipe.recv()
+        try:
+            function, arguments = pipe.recv()
+        except EOFError:  # nobody asks any more
+            return
         try:
             pipe.send(function(*arguments))
         except Exception as error:  # told, and the others go on in another process
