@@ -56,12 +56,12 @@ def jrnn(cell_name: str, size: Size, implementation: str | None = None) -> Layer
     )
 
 
-def linen(cell_name: str, size: Size) -> Layer:
-    """`flax.linen.RNN`; one kernel a gate."""
+def linen(cell_name: str, size: Size, dtype: Any = jnp.float32) -> Layer:
+    """`flax.linen.RNN`, parameters and arithmetic in `dtype`; one kernel a gate."""
     from flax import linen
 
     cells = {"elman": linen.SimpleCell, "lstm": linen.OptimizedLSTMCell, "gru": linen.GRUCell}
-    cell = cells[cell_name](size.hidden)
+    cell = cells[cell_name](size.hidden, dtype=dtype, param_dtype=dtype)
     layer = linen.RNN(cell, time_major=True)
     return Layer(
         convert=lambda weights: {"params": {"cell": layouts.to_linen(cell_name, weights)}},

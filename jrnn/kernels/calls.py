@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
 
-from jrnn.kernels.implementations import REFERENCE, Implementation
+from jrnn.kernels.implementations import REFERENCE, SHAPES_ONLY, Implementation
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
 from jrnn.types import Array
 
@@ -109,7 +109,11 @@ def flat_function(method: Callable, call: Call) -> Callable:
 @lru_cache(maxsize=1024)
 def shapes(primitive: Any, call: Call, avals: tuple) -> tuple[list[Any], Any]:
     """(abstract values, structure) of what a primitive returns."""
-    jaxpr, out = jax.make_jaxpr(flat_function(METHODS[primitive], call), return_shape=True)(*avals)
+    before = SHAPES_ONLY.set(True)
+    try:
+        jaxpr, out = jax.make_jaxpr(flat_function(METHODS[primitive], call), return_shape=True)(*avals)
+    finally:
+        SHAPES_ONLY.reset(before)
     return jaxpr.out_avals, jax.tree.structure(out)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jrnn.kernels import IMPLEMENTATIONS as REGISTRY
 from jrnn.kernels import RECURRENCES, Events, Operands, Outcome, Scan
 from jrnn.kernels.implementations import CallFacts
+from jrnn.kernels.implementations.cuda import CUDA
 from jrnn.kernels.implementations.tpu import Tpu
 from jrnn.kernels.implementations.xla import Xla
 from jrnn.kernels.primitives import forward
@@ -43,7 +44,7 @@ class Case(NamedTuple):
 
 EMULATED = {
     "tpu": Tpu(interpret=jax.default_backend() != "tpu"),
-    "cuda": emulator.EmulatedCuda(),
+    "cuda": CUDA if jax.default_backend() == "gpu" else emulator.EmulatedCuda(),
     "xla of accelerators": Xla(few_launches=True),
 }
 """Implementations as they run on devices that are not here: under their names with the fixture `emulated`."""

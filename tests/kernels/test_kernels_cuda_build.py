@@ -22,7 +22,7 @@ STAND_IN = r"""
 #include <stdlib.h>
 #include <string.h>
 struct Program { char made[100000]; int failed; };
-int nvrtcVersion(int* major, int* minor) { *major = MAJOR, *minor = 3; return 0; }
+int nvrtcVersion(int* major, int* minor) { *major = MAJOR, *minor = MINOR; return 0; }
 int nvrtcGetNumSupportedArchs(int* n) { *n = 2; return 0; }
 int nvrtcGetSupportedArchs(int* all) { all[0] = 80, all[1] = 90; return 0; }
 const char* nvrtcGetErrorString(int code) { return code == 6 ? "NVRTC_ERROR_COMPILATION" : "?"; }
@@ -45,11 +45,24 @@ int nvrtcDestroyProgram(void** p) { free(*p); return 0; }
 """
 
 
-def stand_in(folder, major=13):
+def stand_in(folder, major=13, minor=3):
     """A folder to search that holds a stand-in of this version, where the packages have theirs."""
-    place = folder / f"nvidia/cu{major}/lib/libnvrtc.so.{major}"
+    where = f"cu{major}" if major > 12 else "cuda_nvrtc"
+    place = folder / f"nvidia/{where}/lib/libnvrtc.so.{major}"
     place.parent.mkdir(parents=True)
-    command = [COMPILER, "-shared", "-fPIC", "-w", "-x", "c", f"-DMAJOR={major}", "-", "-o", str(place)]
+    command = [
+        COMPILER,
+        "-shared",
+        "-fPIC",
+        "-w",
+        "-x",
+        "c",
+        f"-DMAJOR={major}",
+        f"-DMINOR={minor}",
+        "-",
+        "-o",
+        str(place),
+    ]
     subprocess.run(command, input=STAND_IN, text=True, check=True)
     return str(folder)
 
@@ -78,13 +91,36 @@ def test_a_compiler_that_is_missing_too_old_or_broken_is_a_reason(monkeypatch, t
     assert "NVRTC was not found: install nvidia-cuda-nvrtc" in build.missing(HOPPER)
     build.compiler.cache_clear()
     monkeypatch.setattr(sys, "path", [stand_in(tmp_path / "old", major=11)])
-    assert "NVRTC 11.3 is too old: 12.0 or later is needed" in build.missing(HOPPER)
+    assert "NVRTC 11.3 is too old: 12.1 or later is needed" in build.missing(HOPPER)
+    build.compiler.cache_clear()
+    monkeypatch.setattr(sys, "path", [stand_in(tmp_path / "first", major=12, minor=0)])
+    assert "NVRTC 12.0 is too old" in build.missing(HOPPER)
     build.compiler.cache_clear()
     broken = tmp_path / "broken/nvidia/cu13/lib/libnvrtc.so.13"
     broken.parent.mkdir(parents=True)
     broken.write_text("no library")
     monkeypatch.setattr(sys, "path", [str(tmp_path / "broken")])
     assert "NVRTC could not be loaded" in build.missing(HOPPER)
+
+
+def test_the_newest_compiler_that_the_driver_reads_is_taken(monkeypatch, tmp_path):
+    found = [stand_in(tmp_path / f"{major}", major=major) for major in (12, 13)]
+    monkeypatch.setattr(sys, "path", found)
+    assert build.compiler().version == build.compiler(13).version == (13, 3)
+    assert build.compiler(12).version == (12, 3)
+    monkeypatch.setattr(sys, "path", found[1:])
+    build.compiler.cache_clear()
+    why = build.missing(HOPPER, 12)
+    assert (
+        "NVRTC 13.3 makes code that this driver, of CUDA 12, does not read" in why and "nvidia-cuda-nvrtc-cu12" in why
+    )
+
+
+def test_nothing_of_the_working_directory_is_loaded(monkeypatch, tmp_path):
+    (tmp_path / "libnvrtc-builtins.so.13.0").write_text("no library")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match="libnowhere"):
+        build.Nvrtc("libnowhere.so.13")
 
 
 def test_a_gpu_that_the_compiler_does_not_know_is_a_reason(monkeypatch, tmp_path):
@@ -116,7 +152,7 @@ def test_another_source_plan_gpu_or_compiler_is_another_kernel(monkeypatch, tmp_
     monkeypatch.setattr(build, "headers", lambda: {"device.cuh": "another"})
     build.code.cache_clear()
     build.code(PLAN, HOPPER)
-    monkeypatch.setattr(build.compiler(), "version", (13, 4))
+    monkeypatch.setattr(build.compiler(None), "identity", "another file")
     build.code.cache_clear()
     build.code(PLAN, HOPPER)
     monkeypatch.setenv("JRNN_CUDA_WAIT", "1000")
@@ -144,6 +180,20 @@ def test_a_folder_that_cannot_be_written_keeps_nothing_and_says_so(monkeypatch, 
     monkeypatch.setenv("JRNN_CACHE", "off")
     build.code.cache_clear()
     assert build.code(PLAN, HOPPER).startswith(b"machine code")  # without a warning
+
+
+def test_what_cannot_be_finished_leaves_nothing(monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build.os, "replace", full)
+    with pytest.warns(UserWarning, match="No space left"):
+        build.keep(tmp_path / "kernel.cubin", b"machine code")
+    monkeypatch.undo()
+    assert not list(tmp_path.glob("kernel*"))
+    build.keep(tmp_path / "kernel.cubin", b"machine code")
+    (tmp_path / "plain").touch()  # others may read it, as far as the user's files can be read
+    assert (tmp_path / "kernel.cubin").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_several_may_write_at_once(tmp_path):

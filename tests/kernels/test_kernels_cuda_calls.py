@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import jrnn
 from jrnn.kernels import IMPLEMENTATIONS, RECURRENCES
 from jrnn.kernels.implementations import CallFacts, cuda
+from jrnn.kernels.primitives import forward
 
 from . import emulator
 from .cases import Case, make
@@ -46,10 +47,15 @@ def test_it_waits_to_be_named_until_it_is_checked(monkeypatch):
     cell = jrnn.lstm(20, dtype="bfloat16")
     params, _ = setting(cell)
     explained = jrnn.kernels.explain(cell, params)
-    assert explained.chosen != "cuda" and "compute capability 9.0; name it" in explained.refused["cuda"]
+    assert (
+        explained.chosen != "cuda"
+        and "lstm in bfloat16 have not yet run on a GPU of compute capability 9.0; name it" in explained.refused["cuda"]
+    )
     assert jrnn.kernels.explain(cell, params, "cuda").chosen == "cuda"
-    monkeypatch.setitem(cuda.CHECKED, (9, 0), "2026-12-01, H100")
+    monkeypatch.setitem(cuda.CHECKED, ((9, 0), "lstm", "bfloat16"), "2026-12-01, H100")
     assert jrnn.kernels.explain(cell, params).chosen == "cuda"
+    other = jrnn.gru(20, dtype="bfloat16")
+    assert jrnn.kernels.explain(other, setting(other)[0]).chosen != "cuda"
 
 
 @pytest.mark.parametrize("kind, units", [("lstm", 1024), ("gru", 768), ("tanh", 2048)])
@@ -122,6 +128,42 @@ def test_each_device_takes_its_own_sequences():
     near(run(*placed), run(params, xs))
 
 
+def test_the_precision_is_that_of_the_call():
+    """Of the values and of the gradients, set inside of a compiled function or around it."""
+    cell = jrnn.lstm(20, dtype="float32")
+    params, xs = cell.init(jax.random.key(0), 3), jax.random.normal(jax.random.key(1), (6, 5, 3), jnp.float32)
+
+    def loss(params):
+        return jnp.sum(jnp.sin(jrnn.unroll(cell, params, xs, implementation="cuda").outputs))
+
+    def inside(params):
+        with jax.default_matmul_precision("highest"):
+            return loss(params)
+
+    within, coarse = (jax.jit(jax.value_and_grad(f))(params) for f in (inside, loss))
+    with jax.default_matmul_precision("highest"):
+        around = jax.jit(jax.value_and_grad(loss))(params)
+    jax.tree.map(np.testing.assert_array_equal, within, around)
+    assert not np.array_equal(within[1]["w_rec"], coarse[1]["w_rec"])
+
+
+def test_nothing_is_compiled_for_shapes(monkeypatch):
+    """And of a gradient only the kernels that it runs."""
+    asked, code = [], emulator.Emulated.code
+    monkeypatch.setattr(emulator.Emulated, "code", staticmethod(lambda plan: asked.append(plan) or code(plan)))
+    cell = jrnn.gru(21, dtype="bfloat16")
+    params, xs = setting(cell)
+
+    def loss(params):
+        return jnp.sum(jrnn.unroll(cell, params, xs, implementation="cuda").outputs.astype(jnp.float32))
+
+    jax.eval_shape(jax.grad(loss), params)
+    jax.make_jaxpr(jax.grad(loss))(params)
+    assert not asked
+    jax.jit(jax.grad(loss)).lower(params)
+    assert {plan.direction for plan in asked} == {"forward", "backward"} and len(set(asked)) == 2
+
+
 @pytest.mark.thorough
 def test_inside_of_shard_map():
     """Both directions in one call; the gradients of the weights are summed over the devices."""
@@ -175,14 +217,43 @@ def test_what_the_driver_is_asked_for():
     assert seen["bytes"] == plan.shared and not seen["large"]
 
 
-def test_a_gpu_without_room_for_large_clusters_says_so():
-    case = Case("tanh", 1, 2, 2, 2, 250)
-    emulator.begin(0, largest_cluster=8)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="no room for a cluster of 16 blocks now: name another"):
-        jax.block_until_ready(run(case, cluster=16))
+def test_the_driver_is_asked_for_more_shared_memory_than_all_kernels_have():
     emulator.begin(0)
-    jax.block_until_ready(run(case, cluster=16))
+    jax.block_until_ready(run(Case("tanh", 1, 2, 2, 2, 250), cluster=1, held=2))
+    seen = emulator.seen()
+    assert seen["launches"] == 1 and seen["shared"] == seen["bytes"] > 49152  # else the launch fails
+
+
+def test_a_gpu_without_room_for_large_clusters_is_a_reason():
+    implementation = IMPLEMENTATIONS["cuda"]
+    plan = emulator.EmulatedCuda(cluster=16).plan("forward", RECURRENCES["tanh"], "bfloat16", 250)
+    emulator.begin(0, largest_cluster=8)
+    assert "250 units need 16 blocks side by side, and this GPU has no room" in implementation.refuses_plan(plan)
+    emulator.begin(0)
+    assert implementation.refuses_plan(plan) is None
+    jax.block_until_ready(run(Case("tanh", 1, 2, 2, 2, 250), cluster=16))
     assert emulator.seen()["large"] == 1
+
+
+@pytest.mark.parametrize("steps, rows", [(0, 3), (2, 0)])
+def test_no_steps_and_no_sequences(steps, rows):
+    case = Case("lstm", 1, steps, rows, 2, 20)
+    operands, events = make(case, jnp.bfloat16)
+    emulated = emulator.EmulatedCuda(cluster=2)
+
+    def ends(operands):
+        return emulated.forward(case.scan, operands, events, True, False).last
+
+    found = jax.jit(ends)(operands)
+    assert [a.shape for a in found] == [(1, rows, 20)] * 2
+    jax.tree.map(np.testing.assert_array_equal, found, operands.start)  # of no sequences there is none to compare
+
+    def loss(start):
+        last = forward(case.scan, operands._replace(start=start), events, emulated).last
+        return sum(jnp.sum(part) for part in last)
+
+    for gradient in jax.jit(jax.grad(loss))(operands.start):
+        np.testing.assert_array_equal(gradient, jnp.ones_like(gradient))
 
 
 @pytest.mark.parametrize(

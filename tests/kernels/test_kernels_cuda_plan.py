@@ -31,6 +31,7 @@ def test_what_must_fit_on_an_h100(kind, direction):
 
 
 def test_every_plan_keeps_to_its_gpu():
+    """By the plan's own sizes; that a kernel has the same the compiler says (`static_assert` in its source)."""
     for capability, room in SHARED.items():
         for kind in KINDS.values():
             for dtype in ("bfloat16", "float32"):
@@ -79,9 +80,19 @@ def test_the_gpu_that_jax_runs_on(monkeypatch, device, wanted):
     assert found == wanted if isinstance(wanted, Target) else wanted in found
 
 
+def test_gpus_that_are_not_alike_are_refused(monkeypatch):
+    both = [SimpleNamespace(device_kind="some device", compute_capability=each) for each in ("9.0", "8.0")]
+    monkeypatch.setattr("jax.local_devices", lambda: both)
+    Gpu.target.cache_clear()
+    found = Gpu.target()
+    Gpu.target.cache_clear()
+    assert "different compute capabilities" in found
+
+
 @pytest.mark.skipif(isinstance(native.library(), str), reason=str(native.library()))
 def test_the_launcher_is_in_the_library():
-    assert hasattr(native.library(), "jrnn_cuda") and hasattr(native.library(), "jrnn_cuda_missing")
+    for name in ("jrnn_cuda", "jrnn_cuda_initialize", "jrnn_cuda_missing", "jrnn_cuda_version", "jrnn_cuda_clusters"):
+        assert hasattr(native.library(), name)
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])

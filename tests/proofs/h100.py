@@ -35,7 +35,7 @@ def launches(cell, implementation, steps, what="gradient"):
 
     import jrnn
     from jrnn.kernels import IMPLEMENTATIONS
-    from jrnn.kernels.cuda.gpu import Gpu
+    from jrnn.kernels.cuda.gpu import Gpu, handlers
     from jrnn.kernels.cuda.plan import Target
     from jrnn.kernels.implementations import cuda, native
     from jrnn.kernels.implementations.xla import Xla
@@ -46,7 +46,7 @@ def launches(cell, implementation, steps, what="gradient"):
         missing = staticmethod(lambda: None)
         code = staticmethod(lambda plan: b"machine code")
 
-    jax.ffi.register_ffi_target(Gpu.call, jax.ffi.pycapsule(native.library().jrnn_cuda), platform="CUDA")
+    jax.ffi.register_ffi_target(Gpu.call, handlers(native.library()), platform="CUDA")
     name = cuda.CUDA.name
     IMPLEMENTATIONS[name] = cuda.Cuda(H100)
     IMPLEMENTATIONS["xla"] = Xla(few_launches=True)  # as it runs where the backend is a GPU

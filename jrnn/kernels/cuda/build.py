@@ -12,8 +12,9 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import sys
-import tempfile
+import threading
 import warnings
 from functools import cache
 from pathlib import Path
@@ -22,8 +23,8 @@ from typing import Any
 from jrnn.kernels.cuda.plan import Plan, Target
 
 PLACE = Path(__file__).parent
-OLDEST = (12, 0)
-"""Older ones know no GPU with clusters, or no C++17."""
+OLDEST = (12, 1)
+"""Older ones do not know all instructions of clusters."""
 NEEDED = "nvidia-cuda-nvrtc, which jax[cuda12] and jax[cuda13] bring"
 
 
@@ -31,12 +32,14 @@ class Nvrtc:
     """The loaded library."""
 
     def __init__(self, path: Path | str) -> None:
-        for other in Path(path).parent.glob("libnvrtc-builtins.so*"):
+        for other in path.parent.glob("libnvrtc-builtins.so*") if isinstance(path, Path) else ():
             ctypes.CDLL(str(other), ctypes.RTLD_GLOBAL)  # it looks for these by name, not beside itself
         self.library = ctypes.CDLL(str(path))
         numbers = ctypes.c_int(), ctypes.c_int()
         self.check(self.library.nvrtcVersion(*map(ctypes.byref, numbers)))
         self.version = numbers[0].value, numbers[1].value
+        about = path.stat() if isinstance(path, Path) else None
+        self.identity = repr((self.version, str(path), about and (about.st_size, about.st_mtime_ns)))
 
     def check(self, code: int) -> None:
         if code:
@@ -80,14 +83,19 @@ class Nvrtc:
 
 def places() -> list[Path | str]:
     """Where NVRTC may be: in the packages, newest first, then wherever the loader looks."""
-    found = [path for base in sys.path for path in Path(base).glob("nvidia/*/lib/libnvrtc.so.*")]
-    newest: list[Path | str] = sorted(found, key=str, reverse=True)
-    return [*newest, "libnvrtc.so.13", "libnvrtc.so.12"]
+    found: list[Path] = [path for base in sys.path for path in Path(base).glob("nvidia/*/lib/libnvrtc.so.*")]
+    found.sort(key=lambda path: numbers_in(path.name), reverse=True)
+    return [*found, "libnvrtc.so.13", "libnvrtc.so.12"]
+
+
+def numbers_in(name: str) -> tuple[int, ...]:
+    """(13, 0) of libnvrtc.so.13.0."""
+    return tuple(map(int, re.findall(r"\d+", name)))
 
 
 @cache
-def compiler() -> Nvrtc | str:
-    """NVRTC, or why there is none."""
+def compiler(newest: int | None = None) -> Nvrtc | str:
+    """NVRTC, or why there is none; `newest`: the major version of CUDA of the driver, which reads no later code."""
     why = f"NVRTC was not found: install {NEEDED}"
     for place in places():
         try:
@@ -96,15 +104,22 @@ def compiler() -> Nvrtc | str:
             if isinstance(place, Path):
                 why = f"NVRTC could not be loaded: {error}"
             continue
-        if found.version >= OLDEST:
+        version = ".".join(map(str, found.version))
+        if found.version < OLDEST:
+            why = f"NVRTC {version} is too old: {'.'.join(map(str, OLDEST))} or later is needed"
+        elif newest is not None and found.version[0] > newest:
+            why = (
+                f"NVRTC {version} makes code that this driver, of CUDA {newest}, does not read: install a newer driver"
+            )
+            why += f", or nvidia-cuda-nvrtc-cu{newest}"
+        else:
             return found
-        why = f"NVRTC {'.'.join(map(str, found.version))} is too old: {'.'.join(map(str, OLDEST))} or later is needed"
     return why
 
 
-def missing(target: Target) -> str | None:
-    """Why nothing can be compiled for this GPU; None if it can."""
-    found = compiler()
+def missing(target: Target, newest: int | None = None) -> str | None:
+    """Why nothing can be compiled for this GPU; None if it can. `newest` as in `compiler`."""
+    found = compiler(newest)
     if isinstance(found, str):
         return found
     if number(target) in found.architectures():
@@ -124,16 +139,21 @@ def headers() -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(PLACE.glob("*.cuh"))}
 
 
+def options(target: Target) -> list[str]:
+    """How kernels are compiled for this GPU."""
+    wait = os.environ.get("JRNN_CUDA_WAIT")
+    bound = [f"-DJRNN_BOUNDED_WAIT={int(wait)}"] if wait else []
+    return [f"--gpu-architecture=sm_{number(target)}", "--std=c++17", *bound]
+
+
 @cache
-def code(plan: Plan, target: Target) -> bytes:
-    """The machine code of a plan's kernel, from the folder or from the compiler."""
-    found = compiler()
+def code(plan: Plan, target: Target, newest: int | None = None) -> bytes:
+    """The machine code of a plan's kernel, from the folder or from the compiler; `newest` as in `compiler`."""
+    found = compiler(newest)
     if isinstance(found, str):
         raise RuntimeError(found)
-    options = [f"--gpu-architecture=sm_{number(target)}", "--std=c++17"]
-    if bound := os.environ.get("JRNN_CUDA_WAIT"):
-        options.append(f"-DJRNN_BOUNDED_WAIT={int(bound)}")
-    key = repr((plan.source, sorted(headers().items()), options, found.version))
+    how = options(target)
+    key = repr((plan.source, sorted(headers().items()), how, found.identity))
     place = folder()
     kept = place and place / f"{plan.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.cubin"
     try:
@@ -141,7 +161,7 @@ def code(plan: Plan, target: Target) -> bytes:
             return whole(kept.read_bytes())
     except (OSError, ValueError):
         pass
-    made, _ = found.compile(plan.source, headers(), *options)
+    made, _ = found.compile(plan.source, headers(), *how)
     if kept:
         keep(kept, made)
     return made
@@ -161,11 +181,14 @@ def folder() -> Path | None:
 
 def keep(place: Path, made: bytes) -> None:
     """Writes a file that appears whole, its checksum first."""
+    part = place.with_name(f"{place.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as part:
-            part.write(hashlib.sha256(made).digest() + made)
-        os.replace(part.name, place)
+        try:
+            part.write_bytes(hashlib.sha256(made).digest() + made)
+            os.replace(part, place)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         warnings.warn(
             f"jrnn compiles its kernels again in every process: {place.parent} cannot be written: {error.strerror}"

@@ -58,6 +58,7 @@ struct Exchange {
     if constexpr (kRemote) {
       constexpr int kPieces = kOwnBytes / 16, kAll = P::kRows * N * kPieces;  // of 16 bytes
       constexpr int kAtOnce = kAll < 32 ? 32 / kAll : 1, kLanes = 32 / kAtOnce;  // blocks that a warp writes to at once
+      constexpr int kTurns = (P::kCluster + kAtOnce - 1) / kAtOnce;
       warp_barrier();
       UNROLL for (int first = 0; first < kAll; first += kLanes) {
         const int i = first + place.lane % kLanes, row = i / (N * kPieces), piece = i % (N * kPieces);
@@ -65,12 +66,14 @@ struct Exchange {
         const int column = (piece / kPieces * P::kPadded + place.unit(0) - place.lane / 4) * S::kBytes;
         const Word offset = slot * kSlot + row * kRow + column + piece % kPieces * 16;
         const Quad value = load_quad(stage + i * 16);
-        _Pragma("unroll 4") for (int peer = place.lane / kLanes; peer < P::kCluster; peer += kAtOnce) {
+        _Pragma("unroll 4") for (int turn = 0; turn < kTurns; ++turn) {
+          const int peer = turn * kAtOnce + place.lane / kLanes;
+          if (P::kCluster % kAtOnce && peer >= P::kCluster) break;
           const Word there = address_at(slots, peer);
           store_remote(there + offset, value, there + (barriers - slots) + 8 * slot);
         }
       }
-      warp_barrier();  // before the stage is written again
+      warp_barrier();  // before the stage is written again; a message that is received in between would do
     }
   }
 
@@ -82,6 +85,7 @@ struct Exchange {
       if (place.warp == 0 && place.lane == 0 && received + 2 < total) {
         arrivals_expect(barriers + 8 * slot, bytes + slot * more);
       }
+      warp_barrier();  // lanes may leave the wait one by one, and what follows is for whole warps
     } else {
       block_barrier();
     }
@@ -89,9 +93,9 @@ struct Exchange {
     return slots + slot * kSlot;
   }
 
-  // Nobody leaves while others may still write to it.
+  // Nobody leaves while others may still write to it: who has received all messages could, but CUDA asks for this.
   DEVICE void leave() {
-    if constexpr (kRemote) cluster_barrier();
+    if constexpr (kRemote) warp_barrier(), cluster_barrier();
   }
 };
 

@@ -72,7 +72,7 @@ DEVICE void forward(const ForwardProblem& p, unsigned char* shared, int thread, 
   };
   const unsigned char* flags = p.events.of<const unsigned char>(group);
   Events<P> now, next;
-  now.read(place, flags, time(0), true);
+  now.read(place, flags, time(0), p.steps > 0);
   next.read(place, flags, time(1), p.steps > 1);
   fetch(0);
 
@@ -82,7 +82,17 @@ DEVICE void forward(const ForwardProblem& p, unsigned char* shared, int thread, 
     h[0][u][n][j] = state_of(reset ? reset_h : p.h0.of<const Bits>(group), u, n, j);
     c[u][n][j] = state_of(reset ? reset_c : p.c0.of<const Bits>(group), u, n, j);
   });
-  messages.send(h);
+  auto write_last = [&](int u, int n, int j) {
+    const long long last = place.of(0, u, n, j);
+    p.last_h.of<Bits>(group)[last] = S::write(h[0][u][n][j]);
+    if (P::kCell) p.last_c.of<Bits>(group)[last] = S::write(c[u][n][j]);
+  };
+  if (p.steps > 0) messages.send(h);
+  if (p.steps == 0) {
+    each<P>([&](int u, int n, int j) {
+      if (place.has(u, n, j)) write_last(u, n, j);
+    });
+  }
 
   for (int s = 0; s < p.steps; ++s) {
     typename F::Product::Sums sums;
@@ -130,11 +140,7 @@ DEVICE void forward(const ForwardProblem& p, unsigned char* shared, int thread, 
       UNROLL for (int q = 0; q < P::kSaved; ++q) {
         if (p.gates[q].data) p.gates[q].of<float>(group)[here] = gates[u][n][j][q];
       }
-      if (s + 1 == p.steps) {
-        const long long last = place.of(0, u, n, j);
-        p.last_h.of<Bits>(group)[last] = S::write(h[0][u][n][j]);
-        if (P::kCell) p.last_c.of<Bits>(group)[last] = S::write(c[u][n][j]);
-      }
+      if (s + 1 == p.steps) write_last(u, n, j);
       h[0][u][n][j] = entering[0][u][n][j];
       if (P::kCell && next.at[n][j] & kReset) c[u][n][j] = state_of(reset_c, u, n, j);
     });

@@ -136,10 +136,15 @@ class Plan:
         for tiles, steps in self.products_of_weights:
             reads = self.warps * (tiles * self.rest(steps) * 512 + steps * 256 * self.tiles) / 128
             work = shares * tiles * steps * self.tiles * self.products * 6.5
-            chains = -(-4 // (tiles * self.tiles))
-            total += max(reads, work, steps * self.products * 33 / chains)
+            waits = steps * 33 / -(-4 // (tiles * self.tiles)) if self.products == 1 else 3 * 33 + 4 * steps
+            total += max(reads, work, waits)
             total += 300 + 16 * self.cluster if self.cluster > 1 else 40
         return total + 60 * GATES[self.kind] * self.span * self.tiles * shares
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """What the launcher is told."""
+        return self.threads, self.cluster, 8 * self.tiles, self.shared
 
     @property
     def name(self) -> str:
@@ -206,4 +211,6 @@ def filled(plan: Plan) -> Plan:
     steps, tiles = max(n for _, n in plan.products_of_weights), sum(n for n, _ in plan.products_of_weights)
     room = FRAGMENTS[plan.direction, plan.tiles] if plan.warps <= 8 else FRAGMENTS_OF_MANY
     room -= 24 if plan.dtype == "float32" and room > 32 else 0  # for the parts of numbers
+    if plan.products == 3 and plan.direction == "forward":
+        steps = min(steps, 6 if plan.kind == GRU_BEFORE else 12)  # of more the compiler spills
     return replace(plan, held=min(steps, max(2, room // (4 * tiles) // 2 * 2)))

@@ -10,8 +10,8 @@ struct Fragments {
   using S = typename P::S;
   static constexpr int kRest = STEPS <= P::kHeld ? 0 : multiple(STEPS - P::kHeld, 4), kHeld = STEPS - kRest;
   static constexpr int kShared = P::kWarps * TILES * kRest * 512;
-  // sums that do not wait for each other: an mma takes some 33 cycles
-  static constexpr int kChains = multiple(4, TILES * P::kTiles) / (TILES * P::kTiles);
+  // sums that do not wait for each other: an mma takes some 33 cycles; three products are a sum of their own
+  static constexpr int kChains = P::kProducts == 3 ? 1 : multiple(4, TILES * P::kTiles) / (TILES * P::kTiles);
   static_assert(kHeld >= 0 && kHeld % 2 == 0, "k-steps are read in pairs, the rest four at a time");
 
   Word held[TILES][larger(kHeld, 1)][4];
@@ -93,9 +93,11 @@ struct Fragments {
       }
       UNROLL for (int n = 0; n < P::kTiles; ++n) {
         const Split b0(b[n][2 * e]), b1(b[n][2 * e + 1]);
-        multiply_tf32(sums[n], low, b0.high, b1.high);
-        multiply_tf32(sums[n], high, b0.low, b1.low);
-        multiply_tf32(sums[n], high, b0.high, b1.high);
+        float step[4] = {};  // not into the sums: a tensor core cuts off what it adds, an addition rounds it
+        multiply_tf32(step, low, b0.high, b1.high);
+        multiply_tf32(step, high, b0.low, b1.low);
+        multiply_tf32(step, high, b0.high, b1.high);
+        UNROLL for (int q = 0; q < 4; ++q) sums[n][q] += step[q];
       }
     }
   }

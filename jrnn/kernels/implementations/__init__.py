@@ -2,6 +2,7 @@
 
 from jrnn.kernels.implementations.associative import ASSOCIATIVE
 from jrnn.kernels.implementations.base import ASKED as ASKED
+from jrnn.kernels.implementations.base import SHAPES_ONLY as SHAPES_ONLY
 from jrnn.kernels.implementations.base import CallFacts as CallFacts
 from jrnn.kernels.implementations.base import Implementation as Implementation
 from jrnn.kernels.implementations.cuda import CUDA

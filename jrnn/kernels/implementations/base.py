@@ -3,6 +3,7 @@
 Shapes are those of `jrnn.kernels.operands`: E groups, T time steps, B sequences, F features, H units.
 """
 
+from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jrnn.kernels.operands import Events, Operands, RecurrenceResult, Scan
@@ -36,6 +37,10 @@ class CallFacts(NamedTuple):
     """The shapes of the recurrence's arrays, without groups: its NamedTuple of `jax.ShapeDtypeStruct`."""
     on_explicit_mesh: bool = False
     """Whether the arrays' types say that devices hold parts of them (a mesh of Explicit axes)."""
+
+
+SHAPES_ONLY: ContextVar[bool] = ContextVar("shapes only", default=False)
+"""Whether what is traced runs nowhere: only the shapes of its results are read, and nothing need be compiled for it."""
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 Before it XLA takes x W_in of all steps in one product; after the backward pass, which leaves dz of every step, the
 gradients of the weights and of the inputs are one product each. A kernel is compiled when a program that holds it is.
+A process that runs an exported program asks first, by `jrnn.kernels.explain` say: that makes the launcher known to XLA.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from jrnn.kernels.recurrences import Recurrence
 from jrnn.kernels.recurrences.dense import Dense, matmul, product_sum, total
 from jrnn.types import Array
 
-CHECKED: dict[tuple[int, int], str] = {}
-"""The compute capabilities on which the checks against the specification have run on hardware, and when.
+CHECKED: dict[tuple[tuple[int, int], str, str], str] = {}
+"""(compute capability, recurrence, dtype) whose checks against the specification have run on hardware, and when.
 
 On others the kernels are taken only by name: what tests on a CPU cannot show is the order in which a GPU's memory is
 written, and a wait for ever.
 """
+
+PORTABLE = 8
+"""Blocks of a cluster that every GPU with clusters has room for."""
 
 APPROXIMATE = (None, "default", "fastest", "bfloat16", "tensorfloat32", "BF16_BF16_F32", "TF32_TF32_F32")
 """Settings of `jax.default_matmul_precision` under which XLA, too, takes products of float32 by TF32 on a GPU."""
@@ -63,14 +67,24 @@ class Cuda:
         if why is not None or not isinstance(facts.units, int):
             return why
         plans = [self.plan(each, facts.recurrence, dtype, facts.units) for each in ("forward", "backward")]
-        return next((why for why in plans if isinstance(why, str)), None)
+        return next((why for why in map(self.refuses_plan, plans) if why is not None), None)
+
+    def refuses_plan(self, plan: Plan | str) -> str | None:
+        """Why a kernel cannot be, or cannot run here; None if it can."""
+        if isinstance(plan, str):
+            return plan
+        if plan.cluster > PORTABLE and not self.device.has_room(plan):
+            return f"{plan.units} units need {plan.cluster} blocks side by side, and this GPU has no room for them"
+        return None
 
     def only_if_named(self, facts: CallFacts) -> str | None:
         """Where its checks have not run on the hardware."""
         target = self.device.target()
-        if getattr(target, "capability", None) in CHECKED:
+        kind, dtype = facts.recurrence.name, str(facts.dtype)
+        if (getattr(target, "capability", None), kind, dtype) in CHECKED:
             return None
-        return f"its checks have not yet run on a GPU of compute capability {target}; name it to use it"
+        where = f"a GPU of compute capability {target}"
+        return f"its checks of {kind} in {dtype} have not yet run on {where}; name it to use it"
 
     def plan(self, direction: str, recurrence: Recurrence, dtype: str, units: int, tiles: int = 1) -> Plan | str:
         """The sizes of a kernel, or why it cannot be; `tiles`: into how many of 8 sequences the call can be cut."""
@@ -184,10 +198,11 @@ def weight_gradients(kind: int, xs: Array, h: Array, dz: Array) -> Dense:
     Of the GRU the blocks are dz of r, z and n, then that of what r multiplies, h W_n + bias_rec.
     """
     features, units = xs.shape[-1], h.shape[-1]
-    wide, both = GATES[kind] * units, jnp.concatenate([xs, h, jnp.ones((*h.shape[:2], 1), h.dtype)], axis=-1)
-    found = product_sum(both, dz)
-    of_in, of_rec = found[:features], found[features:-1]
-    of_bias = found[-1] if dz.dtype == jnp.bfloat16 else total(dz)  # in float32 TF32 would round it
+    wide, end = GATES[kind] * units, features + units
+    fill = jnp.zeros((*h.shape[:2], -(end + 1) % 8), h.dtype)  # whole 16 bytes, as fast products want rows
+    found = product_sum(jnp.concatenate([xs, h, jnp.ones((*h.shape[:2], 1), h.dtype), fill], axis=-1), dz)
+    of_in, of_rec = found[:features], found[features:end]
+    of_bias = found[end] if dz.dtype == jnp.bfloat16 else total(dz)  # in float32 TF32 would round it
     if BLOCKS[kind] == GATES[kind]:
         return Dense(of_in, of_rec, of_bias)
     of_rec = jnp.concatenate([of_rec[:, : 2 * units], of_rec[:, wide:]], axis=-1)

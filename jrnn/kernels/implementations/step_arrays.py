@@ -37,6 +37,8 @@ def gates_follow_from_states(scan: Scan, operands: Operands) -> bool:
 
 def entering_states(events: Events, reverse: bool, after: Array, start: Array, reset_state: Array) -> Array:
     """The states that entered each step [T, B, H]: the neighbour's, the initial one, or what a reset went to."""
+    if isinstance(after.shape[0], int) and after.shape[0] == 0:  # it may be a symbol
+        return after
     order = [after[1:], start[None]] if reverse else [start[None], after[:-1]]
     neighbours = jnp.concatenate(order)
     if events.resets is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jax
 
-from jrnn.kernels.cuda import build
+from jrnn.kernels.cuda import build, gpu
 from jrnn.kernels.cuda.plan import Plan, Target, filled
 from jrnn.kernels.implementations.cuda import Cuda
 
@@ -85,6 +85,10 @@ class Emulated:
     @staticmethod
     def missing():
         return WHY or (host() and None)
+
+    @staticmethod
+    def has_room(plan):
+        return gpu.clusters(host(), Emulated.code(plan), plan) > 0
 
     @staticmethod
     def code(plan):

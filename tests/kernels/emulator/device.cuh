@@ -63,6 +63,13 @@ struct Parts {
   Word a[4], b[2];
 };
 
+// A tensor core adds what it multiplies to the sum at once, and cuts off what a float32 has no room for (Ootomo and
+// Yokota, 2022).
+DEVICE float cut_off(double value) {
+  const float nearest = static_cast<float>(value);
+  return std::fabs(nearest) > std::fabs(value) && !std::isinf(nearest) ? std::nextafter(nearest, 0.f) : nearest;
+}
+
 // d [16, 8] += a [16, depth] b [depth, 8], `number(word, i)` of the numbers that a word of 4 bytes holds.
 template <int IN_WORD, class F>
 DEVICE void multiply_parts(float (&d)[4], const Word (&a)[4], Word b0, Word b1, F number) {
@@ -71,11 +78,13 @@ DEVICE void multiply_parts(float (&d)[4], const Word (&a)[4], Word b0, Word b1, 
   const int lane = machine::lane();
   for (int q = 0; q < 4; ++q) {
     const int row = lane / 4 + q / 2 * 8, column = 2 * (lane % 4) + q % 2;
+    double sum = d[q];
     for (int k = 0; k < 8 * IN_WORD; ++k) {
       const int word = k / IN_WORD;  // 0 to 7: of lane word % 4, its first or second pair
       const Word left = all[row % 8 * 4 + word % 4].a[row / 8 + word / 4 * 2], right = all[column * 4 + word % 4].b[word / 4];
-      d[q] += number(left, k % IN_WORD) * number(right, k % IN_WORD);
+      sum += static_cast<double>(number(left, k % IN_WORD)) * number(right, k % IN_WORD);
     }
+    d[q] = cut_off(sum);
   }
 }
 DEVICE void multiply_bfloat16(float (&d)[4], const Word (&a)[4], Word b0, Word b1) {
@@ -94,8 +103,16 @@ DEVICE HalfWord round_to_bfloat16(float value) {
 DEVICE Word round_to_tf32(float value) {
   return value != value || std::isinf(value) ? as_word(value) : (as_word(value) + 0x1000) & 0xffffe000;
 }
-DEVICE float power_of_two(float x) { return exp2f(x); }
-DEVICE float reciprocal(float x) { return 1.f / x; }
+// With the error that PTX's words allow, up or down by the argument's last bits, and without subnormal numbers.
+DEVICE bool upwards(float x) { return as_word(x) * 2654435761u >> 31; }
+DEVICE float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.f, x) : x; }
+DEVICE float power_of_two(float x) {
+  return flushed(static_cast<float>(std::exp2(static_cast<double>(flushed(x))) * (1 + (upwards(x) ? 0x1p-22 : -0x1p-22))));
+}
+DEVICE float reciprocal(float x) {
+  const float y = 1.f / flushed(x);
+  return !std::isfinite(y) || y == 0.f ? y : flushed(std::nextafter(y, upwards(x) ? 2 * y : 0.f));
+}
 DEVICE void prefetch(const void*) {}
 
 DEVICE void warp_barrier() {
