@@ -178,7 +178,7 @@ def newest(folder: Path, argument: str = "directory") -> Stored | None:
       InputError: there are checkpoints, and none can be read.
     """
     reasons = []
-    for step in sorted(steps_in(folder), reverse=True):
+    for step in sorted(settled_steps(folder), reverse=True):
         try:
             stored = read(folder / str(step))
         except Damaged as error:
@@ -203,6 +203,16 @@ def newest_whole(folder: Path) -> Path | None:
             continue
         return folder / str(step)
     return None
+
+
+def settled_steps(folder: Path) -> list[int]:
+    """The steps; while another process puts a new checkpoint in the place of the only one, those after that."""
+    for _ in range(50):
+        steps = steps_in(folder)
+        if steps or not folder.is_dir() or not any(folder.iterdir()):
+            return steps
+        time.sleep(0.01)
+    return []
 
 
 def steps_in(folder: Path) -> list[int]:
