@@ -24,6 +24,7 @@ from benchmarks import (
     named_problems,
     null_races,
     published_spectra,
+    random_sizes,
     remat_memory,
     streaming,
     telemetry_cost,
@@ -34,6 +35,7 @@ from benchmarks.machine import facts
 
 BENCHMARKS = {
     "training_step": training_step,
+    "random_sizes": random_sizes,
     "streaming": streaming,
     "bfloat16_gain": bfloat16_gain,
     "growth": growth,
@@ -54,11 +56,14 @@ BENCHMARKS = {
 }
 COMPARED = {
     "training_step": training_step,
+    "random_sizes": random_sizes,
     "streaming": streaming,
     "bfloat16_gain": bfloat16_gain,
     "growth": growth,
 }
 """Those that compare answers, and so may find them in disagreement."""
+DRAWN = ("training_step", "random_sizes", "growth", "cures", "long_adding")
+"""Those with figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -113,7 +118,9 @@ def draw(report: dict, path: Path) -> list[Path]:
     if not find_spec("matplotlib"):
         return []
     written = []
-    for name in [name for name in ("training_step", "growth", "cures", "long_adding") if name in report]:
+    for name in [
+        name for name in ("training_step", "random_sizes", "growth", "cures", "long_adding") if name in report
+    ]:
         for title, figure in BENCHMARKS[name].draw(report[name]).items():
             written.append(path.with_name(f"{path.stem}-{title}.png"))
             figure.savefig(written[-1], dpi=160)

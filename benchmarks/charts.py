@@ -139,3 +139,44 @@ def curves(found: Sequence[tuple[str, Mapping[str, Points]]], base: Mapping[str,
             if i == 0 and j == 0:
                 head(figure, heading, handles, len(handles))
     return figure
+
+
+def intervals(cases: Sequence[Mapping[str, Any]], device: str) -> Any:
+    """Times of the best peer over jrnn's at each size, with intervals: the sizes in order, a column a kind of call."""
+    cells = [cell for cell in CELLS if any(case["cell"] == cell for case in cases)]
+    kinds = {"step": "training step", "forward": "forward pass"}
+    ranked = sorted({case["label"]: case["flops"]["step"] for case in cases}.items(), key=itemgetter(1))
+    place = {label: i for i, (label, _) in enumerate(ranked)}
+    figure, panels = sheet(1, 2, (8.4, 1.3 + 0.2 * len(ranked)), sharey=True, sharex=True)
+    handles = []
+    for ax, kind in zip(panels[0], kinds, strict=True):
+        style.furnish(ax, LOOK, "times, log scale", "")
+        ax.set_title(kinds[kind], loc="left", color=LOOK.text, fontsize=10, fontweight="bold", pad=3)
+        ax.set_xscale("log")
+        ax.axvline(1, color=LOOK.text, linewidth=1)
+        for i, cell in enumerate(cells):
+            of_cell = [case for case in cases if case["cell"] == cell]
+            found = [case["against"][kind] for case in of_cell]
+            middle = [one["ratio"] for one in found]
+            below = [one["ratio"] - one["low"] for one in found]
+            above = [one["high"] - one["ratio"] for one in found]
+            drawn = ax.errorbar(
+                middle,
+                [place[case["label"]] + 0.3 * (i - (len(cells) - 1) / 2) for case in of_cell],
+                xerr=(below, above),
+                fmt="os"[i % 2],
+                markersize=4,
+                linewidth=1.2,
+                color=(LOOK.after, LOOK.before)[i % 2],
+                label=CELLS[cell],
+            )
+            handles += [drawn] if ax is panels[0, 0] else []
+        low, high = ax.get_xlim()
+        ticks = [tick for tick in TICKS if low <= tick <= high]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.set_xticks([], minor=True)
+    panels[0, 0].set_yticks(range(len(ranked)), [label for label, _ in ranked], fontsize=8)
+    panels[0, 0].set_ylabel("T x B x F, H: less to more arithmetic", fontsize=8)
+    heading = f"On {on(device)}, random sizes: times faster with jrnn than with the best of Flax, Equinox and Haiku"
+    head(figure, heading, handles, len(handles))
+    return figure

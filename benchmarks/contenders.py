@@ -27,7 +27,10 @@ class Contender(NamedTuple):
 
 
 NO_GPU = (("CUDA_VISIBLE_DEVICES", ""),)
-HUGE_PAGES = (("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),)
+HUGE_PAGES = (
+    ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000"),
+)
+"""Large pages, and malloc keeps what is freed, which `import jrnn` asks for in its own process."""
 REFERENCE = "jrnn"
 """What the others are compared with."""
 XLA = "jrnn xla"

@@ -51,10 +51,10 @@ def build_jax(framework: str, problem: Problem) -> Built:
 
     from benchmarks.jax_layers import LAYERS
 
+    layer = LAYERS[framework](problem.cell, problem.size)  # first, as programs import what they use before they run
     device = jax.devices()[0]
     if device.platform != "cpu":  # there float32 products are rounded to fewer bits unless this is asked for
         jax.config.update("jax_default_matmul_precision", "highest")
-    layer = LAYERS[framework](problem.cell, problem.size)
     square = jnp.ones((GEMM_SIZE, GEMM_SIZE), jnp.float32)
     product = jax.jit(jnp.matmul).lower(square, square).compile()  # before the clock: it wakes the compiler
     weights = jax.tree.map(jnp.asarray, problem.weights)

@@ -19,6 +19,7 @@ def facts() -> dict[str, Any]:
     versions, date (UTC); settings of allocator, threads and kernel, if any."""
     settings = (
         "JRNN_ISA",
+        "JRNN_MALLOC",
         "XLA_FLAGS",
         "OMP_NUM_THREADS",
         "GLIBC_TUNABLES",

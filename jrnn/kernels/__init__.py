@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from jrnn.kernels.implementations import IMPLEMENTATIONS as IMPLEMENTATIONS
+from jrnn.kernels.memory import keep_freed_memory as _keep_freed_memory
 from jrnn.kernels.operands import Events as Events
 from jrnn.kernels.operands import Operands as Operands
 from jrnn.kernels.operands import RecurrenceResult as Outcome  # noqa: F401
@@ -49,6 +50,8 @@ __all__ = [
     "recur_all",
     "step",
 ]
+
+_keep_freed_memory()  # before XLA has threads
 
 explain: Any
 """Which implementation a call takes, and why: `jrnn.unrolling.explain`."""

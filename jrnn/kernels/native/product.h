@@ -17,6 +17,8 @@ namespace {
 
 constexpr int kTile = kBytes == 64 ? 6 : 3;  // rows whose accumulators fit the registers beside four vectors of weights
 constexpr int kWide = 4;                     // vectors of a panel
+// Of a panel, that all rows use before its next part; wider vectors were not found to wait for the second cache.
+constexpr int64_t kPanelBytes = kBytes == 64 ? std::numeric_limits<int64_t>::max() : 20 << 10;
 
 // An aligned array that frees itself; contents undefined.
 template <class T>
@@ -120,12 +122,29 @@ constexpr auto kMultiply = all_multiply<O>(std::make_integer_sequence<int, kTile
 
 // The same for any number of rows, in tiles of nearly equal height; vectors <= kWide.
 template <class O>
-void multiply_rows(int64_t rows, int64_t vectors, Wide<O>* c, int64_t line, Left<O> left, const O* w, int64_t step) {
+void multiply_tiles(int64_t rows, int64_t vectors, Wide<O>* c, int64_t line, Left<O> left, const O* w, int64_t step) {
   const int64_t tiles = (rows + kTile - 1) / kTile;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t rest = tiles - i, height = rest > 1 ? (rows + rest - 1) / rest : rows;
     kMultiply<O>[(height - 1) * kWide + vectors - 1](c, line, left, w, step);
     c += height * line, left.a += height * left.row, rows -= height;
+  }
+}
+
+// The same, a part of the panel for all rows before the next: the first cache holds what tile after tile reads.
+template <class O>
+void multiply_rows(int64_t rows, int64_t vectors, Wide<O>* c, int64_t line, const Left<O>& left, const O* w,
+                   int64_t step) {
+  const bool runs = left.runs > 1;
+  const int64_t count = runs ? left.runs : left.count, lines = runs ? left.count : 1;
+  const int64_t wanted = rows > kTile ? count * lines * vectors * kBytes / kPanelBytes : 1;
+  const int64_t parts = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, count));
+  for (int64_t i = 0; i < parts; ++i) {
+    const int64_t from = count * i / parts;
+    Left<O> part = left;
+    (runs ? part.runs : part.count) = count * (i + 1) / parts - from;
+    part.a += from * (runs ? left.jump : left.next);
+    multiply_tiles<O>(rows, vectors, c, line, part, w + from * lines * step, step);
   }
 }
 

@@ -1,0 +1,135 @@
+"""Sizes that nobody tuned: forward pass and training step at random sizes, jrnn against the JAX libraries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean, median, stdev
+from typing import Any
+
+import numpy as np
+
+from benchmarks import charts
+from benchmarks.contenders import PEERS, REFERENCE, Contender, contenders
+from benchmarks.frameworks import KINDS
+from benchmarks.problem import QUICK_SIZES, Size, gates, step_flops
+from benchmarks.processes import ask_anywhere
+from benchmarks.tables import number, table
+from benchmarks.training_step import disagreements, run_case
+
+__all__ = ["disagreements", "draw", "run", "show"]
+
+CELLS = ("lstm", "gru")
+DRAWS, ROUNDS, SAMPLES, SEED = 24, 4, 3, 0
+LEAST, MOST = Size(10, 1, 1, 16), Size(2000, 256, 300, 768)
+MOST_FLOPS, MOST_BYTES = 200e9, 2e9
+NEAR = 1.25
+"""Peers within this of the best one in the first round are measured in the rounds that count."""
+LEVEL = 0.95
+"""Of the interval."""
+
+
+def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Every draw with every cell; `say` gets a line for each."""
+    device = ask_anywhere({"job": "device"})
+    known = contenders(on_cpu=device == "cpu", few=quick)
+    present = {name: known[name] for name in (REFERENCE, *PEERS) if name in known and known[name].here}
+    sizes = list(QUICK_SIZES.values()) if quick else draws(DRAWS)
+    cells, rounds, samples = (CELLS[:1], 1, 1) if quick else (CELLS, ROUNDS, SAMPLES)
+    cases = []
+    for i, size in enumerate(sizes):
+        for cell in cells:
+            say(f"random_sizes {cell} {i + 1} of {len(sizes)}: {described(size)}")
+            cases.append(measure(cell, str(i), size, present, rounds, samples))
+    return {"device": device, "seed": SEED, "level": LEVEL, "cases": cases}
+
+
+def draws(count: int, seed: int = SEED) -> list[Size]:
+    """Sizes drawn log-uniformly between LEAST and MOST; again where a step of an LSTM takes too long or too much."""
+    rng = np.random.default_rng(seed)
+    found: list[Size] = []
+    while len(found) < count:
+        size = Size(*(round(float(np.exp(rng.uniform(*np.log(ends))))) for ends in zip(LEAST, MOST, strict=True)))
+        if step_flops("lstm", size) <= MOST_FLOPS and step_bytes("lstm", size) <= MOST_BYTES:
+            found.append(size)
+    return found
+
+
+def step_bytes(cell: str, size: Size) -> int:
+    """Arrays of a training step by plain loops, float32: inputs, states, cotangents, twice the gates of each step."""
+    steps, batch, features, hidden = size
+    return 4 * steps * batch * (features + (4 + 2 * gates(cell)) * hidden)
+
+
+def measure(
+    cell: str, label: str, size: Size, present: Mapping[str, Contender], rounds: int, samples: int
+) -> dict[str, Any]:
+    """A round with all peers says which are near the best one; the rounds that count are of jrnn and of those."""
+    first = run_case(cell, label, size, present, 1, samples)
+    peers = {name: found for name, found in first["contenders"].items() if name != REFERENCE}
+    best = {kind: min(found[kind]["seconds"] for found in peers.values()) for kind in KINDS} if peers else {}
+    near = [name for name in peers if any(peers[name][kind]["seconds"] <= NEAR * best[kind] for kind in KINDS)]
+    case = run_case(cell, label, size, {name: present[name] for name in (REFERENCE, *near)}, rounds, samples)
+    case["disagreements"] = first["disagreements"] + case["disagreements"]
+    case["screened"] = {name: {kind: found[kind]["speed_of_jrnn"] for kind in KINDS} for name, found in peers.items()}
+    case["against"] = {kind: against(case["contenders"], kind) for kind in KINDS} if len(case["contenders"]) > 1 else {}
+    return case
+
+
+def against(found: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The best peer, its time over jrnn's by round, their geometric mean and the interval of that."""
+    peer = min((name for name in found if name != REFERENCE), key=lambda name: found[name][kind]["seconds"])
+    pairs = zip(found[peer][kind]["seconds_by_round"], found[REFERENCE][kind]["seconds_by_round"], strict=True)
+    ratios = [time / own for time, own in pairs]
+    middle, low, high = interval(ratios)
+    return {"peer": peer, "ratios": ratios, "ratio": middle, "low": low, "high": high}
+
+
+def interval(ratios: Sequence[float], level: float = LEVEL) -> tuple[float, float, float]:
+    """Geometric mean of ratios and the ends of its interval, by Student's t of their logarithms."""
+    from scipy.stats import t
+
+    logs = [math.log(ratio) for ratio in ratios]
+    half = t.ppf((1 + level) / 2, len(logs) - 1) * stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else math.inf
+    return math.exp(mean(logs)), math.exp(mean(logs) - half), math.exp(mean(logs) + half)
+
+
+def described(size: Size) -> str:
+    """T x B x F, H."""
+    return f"{size.steps:,} x {size.batch} x {size.features}, {size.hidden}"
+
+
+def size_of(case: Mapping[str, Any]) -> Size:
+    """Of a case, which may come from a file."""
+    return Size(*(case[field] for field in Size._fields))
+
+
+def draw(report: dict[str, Any]) -> dict[str, Any]:
+    """The figure, by the name its file gets."""
+    cases = [case | {"label": described(size_of(case))} for case in report["cases"] if case["against"]]
+    return {"random": charts.intervals(cases, report["device"])} if cases else {}
+
+
+def show(report: dict[str, Any]) -> str:
+    """The table, and in how many draws jrnn is ahead."""
+    rows = []
+    for case in report["cases"]:
+        for kind, found in case["against"].items():
+            floor = case["contenders"][REFERENCE][kind]["floor_ratio"]
+            ends = f"{number(found['low'])} to {number(found['high'])}"
+            name = f"{case['cell']} {described(size_of(case))}" + ("" if case["real_cores"] else " ?")
+            gflop = number(case["flops"][kind] / 1e9)
+            rows.append((name, kind, gflop, number(found["ratio"]), ends, found["peer"], number(floor)))
+    lines = [table(("T x B x F, H", "what", "GFLOP", "/ jrnn", "95 %", "best JAX peer", "jrnn / floor"), rows)]
+    for cell in CELLS:
+        for kind in KINDS:
+            of_kind = [c["against"][kind] for c in report["cases"] if c["cell"] == cell and kind in c["against"]]
+            if not of_kind:
+                continue
+            ahead = sum(found["low"] > 1 for found in of_kind)
+            middle = number(median(found["ratio"] for found in of_kind))
+            least = number(min(found["ratio"] for found in of_kind))
+            lines.append(f"{cell} {kind}: ahead in {ahead} of {len(of_kind)}, in the median {middle}, at least {least}")
+    lines.append("Times of the best JAX peer over jrnn's, paired by round; ahead: the whole interval lies above 1;")
+    lines.append("? threads shared a core.")
+    return "\n".join([*lines, *(f"DISAGREEMENT, no speed printed: {line}" for line in disagreements(report))])
