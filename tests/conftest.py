@@ -46,6 +46,7 @@ ONE_CASE_OF = 6
 def pytest_addoption(parser):
     parser.addoption("--whole", action="store_true", help="every case of every test, and those marked `thorough`")
     parser.addoption("--rest", action="store_true", help="what a run without --whole leaves out")
+    parser.addoption("--share", default="1/1", metavar="K/N", help="of what is chosen, the K-th of N equal shares")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -56,8 +57,11 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
     quick = {item for test, found in cases.items() for item in cases_to_take(test, found)}
-    wanted = [item for item in items if (item in quick) != config.getoption("--rest")]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(wanted)])
+    chosen = [item for item in items if (item in quick) != config.getoption("--rest")]
+    share, shares = map(int, config.getoption("--share").split("/"))
+    wanted = chosen[share - 1 :: shares]
+    kept = set(wanted)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = wanted
 
 

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks import bfloat16_gain, charts, contenders, lyapunov_cost, null_races, remat_memory, training_step
+from benchmarks import (
+    bfloat16_gain,
+    charts,
+    contenders,
+    lyapunov_cost,
+    null_races,
+    random_sizes,
+    remat_memory,
+    training_step,
+)
 from benchmarks.__main__ import main
 from benchmarks.agreement import admitted, compare
 from benchmarks.case_results import judge
@@ -300,3 +309,51 @@ def test_recorded_curves_are_played_by_arm_and_seed():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(null_races, "Played", Better)
         assert all(null_races.recommends(rng, losses, shares, 3, 18, target) for target in (None, 0.1))
+
+
+def test_random_sizes_lie_within_their_bounds_and_are_the_same_each_time():
+    found = random_sizes.draws(24)
+    assert found == random_sizes.draws(24)
+    assert len(set(found)) == 24
+    for size in found:
+        assert all(low <= value <= high for low, value, high in zip(random_sizes.LEAST, size, random_sizes.MOST))
+        assert step_flops("lstm", size) <= 200e9
+        assert random_sizes.step_bytes("lstm", size) <= 2e9
+    steps = np.array([size.steps for size in random_sizes.draws(400)])  # log-uniform, but for what is drawn again
+    assert np.median(np.log(steps)) == pytest.approx(
+        np.log(10 * 2000) / 2, abs=0.5
+    )  # log-uniform but for what is redrawn
+
+
+def test_the_interval_of_paired_ratios_is_students_in_the_logarithm():
+    ratios = [1.1, 1.3, 1.2, 1.4]
+    logs = np.log(ratios)
+    wanted = scipy.stats.t.interval(0.95, 3, logs.mean(), scipy.stats.sem(logs))
+    middle, low, high = random_sizes.interval(ratios)
+    assert np.allclose([low, high], np.exp(wanted))
+    assert middle == pytest.approx(scipy.stats.gmean(ratios))
+
+
+def test_a_size_is_judged_against_the_best_peer_of_its_kind_of_call():
+    names = {
+        "jrnn": [1.0, 2.0],
+        "haiku": [2.0, 4.4],
+        "flax.nnx": [1.8, 5.0],
+    }
+    found = {name: {"step": {"seconds": np.median(times), "seconds_by_round": times}} for name, times in names.items()}
+    judged = random_sizes.against(found, "step")
+    assert judged["peer"] == "haiku"
+    assert judged["ratios"] == [2.0, 2.2]
+    case = judged_case("lstm", judged)
+    text = random_sizes.show({"cases": [case]})
+    assert "lstm step: ahead in 1 of 1, in the median 2.1, at least 2.1" in text
+    assert random_sizes.draw({"cases": [case], "device": "cpu"})["random"] is not None
+
+
+def judged_case(cell, judged):
+    """A case of `random_sizes` with one kind of call."""
+    own = {"step": {"floor_ratio": 1.5}, "forward": {"floor_ratio": 1.5}}
+    size = {"steps": 5, "batch": 2, "features": 3, "hidden": 4}
+    common = {"cell": cell, "size": "0", "flops": {"step": 1e9, "forward": 1e9}, "real_cores": True}
+    against = {"step": judged | {"low": 1.9}, "forward": judged | {"low": 1.9}}
+    return common | size | {"contenders": {"jrnn": own}, "against": against, "disagreements": []}

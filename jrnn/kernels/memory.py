@@ -7,8 +7,10 @@ import os
 
 KEPT = 1 << 30
 """Bytes at the end of the heap that may stay there, unused."""
-SETTINGS = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, KEPT), "M_ARENA_MAX": (-8, 1)}
-"""Of glibc's `mallopt`: a number for each in malloc.h, and the value."""
+FEW = 16
+"""CPUs whose threads may share one heap: more would wait for one another, above all those of XLA's compiler."""
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
+"""Of glibc's malloc.h."""
 
 
 def keep_freed_memory() -> str | None:
@@ -16,9 +18,10 @@ def keep_freed_memory() -> str | None:
 
     By default malloc maps each array of 32 MB and more anew, and the system zeroes it: 300 MB a training step for an
     LSTM of 128 units on 128 sequences of 784 steps, a sixth of the time. Kept on the heap, it is zeroed once. There has
-    to be one heap, since those of threads hold no large arrays, and it has to be so before XLA starts its threads. What
-    else the process frees is kept, too, up to `KEPT` bytes at the end of the heap and all that lies before something in
-    use; `malloc_trim` gives it back.
+    to be one heap, since those of threads hold no large arrays (with more than `FEW` CPUs they keep theirs, and so only
+    the results of a call are kept), and it has to be so before XLA starts its threads. What else the process frees is
+    kept, too, up to `KEPT` bytes at the end of the heap and all that lies before something in use; glibc's
+    `malloc_trim` gives it back.
     """
     if os.environ.get("JRNN_MALLOC", "") == "off":
         return "JRNN_MALLOC=off"
@@ -29,6 +32,8 @@ def keep_freed_memory() -> str | None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return "malloc is not glibc's"
-    for number, value in SETTINGS.values():
-        mallopt(number, value)
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, KEPT)
+    if len(os.sched_getaffinity(0)) <= FEW:
+        mallopt(M_ARENA_MAX, 1)
     return None
