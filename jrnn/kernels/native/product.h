@@ -137,8 +137,8 @@ void multiply_rows(int64_t rows, int64_t vectors, Wide<O>* c, int64_t line, cons
                    int64_t step) {
   const bool runs = left.runs > 1;
   const int64_t count = runs ? left.runs : left.count, lines = runs ? left.count : 1;
-  const int64_t wanted = rows > kTile ? count * lines * vectors * kBytes / kPanelBytes : 1;
-  const int64_t parts = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, count));
+  const int64_t parts = std::min(count, count * lines * vectors * kBytes / kPanelBytes);
+  if (rows <= kTile || parts < 2) return multiply_tiles<O>(rows, vectors, c, line, left, w, step);
   for (int64_t i = 0; i < parts; ++i) {
     const int64_t from = count * i / parts;
     Left<O> part = left;
