@@ -142,7 +142,7 @@ def curves(found: Sequence[tuple[str, Mapping[str, Points]]], base: Mapping[str,
 
 
 def intervals(cases: Sequence[Mapping[str, Any]], device: str) -> Any:
-    """Times of the best peer over jrnn's at each size, with intervals: the sizes in order, a column a kind of call."""
+    """Times of the best peer over jrnn's by size, with intervals, pale where undecided; a panel a kind of call."""
     cells = [cell for cell in CELLS if any(case["cell"] == cell for case in cases)]
     kinds = {"step": "training step", "forward": "forward pass"}
     ranked = sorted({case["label"]: case["flops"]["step"] for case in cases}.items(), key=itemgetter(1))
@@ -158,19 +158,24 @@ def intervals(cases: Sequence[Mapping[str, Any]], device: str) -> Any:
             of_cell = [case for case in cases if case["cell"] == cell]
             found = [case["against"][kind] for case in of_cell]
             middle = [one["ratio"] for one in found]
-            below = [one["ratio"] - one["low"] for one in found]
-            above = [one["high"] - one["ratio"] for one in found]
-            drawn = ax.errorbar(
-                middle,
-                [place[case["label"]] + 0.3 * (i - (len(cells) - 1) / 2) for case in of_cell],
-                xerr=(below, above),
-                fmt="os"[i % 2],
-                markersize=4,
-                linewidth=1.2,
-                color=(LOOK.after, LOOK.before)[i % 2],
-                label=CELLS[cell],
-            )
-            handles += [drawn] if ax is panels[0, 0] else []
+            below = [one["ratio"] - (one["low"] or one["ratio"]) for one in found]
+            above = [(one["high"] or one["ratio"]) - one["ratio"] for one in found]
+            where = [place[case["label"]] + 0.3 * (i - (len(cells) - 1) / 2) for case in of_cell]
+            color, marker = (LOOK.after, LOOK.before)[i % 2], "os"[i % 2]
+            for decided in (True, False):
+                here = [k for k, case in enumerate(of_cell) if case["decided"] == decided]
+                ax.errorbar(
+                    [middle[k] for k in here],
+                    [where[k] for k in here],
+                    xerr=[[ends[k] for k in here] for ends in (below, above)],
+                    fmt=marker,
+                    markersize=4,
+                    linewidth=1.2,
+                    color=color,
+                    alpha=1.0 if decided else 0.35,
+                )
+            if ax is panels[0, 0]:
+                handles += ax.plot([], [], marker, color=color, markersize=5, label=CELLS[cell])
         low, high = ax.get_xlim()
         ticks = [tick for tick in TICKS if low <= tick <= high]
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jrnn.kernels.implementations import native
+from jrnn.kernels.memory import keep_freed_memory
 
 PACKAGES = ("jrnn", "jax", "jaxlib", "flax", "equinox", "dm-haiku", "torch", "numpy")
 
@@ -31,6 +32,7 @@ def facts() -> dict[str, Any]:
         "cpu": cpu_model(),
         "instructions": None if isinstance(native.library(), str) else native.instructions(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "freed_memory": keep_freed_memory() or "kept",
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.system(),
         "python": platform.python_version(),

@@ -25,6 +25,8 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_parallel
 if version("jaxlib").startswith("0.10."):
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
+os.environ.setdefault("JRNN_MALLOC", "off")  # on one heap, compiling takes 3 % longer, and here little else is done
+
 import jax
 import pytest
 
@@ -46,7 +48,7 @@ ONE_CASE_OF = 6
 def pytest_addoption(parser):
     parser.addoption("--whole", action="store_true", help="every case of every test, and those marked `thorough`")
     parser.addoption("--rest", action="store_true", help="what a run without --whole leaves out")
-    parser.addoption("--share", default="1/1", metavar="K/N", help="of what is chosen, the K-th of N equal shares")
+    parser.addoption("--share", default="1/1", metavar="K/N", help="of a quick run or --rest, the K-th of N shares")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -59,6 +61,8 @@ def pytest_collection_modifyitems(config, items):
     quick = {item for test, found in cases.items() for item in cases_to_take(test, found)}
     chosen = [item for item in items if (item in quick) != config.getoption("--rest")]
     share, shares = map(int, config.getoption("--share").split("/"))
+    if not 1 <= share <= shares:
+        raise pytest.UsageError(f"--share: got {share}/{shares}; need K/N with K from 1 to N")
     wanted = chosen[share - 1 :: shares]
     kept = set(wanted)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])

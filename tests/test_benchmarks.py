@@ -320,9 +320,7 @@ def test_random_sizes_lie_within_their_bounds_and_are_the_same_each_time():
         assert step_flops("lstm", size) <= 200e9
         assert random_sizes.step_bytes("lstm", size) <= 2e9
     steps = np.array([size.steps for size in random_sizes.draws(400)])  # log-uniform, but for what is drawn again
-    assert np.median(np.log(steps)) == pytest.approx(
-        np.log(10 * 2000) / 2, abs=0.5
-    )  # log-uniform but for what is redrawn
+    assert np.median(np.log(steps)) == pytest.approx(np.log(10 * 2000) / 2, abs=0.5)
 
 
 def test_the_interval_of_paired_ratios_is_students_in_the_logarithm():
@@ -334,26 +332,41 @@ def test_the_interval_of_paired_ratios_is_students_in_the_logarithm():
     assert middle == pytest.approx(scipy.stats.gmean(ratios))
 
 
-def test_a_size_is_judged_against_the_best_peer_of_its_kind_of_call():
-    names = {
-        "jrnn": [1.0, 2.0],
-        "haiku": [2.0, 4.4],
-        "flax.nnx": [1.8, 5.0],
+def times_of(**by_round):
+    return {
+        name: {kind: {"seconds_by_round": times} for kind in ("forward", "step")} for name, times in by_round.items()
     }
-    found = {name: {"step": {"seconds": np.median(times), "seconds_by_round": times}} for name, times in names.items()}
+
+
+def test_a_size_is_judged_against_every_peer():
+    """The best peer has the least ratio by round; jrnn is ahead only where no peer's interval reaches 1."""
+    found = times_of(jrnn=[1.0, 2.0, 3.0], haiku=[2.0, 4.2, 6.0], equinox=[2.2, 4.2, 6.9])
     judged = random_sizes.against(found, "step")
     assert judged["peer"] == "haiku"
-    assert judged["ratios"] == [2.0, 2.2]
-    case = judged_case("lstm", judged)
-    text = random_sizes.show({"cases": [case]})
-    assert "lstm step: ahead in 1 of 1, in the median 2.1, at least 2.1" in text
-    assert random_sizes.draw({"cases": [case], "device": "cpu"})["random"] is not None
+    assert judged["ratios"] == [2.0, 2.1, 2.0]
+    assert judged["ahead"]
+    uncertain = times_of(jrnn=[1.0, 1.0, 1.0], haiku=[2.0, 2.1, 2.0], equinox=[1.1, 9.0, 1.1])
+    assert not random_sizes.against(uncertain, "step")["ahead"]
 
 
-def judged_case(cell, judged):
-    """A case of `random_sizes` with one kind of call."""
-    own = {"step": {"floor_ratio": 1.5}, "forward": {"floor_ratio": 1.5}}
+def test_one_round_decides_nothing():
+    judged = random_sizes.against(times_of(jrnn=[1.0], haiku=[2.0]), "step")
+    assert (judged["ratio"], judged["low"], judged["high"], judged["ahead"]) == (2.0, None, None, False)
+    json.loads(json.dumps(judged, allow_nan=False))
+
+
+@pytest.mark.parametrize("decided", [True, False])
+def test_the_table_and_the_figure_of_random_sizes(decided):
+    judged = random_sizes.against(times_of(jrnn=[1.0, 2.0], haiku=[2.0, 4.2]), "step")
     size = {"steps": 5, "batch": 2, "features": 3, "hidden": 4}
-    common = {"cell": cell, "size": "0", "flops": {"step": 1e9, "forward": 1e9}, "real_cores": True}
-    against = {"step": judged | {"low": 1.9}, "forward": judged | {"low": 1.9}}
-    return common | size | {"contenders": {"jrnn": own}, "against": against, "disagreements": []}
+    case = {"cell": "lstm", "size": "0", **size, "flops": {"step": 1e9, "forward": 1e9}, "decided": decided}
+    case |= {"contenders": {"jrnn": {kind: {"floor_ratio": 1.5} for kind in ("step", "forward")}}, "disagreements": []}
+    case |= {"against": {"step": judged, "forward": judged}}
+    text = random_sizes.show({"cases": [case], "absent": ["equinox"]})
+    assert ("ahead of every peer in 1 of 1 draws, in the median 2.05" in text) == decided
+    assert ("lstm 5 x 2 x 3, 4 ?" in text) != decided
+    assert "Not installed, left out: equinox" in text
+    figure = random_sizes.draw({"cases": [case], "device": "cpu"})["random"]
+    for ax in figure.axes:
+        points = [x for line in ax.lines for x in np.atleast_1d(line.get_xdata()) if len(line.get_xdata()) == 1]
+        assert np.allclose(points, judged["ratio"])

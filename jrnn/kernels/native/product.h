@@ -17,7 +17,8 @@ namespace {
 
 constexpr int kTile = kBytes == 64 ? 6 : 3;  // rows whose accumulators fit the registers beside four vectors of weights
 constexpr int kWide = 4;                     // vectors of a panel
-// Of a panel, that all rows use before its next part; wider vectors were not found to wait for the second cache.
+// Bytes of a panel that all rows read before its next part; panels below two parts are read whole. Measured: vectors of
+// 64 bytes lose up to 4 % by it.
 constexpr int64_t kPanelBytes = kBytes == 64 ? std::numeric_limits<int64_t>::max() : 20 << 10;
 
 // An aligned array that frees itself; contents undefined.
