@@ -64,4 +64,7 @@ def test_pictures_and_links_exist():
         for name in re.findall(r"!\[.*?\]\((.*?)\)", text, re.S):
             assert (folder / name).stat().st_size > 10_000
         for name in re.findall(r"(?<!!)\[[^\]]*\]\((?!http)([^)]*)\)", text):
-            assert (folder / name).exists(), f"{page}: {name}"
+            file, _, section = name.partition("#")
+            assert (folder / file).exists(), f"{page}: {name}"
+            headings = re.findall(r"^#+ (.*)", (folder / file).read_text(), re.M) if section else []
+            assert not section or section in [head.lower().replace(" ", "-") for head in headings], f"{page}: {name}"
