@@ -51,7 +51,8 @@ def probe(
     without (Elman, LSTM, GRU; 1,000 steps of one sequence, 128 of 32). Arrivals cost, in the steps that measure them,
     one more run forwards and `outputs` vector-Jacobian products, one after the other, under `lax.cond`: with outputs=4
     three times the step, every `every` steps. In between nothing but memory: where it brings a program's temporaries
-    above 32 MB, glibc asks for their pages anew at every call (1.3 times the step; MALLOC_MMAP_THRESHOLD_ moves that).
+    above 32 MB and freed memory is not kept (`jrnn/kernels/memory.py`), glibc asks for their pages anew at every call
+    (1.3 times the step).
 
     Args:
       loss_fn: (params, *args) -> scalar, or (scalar, aux) with has_aux.
