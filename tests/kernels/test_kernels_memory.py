@@ -18,8 +18,9 @@ import jax, jax.numpy as jnp
 import jrnn
 
 @jax.jit
-def call(x):  # 64 MB in, a temporary array and a result, neither of which a loop could fuse away
-    return jnp.cumsum(jnp.sort(x, axis=1), axis=0)
+def call(x):  # 64 MB in, a temporary array, a result
+    more = jax.lax.optimization_barrier(x + 1)
+    return more + jax.lax.optimization_barrier(more * 2)
 
 x = jnp.ones((4096, 4096))
 for _ in range(30):  # the heap grows to what it takes
@@ -30,7 +31,7 @@ for _ in range(4):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 PAGES = 4 * 64 * 2**20 // os.sysconf("SC_PAGE_SIZE")
-"""Of the results of four calls; each takes as much besides."""
+"""Of the results of four calls."""
 
 
 SETTINGS = ("GLIBC_TUNABLES", "JRNN_MALLOC", *memory.OF_THE_USER)
@@ -59,7 +60,7 @@ def test_arrays_of_the_next_call_lie_in_memory_that_the_last_one_freed():
 @needs_glibc
 @pytest.mark.parametrize("setting", [{"JRNN_MALLOC": "off"}, {"GLIBC_TUNABLES": "glibc.malloc.mmap_max=65536"}])
 def test_malloc_is_left_as_it_is_where_the_user_says_so(setting):
-    assert faults(**setting) > 1.5 * PAGES
+    assert faults(**setting) >= PAGES
 
 
 @pytest.fixture
