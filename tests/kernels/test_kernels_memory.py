@@ -60,7 +60,7 @@ def test_arrays_of_the_next_call_lie_in_memory_that_the_last_one_freed():
 @needs_glibc
 @pytest.mark.parametrize("setting", [{"JRNN_MALLOC": "off"}, {"GLIBC_TUNABLES": "glibc.malloc.mmap_max=65536"}])
 def test_malloc_is_left_as_it_is_where_the_user_says_so(setting):
-    assert faults(**setting) >= PAGES
+    assert faults(**setting) > 0.9 * PAGES
 
 
 @pytest.fixture
