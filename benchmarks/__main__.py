@@ -118,9 +118,7 @@ def draw(report: dict, path: Path) -> list[Path]:
     if not find_spec("matplotlib"):
         return []
     written = []
-    for name in [
-        name for name in ("training_step", "random_sizes", "growth", "cures", "long_adding") if name in report
-    ]:
+    for name in [name for name in DRAWN if name in report]:
         for title, figure in BENCHMARKS[name].draw(report[name]).items():
             written.append(path.with_name(f"{path.stem}-{title}.png"))
             figure.savefig(written[-1], dpi=160)

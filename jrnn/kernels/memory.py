@@ -31,7 +31,7 @@ def keep_freed_memory() -> str | None:
     Raises:
       InputError: JRNN_MALLOC is something else than on or off.
     """
-    wanted = os.environ.get("JRNN_MALLOC", "on")
+    wanted = os.environ.get("JRNN_MALLOC") or "on"
     if wanted not in ("on", "off"):
         raise InputError("JRNN_MALLOC", wanted, "on or off")
     if wanted == "off":

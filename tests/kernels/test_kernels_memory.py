@@ -88,6 +88,12 @@ def test_the_users_choice_is_named(unset, name, value, reason):
     assert memory.keep_freed_memory() == reason
 
 
+def test_an_empty_switch_is_none(unset):
+    unset.setenv("JRNN_MALLOC", "")
+    unset.setenv("MALLOC_ARENA_MAX", "2")
+    assert memory.keep_freed_memory() == "MALLOC_ARENA_MAX says how malloc works"
+
+
 def test_a_switch_that_is_neither_on_nor_off_is_an_error(unset):
     unset.setenv("JRNN_MALLOC", "0")
     with pytest.raises(jrnn.InputError, match="JRNN_MALLOC: got 0; need on or off"):
