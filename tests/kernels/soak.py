@@ -109,6 +109,7 @@ def sanitized(kinds, cases, seed):
         if kinds == "thread":
             made, sources = Path(folder, "threads"), ["tests/kernels/threads.cc", "jrnn/kernels/native/kernel.cc"]
             flags = ["-std=c++17", "-O1", "-g", "-fsanitize=thread", "-DJRNN_ISA=baseline", "-DJRNN_VECTOR_BYTES=16"]
+            flags += ["-DJRNN_POISON"]
             subprocess.run(["c++", *flags, *sources, "-o", str(made), "-pthread"], cwd=root, check=True)
             return subprocess.run([str(made)]).returncode
         flags = f"-O1 -g -fno-omit-frame-pointer -DJRNN_POISON -fsanitize={kinds}"

@@ -155,7 +155,14 @@ EVERYWHERE = {
 assert EVERYWHERE <= set(map(str, CASES))
 # panels that narrow vectors read in parts
 PARTED = [Case("lstm", 1, 3, 9, 130, 150), Case("gru", 1, 5, 7, 30, 330, "resets reverse")]
-for case in [case for case in CASES if str(case) in EVERYWHERE] + PARTED:
+# few rows of many units: threads take each step together
+TOGETHER = [
+    Case("lstm", 1, 12, 2, 5, 300, "lengths resets tap"),
+    Case("gru_reset_before", 1, 12, 3, 4, 290, "resets cuts tap reverse"),
+    Case("gru", 1, 140, 1, 3, 301, "resets mask"),
+    Case("leaky_tanh", 1, 30, 3, 2, 310, "lengths cuts"),
+]
+for case in [case for case in CASES if str(case) in EVERYWHERE] + PARTED + TOGETHER:
     check(case)
 for dtype in (np.float32, np.float64):
     test_tanh_and_sigmoid_within_4_ulp(dtype)
@@ -195,18 +202,28 @@ def test_scratch_is_given_back():
 
 @needs_kernel
 def test_many_threads_at_once():
-    cell = jrnn.lstm(80)
-    params = cell.init(jax.random.key(0), 3)
-    shapes = ((30, 16, 3), (300, 1, 3))  # threads with rows of their own, and a thread beside the only one
-    many = [jax.random.normal(jax.random.key(i), shapes[i % 2]) for i in range(8)]
-    run = jax.jit(jax.grad(lambda xs: jnp.sum(jrnn.unroll(cell, params, xs).outputs ** 2)))
-    wanted, found = [run(xs) for xs in many], [None] * len(many)
+    """The same bits, whoever has time to help."""
+    cases = (  # threads with rows of their own, a thread beside the only one, threads that take each step together
+        (jrnn.lstm(80), (30, 16, 3)),
+        (jrnn.lstm(80), (300, 1, 3)),
+        (jrnn.lstm(300), (140, 2, 3)),
+        (jrnn.gru(310, reset_after=False), (30, 1, 3)),
+    )
+
+    def job(i):
+        cell, shape = cases[i % len(cases)]
+        params, xs = cell.init(jax.random.key(0), 3), jax.random.normal(jax.random.key(i), shape)
+        run = jax.jit(jax.grad(lambda p, xs: jnp.sum(jrnn.unroll(cell, p, xs).outputs ** 2), argnums=(0, 1)))
+        return lambda: run(params, xs)
+
+    jobs = [job(i) for i in range(8)]
+    wanted, found = [run() for run in jobs], [None] * len(jobs)
 
     def work(i):
         for _ in range(10):
-            found[i] = run(many[i])
+            found[i] = jobs[i]()
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(many))]
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(jobs))]
     [t.start() for t in threads]
     [t.join(timeout=120) for t in threads]
     assert not any(t.is_alive() for t in threads)
@@ -217,16 +234,18 @@ FORKS = """
 import os, signal
 import jax, jax.numpy as jnp, numpy as np
 import jrnn
-cell = jrnn.lstm(80)
-params = cell.init(jax.random.key(0), 90)
-step = jax.jit(lambda p, xs: jrnn.unroll(cell, p, xs, implementation="native").outputs)
-many = [jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(((30, 16, 90), (300, 1, 90)))]
-wanted = [jax.tree.map(np.asarray, step(params, xs)) for xs in many]
+cells = [jrnn.lstm(80), jrnn.lstm(80), jrnn.lstm(200)]
+weights = [cell.init(jax.random.key(0), 90) for cell in cells]
+shapes = ((30, 16, 90), (300, 1, 90), (100, 1, 90))
+many = [jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes)]
+steps = [jax.jit(lambda p, xs, cell=cell: jrnn.unroll(cell, p, xs, implementation="native").outputs) for cell in cells]
+def results():
+    return [np.asarray(step(p, xs)) for step, p, xs in zip(steps, weights, many)]
+wanted = results()
 child = os.fork()
 if not child:
     signal.alarm(60)
-found = [jax.tree.map(np.asarray, step(params, xs)) for xs in many]
-jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, wanted)
+jax.tree.map(np.testing.assert_array_equal, results(), wanted)
 if not child:
     os._exit(0)
 print("right" if os.waitpid(child, 0)[1] == 0 else "the child failed")

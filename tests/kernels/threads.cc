@@ -88,7 +88,7 @@ int main() {
   const Network networks[] = {{kTanh},      {kTanh, true}, {kLstm},    {kGru},
                               {kGruBefore}, {kGated},      {kComplex}, {kMinGru},
                               {kMinGruTanh}, {kMinGruPositive}};
-  const std::vector<std::array<int64_t, 3>> sizes{{1, 12, 23}, {2, 12, 23}, {5, 12, 23}, {1, 300, 2}};
+  const std::vector<std::array<int64_t, 3>> sizes{{1, 12, 23}, {2, 12, 23}, {5, 12, 23}, {1, 300, 2}, {1, 40, 1}};
   for (const Network& network : networks)
     for (auto [groups, t, b] : sizes) {
       const auto alone = solve(network, groups, t, b, one), together = solve(network, groups, t, b, four);

@@ -1,7 +1,6 @@
 // The recurrence backwards.
 #pragma once
 #include "chunks.h"
-#include "parallel.h"
 
 namespace jrnn {
 namespace JRNN_ISA {
@@ -15,58 +14,75 @@ struct Backward : Chunks<C, S> {
   using V = Vector<T>;
   using Base::weights, Base::g, Base::rows, Base::blocks, Base::h, Base::f, Base::wide;
   using Base::at, Base::flag, Base::happens, Base::inside, Base::time, Base::read, Base::write;
-  using typename Base::Chunk, typename Base::Gradients;
+  using typename Base::Chunk, typename Base::Gradients, typename Base::Pieces;
   using Base::entered, Base::gates_of, Base::states;
   static constexpr int64_t L = Base::L;
   const Problem& p = Base::p;
 
+  // Deltas, of which members write those of their own units; `sums`: a room for each member.
   struct Workspace {
-    Scratch<T> dh, skip_delta, dc, to_reset_h, to_reset_c, sums;
+    T *dh, *skip_delta, *dc, *to_reset_h, *to_reset_c, *sums;
   };
 
   Gradients run() const {
     const int64_t ahead = std::min<int64_t>(p.steps, std::max<int64_t>(1, kChunk / rows)), most = ahead * rows;
-    const Parallel* spare = this->helpers(most, f + h);
+    const Parallel* beside = this->helpers(most, f + h);
     Chunk chunks[2];
-    for (int k = 0; k < (spare ? 2 : 1); ++k) chunks[k] = this->room_for_chunk(most);
+    for (int k = 0; k < (beside ? 2 : 1); ++k) chunks[k] = this->room_for_chunk(most);
     Gradients found = this->room_for_gradients();
-    Workspace work;
-    work.sums = Scratch<T>(rows * kWide * L);
-    for (Scratch<T>* each : {&work.dh, &work.skip_delta, &work.dc, &work.to_reset_h, &work.to_reset_c})
-      *each = Scratch<T>(rows * wide, T(0));
+    const Scratch<T> sums(this->members * rows * kWide * L);
+    Scratch<T> dh(rows * wide, T(0)), skip_delta(rows * wide, T(0)), dc(rows * wide, T(0));
+    const Scratch<T> to_reset_h(rows * wide, T(0)), to_reset_c(rows * wide, T(0));
     for (int64_t r = 0; r < rows; ++r) {
-      if (p.g_last_h) read(p.g_last_h, r, work.dh);
-      if (C::kCell && p.g_last_c) read(p.g_last_c, r, work.dc);
+      if (p.g_last_h) read(p.g_last_h, r, dh);
+      if (C::kCell && p.g_last_c) read(p.g_last_c, r, dc);
     }
-    Chunk *now = chunks, *other = spare ? chunks + 1 : chunks;
-    // what does not wait for delta: the gradients of the chunk after this one, the gates of the one before
-    auto off_critical_path = [&] {
-      if (other->total) this->conclude(found, *other);
-      if (now->start) this->open(*other, now->start - std::min(ahead, now->start), now->start);
-    };
-    Beside rest(spare);
-    for (int64_t end = p.steps; end > 0; std::swap(now, other)) {
-      if (end == p.steps) this->open(*now, end - ahead, end);
-      const int64_t start = now->start;
-      if (spare) rest.start(off_critical_path);
-      for (int64_t s = end - 1; s >= start; --s) {
-        differentiate(work, found, *now, s);
-        pull_back(work, *now, s);
-      }
-      rest.finish();
-      if (!spare) off_critical_path();
-      if (spare && !start) this->conclude(found, *now);
-      end = start;
-    }
+    this->together([&](Member& one) {
+      T* own_sums = sums + one.index * rows * kWide * L;
+      steps({dh, skip_delta, dc, to_reset_h, to_reset_c, own_sums}, chunks, found, ahead, beside, one);
+    });
+    if (p.steps % 2) std::swap(dh, skip_delta);
     for (int64_t r = 0; r < rows; ++r) {
-      write(p.d_h0, r, work.dh), write(p.d_c0, r, work.dc);
-      write(p.d_reset_h, r, work.to_reset_h), write(p.d_reset_c, r, work.to_reset_c);
+      write(p.d_h0, r, dh), write(p.d_c0, r, dc);
+      write(p.d_reset_h, r, to_reset_h), write(p.d_reset_c, r, to_reset_c);
     }
     return found;
   }
 
-  // delta_t and dz_t of step s; what passes to the state before without dz goes to `skip_delta` and dc.
-  void differentiate(Workspace& work, const Gradients& found, const Chunk& chunk, int64_t s) const {
+  // All steps, as a member.
+  void steps(Workspace work, Chunk* chunks, const Gradients& found, int64_t ahead, const Parallel* beside,
+             Member& one) const {
+    Chunk *now = chunks, *other = beside ? chunks + 1 : chunks;
+    // what does not wait for delta: the gradients of the chunk after this one, the gates of the one before
+    auto off_critical_path = [&](Member& who) {
+      if (other->total) this->conclude(found, *other, who);
+      if (who.has_left()) return;
+      if (const int64_t start = now->start) this->open(*other, start - std::min(ahead, start), start, who);
+    };
+    Member alone(one.count);
+    auto elsewhere = [&] { off_critical_path(alone); };
+    Beside rest(beside);
+    for (int64_t end = p.steps; end > 0; std::swap(now, other)) {
+      if (end == p.steps) this->open(*now, end - ahead, end, one);
+      if (one.has_left()) return;
+      const int64_t start = now->start;
+      if (beside) rest.start(elsewhere);
+      for (int64_t s = end - 1; s >= start && !one.has_left(); --s) {
+        differentiate(work, found, *now, s, this->of(one));
+        if (!one.meet()) return;
+        pull_back(work, *now, s, one);
+      }
+      if (one.has_left()) return;
+      rest.finish();
+      if (!beside) off_critical_path(one);
+      if (beside && !start) this->conclude(found, *now, one);
+      end = start;
+    }
+  }
+
+  // delta_t and dz_t of step s, of these units; what passes to the state before without dz goes to `skip_delta` and dc.
+  void differentiate(const Workspace& work, const Gradients& found, const Chunk& chunk, int64_t s,
+                     typename Base::Units these) const {
     const int64_t t = time(s);
     const T* leak = weights[0].leak;
     T* of_leak = found.of_leak;
@@ -80,7 +96,7 @@ struct Backward : Chunks<C, S> {
       const S *hs = p.hs.of<S>(g, there), *g_hs = p.g_hs.of<S>(g, there), *g_cs = p.g_cs.of<S>(g, there);
       S *d_tap_h = p.d_tap_h.of<S>(g, there), *d_tap_c = p.d_tap_c.of<S>(g, there);
       T *dh_row = work.dh + r * wide, *dc_row = work.dc + r * wide, *skip_delta = work.skip_delta + r * wide;
-      blocks.each([&](int64_t from, int64_t vectors) {
+      blocks.each(these.from, these.end, [&](int64_t from, int64_t vectors) {
         const int64_t width = vectors * L;
         O* dz = chunk.dz[0] + C::kSums * (chunk.total * from + m * width);
         if (held) std::fill_n(dz, C::kSums * width, O{});
@@ -113,22 +129,31 @@ struct Backward : Chunks<C, S> {
   }
 
   // delta of the state that entered step s: dz W_rec^T + skip_delta; then resets and cuts.
-  void pull_back(Workspace& work, const Chunk& chunk, int64_t s) const {
+  void pull_back(Workspace& work, const Chunk& chunk, int64_t s, Member& one) const {
     const int64_t t = time(s), m = (s - chunk.start) * rows;
     if constexpr (C::kTwice) {
-      this->back(chunk, work.sums, 1, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
+      const Pieces pieces{one.first, one.end, this->grain};
+      this->back(chunk, work.sums, 1, m, rows, pieces, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
         if (happens(t, r)) reset_back(work, chunk, t, r, unit, m + r, v);
       });
+      if (!one.meet()) return;
     }
-    if (C::kRecurrent) this->back(chunk, work.sums, 0, m, rows, this->goes_down(s), [&](int64_t r, int64_t unit, V v) {
+    const Pieces pieces{one.first, one.end, this->grain};
+    const auto add = [&](int64_t r, int64_t unit, V v) {
       T* to = work.skip_delta + r * wide + unit;
       if (happens(t, r)) store(to, load(to) + v);
+    };
+    if (one.in_company()) blocks.each([&](int64_t from, int64_t vectors) {
+      const int64_t width = C::kSums * vectors * L;
+      this->ask_for(chunk.dz[0] + C::kSums * chunk.total * from + m * width, rows * width);
     });
+    if (C::kRecurrent) this->back(chunk, work.sums, 0, m, rows, pieces, this->goes_down(s), add);
     std::swap(work.dh, work.skip_delta);
     for (int64_t r = 0; r < rows; ++r) {
       const bool reset = flag(p.resets, t, r);
       if (!reset && !flag(p.cuts, t, r)) continue;
-      for (int64_t i = r * wide; i < (r + 1) * wide; ++i) {
+      const auto these = this->of(one);
+      for (int64_t i = r * wide + these.from; i < r * wide + these.end; ++i) {
         if (reset) work.to_reset_h[i] += work.dh[i], work.to_reset_c[i] += work.dc[i];
         work.dh[i] = work.dc[i] = 0;
       }
@@ -136,7 +161,7 @@ struct Backward : Chunks<C, S> {
   }
 
   // From delta of r h: dz of r, its share of skip_delta and, for the gradient of U_n, r h itself.
-  void reset_back(Workspace& work, const Chunk& chunk, int64_t t, int64_t row, int64_t unit, int64_t m, V delta) const {
+  void reset_back(const Workspace& work, const Chunk& chunk, int64_t t, int64_t row, int64_t unit, int64_t m, V delta) const {
     const int64_t n = h - unit;
     const V reset = load(gates_of(chunk, t, row, m) + unit, n),
             before = load(states(chunk, 0) + m * chunk.line + unit, n);

@@ -22,11 +22,17 @@ struct Chunks : Rows<C, S> {
     Scratch<O> columns, dz[2];
     Scratch<O> column_pairs, dz_pairs[2];  // rows two by two, where such pairs are multiplied
     Scratch<T> gates, sums;
+    std::vector<typename Base::Sums> of_member;  // to compute gates again
     int64_t line = 0, start = 0, count = 0, total = 0;
   };
   // Gradients of the weights stay in panels: of_in [F + 1], of_rec [H + 1] rows, the last ones for the biases.
   struct Gradients {
     Scratch<T> of_in[2], of_rec[2], of_leak;
+  };
+
+  // Columns of a product, `vectors` at a time.
+  struct Pieces {
+    int64_t first, end, vectors;
   };
 
   Chunk room_for_chunk(int64_t most) const {
@@ -35,7 +41,10 @@ struct Chunks : Rows<C, S> {
     chunk.line = (used + 15) / 16 * 16 + 16;  // a power of two would fall on few sets of the cache
     chunk.columns = Scratch<O>(most * chunk.line, O{});
     chunk.sums = Scratch<T>(p.d_xs ? most * kWide * L : 0);
-    if (!p.gates && needs_gates()) chunk.gates = Scratch<T>(most * C::kSaved * h);
+    if (!p.gates && needs_gates()) {
+      chunk.gates = Scratch<T>(most * C::kSaved * h);
+      for (int64_t i = 0; i < this->members; ++i) chunk.of_member.push_back(this->room_for_sums(most));
+    }
     each_product<C>([&](auto part, int i) { chunk.dz[i] = Scratch<O>(most * part.kSums * wide); });
     if (D == 1) return chunk;
     chunk.column_pairs = Scratch<O>(deep<O>(most) * chunk.line);
@@ -54,16 +63,19 @@ struct Chunks : Rows<C, S> {
   }
 
   // Finds what is known before delta: the columns and, where they were not saved, the gates.
-  void open(Chunk& chunk, int64_t start, int64_t end) const {
-    chunk.start = start, chunk.count = end - start, chunk.total = chunk.count * rows;
-    gather(chunk);
-    if (chunk.gates) recompute(chunk);
+  void open(Chunk& chunk, int64_t start, int64_t end, Member& one) const {
+    if (!one.meet()) return;  // nobody reads it as it was
+    if (!one.index) chunk.start = start, chunk.count = end - start, chunk.total = chunk.count * rows;
+    const auto [first, last] = one.share(end - start);
+    gather(chunk, start, first, last);
+    if (!one.meet()) return;
+    if (chunk.gates) recompute(chunk, one);
   }
 
   // Finds what follows from dz of all steps of a chunk.
-  void conclude(const Gradients& found, const Chunk& chunk) const {
-    if (p.d_bias) accumulate(found, chunk);
-    if (p.d_xs) inputs_back(chunk);
+  void conclude(const Gradients& found, const Chunk& chunk, Member& one) const {
+    if (p.d_bias) accumulate(found, chunk, one);
+    if (p.d_xs) inputs_back(chunk, one);
   }
 
   // A slope of the state follows from h, unless h was rounded or a tap was added to it.
@@ -75,10 +87,10 @@ struct Chunks : Rows<C, S> {
     return s ? all.of<S>(g) + at(time(s - 1), row, h) : start.of<S>(g) + at(row, h);
   }
 
-  // [x, 1, h, 1] of a chunk, zero where the step did not happen; space for [r h, 0].
-  void gather(Chunk& chunk) const {
-    O* to = chunk.columns;
-    for (int64_t s = chunk.start; s < chunk.start + chunk.count; ++s)
+  // [x, 1, h, 1] of some steps of a chunk from `start` on, zero where the step did not happen; space for [r h, 0].
+  void gather(const Chunk& chunk, int64_t start, int64_t first, int64_t end) const {
+    O* to = chunk.columns + first * rows * chunk.line;
+    for (int64_t s = start + first; s < start + end; ++s)
       for (int64_t r = 0; r < rows; ++r, to += chunk.line) {
         const int64_t t = time(s);
         if (!happens(t, r)) {
@@ -96,13 +108,14 @@ struct Chunks : Rows<C, S> {
   O* states(const Chunk& chunk, int i) const { return chunk.columns + f + 1 + i * (h + 1); }
 
   // The gates of a chunk from its inputs and the states that entered it, all steps at once.
-  void recompute(Chunk& chunk) const {
-    const auto sums = this->room_for_sums(chunk.total);
+  void recompute(const Chunk& chunk, Member& one) const {
+    const auto& sums = chunk.of_member[one.index];
     each_product<C>([&](auto part, int i) {
       using Part = decltype(part);
+      if (i && !one.meet()) return;
       const typename Base::Factors of{chunk.columns, states(chunk, i), chunk.line, chunk.line};
       const T* leak = weights[i].leak;
-      this->template sweep<Part>(weights[i], chunk.total, of, sums, false, [&](int64_t m) {
+      this->template sweep<Part>(weights[i], chunk.total, of, sums, this->of(one), false, [&](int64_t m) {
         T* saved = chunk.gates + m * C::kSaved * h;
         O *before = states(chunk, 0) + m * chunk.line, *gated = before + h + 1;
         return [=](int64_t unit, const T* z, int64_t width) {
@@ -124,25 +137,27 @@ struct Chunks : Rows<C, S> {
   }
 
   // put(row, column, dz w^T) for `count` rows of dz from m on: beside the i-th product's states, or with i < 0 beside
-  // the inputs, which feed all products.
+  // the inputs, which feed all products; for pieces first .. end - 1 of the columns, each of `wide` vectors.
   template <class Put>
-  void back(const Chunk& chunk, T* sums, int i, int64_t m, int64_t count, bool down, Put&& put) const {
-    const int64_t columns = i < 0 ? f : h, vectors = (columns + L - 1) / L, pieces = (vectors + kWide - 1) / kWide;
-    for (int64_t n = 0; n < pieces; ++n) {
-      const int64_t j = (down ? pieces - 1 - n : n) * kWide;
-      const int64_t these = std::min<int64_t>(kWide, vectors - j), line = these * L;
+  void back(const Chunk& chunk, T* sums, int i, int64_t m, int64_t count, Pieces pieces, bool down, Put&& put) const {
+    const int64_t columns = i < 0 ? f : h, vectors = (columns + L - 1) / L;
+    for (int64_t n = pieces.first; n < pieces.end; ++n) {
+      const int64_t j = (down ? pieces.first + pieces.end - 1 - n : n) * pieces.vectors, panel_from = j / kWide * kWide;
+      const int64_t these = std::min(pieces.vectors, vectors - j), line = these * L;
+      const int64_t packed = std::min<int64_t>(kWide, vectors - panel_from) * L;
       for (int64_t k = 0; k < count * line; k += L) store(sums + k, V{});  // as in `sweep`
       each_product<C>([&](auto part, int number) {
         using Part = decltype(part);
         if (i >= 0 && i != number) return;
         const int64_t full = blocks.vectors / Part::kBlock, rest = blocks.vectors % Part::kBlock;
         const int offset = i < 0 ? Part::kInput : Part::kState;
-        const O* panel = (i < 0 ? weights[number].in_back : weights[number].rec_back) + j * L * Part::kWeights * wide;
+        const O* panel = (i < 0 ? weights[number].in_back : weights[number].rec_back) +
+                         panel_from * L * Part::kWeights * wide + (j - panel_from) * L * D;
         auto add = [&](int64_t from, int64_t width, int64_t runs) {
           const O* a = chunk.dz[number] + Part::kSums * (chunk.total * from + m * width) + offset * width;
           Left<O> left{a, Part::kSums * width, D, Part::kWeights * width / D, runs, Part::kSums * chunk.total * width};
-          const O* w = panel + Part::kWeights * from * line;
-          int64_t step = line * D;
+          const O* w = panel + Part::kWeights * from * packed;
+          int64_t step = packed * D;
           if (down) turn_round(left, w, step);
           multiply_rows<O>(count, these, sums, line, left, w, step);
         };
@@ -155,21 +170,34 @@ struct Chunks : Rows<C, S> {
     }
   }
 
-  void inputs_back(const Chunk& chunk) const {
-    back(chunk, chunk.sums, -1, 0, chunk.total, false, [&](int64_t m, int64_t column, V v) {
-      const int64_t t = time(chunk.start + m / rows), row = m % rows;
-      store(p.d_xs.of<S>(g) + at(t, row, f) + column, happens(t, row) ? v : V{}, f - column);
-    });
+  void inputs_back(const Chunk& chunk, const Member& one) const {
+    const int64_t panels = ((f + L - 1) / L + kWide - 1) / kWide;
+    const auto [first, end] = one.share(this->members);  // as many pieces whoever is there: they round alike
+    for (int64_t i = first; i < end; ++i) {
+      const int64_t from = chunk.total * i / this->members, to = chunk.total * (i + 1) / this->members;
+      back(chunk, chunk.sums + from * kWide * L, -1, from, to - from, {0, panels, kWide}, false,
+           [&](int64_t r, int64_t column, V v) {
+             const int64_t m = from + r, t = time(chunk.start + m / rows), row = m % rows;
+             store(p.d_xs.of<S>(g) + at(t, row, f) + column, happens(t, row) ? v : V{}, f - column);
+           });
+    }
   }
 
   // The gradients of the weights, [block][rows][kWeights][vectors][lanes], += columns^T dz.
-  void accumulate(const Gradients& found, const Chunk& chunk) const {
+  void accumulate(const Gradients& found, const Chunk& chunk, Member& one) const {
     const int64_t pairs = deep<O>(chunk.total) / D;
-    if (D > 1) pair_rows<O>(chunk.column_pairs, chunk.columns, chunk.total, chunk.line);
+    if (D > 1) {
+      const auto [first, end] = one.share(pairs);
+      const int64_t from = first * D, line = chunk.line;
+      pair_rows<O>(chunk.column_pairs + from * line, chunk.columns + from * line, std::min(end * D, chunk.total) - from,
+                   line);
+      if (!one.meet()) return;
+    }
+    const auto these = this->of(one);
     const O* all = D > 1 ? chunk.column_pairs : chunk.columns;
     each_product<C>([&](auto part, int i) {
       using Part = decltype(part);
-      Blocks<Part, T>(h).each([&](int64_t from, int64_t vectors) {
+      Blocks<Part, T>(h).each(these.from, these.end, [&](int64_t from, int64_t vectors) {
         const int64_t width = vectors * L, line = Part::kWeights * width, lines = Part::kSums * width;
         const O* dz = chunk.dz[i] + chunk.total * Part::kSums * from;
         if constexpr (D > 1) {

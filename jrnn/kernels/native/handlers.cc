@@ -86,14 +86,6 @@ struct Shared {
 
 constexpr int kPatience = 5000;  // some 50 us: a little longer than waking up takes
 
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("isb");
-#endif
-}
-
 void* start_on_pool(void* pool, int64_t count, int64_t helpers, void (*work)(void*, int64_t), void* context) {
   auto* threads = static_cast<ffi::ThreadPool*>(pool);
   auto shared = std::make_shared<Shared>();

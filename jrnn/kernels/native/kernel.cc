@@ -1,7 +1,8 @@
 // A recurrence over a whole sequence, forwards and backwards: one of recurrences.h, or of gated.h, without products.
 //
 // Compiled once for each instruction set (JRNN_ISA, JRNN_VECTOR_BYTES). Rows of the batch are independent, so they are
-// split over threads, without any synchronisation inside the time loop. A step takes block after block of units: the
+// split over threads, without any synchronisation inside the time loop; few rows of many units are taken by several
+// threads together, which meet after each step (team.h). A step takes block after block of units: the
 // product over [x, h] for all rows, then the gates while the sums are in the cache; there is no array of
 // pre-activations. Backwards, the gradients of the weights are taken once a chunk of steps, whose dz is still in the
 // cache: there is no [T, B, gates * H] array of dz either. The GRU that resets before the product takes two of them a
@@ -9,6 +10,8 @@
 #include "backward.h"
 #include "forward.h"
 #include "gated.h"
+
+#include <unistd.h>
 
 #include <stdexcept>
 
@@ -22,7 +25,50 @@ namespace JRNN_ISA {
 namespace {
 
 constexpr double kOneThread = 1e5;   // multiplications of a call, below which waking threads costs more than it saves
+// Multiplications of a step, forwards and backwards, that make it worth for a member to meet the others; and of a call.
+#if defined(JRNN_POISON)  // the sanitizers' build: teams for all that can be split
+constexpr double kOfMember = 1, kOfMemberBack = 1, kOfTeam = 1;
+#else
+constexpr double kOfMember = 1.8e4, kOfMemberBack = 1.2e5, kOfTeam = 4e6;
+#endif
+constexpr int64_t kFewRows = kBytes / 4;  // a thread: with more, arithmetic takes longer than reading weights
 constexpr int64_t kShare = 1 << 16;  // weights that make it worth for another thread to pack them
+
+int64_t second_cache() {  // bytes of a core
+#if defined(JRNN_POISON)
+  return 1;
+#elif defined(_SC_LEVEL2_CACHE_SIZE)
+  static const int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (bytes > 0) return bytes;
+#endif
+  return 1 << 20;
+}
+
+// How a group is split: its rows over `pieces`, and each step of a piece over `members`, which take `grain` vectors of
+// units as a whole. It depends on the problem and the machine alone, so that sums are always split alike.
+struct Plan {
+  int64_t pieces, members, grain;
+};
+template <class C, class S>
+Plan plan(const Problem& p, int64_t threads) {
+  const int64_t each = (threads + p.groups - 1) / p.groups, tiles = (p.rows + kTile - 1) / kTile;
+  const int64_t weights = C::kGates * p.units * p.units;
+  int64_t pieces = std::clamp<int64_t>(each, 1, std::max<int64_t>(1, tiles));
+  // every piece reads all weights in every step, and beyond the second cache that takes longer than the arithmetic;
+  // backwards the gradients of the weights take the cache
+  const bool far = weights * int64_t(sizeof(Factor<S>)) > second_cache();
+  if (C::kRecurrent && !p.backward && far && p.rows <= kFewRows * each)
+    pieces = std::max<int64_t>(1, each / kMostMembers);
+  int64_t whole = C::kBlock;
+  if constexpr (C::kTwice) whole = std::max<int64_t>(whole, C::Second::kBlock);
+  const int64_t idle = threads / (p.groups * pieces), vectors = Blocks<C, Wide<S>>(p.units).vectors;
+  const int64_t grain = std::max<int64_t>(whole, vectors < kWide * idle ? kWide / 2 : kWide);
+  const double of_step = double(p.rows) / pieces * weights;
+  const int64_t worth = of_step / (p.backward ? kOfMemberBack : kOfMember);
+  const int64_t members = std::min({idle, kMostMembers, vectors / grain, worth});
+  if (!C::kRecurrent || members < 2 || of_step * p.steps < kOfTeam) return {pieces, 1, kWide};
+  return {pieces, members, grain};
+}
 
 template <class C, class S>
 void solve_as(const Problem& p, Parallel parallel) {
@@ -30,8 +76,8 @@ void solve_as(const Problem& p, Parallel parallel) {
   const int64_t columns = p.features + (C::kRecurrent ? p.units : 1);
   const double multiplications = double(p.groups) * p.steps * p.rows * C::kGates * p.units * columns;
   if (multiplications < kOneThread) parallel.threads = 1;
-  const int64_t each = (parallel.threads + p.groups - 1) / p.groups, tiles = (p.rows + kTile - 1) / kTile;
-  const int64_t pieces = std::clamp<int64_t>(each, 1, std::max<int64_t>(1, tiles));
+  const Plan split = plan<C, S>(p, parallel.threads);
+  const int64_t pieces = split.pieces;
   const int64_t numbers = (p.features + p.units) * C::kGates * p.units;
   const bool shared = !p.w_in.stride && !p.w_rec.stride && !p.bias.stride && !p.bias_rec.stride && !p.theta.stride;
   std::vector<std::array<Weights<S>, 2>> weights(shared ? 1 : p.groups);
@@ -49,7 +95,7 @@ void solve_as(const Problem& p, Parallel parallel) {
   run(parallel, p.groups * pieces, [&](int64_t i) {
     const int64_t g = i / pieces, piece = i % pieces;
     const int64_t begin = p.rows * piece / pieces, end = p.rows * (piece + 1) / pieces;
-    const Rows<C, S> rows{{p, g, begin, end - begin}, weights[shared ? 0 : g].data(), spare};
+    const Rows<C, S> rows{{p, g, begin, end - begin}, weights[shared ? 0 : g].data(), spare, split.members, split.grain};
     if (!p.backward) {
       const Forward<C, S> forward{rows};  // const: what it holds stays in registers
       return forward.run();

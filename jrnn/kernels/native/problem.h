@@ -39,6 +39,15 @@ struct Parallel {
   void (*finish)(void* begun);
 };
 
+// What a thread does that looks again and again.
+static inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");
+#endif
+}
+
 using Solve = void (*)(const Problem&, const Parallel&);
 
 }  // namespace jrnn

@@ -1,6 +1,7 @@
 // Some rows of the batch: where their numbers are, and the sums of their gates.
 #pragma once
 #include "panels.h"
+#include "team.h"
 
 namespace jrnn {
 namespace JRNN_ISA {
@@ -8,6 +9,11 @@ namespace {
 
 constexpr int64_t kSumsAtOnce = 4096;  // pre-activations between the products and the gates
 constexpr double kWorthwhile = 6e6;  // FLOPs of a job for another thread: 40 us, several times what waking it takes
+#if defined(JRNN_POISON)
+constexpr int64_t kWakingUp = 50'000'000;  // ns
+#else
+constexpr int64_t kWakingUp = 50'000;
+#endif
 constexpr int64_t kChunk = 128;  // rows (steps x batch) that are taken at once where no step waits for another
 
 // Some rows of one group over the whole sequence: what happens to them when, and where their numbers are.
@@ -35,19 +41,47 @@ struct Rows : Sequences {
 
   const Weights<S>* weights;  // of each product
   const Parallel* spare;      // threads that have no rows of their own, if there are any
+  int64_t members;            // how many of them, with this one, may take each step together
+  int64_t grain;              // vectors of units that one member takes as a whole
   Blocks<C, T> blocks{p.units};
   int64_t h = p.units, f = p.features, wide = blocks.padded;
 
-  // Threads for a job of so many FLOPs a row of each gate, `count` rows at a time.
-  const Parallel* helpers(int64_t count, int64_t each) const {
-    return 2. * count * each * C::kGates * h < kWorthwhile ? nullptr : spare;
+  // f(member) on this thread and on those that take each step with it.
+  template <class F>
+  void together(F&& f) const {
+    // waking up, and a tenth of what it takes alone, at 40 multiplications a nanosecond
+    const std::chrono::nanoseconds patience(kWakingUp + p.steps * rows * C::kGates * h * h / 400);
+    jrnn::JRNN_ISA::together(spare, members, patience, (blocks.vectors + grain - 1) / grain, f);
+  }
+  // The units of a member.
+  struct Units {
+    int64_t from, end;
+  };
+  JRNN_INLINE Units of(const Member& one) const {
+    return {one.first * grain * L, std::min(wide, one.end * grain * L)};
   }
 
-  template <class Array>
-  void read(const Operand& from, int64_t row, const Array& to) const {
-    using N = std::decay_t<decltype(to[0])>;
-    for (int64_t i = 0; i < h; ++i) to[row * wide + i] = as<N>(from.of<S>(g)[at(row, h) + i]);
-    std::fill(to + row * wide + h, to + (row + 1) * wide, N{});
+  // What others have written: asked for at once, its lines come together.
+  template <class N>
+  static JRNN_INLINE void ask_for(const N* from, int64_t count) {
+    for (auto *line = reinterpret_cast<const char*>(from), *end = reinterpret_cast<const char*>(from + count);
+         line < end; line += 64)
+      __builtin_prefetch(line);
+  }
+
+  // Threads beside the only one, for a job of so many FLOPs a row of each gate, `count` rows at a time.
+  const Parallel* helpers(int64_t count, int64_t each) const {
+    return members > 1 || 2. * count * each * C::kGates * h < kWorthwhile ? nullptr : spare;
+  }
+
+  template <class N>
+  void read(const Operand& from, int64_t row, N* to, Units these) const {
+    for (int64_t i = these.from; i < these.end; ++i)
+      to[row * wide + i] = i < h ? as<N>(from.of<S>(g)[at(row, h) + i]) : N{};
+  }
+  template <class N>
+  void read(const Operand& from, int64_t row, const Scratch<N>& to) const {
+    read(from, row, static_cast<N*>(to), {0, wide});
   }
   template <class Array>
   void write(const Operand& to, int64_t row, const Array& from) const {
@@ -76,14 +110,15 @@ struct Rows : Sequences {
   // Steps go through the weights up and down in turn: the next one finds in the cache what this one read last.
   static bool goes_down(int64_t s) { return s % 2; }
 
-  // The sums of `count` rows, then gates(row)(unit, the unit's sums, width) for every vector of units.
+  // The sums of `count` rows, then gates(row)(unit, the unit's sums, width) for every vector of these units.
   template <class Part, class F>
-  JRNN_INLINE void sweep(const Weights<S>& w, int64_t count, const Factors& of, const Sums& room, bool down,
-                         F&& gates) const {
+  JRNN_INLINE void sweep(const Weights<S>& w, int64_t count, const Factors& of, const Sums& room, Units these,
+                         bool down, F&& gates) const {
     const Blocks<Part, T> blocks(h);
-    const int64_t step = room.blocks * Part::kBlock * L, pieces = (wide + step - 1) / step;
+    const int64_t step = room.blocks * Part::kBlock * L;
+    const int64_t pieces = (these.end - these.from + step - 1) / step;
     for (int64_t n = 0; n < pieces; ++n) {
-      const int64_t first = (down ? pieces - 1 - n : n) * step, end = std::min(wide, first + step);
+      const int64_t first = these.from + (down ? pieces - 1 - n : n) * step, end = std::min(these.end, first + step);
       blocks.each(first, end, [&](int64_t from, int64_t vectors) {
         const int64_t width = vectors * L, line = Part::kSums * width;
         T* sums = room.z + count * Part::kSums * (from - first);
