@@ -82,7 +82,8 @@ def soak(cases, seed):
         long = rng.random() < 0.2  # several chunks, and threads without rows of their own
         most = (2, 400, 3) if long else (4, 40, 30)
         groups, steps, rows = (int(rng.integers(1, n)) for n in most)
-        features, units = int(rng.integers(0, 40)), int(rng.integers(1, 90))
+        wide = long and rng.random() < 0.3  # threads take each step together
+        features, units = int(rng.integers(0, 40)), int(rng.integers(1, 400 if wide else 90))
         events = " ".join(name for name in names if rng.random() < 0.3)
         events = events.replace("tap_is_zero", "") if "tap" in events.split() else events
         case = Case(str(rng.choice(kinds)), groups, steps, rows, features, units, events)

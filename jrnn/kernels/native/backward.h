@@ -1,6 +1,7 @@
 // The recurrence backwards.
 #pragma once
 #include "chunks.h"
+#include "parallel.h"
 
 namespace jrnn {
 namespace JRNN_ISA {
@@ -59,7 +60,7 @@ struct Backward : Chunks<C, S> {
       if (who.has_left()) return;
       if (const int64_t start = now->start) this->open(*other, start - std::min(ahead, start), start, who);
     };
-    Member alone(one.count);
+    Member alone(one.things);
     auto elsewhere = [&] { off_critical_path(alone); };
     Beside rest(beside);
     for (int64_t end = p.steps; end > 0; std::swap(now, other)) {
@@ -68,7 +69,7 @@ struct Backward : Chunks<C, S> {
       const int64_t start = now->start;
       if (beside) rest.start(elsewhere);
       for (int64_t s = end - 1; s >= start && !one.has_left(); --s) {
-        differentiate(work, found, *now, s, this->of(one));
+        differentiate(work, found, *now, s, this->units_of(one));
         if (!one.meet()) return;
         pull_back(work, *now, s, one);
       }
@@ -143,7 +144,7 @@ struct Backward : Chunks<C, S> {
       T* to = work.skip_delta + r * wide + unit;
       if (happens(t, r)) store(to, load(to) + v);
     };
-    if (one.in_company()) blocks.each([&](int64_t from, int64_t vectors) {
+    if (rows < kTile && one.in_company()) blocks.each([&](int64_t from, int64_t vectors) {
       const int64_t width = C::kSums * vectors * L;
       this->ask_for(chunk.dz[0] + C::kSums * chunk.total * from + m * width, rows * width);
     });
@@ -152,7 +153,7 @@ struct Backward : Chunks<C, S> {
     for (int64_t r = 0; r < rows; ++r) {
       const bool reset = flag(p.resets, t, r);
       if (!reset && !flag(p.cuts, t, r)) continue;
-      const auto these = this->of(one);
+      const auto these = this->units_of(one);
       for (int64_t i = r * wide + these.from; i < r * wide + these.end; ++i) {
         if (reset) work.to_reset_h[i] += work.dh[i], work.to_reset_c[i] += work.dc[i];
         work.dh[i] = work.dc[i] = 0;
@@ -161,7 +162,8 @@ struct Backward : Chunks<C, S> {
   }
 
   // From delta of r h: dz of r, its share of skip_delta and, for the gradient of U_n, r h itself.
-  void reset_back(const Workspace& work, const Chunk& chunk, int64_t t, int64_t row, int64_t unit, int64_t m, V delta) const {
+  void reset_back(const Workspace& work, const Chunk& chunk, int64_t t, int64_t row, int64_t unit, int64_t m,
+                  V delta) const {
     const int64_t n = h - unit;
     const V reset = load(gates_of(chunk, t, row, m) + unit, n),
             before = load(states(chunk, 0) + m * chunk.line + unit, n);

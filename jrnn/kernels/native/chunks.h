@@ -115,7 +115,7 @@ struct Chunks : Rows<C, S> {
       if (i && !one.meet()) return;
       const typename Base::Factors of{chunk.columns, states(chunk, i), chunk.line, chunk.line};
       const T* leak = weights[i].leak;
-      this->template sweep<Part>(weights[i], chunk.total, of, sums, this->of(one), false, [&](int64_t m) {
+      this->template sweep<Part>(weights[i], chunk.total, of, sums, this->units_of(one), false, [&](int64_t m) {
         T* saved = chunk.gates + m * C::kSaved * h;
         O *before = states(chunk, 0) + m * chunk.line, *gated = before + h + 1;
         return [=](int64_t unit, const T* z, int64_t width) {
@@ -137,7 +137,7 @@ struct Chunks : Rows<C, S> {
   }
 
   // put(row, column, dz w^T) for `count` rows of dz from m on: beside the i-th product's states, or with i < 0 beside
-  // the inputs, which feed all products; for pieces first .. end - 1 of the columns, each of `wide` vectors.
+  // the inputs, which feed all products; for pieces first .. end - 1 of the columns, each of pieces.vectors.
   template <class Put>
   void back(const Chunk& chunk, T* sums, int i, int64_t m, int64_t count, Pieces pieces, bool down, Put&& put) const {
     const int64_t columns = i < 0 ? f : h, vectors = (columns + L - 1) / L;
@@ -193,7 +193,7 @@ struct Chunks : Rows<C, S> {
                    line);
       if (!one.meet()) return;
     }
-    const auto these = this->of(one);
+    const auto these = this->units_of(one);
     const O* all = D > 1 ? chunk.column_pairs : chunk.columns;
     each_product<C>([&](auto part, int i) {
       using Part = decltype(part);

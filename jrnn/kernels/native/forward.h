@@ -1,5 +1,6 @@
 // The recurrence forwards.
 #pragma once
+#include "parallel.h"
 #include "rows.h"
 
 namespace jrnn {
@@ -73,22 +74,23 @@ struct Forward : Rows<C, S> {
     const Early *ready = work.early, *later = beside ? ready + 1 : ready;
     int64_t then = 0;
     auto prepare = [&] {
-      Member alone(one.count);
+      Member alone(one.things);
       project(then, std::min(ahead, p.steps - then), *later, beside ? alone : one);
     };
     Beside coming(beside);
-    enter(0, now, c, this->of(one));
+    enter(0, now, c, this->units_of(one));
     if (!one.meet()) return;
-    for (int64_t s = 0; s < p.steps && !one.has_left(); ++s) {
+    for (int64_t s = 0; s < p.steps; ++s) {
       const int64_t t = time(s), done = s % ahead, count = std::min(ahead, p.steps - (s - done));
       if (ahead > 1 && done == 0) {
         if (!s || !beside) prepare();
+        if (one.has_left()) return;
         coming.finish();
         std::swap(ready, later);
         then = s + count;
         if (beside && then < p.steps) coming.start(prepare);
       }
-      for (int64_t r = 0; r < rows && one.in_company(); ++r) this->ask_for(now + r * wide, wide);
+      for (int64_t r = 0; r < rows && rows < kTile && one.in_company(); ++r) this->ask_for(now + r * wide, wide);
       const O* x = ahead > 1 ? nullptr : inputs(t, own.inputs);
       each_product<C>([&](auto part, int i) {
         using Part = decltype(part);
@@ -97,7 +99,8 @@ struct Forward : Rows<C, S> {
         typename Base::Factors of{x, state, x_row, wide};
         if (ahead > 1) of.early = ready->of(i), of.total = count * rows, of.done = done * rows;
         const T* leak = weights[i].leak;
-        this->template sweep<Part>(weights[i], rows, of, own.sums, this->of(one), this->goes_down(s), [&](int64_t r) {
+        const auto these = this->units_of(one);
+        this->template sweep<Part>(weights[i], rows, of, own.sums, these, this->goes_down(s), [&](int64_t r) {
           // found once a row: after every store of a vector the compiler would read `p` again
           const bool held = !happens(t, r), tapped = inside(t, r);
           const int64_t there = at(t, r, h);
@@ -121,7 +124,7 @@ struct Forward : Rows<C, S> {
           };
         });
       });
-      enter(s + 1, next, c, this->of(one));
+      enter(s + 1, next, c, this->units_of(one));
       if (!one.meet()) return;
       std::swap(now, next);
     }
@@ -170,7 +173,7 @@ struct Forward : Rows<C, S> {
       for (int64_t r = 0; r < rows; ++r) copy(x + r * f, to.gathered + (i * rows + r) * x_row);
     }
     if (!one.meet()) return;
-    const auto these = this->of(one);
+    const auto these = this->units_of(one);
     each_product<C>([&](auto part, int i) {
       using Part = decltype(part);
       Blocks<Part, T>(h).each(these.from, these.end, [&](int64_t from, int64_t vectors) {

@@ -59,7 +59,8 @@ const Choice& choose() {
 }
 
 // Work claimed from a counter, by the caller too: it waits only for pieces that a thread has begun, so a pool whose
-// threads are all busy cannot hold it up. What the pool runs late finds nothing left to claim.
+// threads are all busy cannot hold it up (a team waits a little for them, see team.h). What the pool runs late finds
+// nothing left to claim.
 struct Shared {
   std::atomic<int64_t> next{0}, done{0};
   int64_t count;
@@ -102,7 +103,7 @@ void finish_on_pool(void* begun) {
   const std::unique_ptr<std::shared_ptr<Shared>> owned(static_cast<std::shared_ptr<Shared>*>(begun));
   const auto& shared = *owned;
   shared->help();
-  for (int i = 0; i < kPatience && shared->done != shared->count; ++i) pause();  // sleep and waking up take longer
+  for (int i = 0; i < kPatience && shared->done != shared->count; ++i) relax();  // sleep and waking up take longer
   std::unique_lock<std::mutex> lock(shared->mutex);
   const auto all_done = [&] { return shared->done == shared->count; };
   // not `wait`: compiled by GCC 12 and later it needs a newer libstdc++ than RHEL 9 has
@@ -165,7 +166,7 @@ ffi::Error handle(bool backward, ffi::ThreadPool pool, ffi::RemainingArgs args, 
     *(backward ? backwards : forwards)[i] = operand(**buffer);
     advise((*buffer)->untyped_data(), (*buffer)->size_bytes());
   }
-  const Parallel parallel{pool.num_threads(), &pool, start_on_pool, finish_on_pool};
+  const Parallel parallel{std::max<int64_t>(1, pool.num_threads()), &pool, start_on_pool, finish_on_pool};
   try {
     choose().solve(p, parallel);
   } catch (const std::exception& failure) {

@@ -2,11 +2,11 @@
 //
 // Compiled once for each instruction set (JRNN_ISA, JRNN_VECTOR_BYTES). Rows of the batch are independent, so they are
 // split over threads, without any synchronisation inside the time loop; few rows of many units are taken by several
-// threads together, which meet after each step (team.h). A step takes block after block of units: the
-// product over [x, h] for all rows, then the gates while the sums are in the cache; there is no array of
-// pre-activations. Backwards, the gradients of the weights are taken once a chunk of steps, whose dz is still in the
-// cache: there is no [T, B, gates * H] array of dz either. The GRU that resets before the product takes two of them a
-// step: r and z over [x, h], then, with r of all units known, n over [x, r h].
+// threads together, which meet after each step (team.h). A step takes block after block of units: the product over
+// [x, h] for all rows, then the gates while the sums are in the cache; there is no array of pre-activations.
+// Backwards, the gradients of the weights are taken once a chunk of steps, whose dz is still in the cache: there is no
+// [T, B, gates * H] array of dz either. The GRU that resets before the product takes two of them a step: r and z over
+// [x, h], then, with r of all units known, n over [x, r h].
 #include "backward.h"
 #include "forward.h"
 #include "gated.h"
@@ -31,10 +31,10 @@ constexpr double kOfMember = 1, kOfMemberBack = 1, kOfTeam = 1;
 #else
 constexpr double kOfMember = 1.8e4, kOfMemberBack = 1.2e5, kOfTeam = 4e6;
 #endif
-constexpr int64_t kFewRows = kBytes / 4;  // a thread: with more, arithmetic takes longer than reading weights
+constexpr int64_t kFewRows = kBytes / 4;  // of each thread; with more, arithmetic takes longer than reading weights
 constexpr int64_t kShare = 1 << 16;  // weights that make it worth for another thread to pack them
 
-int64_t second_cache() {  // bytes of a core
+int64_t second_cache() {  // bytes a core
 #if defined(JRNN_POISON)
   return 1;
 #elif defined(_SC_LEVEL2_CACHE_SIZE)
@@ -45,29 +45,31 @@ int64_t second_cache() {  // bytes of a core
 }
 
 // How a group is split: its rows over `pieces`, and each step of a piece over `members`, which take `grain` vectors of
-// units as a whole. It depends on the problem and the machine alone, so that sums are always split alike.
+// units as a whole. It follows from the problem and the machine, not from who has time, so that sums are split alike.
 struct Plan {
   int64_t pieces, members, grain;
 };
 template <class C, class S>
 Plan plan(const Problem& p, int64_t threads) {
-  const int64_t each = (threads + p.groups - 1) / p.groups, tiles = (p.rows + kTile - 1) / kTile;
-  const int64_t weights = C::kGates * p.units * p.units;
-  int64_t pieces = std::clamp<int64_t>(each, 1, std::max<int64_t>(1, tiles));
+  const auto over = [](int64_t count, int64_t each) { return (count + each - 1) / each; };
+  const int64_t each = over(threads, p.groups), weights = C::kGates * p.units * p.units;
+  const Plan by_rows{std::clamp<int64_t>(each, 1, std::max<int64_t>(1, over(p.rows, kTile))), 1, kWide};
+  int64_t pieces = by_rows.pieces;
   // every piece reads all weights in every step, and beyond the second cache that takes longer than the arithmetic;
   // backwards the gradients of the weights take the cache
   const bool far = weights * int64_t(sizeof(Factor<S>)) > second_cache();
-  if (C::kRecurrent && !p.backward && far && p.rows <= kFewRows * each)
-    pieces = std::max<int64_t>(1, each / kMostMembers);
-  int64_t whole = C::kBlock;
-  if constexpr (C::kTwice) whole = std::max<int64_t>(whole, C::Second::kBlock);
-  const int64_t idle = threads / (p.groups * pieces), vectors = Blocks<C, Wide<S>>(p.units).vectors;
-  const int64_t grain = std::max<int64_t>(whole, vectors < kWide * idle ? kWide / 2 : kWide);
+  if (!p.backward && far && p.rows <= kFewRows * each) pieces = std::min(pieces, over(each, kMostMembers));
   const double of_step = double(p.rows) / pieces * weights;
   const int64_t worth = of_step / (p.backward ? kOfMemberBack : kOfMember);
-  const int64_t members = std::min({idle, kMostMembers, vectors / grain, worth});
-  if (!C::kRecurrent || members < 2 || of_step * p.steps < kOfTeam) return {pieces, 1, kWide};
-  return {pieces, members, grain};
+  const int64_t most = std::min({threads / (p.groups * pieces), kMostMembers, worth});
+  if (!C::kRecurrent || most < 2 || of_step * p.steps < kOfTeam) return by_rows;
+  int64_t whole = C::kBlock;
+  if constexpr (C::kTwice) whole = std::max<int64_t>(whole, C::Second::kBlock);
+  const int64_t vectors = Blocks<C, Wide<S>>(p.units).vectors;
+  const auto largest = [&](int64_t grain) { return over(over(vectors, grain), most) * grain; };
+  const int64_t grain = std::max<int64_t>(whole, largest(kWide / 2) < largest(kWide) ? kWide / 2 : kWide);
+  const int64_t members = std::min(most, over(vectors, grain));
+  return members < 2 ? by_rows : Plan{pieces, members, grain};
 }
 
 template <class C, class S>
@@ -95,7 +97,8 @@ void solve_as(const Problem& p, Parallel parallel) {
   run(parallel, p.groups * pieces, [&](int64_t i) {
     const int64_t g = i / pieces, piece = i % pieces;
     const int64_t begin = p.rows * piece / pieces, end = p.rows * (piece + 1) / pieces;
-    const Rows<C, S> rows{{p, g, begin, end - begin}, weights[shared ? 0 : g].data(), spare, split.members, split.grain};
+    const Weights<S>* own = weights[shared ? 0 : g].data();
+    const Rows<C, S> rows{{p, g, begin, end - begin}, own, spare, split.members, split.grain};
     if (!p.backward) {
       const Forward<C, S> forward{rows};  // const: what it holds stays in registers
       return forward.run();

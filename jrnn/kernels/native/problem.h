@@ -30,7 +30,8 @@ struct Problem {
   Operand d_xs, d_w_in, d_w_rec, d_bias, d_bias_rec, d_theta, d_h0, d_c0, d_reset_h, d_reset_c, d_tap_h, d_tap_c;
 };
 
-// `start` offers work(context, i), i = 0..count-1, to at most `helpers` threads; `finish` does what nobody has begun,
+// `start` offers work(context, i), i = 0..count-1, to at most `helpers` threads (a pool may run some of it at once, in
+// the thread that offers it); `finish` does what nobody has begun,
 // waits for what others have, throws what they threw.
 struct Parallel {
   int64_t threads;
@@ -39,8 +40,8 @@ struct Parallel {
   void (*finish)(void* begun);
 };
 
-// What a thread does that looks again and again.
-static inline void pause() {
+// Between two looks of a thread that waits.
+static inline void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)

@@ -1,5 +1,7 @@
 // Some rows of the batch: where their numbers are, and the sums of their gates.
 #pragma once
+#include <chrono>
+
 #include "panels.h"
 #include "team.h"
 
@@ -57,7 +59,7 @@ struct Rows : Sequences {
   struct Units {
     int64_t from, end;
   };
-  JRNN_INLINE Units of(const Member& one) const {
+  JRNN_INLINE Units units_of(const Member& one) const {
     return {one.first * grain * L, std::min(wide, one.end * grain * L)};
   }
 
@@ -103,7 +105,7 @@ struct Rows : Sequences {
     int64_t blocks;
   };
   Sums room_for_sums(int64_t count) const {  // a second product needs no more
-    const int64_t blocks = std::max<int64_t>(1, kSumsAtOnce / (count * C::kSums * C::kBlock * L));
+    const int64_t blocks = std::max<int64_t>(1, kSumsAtOnce / std::max<int64_t>(1, count * C::kSums * C::kBlock * L));
     return {Scratch<T>(count * C::kSums * std::min(blocks * C::kBlock * L, wide)), blocks};
   }
 
