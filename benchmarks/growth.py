@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks import charts
 from benchmarks.contenders import JAX, REFERENCE, XLA
 from benchmarks.problem import Size
-from benchmarks.processes import ask_anywhere
+from benchmarks.processes import anywhere, ask
 from benchmarks.remat_memory import exponent
 from benchmarks.tables import number, table
 from benchmarks.training_step import run_case
@@ -25,7 +25,7 @@ NAMES = (REFERENCE, XLA, "flax.linen")
 
 
 def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """One round of processes at every point; the answers are compared there, too."""
+    """One round at every point; the answers are compared there, too."""
     present = {name: JAX[name] for name in (NAMES[::2] if quick else NAMES) if JAX[name].here}
     curves = []
     for axis, values in (QUICK_AXES if quick else AXES).items():
@@ -33,9 +33,9 @@ def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
         for value in values:
             say(f"growth {axis} {value}")
             size = BASE._replace(**{axis: value})
-            cases.append(run_case(CELL, f"{axis} {value}", size, present, 1, 1 if quick else 3))
+            cases.append(run_case(CELL, f"{axis} {value}", size, present, 1, 1, 1 if quick else 3))
         curves.append({"axis": axis, "cases": cases})
-    return {"device": ask_anywhere({"job": "device"}), "cell": CELL, "base": BASE._asdict(), "curves": curves}
+    return {"device": ask({"job": "device"}, anywhere()), "cell": CELL, "base": BASE._asdict(), "curves": curves}
 
 
 def points(curve: dict[str, Any], name: str) -> list[tuple[int, float, float | None]]:

@@ -6,32 +6,65 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 CPU = {"JAX_PLATFORMS": "cpu"}
+ANSWER = "\x1e"
+"""What an answer's line begins with; libraries may print others."""
 
 
 class WorkerError(Exception):
     """A job failed in its process; the message is what it wrote to standard error."""
 
 
+class Worker:
+    """A process that does one job after another (`benchmarks.worker`), on the CPU unless told otherwise."""
+
+    def __init__(self, environment: Mapping[str, str] = CPU) -> None:
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+            # threads of the BLAS under NumPy spin for a while, beside what is measured
+            env={"OPENBLAS_NUM_THREADS": "1", **os.environ, **environment},
+        )
+
+    def ask(self, job: dict[str, Any]) -> Any:
+        """The answer to one job."""
+        given, printed = self._process.stdin, self._process.stdout
+        assert given and printed
+        try:
+            print(json.dumps(job), file=given, flush=True)
+        except BrokenPipeError:  # it has ended, and standard error says why
+            pass
+        for line in printed:
+            if line.startswith(ANSWER):
+                return json.loads(line.removeprefix(ANSWER))
+        self._errors.seek(0)
+        raise WorkerError(f"{job} ended with {self._process.wait()}:\n{self._errors.read().strip()}")
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+
 def ask(job: dict[str, Any], environment: Mapping[str, str] = CPU) -> Any:
-    """Runs `benchmarks.worker` on one job, on the CPU unless told otherwise, and returns its answer."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.worker"],
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent.parent,
-        env={**os.environ, **environment},
-    )
-    if done.returncode:
-        raise WorkerError(f"{job} ended with {done.returncode}:\n{done.stderr.strip()}")
-    return json.loads(done.stdout.splitlines()[-1])
+    """The answer of a worker that does this one job."""
+    with Worker(environment) as worker:
+        return worker.ask(job)
 
 
-def ask_anywhere(job: dict[str, Any], environment: Mapping[str, str] | None = None) -> Any:
-    """`ask` on the fastest device that JAX and PyTorch find; JAX leaves PyTorch's memory alone."""
-    return ask(job, {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **(environment or {})})
+def anywhere(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An environment for the fastest device that JAX and PyTorch find; JAX leaves PyTorch's memory alone."""
+    return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **(environment or {})}

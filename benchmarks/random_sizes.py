@@ -13,14 +13,14 @@ from benchmarks import charts
 from benchmarks.contenders import PEERS, REFERENCE, Contender, contenders
 from benchmarks.frameworks import KINDS
 from benchmarks.problem import QUICK_SIZES, Size, gates, step_flops
-from benchmarks.processes import ask_anywhere
+from benchmarks.processes import anywhere, ask
 from benchmarks.tables import number, table
 from benchmarks.training_step import disagreements, run_case
 
 __all__ = ["disagreements", "draw", "run", "show"]
 
 CELLS = ("lstm", "gru")
-DRAWS, ROUNDS, SAMPLES, SEED = 24, 4, 3, 0
+DRAWS, PROCESSES, ROUNDS, SAMPLES, SEED = 24, 2, 3, 3, 0
 LEAST, MOST = Size(10, 1, 1, 16), Size(2000, 256, 300, 768)
 MOST_FLOPS, MOST_BYTES = 200e9, 2e9
 NEAR = 1.5
@@ -33,16 +33,16 @@ LEVEL = 0.95
 
 def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """Every draw with every cell; `say` gets a line for each."""
-    device = ask_anywhere({"job": "device"})
+    device = ask({"job": "device"}, anywhere())
     known = contenders(on_cpu=device == "cpu", few=quick)
     present = {name: known[name] for name in (REFERENCE, *PEERS) if name in known and known[name].here}
     sizes = list(QUICK_SIZES.values()) if quick else draws(DRAWS)
-    cells, rounds, samples = (CELLS[:1], 1, 1) if quick else (CELLS, ROUNDS, SAMPLES)
+    cells, processes, rounds, samples = (CELLS[:1], 1, 1, 1) if quick else (CELLS, PROCESSES, ROUNDS, SAMPLES)
     cases = []
     for i, size in enumerate(sizes):
         for cell in cells:
             say(f"random_sizes {cell} {i + 1} of {len(sizes)}: {described(size)}")
-            cases.append(measure(cell, str(i), size, present, rounds, samples))
+            cases.append(measure(cell, str(i), size, present, processes, rounds, samples))
     absent = [name for name in PEERS if name not in present]
     return {"device": device, "seed": SEED, "level": LEVEL, "absent": absent, "cases": cases}
 
@@ -65,10 +65,16 @@ def step_bytes(cell: str, size: Size) -> int:
 
 
 def measure(
-    cell: str, label: str, size: Size, present: Mapping[str, Contender], rounds: int, samples: int
+    cell: str,
+    label: str,
+    size: Size,
+    present: Mapping[str, Contender],
+    processes: int,
+    rounds: int,
+    samples: int,
 ) -> dict[str, Any]:
     """A round with all peers says which are near the best one; the rounds that count are of jrnn and of those."""
-    first = run_case(cell, label, size, present, 1, samples)
+    first = run_case(cell, label, size, present, 1, 1, samples)
     peers = {name: found for name, found in first["contenders"].items() if name != REFERENCE}
     best = {kind: min(found[kind]["seconds"] for found in peers.values()) for kind in KINDS} if peers else {}
     near = [
@@ -76,7 +82,8 @@ def measure(
         for name in peers
         if not first["real_cores"] or any(peers[name][kind]["seconds"] <= NEAR * best[kind] for kind in KINDS)
     ]
-    case = run_case(cell, label, size, {name: present[name] for name in (REFERENCE, *near)}, rounds, samples)
+    compared = {name: present[name] for name in (REFERENCE, *near)}
+    case = run_case(cell, label, size, compared, processes, rounds, samples)
     case["disagreements"] = first["disagreements"] + case["disagreements"]
     case["screened"] = {name: {kind: found[kind]["speed_of_jrnn"] for kind in KINDS} for name, found in peers.items()}
     case["decided"] = case["real_cores"] and case["rounds_counted"] >= FEWEST

@@ -13,14 +13,14 @@ BLOCK_SECONDS = 0.03
 """A sample repeats a short call for about this long."""
 
 
-def measure(built: Built, count: int) -> dict[str, Any]:
-    """What one process finds out about one layer.
+def measure(built: Built, count: int, fresh: bool = True) -> dict[str, Any]:
+    """What one process finds out about one layer in one round; `fresh`: in its first.
 
     seconds: `count` of each of KINDS, in turn; beside each pair gemm_flops_per_second (best of 3) and cores
     (`probes.cores`). step_bytes: by how much the resident set rose at its highest during the first training step, with
-    inputs and weights already there; on a GPU the most it has held, inputs and weights included.
+    inputs and weights already there, None later; on a GPU the most it has held, inputs and weights included.
     """
-    step_bytes = probes.memory_of(built.run["step"])
+    step_bytes = probes.memory_of(built.run["step"]) if fresh else None
     device_peak = built.device_peak()
     built.gemm()
     built.run["forward"]()

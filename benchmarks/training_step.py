@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from benchmarks.case_results import compared, judge, on_cores
 from benchmarks.contenders import REFERENCE, Contender, contenders, own_cell
 from benchmarks.frameworks import KINDS
 from benchmarks.problem import GATES, JUMPS, QUICK_SIZES, SIZES, Size
-from benchmarks.processes import ask_anywhere
+from benchmarks.processes import Worker, anywhere, ask
 from benchmarks.summary import show_summary, summary
 from benchmarks.tables import number, table
 
-ROUNDS, SAMPLES = 3, 5
+PROCESSES, ROUNDS, SAMPLES = 2, 3, 5
+PATIENCE = 3
+"""Rounds for each that is wanted, where threads of some process share a core."""
 MOVED = 3
 """How often a reference whose slope jumps is asked again, with inputs moved by a rounding."""
 QUICK_CELLS = ("lstm", "gru")
@@ -26,15 +29,15 @@ QUICK_CELLS = ("lstm", "gru")
 
 def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """Measures every size and cell; `say` gets a line for each."""
-    device = ask_anywhere({"job": "device"})
+    device = ask({"job": "device"}, anywhere())
     known = contenders(on_cpu=device == "cpu", few=quick)
     present = {name: contender for name, contender in known.items() if contender.here}
-    rounds, samples = (1, 1) if quick else (ROUNDS, SAMPLES)
+    processes, rounds, samples = (1, 1, 1) if quick else (PROCESSES, ROUNDS, SAMPLES)
     cases = []
     for label, size in (QUICK_SIZES if quick else SIZES).items():
         for cell in QUICK_CELLS if quick else GATES:
-            say(f"training_step {cell} {label}: {rounds} rounds or more of {', '.join(present)}")
-            cases.append(run_case(cell, label, size, present, rounds, samples))
+            say(f"training_step {cell} {label}: {processes} x {rounds} rounds or more of {', '.join(present)}")
+            cases.append(run_case(cell, label, size, present, processes, rounds, samples))
     return {
         "device": device,
         "loss": "mean(outputs * fixed random cotangent)",
@@ -48,41 +51,54 @@ def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def run_case(
-    cell: str, label: str, size: Size, present: Mapping[str, Contender], rounds: int, samples: int
+    cell: str,
+    label: str,
+    size: Size,
+    present: Mapping[str, Contender],
+    processes: int,
+    rounds: int,
+    samples: int,
 ) -> dict[str, Any]:
-    """One cell at one size: rounds of processes, one a contender, in an order that turns; answers compared once.
+    """One cell at one size: so many processes of each contender, one after the other; answers are compared once.
 
-    Rounds in which threads of some process always shared a core are repeated, at most as many again.
+    The processes of all contenders are there together, and one of them works: in rounds, in an order that turns. A
+    round in which threads of some process always shared a core is repeated.
     """
     own = {name: found for name, contender in present.items() if (found := own_cell(contender, cell))}
+    names = list(own)
     measured: dict[str, list[dict]] = {name: [] for name in own}
     with tempfile.TemporaryDirectory() as folder:
-        for i in range(2 * rounds):
-            order = list(own)[i % len(own) :] + list(own)[: i % len(own)]
-            for name in order:
-                save = None if i else str(Path(folder, f"{name}.npz"))
-                measured[name].append(measure(present[name], own[name], size, samples, save))
-            good = sum(all(on_cores(turns[k]) for turns in measured.values()) for k in range(i + 1))
-            if i + 1 >= rounds and good >= rounds or samples == 1:
-                break
-        for other in set(own.values()) - {cell}:
-            measure(present[REFERENCE], other, size, 0, str(Path(folder, f"{other}.npz")))
-            for i in range(1, MOVED + 1) if other in JUMPS else ():
-                measure(present[REFERENCE], other, size, 0, str(Path(folder, f"{other}, moved {i}.npz")), moved=i)
+        for _ in range(processes):
+            with ExitStack() as stack:
+                workers = {name: stack.enter_context(worker(present[name])) for name in own}
+                good = 0
+                for i in range(PATIENCE * rounds if samples > 1 else 1):
+                    for name in names[i % len(names) :] + names[: i % len(names)]:
+                        save = None if measured[name] else str(Path(folder, f"{name}.npz"))
+                        measured[name].append(workers[name].ask(job(present[name], own[name], size, samples, save)))
+                    good += all(on_cores(turns[-1]) for turns in measured.values())
+                    if good == rounds:
+                        break
+        with worker(present[REFERENCE]) as reference:
+            for other in set(own.values()) - {cell}:
+                reference.ask(job(present[REFERENCE], other, size, 0, str(Path(folder, f"{other}.npz"))))
+                for i in range(1, MOVED + 1) if other in JUMPS else ():
+                    save = str(Path(folder, f"{other}, moved {i}.npz"))
+                    reference.ask(job(present[REFERENCE], other, size, 0, save, moved=i))
         answers = {path.stem: dict(np.load(path)) for path in Path(folder).iterdir()}
         comparisons = compared(present, cell, answers, own)
     return judge(cell, label, size, measured, comparisons)
 
 
-def measure(
-    contender: Contender, cell: str, size: Size, samples: int, save: str | None, moved: int = 0
-) -> dict[str, Any]:
-    """One process: what `sampling.measure` finds; outputs and gradients go to the file `save`."""
-    job = {"job": "training_step", "framework": contender.framework, "one_thread": contender.one_thread}
-    return ask_anywhere(
-        job | {"cell": cell, "size": size, "samples": samples, "save": save, "moved": moved},
-        dict(contender.environment),
-    )
+def worker(contender: Contender) -> Worker:
+    """A process for this contender's jobs."""
+    return Worker(anywhere(dict(contender.environment)))
+
+
+def job(contender: Contender, cell: str, size: Size, samples: int, save: str | None, moved: int = 0) -> dict[str, Any]:
+    """What asks for `sampling.measure` of this contender; outputs and gradients go to the file `save`."""
+    layer = {"framework": contender.framework, "one_thread": contender.one_thread, "cell": cell, "size": size}
+    return {"job": "training_step", **layer, "samples": samples, "save": save, "moved": moved}
 
 
 def disagreements(report: dict[str, Any]) -> list[str]:
@@ -132,7 +148,7 @@ def explanation(report: dict[str, Any]) -> list[str]:
     chosen = {case["contenders"][REFERENCE]["chosen"] for case in cases if REFERENCE in case["contenders"]}
     lines = [
         f"Device: {report['device']}. jrnn took: {' | '.join(sorted(map(str, chosen))) or '-'}",
-        "Medians over alternating rounds of processes; / jrnn: its time over jrnn's of the same round; / floor: time "
+        "Medians over alternating rounds; / jrnn: its time over jrnn's of the same round; / floor: time "
         "over FLOPs / the best GEMM rate of the round.",
         "step MiB: by how much the first training step raised the resident set (a GPU: the most that it held).",
         "Haiku's Elman is relu and its GRU resets before the product; both are checked against jrnn's same cell.",

@@ -1,10 +1,13 @@
-"""The other side of `benchmarks.processes.ask`: one JSON job on standard input, one JSON answer on standard output."""
+"""The other side of `benchmarks.processes`: a line of JSON for each job on standard input, one for each answer."""
 
 from __future__ import annotations
 
 import json
 import sys
+from functools import lru_cache
 from typing import Any
+
+from benchmarks.processes import ANSWER
 
 
 def device(job: dict[str, Any]) -> str:
@@ -14,19 +17,26 @@ def device(job: dict[str, Any]) -> str:
     return jax.devices()[0].device_kind
 
 
+@lru_cache(maxsize=1)
+def built(framework: str, one_thread: bool, cell: str, size: tuple[int, ...], moved: int) -> Any:
+    """A layer, kept for the rounds that follow."""
+    from benchmarks.frameworks import build
+    from benchmarks.problem import Size, problem
+
+    return build(framework, problem(cell, Size(*size), moved=moved), one_thread)
+
+
 def training_step(job: dict[str, Any]) -> dict[str, Any] | None:
     """Measures one layer in one framework; with `save`, writes outputs and gradients there; 0 samples: only that."""
     import numpy as np
 
-    from benchmarks.frameworks import build
-    from benchmarks.problem import Size, problem
     from benchmarks.sampling import measure
 
-    given = problem(job["cell"], Size(*job["size"]), moved=job["moved"])
-    built = build(job["framework"], given, job["one_thread"])
-    found = measure(built, job["samples"]) if job["samples"] else None
+    fresh = not built.cache_info().currsize
+    layer = built(job["framework"], job["one_thread"], job["cell"], tuple(job["size"]), job["moved"])
+    found = measure(layer, job["samples"], fresh) if job["samples"] else None
     if job["save"] is not None:
-        np.savez(job["save"], **built.results())
+        np.savez(job["save"], **layer.results())
     return found
 
 
@@ -109,5 +119,6 @@ JOBS = {
 
 
 if __name__ == "__main__":
-    job = json.load(sys.stdin)
-    print("\n" + json.dumps(JOBS[job["job"]](job)))
+    for line in sys.stdin:
+        job = json.loads(line)
+        print(f"\n{ANSWER}{json.dumps(JOBS[job['job']](job))}", flush=True)
