@@ -20,11 +20,9 @@ from benchmarks.training_step import disagreements, run_case
 __all__ = ["disagreements", "draw", "run", "show"]
 
 CELLS = ("lstm", "gru")
-DRAWS, PROCESSES, ROUNDS, SAMPLES, SEED = 24, 2, 3, 3, 0
+DRAWS, PROCESSES, ROUNDS, SAMPLES, SEED = 24, 2, 2, 3, 0
 LEAST, MOST = Size(10, 1, 1, 16), Size(2000, 256, 300, 768)
 MOST_FLOPS, MOST_BYTES = 200e9, 2e9
-NEAR = 1.5
-"""Peers within this of the best one in the first round are measured in the rounds that count."""
 FEWEST = 3
 """Rounds in which all threads had cores of their own; with fewer a case is undecided."""
 LEVEL = 0.95
@@ -73,19 +71,8 @@ def measure(
     rounds: int,
     samples: int,
 ) -> dict[str, Any]:
-    """A round with all peers says which are near the best one; the rounds that count are of jrnn and of those."""
-    first = run_case(cell, label, size, present, 1, 1, samples)
-    peers = {name: found for name, found in first["contenders"].items() if name != REFERENCE}
-    best = {kind: min(found[kind]["seconds"] for found in peers.values()) for kind in KINDS} if peers else {}
-    near = [
-        name
-        for name in peers
-        if not first["real_cores"] or any(peers[name][kind]["seconds"] <= NEAR * best[kind] for kind in KINDS)
-    ]
-    compared = {name: present[name] for name in (REFERENCE, *near)}
-    case = run_case(cell, label, size, compared, processes, rounds, samples)
-    case["disagreements"] = first["disagreements"] + case["disagreements"]
-    case["screened"] = {name: {kind: found[kind]["speed_of_jrnn"] for kind in KINDS} for name, found in peers.items()}
+    """One size: who is ahead, and whether enough rounds count to say so."""
+    case = run_case(cell, label, size, present, processes, rounds, samples)
     case["decided"] = case["real_cores"] and case["rounds_counted"] >= FEWEST
     case["against"] = {kind: against(case["contenders"], kind) for kind in KINDS} if len(case["contenders"]) > 1 else {}
     return case
