@@ -22,6 +22,7 @@ from benchmarks.agreement import admitted, compare
 from benchmarks.case_results import judge
 from benchmarks.frameworks import build
 from benchmarks.problem import GATES, Size, problem, step_flops
+from benchmarks.processes import AVX2, Worker, WorkerError, held_back
 from benchmarks.summary import summary
 from benchmarks.tables import number, table
 
@@ -370,3 +371,33 @@ def test_the_table_and_the_figure_of_random_sizes(decided):
     for ax in figure.axes:
         points = [x for line in ax.lines for x in np.atleast_1d(line.get_xdata()) if len(line.get_xdata()) == 1]
         assert np.allclose(points, judged["ratio"])
+
+
+def test_a_worker_keeps_what_it_has_built(tmp_path):
+    contender = contenders.JAX["jrnn"]
+    with Worker() as worker:
+        for i, cell in enumerate(("lstm", "lstm", "gru")):
+            save = str(tmp_path / f"{i}.npz")
+            found = worker.ask(training_step.job(contender, cell, TINY, 1, save))
+            assert len(found["seconds"]["step"]) == 1
+            assert found["step_bytes"] is None or i == 0  # the memory of the first training step
+            gradients = dict(np.load(save))
+            wanted = answer("jrnn", cell)
+            assert set(gradients) == set(wanted)
+            for name in wanted:
+                np.testing.assert_allclose(gradients[name], wanted[name], rtol=1e-5, atol=1e-7)
+
+
+def test_a_workers_failure_is_told():
+    with Worker() as worker:
+        with pytest.raises(WorkerError, match="KeyError: 'nothing'"):
+            worker.ask({"job": "nothing"})
+        with pytest.raises(WorkerError, match="KeyError: 'nothing'"):  # it has ended
+            worker.ask({"job": "device"})
+
+
+def test_whoever_measures_avx2_holds_all_to_it():
+    assert held_back({}) == held_back({"JRNN_ISA": "avx512"}) == {}
+    assert held_back({"JRNN_ISA": "avx2"}) == AVX2
+    given = {"JRNN_ISA": "avx2", "XLA_FLAGS": "--xla_dump_to=here"}
+    assert held_back(given)["XLA_FLAGS"] == "--xla_dump_to=here --xla_cpu_max_isa=AVX2"
