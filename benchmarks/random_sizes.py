@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import charts
-from benchmarks.contenders import PEERS, REFERENCE, Contender, contenders
+from benchmarks.contenders import PEERS, REFERENCE, contenders
 from benchmarks.frameworks import KINDS
 from benchmarks.problem import QUICK_SIZES, Size, gates, step_flops
 from benchmarks.processes import anywhere, ask
@@ -40,7 +40,7 @@ def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     for i, size in enumerate(sizes):
         for cell in cells:
             say(f"random_sizes {cell} {i + 1} of {len(sizes)}: {described(size)}")
-            cases.append(measure(cell, str(i), size, present, processes, rounds, samples))
+            cases.append(decide(run_case(cell, str(i), size, present, processes, rounds, samples)))
     absent = [name for name in PEERS if name not in present]
     return {"device": device, "seed": SEED, "level": LEVEL, "absent": absent, "cases": cases}
 
@@ -62,17 +62,8 @@ def step_bytes(cell: str, size: Size) -> int:
     return 4 * steps * batch * (features + (4 + 2 * gates(cell)) * hidden)
 
 
-def measure(
-    cell: str,
-    label: str,
-    size: Size,
-    present: Mapping[str, Contender],
-    processes: int,
-    rounds: int,
-    samples: int,
-) -> dict[str, Any]:
-    """One size: who is ahead, and whether enough rounds count to say so."""
-    case = run_case(cell, label, size, present, processes, rounds, samples)
+def decide(case: dict[str, Any]) -> dict[str, Any]:
+    """The case with who is ahead, and whether enough rounds count to say so."""
     case["decided"] = case["real_cores"] and case["rounds_counted"] >= FEWEST
     case["against"] = {kind: against(case["contenders"], kind) for kind in KINDS} if len(case["contenders"]) > 1 else {}
     return case
