@@ -11,13 +11,14 @@ from benchmarks.frameworks import KINDS
 from benchmarks.problem import Size
 from benchmarks.tables import number, table
 
-AHEAD, LEVEL = 1.05, 0.97
 SIZES = ("S", "M", "L", "P", "X")
-FASTER = {"lstm": (3, 2, 2, 2.5, 1.6), "gru": (4, 2, 2, 2.5, 1.2), "elman": (5, 2, 2.5, 2.5, 1.3)}
-"""Cell -> at each of SIZES, how many times faster than the best JAX peer a training step shall be."""
-TORCH_BEST = (AHEAD, AHEAD, LEVEL, AHEAD, LEVEL)
-FLOOR = (3, 1.3, 1.3, 1.5, 1.2)
-"""At most so many times the arithmetic floor."""
+FASTER = {"lstm": (3, 2, 2, 2, 1.6), "gru": (4, 2, 2, 2, 1.3), "elman": (5, 2, 2, 2, 1.5)}
+"""Cell -> at each of SIZES, how many times faster than the best JAX peer jrnn shall be."""
+AHEAD, AHEAD_OF_BEST, LEVEL = 1.05, 1.1, 0.97
+FLOOR = {"lstm": (3, 1.3, 1.3, 1.3, 1.3), "gru": (3, 1.3, 1.3, 1.3, 1.3), "elman": (3, 1.3, 1.3, 1.6, 1.3)}
+"""At most so many times the arithmetic floor a training step takes; an Elman network's P is bound by memory."""
+NEAR = (2, 1.1, 1.1, 1.1, 1.1)
+"""So near the floor jrnn misses no ratio: a peer that is near it, too, leaves nothing to gain."""
 
 COLUMNS = {
     "peer": "/ jrnn: best JAX peer",
@@ -28,6 +29,7 @@ COLUMNS = {
     "compile": "compile, jrnn / scan",
 }
 AT_MOST = ("floor", "compile")
+RATIOS = ("peer", "torch", "torch_best")
 
 
 def summary(cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -37,8 +39,7 @@ def summary(cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for kind in KINDS if REFERENCE in case["contenders"] else ():
             reached, against = ratios(case["contenders"], kind)
             wanted = {name: value for name, value in targets(case["cell"], case["size"], kind).items() if reached[name]}
-            missed = [name for name in wanted if (reached[name] > wanted[name]) == (name in AT_MOST)]
-            missed = [name for name in missed if reached[name] != wanted[name]]
+            missed = [name for name, value in wanted.items() if misses(name, reached, value, case["size"])]
             row = {key: case[key] for key in ("cell", "size", *Size._fields, "real_cores")}
             row |= {"kind": kind, "against": against}
             rows.append(row | {"reached": reached, "targets": wanted, "missed": missed})
@@ -68,12 +69,19 @@ def best(there: Mapping[str, Any], names: Iterable[str]) -> str | None:
 
 
 def targets(cell: str, size: str, kind: str) -> dict[str, float]:
-    """What was asked for; of a forward pass only that it is not behind, of sizes of no target nothing."""
+    """What was asked for; of sizes of no target nothing, of a forward pass neither floor nor compilation."""
     if size not in SIZES:
         return {}
     i = SIZES.index(size)
-    common = {"torch": AHEAD, "torch_best": TORCH_BEST[i], "xla": LEVEL}
-    return common if kind == "forward" else {"peer": FASTER[cell][i], "floor": FLOOR[i], "compile": 1.0, **common}
+    common = {"peer": FASTER[cell][i], "torch": AHEAD, "torch_best": AHEAD_OF_BEST, "xla": LEVEL}
+    return common if kind == "forward" else common | {"floor": FLOOR[cell][i], "compile": 1.0}
+
+
+def misses(name: str, reached: Mapping[str, Any], target: float, size: str) -> bool:
+    """Whether a target is missed."""
+    if name in AT_MOST:
+        return reached[name] > target
+    return reached[name] < target and not (name in RATIOS and reached["floor"] <= NEAR[SIZES.index(size)])
 
 
 def show_summary(rows: Sequence[Mapping[str, Any]]) -> str:

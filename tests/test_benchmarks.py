@@ -271,6 +271,34 @@ def test_the_contenders_for_a_spectrum_agree():
         np.testing.assert_allclose(exponents, found["jrnn"], atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "size, seconds, floor, missed",
+    [
+        ("M", 0.5, 1.0, []),  # twice as fast, at the floor
+        ("M", 0.5, 1.4, ["floor"]),
+        ("M", 0.6, 1.2, ["peer"]),
+        ("M", 0.97, 1.1, []),  # near the floor no ratio is missed
+        ("M", 0.97, 1.2, ["peer", "torch", "torch_best"]),
+        ("S", 0.97, 2.0, []),
+        ("S", 0.33, 3.1, ["floor"]),
+        ("P", 0.5, 1.5, ["floor"]),
+        ("tiny", 2.0, 9.0, []),
+    ],
+)
+def test_targets_are_missed_where_there_was_more_to_gain(size, seconds, floor, missed):
+    def timed(times):
+        return {"seconds": times[0], "seconds_by_round": times, "floor_ratio": floor, "compile_seconds": 1.0}
+
+    found = {"jrnn": timed([seconds, seconds]), "equinox": timed([1.0, 1.0]), "torch": timed([1.0, 1.0])}
+    contenders = {name: {kind: times for kind in ("forward", "step")} for name, times in found.items()}
+    case = {"cell": "lstm", "size": size, **TINY._asdict(), "real_cores": True, "contenders": contenders}
+    forward, step = summary([case])
+    assert step["missed"] == missed
+    assert forward["missed"] == [name for name in missed if name != "floor"]
+    elman = summary([case | {"cell": "elman"}])[1]
+    assert ("floor" in elman["missed"]) == ("floor" in missed and size != "P")  # where memory binds more is allowed
+
+
 def test_the_chart_has_every_ratio_and_is_pale_where_threads_shared_a_core():
     pytest.importorskip("matplotlib")
     reached = {"peer": 2.0, "torch_best": 0.5, "torch": None}
