@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -32,9 +32,10 @@ def judge(
     Returns:
       Of each contender that agrees, for each of KINDS: `seconds` (median over the rounds that count),
       `seconds_by_round`, `speed_of_jrnn` (its time over jrnn's of the same round, median; above 1 jrnn is faster) and
-      `floor_ratio` (time over FLOPs / the best GEMM rate of any process of that round, median). A sample counts if all
-      threads had cores of their own, by the probe beside it, and a round if each of its processes has such a sample;
-      if no round does, all count, with all samples, and `real_cores` is False.
+      `floor_ratio` (time over FLOPs / the GEMM rate beside it, median). Other programs slow time and GEMM alike at that
+      moment; libraries differ in their GEMM, so that each one's rate is raised by how far its best lies below the best
+      of all. A sample counts if all threads had cores of their own, by the probe beside it, and a round if each of its
+      processes has such a sample; if no round does, all count, with all samples, and `real_cores` is False.
     """
     allowed = admitted(comparisons, REFERENCE)
     count = min(map(len, rounds.values()))
@@ -42,18 +43,22 @@ def judge(
     good = [i for i in range(count) if all(map(on_cores, turns[i].values()))]
     counted = good or range(count)
     peaks = [max(rate for turn in of_round.values() for rate in turn["gemm_flops_per_second"]) for of_round in turns]
+    best = {name: max(max(turn["gemm_flops_per_second"]) for turn in of_name) for name, of_name in rounds.items()}
     flops = {"forward": forward_flops(cell, size), "step": step_flops(cell, size)}
-    times = {
-        name: {kind: [time_of(turns[i][name], kind, bool(good)) for i in counted] for kind in KINDS} for name in allowed
-    }
+
+    def by_round(name: str, kind: str, figure: Callable[[Mapping[str, Any], str], Sequence[float]]) -> list[float]:
+        return [typical(turns[i][name], figure(turns[i][name], kind), bool(good)) for i in counted]
+
+    times = {name: {kind: by_round(name, kind, seconds) for kind in KINDS} for name in allowed}
 
     def timed(name: str, kind: str) -> dict[str, Any]:
         own, base = times[name][kind], times[REFERENCE][kind]
+        products = median(by_round(name, kind, flops_of_products)) * max(best.values()) / best[name]
         return {
             "seconds": median(own),
             "seconds_by_round": own,
             "speed_of_jrnn": paired(own, base),
-            "floor_ratio": median(time * peaks[i] / flops[kind] for time, i in zip(own, counted)),
+            "floor_ratio": products / flops[kind],
             "compile_seconds": middle(
                 [(turn["compile_seconds"] or {}).get(kind) for turn in rounds[name]]  # also where cores were shared
             ),
@@ -102,10 +107,20 @@ def on_cores(turn: Mapping[str, Any]) -> list[int]:
     return [i for i, cores in enumerate(turn["cores"]) if cores >= least]
 
 
-def time_of(turn: Mapping[str, Any], kind: str, filtered: bool) -> float:
-    """The median of a process's samples, of those `on_cores` alone or of all."""
-    times = turn["seconds"][kind]
-    return median(times[i] for i in on_cores(turn)) if filtered else median(times)
+def seconds(turn: Mapping[str, Any], kind: str) -> Sequence[float]:
+    """Of each sample."""
+    return turn["seconds"][kind]
+
+
+def flops_of_products(turn: Mapping[str, Any], kind: str) -> list[float]:
+    """What a matrix product would have done in the time of each sample, at the rate beside it."""
+    rates = turn["gemm_flops_per_second"]
+    return [time * rate for time, rate in zip(seconds(turn, kind), rates, strict=True)]
+
+
+def typical(turn: Mapping[str, Any], values: Sequence[float], filtered: bool) -> float:
+    """The median of what a process has for each of its samples, of those `on_cores` alone or of all."""
+    return median(values[i] for i in on_cores(turn)) if filtered else median(values)
 
 
 def compared(

@@ -149,7 +149,7 @@ def explanation(report: dict[str, Any]) -> list[str]:
     lines = [
         f"Device: {report['device']}. jrnn took: {' | '.join(sorted(map(str, chosen))) or '-'}",
         "Medians over alternating rounds; / jrnn: its time over jrnn's of the same round; / floor: time "
-        "over FLOPs / the best GEMM rate of the round.",
+        "over FLOPs / the GEMM rate beside it, raised to the best library's.",
         "step MiB: by how much the first training step raised the resident set (a GPU: the most that it held).",
         "Haiku's Elman is relu and its GRU resets before the product; both are checked against jrnn's same cell.",
         f"GEMM probe: {min(rates):.0f} to {max(rates):.0f} GFLOP/s. Arithmetic on all threads over that on one: "

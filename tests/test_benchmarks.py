@@ -40,7 +40,7 @@ def turn(seconds, rate, compile_seconds=None, cores=2.0):
     """What one process measured in one round."""
     return {
         "seconds": {"forward": seconds, "step": seconds},
-        "gemm_flops_per_second": [rate],
+        "gemm_flops_per_second": [rate] * len(seconds),
         "compile_seconds": {"forward": compile_seconds, "step": compile_seconds},
         "cores": [cores] * len(seconds),
         "threads": 2,
@@ -153,7 +153,17 @@ def test_ratios_are_paired_by_round():
     }
     case = judged("elman", given, found)
     assert case["contenders"]["peer"]["step"]["speed_of_jrnn"] == pytest.approx(3)
-    assert case["contenders"]["jrnn"]["step"]["floor_ratio"] == pytest.approx(4)  # 1 / (1 / 4), 10 / (1 / 0.4), 1 / 1
+    assert case["contenders"]["jrnn"]["step"]["floor_ratio"] == pytest.approx(4)  # 1 * 2, 10 * 0.2, 1 * 1; twice
+
+
+def test_other_programs_do_not_move_the_floor():
+    found = {name: {"outputs": np.ones(3, np.float32)} for name in ("jrnn", "peer")}
+    flops = step_flops("elman", TINY)
+    slowed = turn([3.0, 4.5, 6.0], 0) | {"gemm_flops_per_second": [flops, 2 / 3 * flops, flops / 2]}  # up to twice
+    given = {"jrnn": [slowed, slowed], "peer": [turn([9.0], 2.0 * flops), turn([9.0], flops)]}
+    case = judged("elman", given, found)
+    assert case["contenders"]["jrnn"]["step"]["floor_ratio"] == pytest.approx(6)  # the peer's GEMM is twice as fast
+    assert case["contenders"]["peer"]["step"]["floor_ratio"] == pytest.approx(13.5)
 
 
 def test_samples_and_rounds_in_which_threads_shared_a_core_do_not_count():
