@@ -31,6 +31,7 @@ from benchmarks import (
     training_step,
     verdict_stability,
 )
+from benchmarks.kept import Kept
 from benchmarks.machine import facts
 
 BENCHMARKS = {
@@ -64,6 +65,8 @@ COMPARED = {
 """Those that compare answers, and so may find them in disagreement."""
 DRAWN = ("training_step", "random_sizes", "growth", "cures", "long_adding")
 """Those with figures."""
+RESUMED = ("training_step", "random_sizes")
+"""Those that take an hour, and keep their cases until the report is written."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,14 +75,25 @@ def main(arguments: list[str] | None = None) -> int:
     report = {"machine": facts(), "quick": options.quick}
     print(describe(report["machine"]))
     start = time.perf_counter()
+    cases = options.out and options.out.with_name(f"{options.out.name}.cases")
+    kept = Kept(cases, report["machine"] | {"quick": options.quick})
+    if kept.cases:
+        say(f"{len(kept.cases)} cases of an interrupted run are kept: {kept.path}")
     for name in [options.only] if options.only else BENCHMARKS:
-        report[name] = BENCHMARKS[name].run(options.quick, say=lambda line: print(line, file=sys.stderr, flush=True))
+        given = {"kept": kept} if name in RESUMED else {}
+        report[name] = BENCHMARKS[name].run(options.quick, say, **given)
         print(f"\n{name}\n{BENCHMARKS[name].show(report[name])}", flush=True)
     print(f"\n{time.perf_counter() - start:.0f} s")
     if options.out:
         write(report, options.out)
+        kept.forget()
         print(f"Written: {', '.join(map(str, [options.out, *draw(report, options.out)]))}")
     return int(any(COMPARED[name].disagreements(report[name]) for name in COMPARED if name in report))
+
+
+def say(line: str) -> None:
+    """Progress."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def parser() -> argparse.ArgumentParser:

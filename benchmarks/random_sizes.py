@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from benchmarks import charts
 from benchmarks.contenders import PEERS, REFERENCE, contenders
 from benchmarks.frameworks import KINDS
+from benchmarks.kept import Kept
 from benchmarks.problem import QUICK_SIZES, Size, gates, step_flops
 from benchmarks.processes import anywhere, ask
 from benchmarks.tables import number, table
@@ -29,8 +31,8 @@ LEVEL = 0.95
 """Of the interval."""
 
 
-def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Every draw with every cell; `say` gets a line for each."""
+def run(quick: bool, say: Callable[[str], None], kept: Kept) -> dict[str, Any]:
+    """Every draw with every cell; measures what is not kept; `say` gets a line for each."""
     device = ask({"job": "device"}, anywhere())
     known = contenders(on_cpu=device == "cpu", few=quick)
     present = {name: known[name] for name in (REFERENCE, *PEERS) if name in known and known[name].here}
@@ -40,7 +42,8 @@ def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     for i, size in enumerate(sizes):
         for cell in cells:
             say(f"random_sizes {cell} {i + 1} of {len(sizes)}: {described(size)}")
-            cases.append(decide(run_case(cell, str(i), size, present, processes, rounds, samples)))
+            measure = partial(run_case, cell, str(i), size, present, processes, rounds, samples)
+            cases.append(decide(kept.case(f"random_sizes {cell} {described(size)} {', '.join(present)}", measure)))
     absent = [name for name in PEERS if name not in present]
     return {"device": device, "seed": SEED, "level": LEVEL, "absent": absent, "cases": cases}
 

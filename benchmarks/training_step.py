@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from benchmarks import charts
 from benchmarks.case_results import compared, judge, on_cores
 from benchmarks.contenders import REFERENCE, Contender, contenders, own_cell
 from benchmarks.frameworks import KINDS
+from benchmarks.kept import Kept
 from benchmarks.problem import GATES, JUMPS, QUICK_SIZES, SIZES, Size
 from benchmarks.processes import Worker, anywhere, ask
 from benchmarks.summary import show_summary, summary
@@ -27,8 +29,8 @@ MOVED = 3
 QUICK_CELLS = ("lstm", "gru")
 
 
-def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measures every size and cell; `say` gets a line for each."""
+def run(quick: bool, say: Callable[[str], None], kept: Kept) -> dict[str, Any]:
+    """Measures every size and cell that is not kept; `say` gets a line for each."""
     device = ask({"job": "device"}, anywhere())
     known = contenders(on_cpu=device == "cpu", few=quick)
     present = {name: contender for name, contender in known.items() if contender.here}
@@ -37,7 +39,8 @@ def run(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     for label, size in (QUICK_SIZES if quick else SIZES).items():
         for cell in QUICK_CELLS if quick else GATES:
             say(f"training_step {cell} {label}: {processes} x {rounds} rounds or more of {', '.join(present)}")
-            cases.append(run_case(cell, label, size, present, processes, rounds, samples))
+            measure = partial(run_case, cell, label, size, present, processes, rounds, samples)
+            cases.append(kept.case(f"training_step {cell} {label} {', '.join(present)}", measure))
     return {
         "device": device,
         "loss": "mean(outputs * fixed random cotangent)",

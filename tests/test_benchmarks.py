@@ -121,7 +121,7 @@ def test_an_error_of_jrnn_itself_leaves_no_speed_at_all():
 def test_the_command_fails_on_a_disagreement_and_writes_what_it_measured(planted, monkeypatch, tmp_path, capsys):
     found = {"jrnn": {"outputs": np.ones(3, np.float32)}, "peer": {"outputs": np.full(3, planted, np.float32)}}
     case = judged("gru", rounds(found), found)
-    monkeypatch.setattr(training_step, "run", lambda quick, say: report_of(case) | {"absent": ["torch"]})
+    monkeypatch.setattr(training_step, "run", lambda quick, say, kept: report_of(case) | {"absent": ["torch"]})
     path = tmp_path / "report.json"
     assert main(["--quick", "--only", "training_step", "--out", str(path)]) == int(planted != 1)
     written = json.loads(path.read_text())
