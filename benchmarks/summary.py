@@ -16,7 +16,7 @@ FASTER = {"lstm": (3, 2, 2, 2, 1.6), "gru": (4, 2, 2, 2, 1.3), "elman": (5, 2, 2
 """Cell -> at each of SIZES, how many times faster than the best JAX peer jrnn shall be."""
 AHEAD, AHEAD_OF_BEST, LEVEL = 1.05, 1.1, 0.97
 FLOOR = {"lstm": (3, 1.3, 1.3, 1.3, 1.3), "gru": (3, 1.3, 1.3, 1.3, 1.3), "elman": (3, 1.3, 1.3, 1.6, 1.3)}
-"""At most so many times the arithmetic floor a training step takes; an Elman network's P is bound by memory."""
+"""At most so many times the arithmetic floor a training step takes."""
 NEAR = (2, 1.1, 1.1, 1.1, 1.1)
 """So near the floor jrnn misses no ratio: a peer that is near it, too, leaves nothing to gain."""
 
