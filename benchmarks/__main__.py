@@ -112,6 +112,7 @@ def describe(machine: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     settings = "".join(f", {name}={value}" for name, value in machine["settings"].items())
     kernel = machine["instructions"] or "no compiled kernel"
+    kernel += f" ({machine['hidden']} hidden)" if machine["hidden"] else ""
     return (
         f"{machine['date']}  {machine['cpu']}, {kernel}, {machine['cores']} cores, "
         f"load {machine['load_average']}{settings}\n"

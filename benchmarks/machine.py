@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.avx2_only import held_back
 from jrnn.kernels.implementations import native
 from jrnn.kernels.memory import keep_freed_memory
 
@@ -16,8 +17,9 @@ PACKAGES = ("jrnn", "jax", "jaxlib", "flax", "equinox", "dm-haiku", "torch", "nu
 
 
 def facts() -> dict[str, Any]:
-    """CPU model, instructions that the compiled kernel takes (None without it), cores this process may use, load,
-    versions, date (UTC); settings of allocator, threads and kernel, if any."""
+    """CPU model, instructions that the compiled kernel takes (None without it), instructions that are hidden from all
+    libraries, cores this process may use, load, versions, date (UTC); settings of allocator, threads and kernel, if
+    any."""
     settings = (
         "JRNN_ISA",
         "JRNN_MALLOC",
@@ -31,6 +33,7 @@ def facts() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
         "instructions": None if isinstance(native.library(), str) else native.instructions(),
+        "hidden": "AVX-512" if held_back(os.environ) else None,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "freed_memory": keep_freed_memory() or "kept",
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,

@@ -11,14 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.avx2_only import held_back
+
 CPU = {"JAX_PLATFORMS": "cpu"}
-AVX2 = {
-    "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-    "OPENBLAS_CORETYPE": "Haswell",  # NumPy, which probes the cores
-    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
-}
 ANSWER = "\x1e"
 """What an answer's line begins with; libraries may print others."""
 
@@ -64,17 +59,6 @@ class Worker:
         self._process.kill()
         self._process.communicate()
         self._errors.close()
-
-
-def held_back(environment: Mapping[str, str]) -> dict[str, str]:
-    """Where JRNN_ISA=avx2 holds jrnn's kernel to AVX2: what holds the other libraries to it.
-
-    Nothing holds XLA's matrix products: on AVX-512 machines they take AVX-512 all the same.
-    """
-    if environment.get("JRNN_ISA") != "avx2":
-        return {}
-    flags = f"{environment.get('XLA_FLAGS', '')} {AVX2['XLA_FLAGS']}".strip()
-    return AVX2 | {"XLA_FLAGS": flags}
 
 
 def ask(job: dict[str, Any], environment: Mapping[str, str] = CPU) -> Any:

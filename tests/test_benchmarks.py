@@ -22,7 +22,7 @@ from benchmarks.agreement import admitted, compare
 from benchmarks.case_results import judge
 from benchmarks.frameworks import build
 from benchmarks.problem import GATES, Size, problem, step_flops
-from benchmarks.processes import AVX2, Worker, WorkerError, held_back
+from benchmarks.processes import Worker, WorkerError
 from benchmarks.summary import summary
 from benchmarks.tables import number, table
 
@@ -432,10 +432,3 @@ def test_a_workers_failure_is_told():
             worker.ask({"job": "nothing"})
         with pytest.raises(WorkerError, match="KeyError: 'nothing'"):  # it has ended
             worker.ask({"job": "device"})
-
-
-def test_whoever_measures_avx2_holds_all_to_it():
-    assert held_back({}) == held_back({"JRNN_ISA": "avx512"}) == {}
-    assert held_back({"JRNN_ISA": "avx2"}) == AVX2
-    given = {"JRNN_ISA": "avx2", "XLA_FLAGS": "--xla_dump_to=here"}
-    assert held_back(given)["XLA_FLAGS"] == "--xla_dump_to=here --xla_cpu_max_isa=AVX2"
