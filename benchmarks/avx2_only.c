@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -38,5 +39,8 @@ static void answer(int number, siginfo_t* info, void* context) {
 __attribute__((constructor)) static void hide(void) {
   struct sigaction action = {.sa_sigaction = answer, .sa_flags = SA_SIGINFO | SA_NODEFER};
   sigaction(SIGSEGV, &action, 0);
-  syscall(SYS_arch_prctl, kSetCpuid, 0); /* threads inherit it, programs that are started do not */
+  if (syscall(SYS_arch_prctl, kSetCpuid, 0)) { /* threads inherit it, programs that are started do not */
+    perror("AVX-512 cannot be hidden: arch_prctl(ARCH_SET_CPUID)");
+    _exit(1);
+  }
 }
