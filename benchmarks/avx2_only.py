@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -51,7 +52,9 @@ def library() -> str:
     made = Path(folder, "avx2_only.so")
     compiler = os.environ.get("CC", "cc")
     try:
-        subprocess.run([compiler, "-O1", "-shared", "-fPIC", SOURCE, "-o", made], check=True, capture_output=True)
+        subprocess.run(
+            [*shlex.split(compiler), "-O1", "-shared", "-fPIC", SOURCE, "-o", made], check=True, capture_output=True
+        )
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError("CC", compiler, f"a C compiler for {SOURCE.name}") from error
     return str(made)

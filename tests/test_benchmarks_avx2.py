@@ -14,7 +14,7 @@ from benchmarks.avx2_only import cpu_flags, held_back, library
 
 AVX2 = {"JRNN_ISA": "avx2"}
 WIDE = frozenset({"avx2", "avx512f", "cpuid_fault"})
-able = cpu_flags() >= WIDE and shutil.which(os.environ.get("CC", "cc"))
+able = cpu_flags() >= WIDE and shutil.which(os.environ.get("CC", "cc").split()[0])
 hides = pytest.mark.skipif(not able, reason="no AVX-512, or it cannot be hidden, or there is no C compiler")
 
 
