@@ -22,7 +22,8 @@ STEPS = 4
 
 def explicit(cell, params, xs, start, b, **when):
     """J of one sequence, step by step, identity where nothing happens and zero behind a reset."""
-    length, steps = when.get("length", STEPS), jax.tree.leaves(xs)[0].shape[0]
+    steps = jax.tree.leaves(xs)[0].shape[0]
+    length = when.get("length", steps)
     resets, mask = when.get("resets", np.zeros(steps, bool)), when.get("mask", np.ones(steps, bool))
     reverse = when.get("reverse", False)
     restart = cell.initial_state(params, ())

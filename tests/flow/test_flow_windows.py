@@ -93,6 +93,47 @@ def test_padding_mask_resets_and_reading_order(reverse, method):
     assert found.converged.all() and not np.isnan(found.residual).any()
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("shared", ["begin", "end", "some"])
+def test_windows_that_begin_or_end_together_are_those_of_passes_of_their_own(shared, reverse, method):
+    cell, params = make("lstm")
+    rng = np.random.default_rng(1)
+    xs, start = inputs("lstm", 7, (2,)), random_like(rng, cell.initial_state(params, (2,)))
+    mask, resets = np.ones((7, 2), bool), np.zeros((7, 2), bool)
+    mask[4, 0], resets[2, 1] = False, True
+    pairs = {
+        "begin": [(1, 7), (1, 2), (1, 1), (1, 5), (1, 2)],
+        "end": [(0, 6), (5, 6), (6, 6), (2, 6), (5, 6), (4, 6)],
+        "some": [(0, 6), (1, 6), (2, 6), (3, 4), (2, 4), (0, 4), (5, 6)],
+    }[shared]
+    options = {"initial_state": start, "mask": mask, "resets": resets, "reverse": reverse}
+    found = window_singular_values(cell, params, xs, pairs, method=method, **options)
+    for b in range(2):
+        J = explicit(cell, params, xs, start, (b,), mask=mask[:, b], resets=resets[:, b], reverse=reverse)
+        for w, (k, t) in enumerate(pairs):
+            want = plain(J[k:t], reverse)
+            assert_allclose(found.log_singular_values[w, b], want, rtol=1e-10, atol=1e-12)
+    assert found.converged.all() and found.log_singular_values.shape[:2] == (len(pairs), 2)
+
+
+def factored(jaxpr):
+    """How many matrices each QR of a program takes, loops and calls included."""
+    counts = [equation.invars[0].aval.size // 9 for equation in jaxpr.eqns if equation.primitive.name == "qr"]
+    return counts + [count for inner in inner_programs(jaxpr) for count in factored(inner)]
+
+
+def test_windows_that_end_together_take_one_pass():
+    J = np.random.default_rng(0).normal(size=(32, 3, 3))
+
+    def in_the_scan(pairs):
+        program = jax.make_jaxpr(lambda J: of_product(J, pairs, method="explicit"))(J).jaxpr
+        return sorted(factored(program))[:-2]  # without the two that begin the decomposition of all products
+
+    assert in_the_scan([(32 - 2**i, 32) for i in range(5)]) == in_the_scan([(3, 4 + i) for i in range(5)]) == [1]
+    assert in_the_scan([(5 * i, 5 * i + 3) for i in range(5)]) == [5]
+
+
 def compound(matrix, i):
     """The i-th compound: all minors of order i. It is multiplicative, and its norm is sigma_1 ... sigma_i."""
     sets = list(combinations(range(len(matrix)), i))
@@ -236,16 +277,20 @@ def ring_step(params, state, x):
 RING = from_functions(initial_state=ring_start, step=ring_step)
 
 
-def largest_array(jaxpr):
-    """The most elements of any array that a program makes, loops and calls included."""
-    sizes = [0]
+def inner_programs(jaxpr):
+    """The programs of its loops and calls."""
     for equation in jaxpr.eqns:
-        sizes += [v.aval.size for v in equation.outvars]
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 inner = getattr(inner, "jaxpr", inner)
-                sizes += [largest_array(inner)] if hasattr(inner, "eqns") else []
-    return max(sizes)
+                if hasattr(inner, "eqns"):
+                    yield inner
+
+
+def largest_array(jaxpr):
+    """The most elements of any array that a program makes, loops and calls included."""
+    sizes = [v.aval.size for equation in jaxpr.eqns for v in equation.outvars]
+    return max([0, *sizes, *map(largest_array, inner_programs(jaxpr))])
 
 
 def test_matrix_free_never_forms_a_jacobian_and_auto_chooses_by_size(monkeypatch):

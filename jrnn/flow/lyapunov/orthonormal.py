@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jrnn.flow.singular_values.scaled_svd import times_two_to
+from jrnn.flow.singular_values.graded import times_two_to
 from jrnn.types import Array
 
 CHOLESKY_SHARE = 2

@@ -17,10 +17,10 @@ from jrnn.types import Array, InputError, Inputs, Params, State
 from jrnn.wording import brief, nats
 
 SEQUENCES = 4
-WORK = 4e9  # multiplications of the QR steps: N^3 a step with all directions; some seconds
+WORK = 4e9  # multiplications: N^3 a step with all directions; some seconds
+DECOMPOSITION = 16  # what the singular values of one product cost, in steps
 TOP, PASSES = 8, 30  # where all directions are too many: how many are followed, and products with A^T A at most
-SMALL = 1e8  # up to which compiling costs more than carrying short windows along with long ones
-TOGETHER = 16  # lags up to this factor apart run side by side
+TOGETHER = 16  # lags up to this factor apart run side by side, where few directions go to and fro
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,11 @@ def window_bands(
     chosen = chosen_sequences(lengths, lag, SEQUENCES, order)
     longest = max(int(lengths[chosen].min()) - 1, 1)
     lags = sorted({2**i for i in range(longest.bit_length()) if 2**i <= longest} | {min(max(lag, 1), longest)})
-    groups = [lags] if len(lags) * lags[-1] * size**3 <= SMALL else grouped(lags)
-    steps = sum(len(group) * group[-1] for group in groups)
-    top = None if steps * size**3 <= work else min(TOP, size)
-    each = steps * size**3 if top is None else 2 * PASSES * steps * size * (2 * TOP) ** 2
+    top, groups, each = None, [lags], (lags[-1] + DECOMPOSITION * len(lags)) * size**3
+    if each > work:
+        top, groups = min(TOP, size), grouped(lags)
+        steps = sum(len(group) * group[-1] for group in groups)
+        each = 2 * PASSES * steps * size * (2 * TOP) ** 2
     chosen = chosen[: affordable(each, work, len(chosen))]
     ends, spectra = lengths[chosen], []
     for group in groups:

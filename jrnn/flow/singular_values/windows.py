@@ -12,8 +12,9 @@ from jrnn.cells import jit_by_cell, prepared
 from jrnn.cells._advance import flat_state
 from jrnn.displays import card_by, plotted_by
 from jrnn.flow.jacobian.steps import has_closed_form, previous_states, step_jacobians
-from jrnn.flow.singular_values.scaled_svd import norms, orthogonal_rows
-from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry
+from jrnn.flow.singular_values.graded import norms
+from jrnn.flow.singular_values.scaled_svd import orthogonal_rows
+from jrnn.flow.singular_values.tangent_transport import Plan, Points, carry, products
 from jrnn.types import Array, InputError, Inputs, Params, State, size_of, wide_dtype
 from jrnn.unrolling import read, run
 from jrnn.unrolling.checks import check_causal, check_count, concrete, is_count
@@ -96,7 +97,8 @@ def window_singular_values(
     Args:
       cell, params, xs, initial_state, ..., key: as for `jrnn.jacobians`, time-major; the cell must be causal. With
         reverse, window (k, t) is d states[k] / d states[t].
-      windows: pairs (k, t) of ints, 0 <= k <= t <= T; static under `jax.jit`. Run side by side.
+      windows: pairs (k, t) of ints, 0 <= k <= t <= T; static under `jax.jit`. Run side by side; with all N directions
+        those that begin together, or else those that end together, take one pass between them.
       top: how many of the largest; by default all N.
       method: "explicit", from `jrnn.jacobians`, memory T N^2, all N directions; "matrix_free", never forming J: blocks
         of min(top + 8, N) columns to and fro by jvp and vjp of the step until they converge (subspace iteration),
@@ -168,11 +170,11 @@ def measured(cell: Any, plan: Plan, top: int, iterations: int, params: Any, q: A
     if not size_of(lead) or all(k == t for k, t in plan.windows):
         done, zero = jnp.ones(lead, bool), jnp.zeros(lead, plan.dtype)
         return jnp.zeros((*lead, top), plan.dtype), zero, done, jnp.int32(0)
-    q = jnp.broadcast_to(q, (*lead, *q.shape))
     if q.shape[-1] == plan.size:
-        orthogonal, residual = orthogonal_rows(carry(cell, plan, params, q, transposed=False).product)
+        orthogonal, residual = orthogonal_rows(products(cell, plan, params, q))
         logs, taken = orthogonal.log_norms()[..., :top], jnp.int32(0)
     else:
+        q = jnp.broadcast_to(q, (*lead, *q.shape))
         start = Ritz(q, jnp.zeros((*lead, top), plan.dtype), jnp.full(lead, jnp.inf, plan.dtype), jnp.int32(0))
         iterate = partial(subspace_iteration, cell, plan, top, params)
         # a fixed number: see orthogonal_rows
@@ -196,9 +198,9 @@ def subspace_iteration(cell: Any, plan: Plan, top: int, params: Any, ritz: Ritz)
     """
 
     def onward(ritz: Ritz) -> Ritz:
-        q, product = carry(cell, plan, params, ritz.basis, transposed=False)
-        orthogonal, cosine = orthogonal_rows(product)
-        basis = carry(cell, plan, params, q, transposed=True).q
+        there = carry(cell, plan, params, ritz.basis, transposed=False)
+        orthogonal, cosine = orthogonal_rows(there.kept)
+        basis = carry(cell, plan, params, there.q, transposed=True).q
         rows = orthogonal.rows[..., :top, :] / norms(orthogonal)[..., :top, None]
         v = matmul(ritz.basis, jnp.swapaxes(rows, -1, -2))
         outside = v - matmul(basis, matmul(jnp.swapaxes(basis, -1, -2), v))
