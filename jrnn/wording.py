@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+RAISED = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
+
 
 def number(value: float) -> str:
     """Three significant digits, 0.00123 as 0.00123, 1.2e-07, 12,345; inf, -inf and nan by name."""
@@ -107,13 +109,23 @@ def listed(words: Iterable[str]) -> str:
 
 
 def compact(fraction: float) -> str:
-    """A fraction in little room: 100 %, 12 %, 0.34 %, then powers of ten, $10^{-6}$; from tenfold on 31×; inf, nan."""
+    """A fraction in little room: 100 %, 12 %, 0.34 %, then powers of ten, 10⁻⁶; from tenfold on 31×; inf, nan."""
     fraction = float(fraction)
     if not math.isfinite(fraction):
         return "nan" if math.isnan(fraction) else "inf"
     if fraction >= 9.995:
-        return f"{fraction:.0f}×" if fraction < 9999.5 else f"$10^{{{round(math.log10(fraction))}}}$"
-    return percentage(fraction) if fraction >= 9.95e-5 or fraction == 0 else f"$10^{{{round(math.log10(fraction))}}}$"
+        return f"{fraction:.0f}×" if fraction < 9999.5 else power_of_ten(round(math.log10(fraction)))
+    return percentage(fraction) if fraction >= 9.95e-5 or fraction == 0 else power_of_ten(round(math.log10(fraction)))
+
+
+def power_of_ten(power: int) -> str:
+    """10⁻³: text, where a formula would take matplotlib milliseconds at every drawing."""
+    return f"10{raised(str(power))}"
+
+
+def raised(digits: str) -> str:
+    """The digits and their sign as an exponent."""
+    return digits.translate(RAISED)
 
 
 def arrays(tree: Any) -> str:

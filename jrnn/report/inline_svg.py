@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from html import escape
 from itertools import chain, count, zip_longest
 
-THEMED = re.compile(r"#[0-9a-f]{6}\b|<image [^>]*/>")
+COLOUR = re.compile(r"#[0-9a-f]{6}\b")
+THEMED = re.compile(rf"{COLOUR.pattern}|<image [^>]*/>")
 """What differs between a light and a dark figure: colours, and pictures of pixels."""
 VARIABLE = re.compile(r"var\(--([0-9a-f]{6})-([0-9a-f]{6})\)")
 ASIDE = re.compile(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", re.S)
@@ -33,6 +35,14 @@ def inline_svg(name: str, light: bytes, dark: bytes, alternative: str) -> str:
     pairs = zip(THEMED.findall(one), THEMED.findall(other), strict=True)
     whole = "".join(chain.from_iterable(zip_longest(rest, (either(*pair) for pair in pairs), fillvalue="")))
     return _element(whole, alternative)
+
+
+def recoloured(svg: str, colours: Mapping[str, str]) -> str | None:
+    """The SVG with each colour as `colours` has it; None where it holds another one, or pixels, whose colours are not
+    known."""
+    if "<image" in svg or not set(COLOUR.findall(svg)) <= colours.keys():
+        return None
+    return COLOUR.sub(lambda found: colours[found[0]], svg)
 
 
 def theme_colours(page: str) -> str:

@@ -6,14 +6,15 @@ import json
 import os
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from jrnn.extras import require
 from jrnn.flow import Comparison
 from jrnn.report.diagnosis import Diagnosis, shows_stages
 from jrnn.report.figures import figures_of, lag_profile
 from jrnn.report.figures.base import Figure
-from jrnn.report.figures.themes import PAGE
+from jrnn.report.figures.themes import IN_THE_DARK, PAGE
+from jrnn.report.inline_svg import recoloured
 from jrnn.report.json_export import to_json
 from jrnn.report.json_import import logs_hold
 from jrnn.report.page import Picture, html_page
@@ -79,20 +80,27 @@ DOTS = {"svg": 130, "png": 200}
 
 
 def _render(diagnosis: Diagnosis, figure: Figure) -> Picture:
-    """One figure. The same diagnosis gives the same bytes, whatever style the
-    user has set. The layout takes half the time and is computed once: the dark figure differs in its colours alone."""
+    """One figure. The same diagnosis gives the same bytes, whatever style the user has set. The layout takes a third of
+    the time and is computed once: the dark figure differs in its colours alone."""
     with require("matplotlib.style").context(STYLE):
-        light, dark = cast(
-            "list[Any]", [figure.plot(diagnosis, dark=dark, display=False).figure for dark in (False, True)]
-        )
+        light: Any = figure.plot(diagnosis, dark=False, display=False).figure
         if (layout := light.get_layout_engine()) is not None:
             layout.execute(light)
-        for drawn in (light, dark):
-            drawn.set_layout_engine("none")
-        for ax, other in zip(light.axes, dark.axes, strict=True):
-            other.set_position(ax.get_position(original=True))
-        panels = figure.readout.panels(light, dark) if figure.readout is not None else ()
-        return Picture(_saved(light, "svg"), _saved(dark, "svg"), _saved(light, "png"), panels)
+        light.set_layout_engine("none")
+        panels = figure.readout.panels(light) if figure.readout is not None else ()
+        svg = _saved(light, "svg")
+        dark = recoloured(svg.decode(), IN_THE_DARK)
+        dark = _dark(diagnosis, figure, light) if dark is None else dark.encode()
+        return Picture(svg, dark, _saved(light, "png"), panels)
+
+
+def _dark(diagnosis: Diagnosis, figure: Figure, light: Any) -> bytes:
+    """The SVG for a dark background, drawn in the layout of the light one."""
+    dark: Any = figure.plot(diagnosis, dark=True, display=False).figure
+    dark.set_layout_engine("none")
+    for ax, other in zip(light.axes, dark.axes, strict=True):
+        other.set_position(ax.get_position(original=True))
+    return _saved(dark, "svg")
 
 
 def _saved(figure: Any, kind: str) -> bytes:

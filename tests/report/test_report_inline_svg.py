@@ -2,11 +2,13 @@
 
 import re
 
+import matplotlib.style
 import pytest
 
 from jrnn.report.figures import figures_of
-from jrnn.report.inline_svg import ROOT, VARIABLE, inline_svg, theme_colours
-from jrnn.report.writing import _render
+from jrnn.report.figures.themes import DARK, IN_THE_DARK, LIGHT, colours_of
+from jrnn.report.inline_svg import ROOT, VARIABLE, inline_svg, recoloured, theme_colours
+from jrnn.report.writing import STYLE, _render, _saved
 from tests.report import samples
 
 
@@ -35,6 +37,40 @@ def test_both_are_in_it(name):
     assert not re.search(r' (?:d|x|y)="[^"]*\.\d{3}', both)
     assert len(both) < 0.7 * (len(light) + len(dark)) and VARIABLE.search(both)
     assert len(re.findall(r'id="', both)) == len(set(re.findall(r'id="[^"]*"', both)))
+
+
+@pytest.mark.parametrize("make", [samples.gated, samples.diagnosis, samples.raced], ids=["gated", "plain", "raced"])
+def test_the_dark_figure_is_the_one_drawn_for_a_dark_background(make):
+    """Its colours are put in the place of the light one's, so that it need not be drawn."""
+    value, found = make(), 0
+    for figure in figures_of(value):
+        light, dark, *_ = _render(value, figure)
+        if b"<image" in light:
+            continue
+        with matplotlib.style.context(STYLE):
+            drawn = [figure.plot(value, dark=is_dark, display=False).figure for is_dark in (False, True)]
+            drawn[0].get_layout_engine().execute(drawn[0])
+            for each in drawn:
+                each.set_layout_engine("none")
+            for ax, other in zip(drawn[0].axes, drawn[1].axes, strict=True):
+                other.set_position(ax.get_position(original=True))
+            wanted = _saved(drawn[1], "svg").decode()
+        assert inline_svg("one", light, dark, "") == inline_svg("one", light, wanted.encode(), ""), figure.name
+        assert DARK.background in dark.decode() and DARK.text in dark.decode()
+        found += 1
+    assert found >= 5
+
+
+def test_a_figure_of_other_colours_is_drawn_again():
+    colours = {"#000001": "#fffffe"}
+    assert recoloured('<path style="fill: #000001"/>', colours) == '<path style="fill: #fffffe"/>'
+    assert recoloured('<path style="fill: #000001; stroke: #123456"/>', colours) is None
+    assert recoloured('<image href="data:"/>', colours) is None
+
+
+def test_no_two_colours_in_the_dark_for_one_in_the_light():
+    pairs = set(zip(colours_of(LIGHT), colours_of(DARK), strict=True))
+    assert len(pairs) == len(IN_THE_DARK) >= 10 and all(re.fullmatch("#[0-9a-f]{6}", c) for p in pairs for c in p)
 
 
 def test_names_begin_with_the_figures_and_are_found():

@@ -30,10 +30,10 @@ def figure(name):
 def read(value, name, laid_out=True):
     """What is read, without writing the pictures."""
     with matplotlib.style.context(STYLE):
-        light, dark = (figure(name).plot(value, dark=dark, display=False).figure for dark in (False, True))
+        light = figure(name).plot(value, dark=False, display=False).figure
         if laid_out:
             light.draw_without_rendering()
-        return figure(name).readout.panels(light, dark)
+        return figure(name).readout.panels(light)
 
 
 def curve_in(svg, gid):

@@ -8,6 +8,7 @@ import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import CLIPPING, Caption, Drawn, Figure, Part
+from jrnn.report.figures.log_axis import set_log_scale
 from jrnn.report.figures.quantities import history_with
 from jrnn.report.figures.readout import Curve, Readout, at_update
 from jrnn.report.figures.style import DENSE, finish, prepare
@@ -48,7 +49,7 @@ def plot_clipping(
 def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_clipping` says."""
     ax = prepare(ax, look, "update", look.ylabel("gradient norm before clipping", "gradient norm"))
-    ax.set_yscale("log", nonpositive="mask")
+    set_log_scale(ax, "mask")
     updates = [_run(ax, part, len(drawn.parts) == 1, look) for part in drawn.parts]
     ax.set_xlim(0, max(updates) + 1)
     return finish(ax, look, columns=2)

@@ -8,6 +8,7 @@ import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import CLIPPING, Caption, Drawn, Figure
+from jrnn.report.figures.log_axis import set_log_scale
 from jrnn.report.figures.quantities import PROOF
 from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import FLOOR, finish, prepare
@@ -58,7 +59,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         ("global norm", f" {limit}: the same split", proof.clipped_lag_norms, look.after, marks),
         ("each step's δ", f" {per_step}: another split", proof.per_step_lag_norms, look.soft, dashed),
     )
-    ax.set_yscale("log", nonpositive="mask")
+    set_log_scale(ax, "mask")
     shown = []
     for name, more, norms, color, own in curves:
         share = relative(norms)

@@ -9,6 +9,7 @@ import numpy as np
 from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure, Part
+from jrnn.report.figures.log_axis import plain_formatter
 from jrnn.report.figures.quantities import FLOW
 from jrnn.report.figures.style import FLOOR, color_axes, finish, fold, label_box, prepare, split
 from jrnn.report.figures.themes import Look
@@ -71,6 +72,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
     extend = beyond.get((bool((every < norm.vmin).any()), bool((every > norm.vmax).any())), "neither")
     shape: dict[str, Any] = {"pad": 0.02, "aspect": 14 if strips else 28, "extend": "neither" if look.above else extend}
+    shape["format"] = plain_formatter()()
     bar = ax.figure.colorbar(mesh, ax=panels, **shape)
     if look.roomy:
         bar.set_label(look.ylabel("‖part(t, k)‖ (loss per unit of state)", "‖part(t, k)‖"), color=look.text)

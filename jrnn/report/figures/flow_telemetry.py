@@ -8,6 +8,7 @@ import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import TRAINING, Caption, Drawn, Figure, Part
+from jrnn.report.figures.log_axis import set_log_scale
 from jrnn.report.figures.quantities import history_with
 from jrnn.report.figures.readout import Curve, Readout, at_update
 from jrnn.report.figures.style import DASHED, DENSE, finish, furnish, prepare, split
@@ -52,7 +53,7 @@ def plot_flow_telemetry(
 def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     """As `plot_flow_telemetry` says."""
     ax = prepare(ax, look, "", look.ylabel("‖dL/dh‖, rms\n(loss per unit of state)", "‖dL/dh‖", 0.55))
-    ax.set_yscale("log", nonpositive="mask")
+    set_log_scale(ax, "mask")
     ax.tick_params(labelbottom=False)
     ax, below = split(ax, (3, 2))
     below.sharex(ax)

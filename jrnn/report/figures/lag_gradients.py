@@ -8,6 +8,7 @@ import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure
+from jrnn.report.figures.log_axis import set_log_scale
 from jrnn.report.figures.quantities import LAG_NORMS
 from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import FLOOR, finish, mark_lag, prepare, write_note
@@ -93,7 +94,7 @@ def log_axis(ax: Axes, curves: list[np.ndarray], look: Look) -> float:
     known = every[np.isfinite(every) & (every > 0)]
     high = min(known.max(initial=1e-300), 1e300) if known.size else 1.0
     low = max(known.min(initial=high), FLOOR * high) if known.size else 0.1
-    ax.set_yscale("log", nonpositive="mask")
+    set_log_scale(ax, "mask")
     ax.set_ylim(10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high * 1.2)))
     ax.yaxis.set_minor_formatter(lambda *_: "")
     ax.set_xlim(0, max(max(len(curve) for curve in curves) - 1, 1))

@@ -11,6 +11,7 @@ from jrnn.flow.summary import FlowSummary
 from jrnn.flow.verdicts.verdict import VANISHED
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import ARRIVING, Caption, Drawn, Figure, Part
+from jrnn.report.figures.log_axis import set_log_scale
 from jrnn.report.figures.quantities import FLOW
 from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import FLOOR, finish, label_box, mark_lag, prepare
@@ -62,7 +63,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
     if drawn.lag is not None and drawn.lag > longest and drawn.lag not in [part.lag for part in parts]:
         raise InputError("lag", drawn.lag, f"at most {longest}, the longest that was measured")
     ax = prepare(ax, look, "lag: steps back in time", look.ylabel("fraction of the gradient", "arrives"))
-    ax.set_yscale("log", nonpositive="mask")
+    set_log_scale(ax, "mask")
     notes = [_curve(ax, part, look, drawn.staged) for part in parts]
     judged = [part.of.judgement for part in parts if part.of.judgement is not None]
     _limits(ax, [there(part.of) for part in parts], [each.arriving_interval for each in judged])

@@ -11,6 +11,7 @@ import numpy as np
 from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis, OverSeeds
 from jrnn.report.figures.base import TRAINING, Caption, Drawn, Figure, arrange
+from jrnn.report.figures.log_axis import set_log_scale
 from jrnn.report.figures.quantities import Found, Quantity, alone
 from jrnn.report.figures.readout import Curve, Readout, at_update
 from jrnn.report.figures.style import finish, named_styles, prepare, spans_decades
@@ -92,7 +93,7 @@ def _bands(rows: dict[str, np.ndarray], x: Any, xlabel: str, ylabel: str, ax: Ax
     if x is None:
         ax.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator("auto", integer=True))
     if spans_decades(np.concatenate([each.ravel() for each in rows.values()])):
-        ax.set_yscale("log")
+        set_log_scale(ax)
     return finish(ax, look)
 
 

@@ -10,6 +10,7 @@ from jrnn.prescribing.candidates import AS_IT_IS
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures import quantities
 from jrnn.report.figures.base import RACE, Caption, Drawn, Figure
+from jrnn.report.figures.log_axis import set_log_scale
 from jrnn.report.figures.readout import Curve, Readout, at_update
 from jrnn.report.figures.style import DASHED, finish, prepare, spans_decades
 from jrnn.report.figures.themes import Look
@@ -69,7 +70,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         handles.append(ax.axhline(found.target, label=look.words("target", number(found.target)), **line))
     everything = np.concatenate([losses.ravel() for _, losses in found.curves.values()])
     if spans_decades(everything):
-        ax.set_yscale("log")
+        set_log_scale(ax)
     return finish(ax, look, handles)
 
 

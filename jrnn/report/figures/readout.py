@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jrnn.extras import require
+from jrnn.report.figures.themes import IN_THE_DARK
 from jrnn.report.inline_svg import either
 
 MOST = 250
@@ -34,20 +35,20 @@ class Readout:
     """Words a place on the horizontal axis, unless the line has words of its own, `line.place`."""
     curves: tuple[Curve, ...]
 
-    def panels(self, light: Any, dark: Any) -> list[dict[str, Any]]:
-        """For each place with axes in a figure that was laid out and drawn twice, in light and dark colours: its `box`
+    def panels(self, light: Any) -> list[dict[str, Any]]:
+        """For each place with axes in a figure that was laid out, in light colours: its `box`
         [left, right, top, bottom] in points of the SVG, the places `at` along it with their words `places`, and of each
         of its `curves` the name, the colour, its height at these places (`y`) and what is said there (`says`); None
         where it has no value.
         """
-        found: dict[tuple[float, ...], list[tuple[Curve, Any, Any]]] = {}
-        for ax, other in zip(light.axes, dark.axes, strict=True):
+        found: dict[tuple[float, ...], list[tuple[Curve, Any]]] = {}
+        for ax in light.axes:
             box, height = ax.get_window_extent(), light.bbox.height
             sides = tuple(round(float(side), 1) for side in (box.x0, box.x1, height - box.y1, height - box.y0))
-            for line, twin in zip(ax.lines, other.lines, strict=True):
+            for line in ax.lines:
                 gid = str(line.get_gid() or "") if line.get_transform() == ax.transData else ""  # else no curve
                 if curve := self.curve_of(gid):
-                    found.setdefault(sides, []).append((curve, line, twin))
+                    found.setdefault(sides, []).append((curve, line))
         panels = [{"box": sides, **self._panel(own)} for sides, own in found.items()]
         return [panel for panel in panels if panel["at"]]
 
@@ -58,18 +59,19 @@ class Readout:
                 return curve._replace(name=curve.name.format(gid.removeprefix(curve.gid).strip()).strip(", "))
         return None
 
-    def _panel(self, drawn: list[tuple[Curve, Any, Any]]) -> dict[str, Any]:
+    def _panel(self, drawn: list[tuple[Curve, Any]]) -> dict[str, Any]:
         """What is read in one place."""
-        every = np.unique(np.concatenate([points(line)[:, 0] for _, line, _ in drawn]))
+        every = np.unique(np.concatenate([points(line)[:, 0] for _, line in drawn]))
         every = every[np.unique(np.linspace(0, len(every) - 1, min(MOST, len(every))).round().astype(int))]
         to_hex, curves = require("matplotlib.colors").to_hex, []
-        for curve, line, twin in drawn:
+        for curve, line in drawn:
+            colour = to_hex(line.get_color())
             own = {x: (y, value) for x, value, y in points(line)}
             there = [own.get(x) for x in every]
             curves.append(
                 {
                     "name": curve.name,
-                    "colour": either(to_hex(line.get_color()), to_hex(twin.get_color())),
+                    "colour": either(colour, IN_THE_DARK[colour]),
                     "y": [round(each[0], 1) if each and np.isfinite(each[0]) else None for each in there],
                     "says": [curve.words(each[1]) if each else None for each in there],
                 }

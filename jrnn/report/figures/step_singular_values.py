@@ -9,6 +9,7 @@ import numpy as np
 from jrnn.extras import require
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import WHY, Caption, Drawn, Figure
+from jrnn.report.figures.log_axis import set_log_scale
 from jrnn.report.figures.quantities import SINGULAR_VALUES
 from jrnn.report.figures.readout import Curve, Readout
 from jrnn.report.figures.style import finish, prepare, spans_decades
@@ -65,7 +66,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         label, gid = look.words(part.name), part.gid("singular values")
         ax.plot(i, middle, linewidth=2 * look.line, label=label, gid=gid, **style)
     if logarithmic:
-        ax.set_yscale("log")
+        set_log_scale(ax)
         if spans_decades(finite[finite > 0]):
             ax.set_ylim(bottom=floor)
     else:

@@ -71,6 +71,16 @@ DARK = Theme(
 )  # fmt: skip
 
 
+def colours_of(theme: Theme) -> list[str]:
+    """All its colours, in order."""
+    listed = ((value,) if isinstance(value, str) else value for value in vars(theme).values() if value is not theme.own)
+    return [colour.lower() for values in listed for colour in values if colour.startswith("#")]
+
+
+IN_THE_DARK = dict(zip(colours_of(LIGHT), colours_of(DARK), strict=True))
+"""What each colour of a figure on a light background is on a dark one."""
+
+
 @dataclass(frozen=True)
 class Look(Theme):
     """How one figure looks: the colours, and what follows from the size of the axes and of the letters."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from jrnn.report.diagnosis import Diagnosis
 from jrnn.report.figures.base import TRAINING, Caption, Drawn, Figure, Part
+from jrnn.report.figures.log_axis import set_log_scale
 from jrnn.report.figures.over_seeds import plot_over_seeds
 from jrnn.report.figures.quantities import history_with
 from jrnn.report.figures.readout import Curve, Readout, at_update
@@ -68,7 +69,7 @@ def draw(drawn: Drawn, ax: Axes | None, look: Look) -> Axes:
         line: dict[str, Any] = {"color": look.text, "linestyle": ":", "linewidth": 1.5 * look.line, "gid": "plateau"}
         handles.append(ax.axhline(plateau, label=f"plateau {number(plateau)}", **line))
     if spans_decades(np.concatenate([run["loss"] for run in runs])):
-        ax.set_yscale("log")
+        set_log_scale(ax)
     ax.set_xlim(0, max(len(run["loss"]) for run in runs) + 1)
     return finish(ax, look, handles, columns=3)
 

@@ -15,7 +15,7 @@ from jrnn.report.figures.quantities import WINDOWS
 from jrnn.report.figures.readout import Curve, Readout, at_lag
 from jrnn.report.figures.style import finish, mark_lag, prepare, write_note
 from jrnn.report.figures.themes import Look
-from jrnn.wording import kept, part_of, steps
+from jrnn.wording import kept, part_of, power_of_ten, steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,9 +104,10 @@ def _factor_axis(ax: Axes, look: Look) -> None:
     """Adds an axis on the right with the same values as factors."""
     right = ax.secondary_yaxis("right", functions=(lambda nats: nats / np.log(10), lambda power: power * np.log(10)))
     right.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(6, integer=True))
-    right.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$" if power else "1")
+    right.yaxis.set_major_formatter(lambda power, _: power_of_ten(round(power)) if power else "1")
     right.set_ylabel(look.ylabel("σ (factor over the whole way)", "σ (factor)"), color=look.text)
     if look.own:
+        right.set_facecolor(look.background)
         right.tick_params(colors=look.text)
         right.spines["right"].set_color(look.text)
 
