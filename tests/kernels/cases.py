@@ -100,6 +100,11 @@ CASES = [
     Case("leaky_tanh", 2, 7, 3, 2, 5, ALL),
     Case("leaky_tanh", 1, 270, 2, 12, 83, "lengths resets reverse tap_is_zero"),
     Case("leaky_relu", 1, 5, 40, 0, 19, "mask cuts tap"),
+    Case("lstm", 1, 4, 4, 6, 37),  # rows of each height of a tile, and one more
+    Case("gru", 1, 4, 8, 6, 37, "lengths"),
+    Case("lstm", 1, 4, 7, 6, 37, "resets"),
+    Case("tanh", 1, 4, 7, 6, 100, "tap"),
+    Case("tanh", 1, 4, 4, 6, 45, "reverse"),
 ]
 
 

@@ -15,8 +15,16 @@ namespace jrnn {
 namespace JRNN_ISA {
 namespace {
 
-constexpr int kTile = kBytes == 64 ? 6 : 3;  // rows whose accumulators fit the registers beside four vectors of weights
-constexpr int kWide = 4;                     // vectors of a panel
+constexpr int kWide = 4;  // vectors of a panel
+// Rows of a tile so many vectors wide: the accumulators fit the registers beside the weights. Measured on a core, against
+// 3 rows and 6 (64 bytes) of any width: 4 x 3 of 32 bytes 1.08 (4 rows: 1.3), 6 x 2 1.03 (1.35), 6 x 1 1.1 (1.5); 8 x 3
+// and 8 x 2 of 64 bytes 1.0 (7 rows: 1.3), 8 x 1 .95. Four vectors by 6 x 2 twice: .8 to 1.0.
+constexpr int tile_rows(int64_t vectors) {
+  if (kBytes == 64) return vectors == 2 || vectors == 3 ? 8 : 6;
+  return vectors > 2 ? 12 / vectors : 6;
+}
+constexpr int kTile = tile_rows(kWide);
+constexpr int kTallest = 8;
 // Bytes of a panel that all rows read before its next part; panels below two parts are read whole. Measured: vectors of
 // 64 bytes lose up to 4 % by it.
 constexpr int64_t kPanelBytes = kBytes == 64 ? std::numeric_limits<int64_t>::max() : 20 << 10;
@@ -114,22 +122,38 @@ __attribute__((noinline)) void multiply(T* c, int64_t line, const Left<O>& left,
 template <class O>
 using Multiply = void (*)(Wide<O>*, int64_t, const Left<O>&, const O*, int64_t);
 
+template <int R, int P, class O>
+constexpr Multiply<O> multiply_by() {
+  if constexpr (R <= tile_rows(P)) return multiply<R, P, O>;
+  return nullptr;
+}
 template <class O, int... I>
 constexpr auto all_multiply(std::integer_sequence<int, I...>) {
-  return std::array<Multiply<O>, sizeof...(I)>{multiply<I / kWide + 1, I % kWide + 1, O>...};
+  return std::array<Multiply<O>, sizeof...(I)>{multiply_by<I / kWide + 1, I % kWide + 1, O>()...};
 }
 template <class O>
-constexpr auto kMultiply = all_multiply<O>(std::make_integer_sequence<int, kTile * kWide>{});
+constexpr auto kMultiply = all_multiply<O>(std::make_integer_sequence<int, kTallest * kWide>{});
 
 // The same for any number of rows, in tiles of nearly equal height; vectors <= kWide.
 template <class O>
 void multiply_tiles(int64_t rows, int64_t vectors, Wide<O>* c, int64_t line, Left<O> left, const O* w, int64_t step) {
-  const int64_t tiles = (rows + kTile - 1) / kTile;
+  const int64_t most = tile_rows(vectors), tiles = (rows + most - 1) / most;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t rest = tiles - i, height = rest > 1 ? (rows + rest - 1) / rest : rows;
     kMultiply<O>[(height - 1) * kWide + vectors - 1](c, line, left, w, step);
     c += height * line, left.a += height * left.row, rows -= height;
   }
+}
+
+// The same. One row more than a tile's takes one half of the panel after the other, where two tiles would read all of it
+// twice: 4 rows by 32 bytes 1.06 to 1.3, 7 by 64 bytes 1.06 to 1.44 as fast.
+template <class O>
+void multiply_whole(int64_t rows, int64_t vectors, Wide<O>* c, int64_t line, const Left<O>& left, const O* w,
+                    int64_t step) {
+  constexpr int64_t half = kWide / 2;
+  if (vectors < kWide || rows != kTile + 1) return multiply_tiles<O>(rows, vectors, c, line, left, w, step);
+  multiply_tiles<O>(rows, half, c, line, left, w, step);
+  multiply_tiles<O>(rows, half, c + half * kLanes<Wide<O>>, line, left, w + half * kDepth<O> * kLanes<Wide<O>>, step);
 }
 
 // The same, a part of the panel for all rows before the next: the first cache holds what tile after tile reads.
@@ -139,7 +163,7 @@ void multiply_rows(int64_t rows, int64_t vectors, Wide<O>* c, int64_t line, cons
   const bool runs = left.runs > 1;
   const int64_t count = runs ? left.runs : left.count, lines = runs ? left.count : 1;
   const int64_t parts = std::min(count, count * lines * vectors * kBytes / kPanelBytes);
-  if (rows <= kTile || parts < 2) return multiply_tiles<O>(rows, vectors, c, line, left, w, step);
+  if (rows <= tile_rows(vectors) || parts < 2) return multiply_whole<O>(rows, vectors, c, line, left, w, step);
   for (int64_t i = 0; i < parts; ++i) {
     const int64_t from = count * i / parts;
     Left<O> part = left;
