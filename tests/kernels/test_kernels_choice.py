@@ -162,7 +162,9 @@ TOGETHER = [
     Case("gru", 1, 140, 1, 3, 301, "resets mask"),
     Case("leaky_tanh", 1, 30, 3, 2, 310, "lengths cuts"),
 ]
-for case in [case for case in CASES if str(case) in EVERYWHERE] + PARTED + TOGETHER:
+# rows of each height of a tile, and one more
+TILES = [Case(kind, 1, 3, rows, 6, 101) for kind in ("lstm", "gru", "tanh") for rows in (3, 4, 6, 7, 8, 9)]
+for case in [case for case in CASES if str(case) in EVERYWHERE] + PARTED + TOGETHER + TILES:
     check(case)
 for dtype in (np.float32, np.float64):
     test_tanh_and_sigmoid_within_4_ulp(dtype)
