@@ -20,8 +20,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_parallel_codegen_split_count=1"
 
-# XLA's older code generator takes half the time for programs that run once; the usual one is what the examples, the
-# command line and the benchmarks in .ci/run have, and the tests on the newest JAX, which no longer knows the older one
+# XLA's older code generator takes half the time for programs that run once, as in the commands; the usual one is what
+# the examples and the benchmarks in .ci/run have, and the tests on the newest JAX, which no longer knows the older one
 if version("jaxlib").startswith("0.10."):
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 

@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import jax
+import jaxlib.version
 import pytest
 
 from jrnn.commands import compiled_programs
-from jrnn.commands.compiled_programs import keep_programs, make_room, processor
+from jrnn.commands.compiled_programs import QUICK, compile_quickly, keep_programs, make_room, processor
 
 COUNTING = """
 import sys
@@ -50,6 +51,36 @@ def test_the_second_run_compiles_nothing(tmp_path):
     (_, first_misses), (hits, misses) = said
     assert 10 < first_misses and first_misses + said[0][0] <= 40  # each takes a share of the first minute
     assert (hits, misses) == (first_misses + said[0][0], 0)
+
+
+@pytest.mark.parametrize(
+    ("told", "version", "flags"),
+    [
+        (None, "0.10.2", QUICK),
+        ("--xla_cpu_max_isa=AVX2", "0.10.0", f"--xla_cpu_max_isa=AVX2 {QUICK}"),
+        ("--xla_cpu_use_fusion_emitters=true", "0.10.2", "--xla_cpu_use_fusion_emitters=true"),
+        (None, "0.11.0", None),
+        ("--xla_cpu_max_isa=AVX2", "1.0.10.2", "--xla_cpu_max_isa=AVX2"),
+    ],
+)
+def test_a_jaxlib_that_was_tried_compiles_quickly(monkeypatch, told, version, flags):
+    monkeypatch.setenv("XLA_FLAGS", told or "")
+    if told is None:
+        monkeypatch.delenv("XLA_FLAGS")
+    monkeypatch.setattr(compiled_programs.jaxlib.version, "__version__", version)
+    compile_quickly()
+    assert os.environ.get("XLA_FLAGS") == flags
+
+
+def test_the_flag_comes_before_xla_reads_it(tmp_path):
+    """XLA writes what it was told beside each program that it dumps."""
+    env = os.environ | {"XLA_FLAGS": f"--xla_dump_to={tmp_path / 'dump'}", "JRNN_CACHE": "off"}
+    command = [sys.executable, "-m", "jrnn", "train", "--hidden", "3", "--steps", "1", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = [file.read_text() for file in (tmp_path / "dump").glob("*debug_options")]
+    asked = jaxlib.version.__version__.startswith("0.10.")
+    assert told and all(("xla_cpu_use_fusion_emitters: false" in each) == asked for each in told)
 
 
 def test_the_folder_is_the_users(settings, tmp_path):
