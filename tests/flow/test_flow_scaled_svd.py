@@ -67,6 +67,7 @@ def test_rows_of_zeros_and_numbers_that_are_not_finite():
     assert np.isnan(cosine[1]) and np.isnan(found.log_norms()[1]).all()
 
 
+@pytest.mark.thorough
 def test_gradient_against_finite_differences():
     rng = np.random.default_rng(0)
     exponent, rows, push = np.array([0, -3, 7, 2]), rng.normal(size=(4, 4)), rng.normal(size=(4, 4))

@@ -39,7 +39,10 @@ def test_both_are_in_it(name):
     assert len(re.findall(r'id="', both)) == len(set(re.findall(r'id="[^"]*"', both)))
 
 
-@pytest.mark.parametrize("make", [samples.gated, samples.diagnosis, samples.raced], ids=["gated", "plain", "raced"])
+@pytest.mark.parametrize(
+    "make",
+    [samples.diagnosis, *(pytest.param(each, marks=pytest.mark.thorough) for each in (samples.gated, samples.raced))],
+)
 def test_the_dark_figure_is_the_one_drawn_for_a_dark_background(make):
     """Its colours are put in the place of the light one's, so that it need not be drawn."""
     value, found = make(), 0
