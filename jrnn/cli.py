@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from jrnn import commands, training
-from jrnn.commands.compiled_programs import compile_quickly, keep_programs
+from jrnn.commands.compiled_programs import compiling_quickly, keep_programs
 from jrnn.commands.console import complain, open_console
 from jrnn.commands.options import parser
 from jrnn.commands.threads import one_blas_thread
@@ -28,10 +28,9 @@ def main(argv: list[str] | None = None) -> int:
         top.print_help()
         return 2
     program = f"{top.prog} {args.command}"
-    compile_quickly()
     keep_programs()
     try:
-        with one_blas_thread():
+        with one_blas_thread(), compiling_quickly():
             if args.command == "diagnose":
                 return commands.diagnose(args, network_of)
             others = {"prescribe": commands.prescribe, "train": commands.train}

@@ -9,7 +9,7 @@ import jaxlib.version
 import pytest
 
 from jrnn.commands import compiled_programs
-from jrnn.commands.compiled_programs import QUICK, compile_quickly, keep_programs, make_room, processor
+from jrnn.commands.compiled_programs import QUICK, compiling_quickly, keep_programs, make_room, processor
 
 COUNTING = """
 import sys
@@ -60,6 +60,7 @@ def test_the_second_run_compiles_nothing(tmp_path):
         ("--xla_cpu_max_isa=AVX2", "0.10.0", f"--xla_cpu_max_isa=AVX2 {QUICK}"),
         ("--xla_cpu_use_fusion_emitters=true", "0.10.2", "--xla_cpu_use_fusion_emitters=true"),
         (None, "0.11.0", None),
+        ("flags.txt", "0.10.2", "flags.txt"),
         ("--xla_cpu_max_isa=AVX2", "1.0.10.2", "--xla_cpu_max_isa=AVX2"),
     ],
 )
@@ -68,8 +69,9 @@ def test_a_jaxlib_that_was_tried_compiles_quickly(monkeypatch, told, version, fl
     if told is None:
         monkeypatch.delenv("XLA_FLAGS")
     monkeypatch.setattr(compiled_programs.jaxlib.version, "__version__", version)
-    compile_quickly()
-    assert os.environ.get("XLA_FLAGS") == flags
+    with compiling_quickly():
+        assert os.environ.get("XLA_FLAGS") == flags
+    assert os.environ.get("XLA_FLAGS") == told
 
 
 FIRST = """

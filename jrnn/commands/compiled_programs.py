@@ -7,6 +7,8 @@ import platform
 import sys
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -19,14 +21,22 @@ MOST = 2**29
 """Bytes that are kept; above it the programs written first go first."""
 
 
-def compile_quickly() -> None:
-    """Asks XLA for `QUICK`, unless the user's XLA_FLAGS speak of it; in vain where XLA runs already.
+@contextmanager
+def compiling_quickly() -> Iterator[None]:
+    """Asks XLA for `QUICK`, unless the user's XLA_FLAGS speak of it or name a file; in vain where XLA runs already.
 
     Only of a jaxlib that was tried: XLA ends the process of a flag that it does not know.
     """
-    told = os.environ.get("XLA_FLAGS", "")
-    if jaxlib.version.__version__.startswith("0.10.") and QUICK.partition("=")[0] not in told:
-        os.environ["XLA_FLAGS"] = f"{told} {QUICK}".strip()
+    told = os.environ.get("XLA_FLAGS")
+    known = jaxlib.version.__version__.startswith("0.10.") and QUICK.partition("=")[0] not in (told or "")
+    if known and (not told or told.lstrip().startswith("-")):
+        os.environ["XLA_FLAGS"] = f"{told or ''} {QUICK}".strip()
+    try:
+        yield
+    finally:
+        os.environ.pop("XLA_FLAGS", None)
+        if told is not None:
+            os.environ["XLA_FLAGS"] = told
 
 
 def keep_programs() -> None:

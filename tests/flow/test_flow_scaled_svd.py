@@ -79,3 +79,19 @@ def test_gradient_against_finite_differences():
     assert_allclose(slope, (logs(rows + 1e-6 * push) - logs(rows - 1e-6 * push)) / 2e-6, rtol=1e-6, atol=1e-8)
     back = jax.grad(lambda rows: logs(rows) @ np.arange(1.0, 5))(rows)
     assert_allclose(jnp.sum(back * push), slope @ np.arange(1.0, 5), rtol=1e-10)
+
+
+def test_gradient_beside_a_dead_row():
+    # ln of the norm of one row: the row over its norm squared
+    for rows in ([[1.0, 2.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 2.0]]):
+        found = jax.grad(lambda rows: orthogonal_rows(graded([0, 0], rows))[0].log_norms()[0])(jnp.array(rows))
+        assert_allclose(found, np.array(rows) / 5, atol=1e-15)
+
+
+def test_cosines_whose_squares_are_zero_in_float32():
+    rows = np.eye(4, dtype=np.float32)
+    rows[2, 3], rows[:2, :2] = 1e-20, [[1, 0.5], [0.25, 1]]
+    found, cosine = orthogonal_rows(graded(np.zeros(4), rows))
+    values = np.linalg.svd(rows[:2, :2], compute_uv=False)
+    assert_allclose(np.exp(found.log_norms()), np.sort([1, 1, *values])[::-1], rtol=1e-6)
+    assert cosine < 1e-6

@@ -1,5 +1,7 @@
 """Labels of logarithmic axes say as text what matplotlib's own say as formulas."""
 
+import pickle
+
 import matplotlib
 import pytest
 from matplotlib.figure import Figure
@@ -44,3 +46,12 @@ def test_what_text_cannot_say_stays_a_formula():
     assert plain(r"$\mathdefault{10^{0.50}}$") == r"$\mathdefault{10^{0.50}}$" and plain("") == ""
     with matplotlib.rc_context({"text.usetex": True}):
         assert plain(r"$\mathdefault{10^{3}}$") == r"$\mathdefault{10^{3}}$"
+
+
+def test_a_figure_can_be_pickled():
+    ax = Figure().add_subplot()
+    set_log_scale(ax)
+    ax.set_ylim(1e-3, 10)
+    again = pickle.loads(pickle.dumps(ax.figure))
+    again.draw_without_rendering()
+    assert "10⁻²" in [tick.get_text() for tick in again.axes[0].get_yticklabels()]

@@ -30,10 +30,18 @@ def plain_formatter() -> Any:
     """matplotlib's own choice of labels, without formulas."""
 
     class PlainLogFormatter(require("matplotlib.ticker").LogFormatterSciNotation):
+        __qualname__ = "PlainLogFormatter"  # found in this module by who unpickles a figure
+
         def __call__(self, x: float, pos: Any = None) -> str:
             return plain(super().__call__(x, pos))
 
     return PlainLogFormatter
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PlainLogFormatter":
+        return plain_formatter()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def plain(label: str) -> str:

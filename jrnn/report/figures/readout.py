@@ -71,7 +71,7 @@ class Readout:
             curves.append(
                 {
                     "name": curve.name,
-                    "colour": either(colour, IN_THE_DARK[colour]),
+                    "colour": either(colour, IN_THE_DARK.get(colour) or colour),
                     "y": [round(each[0], 1) if each and np.isfinite(each[0]) else None for each in there],
                     "says": [curve.words(each[1]) if each else None for each in there],
                 }
